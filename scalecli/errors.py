@@ -1,0 +1,53 @@
+"""The errors that a user can cause or meet, each with the exit code that the command line ends with.
+
+Raise one of these with a message of one line that names the file, key or flag, what was found, and what would be
+accepted. The command line prints the message and nothing else; everything that is not a `ScalecliError` is a defect of
+ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ScalecliError(Exception):
+    """Something failed while running (exit code 1); the base of every error that ends in one clear line."""
+
+    exit_code = 1
+
+
+class UsageError(ScalecliError):
+    """The command line's own words do not fit together (exit code 2)."""
+
+    exit_code = 2
+
+
+class ConfigurationError(ScalecliError):
+    """A bad manifest, shape, task file or configuration (exit code 3)."""
+
+    exit_code = 3
+
+
+class MissingError(ScalecliError):
+    """Data or a checkpoint that is not there or cannot be read (exit code 4)."""
+
+    exit_code = 4
+
+
+class DivergedError(ScalecliError):
+    """Training met a loss that is not finite (exit code 5)."""
+
+    exit_code = 5
+
+
+class InterruptedRun(ScalecliError):
+    """Ctrl-C or SIGTERM, after the checkpoint was saved (exit code 130)."""
+
+    exit_code = 130
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Returns "; did you mean 'x'?" for the choice most like `name`, or an empty string when none is close."""
+    close = difflib.get_close_matches(name, list(choices), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

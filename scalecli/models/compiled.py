@@ -1,0 +1,30 @@
+"""Functions of a model compiled by XLA, on either backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+
+def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, which uses `model` and takes and returns nests of tensors, as one XLA program.
+
+    It compiles anew for every new shape of its arguments. It must not change the model's variables.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        # Variables are arguments, or they would be constants of the program.
+        @jax.jit
+        def pure(values: list[Any], *arguments: Any) -> Any:
+            with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
+                return function(*arguments)
+
+        return lambda *arguments: pure([variable.value for variable in model.variables], *arguments)
+    return function

@@ -1,0 +1,66 @@
+"""Dropout whose masks are a pure function of a seed: no hidden state, so that a resumed run draws the same masks.
+
+The mask is a hash of (seed, place in the model, element) in 32-bit integers. That is the same on every backend, compiles to a
+handful of element-wise operations (a stateful generator's dropout dominates compile time on TPU), and partitions freely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from keras import ops
+
+# Multipliers of a 32-bit integer hash with low bias (C. Wellons, "lowbias32"), as signed integers.
+_MULTIPLIERS = (0x7FEB352D, 0x846CA68B - 2**32)
+_SHIFTS = (16, 15)
+_WEYL = 0x9E3779B9 - 2**32  # 2^32 divided by the golden ratio: spreads consecutive numbers
+
+
+def _shift_right(x: Any, bits: int) -> Any:
+    """Logical shift of int32; backends shift arithmetically."""
+    return ops.bitwise_and(ops.right_shift(x, bits), (1 << (32 - bits)) - 1)
+
+
+def _hash(x: Any) -> Any:
+    """A bijection of int32 whose every output bit depends on every input bit; products wrap around."""
+    for multiplier, shift in zip(_MULTIPLIERS, _SHIFTS, strict=True):
+        x = ops.bitwise_xor(x, _shift_right(x, shift)) * ops.cast(multiplier, "int32")
+    return ops.bitwise_xor(x, _shift_right(x, 16))
+
+
+def fold_seed(seed: Any, number: Any) -> Any:
+    """A seed (int32 scalar) derived from a seed and a number: step, layer, place."""
+    return _hash(seed + _hash(ops.cast(number, "int32") * ops.cast(_WEYL, "int32") + ops.cast(_WEYL, "int32")))
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Dropout at one place of the model: `rate`, and the int32 scalar `seed` (None in evaluation)."""
+
+    rate: float
+    seed: Any = None
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is dropped at all."""
+        return self.seed is not None and self.rate > 0
+
+    def at(self, place: Any) -> Dropout:
+        """Dropout for a place within this one: a layer's number, or a position in a layer."""
+        return Dropout(self.rate, fold_seed(self.seed, place)) if self.active else self
+
+    def __call__(self, x: Any) -> Any:
+        """`x` [batch, ..., length, width] with some of (batch, ..., width) zeroed and the rest scaled up.
+
+        One mask serves all positions of the second-to-last axis, the sequence, as in T5.
+        """
+        if not self.active:
+            return x
+        shape = [*x.shape[:-2], 1, x.shape[-1]]
+        size = 1
+        for dimension in shape:
+            size *= dimension
+        bits = _hash(ops.arange(size, dtype="int32") * ops.cast(_WEYL, "int32") + self.seed)
+        kept = _shift_right(bits, 1) >= int(self.rate * 2**31)
+        return x * (ops.cast(ops.reshape(kept, shape), x.dtype) / (1 - self.rate))
