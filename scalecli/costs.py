@@ -1,4 +1,4 @@
-"""What a model costs: floating-point operations by convention, and bytes of weights and optimizer state. Pure Python."""
+"""What a model costs: floating-point operations by convention, bytes of weights and optimizer state. Pure Python."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ CONVENTIONS: tuple[Convention, ...] = ("forward", "training", "paper")
 
 COMPONENTS = ("embedding", "attention projections", "attention scores", "feed-forward", "elementwise", "logits")
 
-# What "Scale Efficiently" and "Scaling Laws vs Model Architectures" count as work and `forward` does not: look-ups done as
-# one-hot products, and products of one tensor with another element by element.
+# What "Scale Efficiently" and "Scaling Laws vs Model Architectures" count as work and `forward` does not: look-ups
+# done as one-hot products, and products of one tensor with another element by element.
 ONLY_IN_PAPER = ("embedding", "elementwise")
 PAPER_BATCH, PAPER_INPUTS, PAPER_TARGETS = 128, 512, 128  # their 114 targets are padded to 128
 FLOAT32_BYTES = 4
@@ -71,7 +71,7 @@ def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
 
 
 def adafactor_state_size(weight: Weight) -> int:
-    """Numbers that Adafactor keeps for one layer's weight: two factors, or a full second moment where it can't factor."""
+    """Numbers that Adafactor keeps for one layer's weight: two factors, or all of the second moment."""
     axes = factored_axes(weight.shape)
     if axes is None:
         return weight.size

@@ -41,7 +41,7 @@ class DivergedError(ScalecliError):
     exit_code = 5
 
 
-class InterruptedRun(ScalecliError):
+class InterruptedRunError(ScalecliError):
     """Ctrl-C or SIGTERM, after the checkpoint was saved (exit code 130)."""
 
     exit_code = 130

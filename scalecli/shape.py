@@ -33,7 +33,8 @@ RELEASED_PREFIX = "t5-efficient-"
 LARGEST = 2**24  # of any one field: beyond every shape of the papers, and small enough for exact sizes in memory
 
 _PART_START = re.compile(r"-(?=[a-z]|\d+b)")  # a minus sign before a value is no start: ff-1 is refused as a whole
-_OPERATOR = re.compile(r"(nl|el|dl|dm|kv|nh|ff)(-?\d+)(k?)")
+# No field has more than eight digits, and Python refuses to read numbers of thousands of them.
+_OPERATOR = re.compile(r"(nl|el|dl|dm|kv|nh|ff)(-?\d{1,12})(k?)")
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,17 @@ def apply_operators(shape: Shape, operators: Mapping[str, int]) -> Shape:
 
 @cache
 def presets(architecture: str = "transformer") -> dict[str, Shape]:
-    """The sizes of one architecture by name, smallest first, from shapes/ARCHITECTURE.yaml."""
-    path = shapes_directory() / f"{architecture}.yaml"
+    """The sizes of one architecture by name, smallest first, from shapes/ARCHITECTURE.yaml.
+
+    Raises:
+        ConfigurationError: no architecture has that name.
+    """
+    paths = {path.stem: path for path in sorted(shapes_directory().glob("*.yaml"))}
+    if architecture not in paths:
+        raise ConfigurationError(
+            f"no architecture {architecture!r}; there are {', '.join(paths)}{nearest(architecture, paths)}"
+        )
+    path = paths[architecture]
     sizes = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {name: Shape.from_dict(values, f"{path.name}: {name}") for name, values in sizes.items()}
 

@@ -1,12 +1,12 @@
 """Layer specs: what an architecture is made of, and what each part costs. Pure Python.
 
-An architecture is a function from a `Shape` to a `ModelSpec`, a tree of the frozen dataclasses below. Everything else is
-derived from that tree: `scalecli.models` builds one Keras layer from each spec, with exactly the weights that
+An architecture is a function from a `Shape` to a `ModelSpec`, a tree of the frozen dataclasses below. Everything else
+is derived from that tree: `scalecli.models` builds one Keras layer from each spec, with exactly the weights that
 `weights()` lists; `scalecli.costs` adds up `multiply_adds()`. A layer spec has
 
     weights()                       the weights of one copy of the layer, by name
-    multiply_adds(queries, memory)  component -> multiply-adds of one sequence in one forward pass, where `queries` is the
-                                    length of the stack's own sequence and `memory` that of the encoder's output
+    multiply_adds(queries, memory)  component -> multiply-adds of one sequence in one forward pass; `queries` is the
+                                    length of the stack's own sequence, `memory` that of the encoder's output
 
 Lengths are in tokens. Components are the rows of `scalecli flops`.
 """

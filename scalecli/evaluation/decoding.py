@@ -17,8 +17,8 @@ PAD, EOS = 0, 1
 def greedy_decoder(model: EncoderDecoder, length: int) -> Callable[[Any], np.ndarray]:
     """A function from inputs [batch, inputs] (int32) to the likeliest tokens [batch, length], one after another.
 
-    Each row ends with the end of sequence, if it comes within `length`, and is padded after it. The loop ends early when
-    every row has ended. Shapes are static: a new shape of inputs compiles again.
+    Each row ends with the end of sequence, if it comes within `length`, and is padded after it. The loop ends early
+    when every row has ended. Shapes are static: a new shape of inputs compiles again.
     """
     decode = compiled(model, lambda inputs: greedy_decode(model, inputs, length))
     return lambda inputs: np.asarray(decode(ops.convert_to_tensor(inputs, "int32")))

@@ -1,7 +1,8 @@
 """Dropout whose masks are a pure function of a seed: no hidden state, so that a resumed run draws the same masks.
 
-The mask is a hash of (seed, place in the model, element) in 32-bit integers. That is the same on every backend, compiles to a
-handful of element-wise operations (a stateful generator's dropout dominates compile time on TPU), and partitions freely.
+The mask is a hash of (seed, place in the model, element) in 32-bit integers. That is the same on every backend,
+compiles to a handful of element-wise operations (a stateful generator's dropout dominates compile time on TPU), and
+partitions freely.
 """
 
 from __future__ import annotations

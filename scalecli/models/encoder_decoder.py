@@ -29,9 +29,10 @@ class Memory(NamedTuple):
 class EncoderDecoder(keras.Model):
     """Logits of target tokens, given inputs and the target tokens before them.
 
-    A batch is a mapping of int32 arrays: `inputs` [batch, inputs] and `targets` [batch, targets], 0 being padding, and
-    when several examples are packed into a row `inputs_segments`, `targets_segments` of the same shapes, which count the
-    examples from 1 (0 is padding). Weights are float32; `precision` is the dtype of matrix products and activations.
+    A batch is a mapping of int32 arrays: `inputs` [batch, inputs] and `targets` [batch, targets], 0 being padding,
+    and when several examples are packed into a row `inputs_segments`, `targets_segments` of the same shapes, which
+    count the examples from 1 (0 is padding). Weights are float32; `precision` is the dtype of matrix products and
+    activations.
     """
 
     def __init__(self, spec: specs.ModelSpec, precision: str = "float32", dropout_rate: float = 0.0) -> None:
@@ -110,7 +111,9 @@ class EncoderDecoder(keras.Model):
     def _encode(self, inputs: Any, input_segments: Any, dropout: Dropout) -> Any:
         """[batch, inputs] -> [batch, inputs, d_model]."""
         length = inputs.shape[1]
-        context = Context(self.encoder.position_bias(queries=length, keys=length), _mask(input_segments, input_segments))
+        context = Context(
+            self.encoder.position_bias(queries=length, keys=length), _mask(input_segments, input_segments)
+        )
         return self.encoder(self._embed(inputs), context=context, dropout=dropout)
 
     def _embed(self, tokens: Any) -> Any:

@@ -1,7 +1,7 @@
 """The Keras layer of each layer spec. keras.ops only, so that every backend runs them.
 
-A layer owns the weights that its spec lists, stacked over the layers of a scan (a leading axis [layers]), and computes with
-the slice of one layer that it is handed:
+A layer owns the weights that its spec lists, stacked over the layers of a scan (a leading axis [layers]), and
+computes with the slice of one layer that it is handed:
 
     call(weights, x, context)                    whole sequences, x [batch, length, d_model]
     constants(weights, context)                  what decoding computes once for the encoder's output
@@ -32,9 +32,9 @@ MASKED = -1e9  # added to the scores of positions that must not be seen
 class Context:
     """What a stack's layers share.
 
-    `position_bias` [1, heads, queries, keys] and `self_mask`, `cross_mask` [batch, 1, queries, keys] are float32 and added
-    to attention scores; `memory` [batch, memory, d_model] is the encoder's output; `position` (int32 scalar) is the place
-    of the one token of a decoding step.
+    `position_bias` [1, heads, queries, keys] and `self_mask`, `cross_mask` [batch, 1, queries, keys] are float32 and
+    added to attention scores; `memory` [batch, memory, d_model] is the encoder's output; `position` (int32 scalar) is
+    the place of the one token of a decoding step.
     """
 
     position_bias: Any
@@ -136,9 +136,7 @@ class Attention(SpecLayer):
         projected = ops.reshape(ops.matmul(x, kernel), (*x.shape[:2], self.spec.heads, self.spec.d_kv))
         return ops.transpose(projected, (0, 2, 1, 3))
 
-    def _attend(
-        self, weights: Weights, x: Any, keys: Any, values: Any, bias: Any, mask: Any, dropout: Dropout
-    ) -> Any:
+    def _attend(self, weights: Weights, x: Any, keys: Any, values: Any, bias: Any, mask: Any, dropout: Dropout) -> Any:
         queries = self._heads(x, weights["query"])
         scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [batch, heads, queries, keys]
         scores = ops.cast(scores, "float32") + mask

@@ -32,7 +32,9 @@ class Residual(keras.layers.Layer):
 
     def call(self, weights: Any, x: Any, context: Context, dropout: Dropout) -> Any:
         """[batch, length, d_model] -> [batch, length, d_model]."""
-        output = self.layer(weights["layer"], self.norm(weights["norm"], x), context=context, dropout=dropout.at(_INSIDE))
+        output = self.layer(
+            weights["layer"], self.norm(weights["norm"], x), context=context, dropout=dropout.at(_INSIDE)
+        )
         return x + dropout.at(_OUTPUT)(output)
 
     def step(self, weights: Any, x: Any, constants: Any, state: Any, context: Context) -> tuple[Any, Any]:
@@ -48,9 +50,7 @@ class Repeat(keras.layers.Layer):
     def __init__(self, spec: specs.Repeat, **options: Any) -> None:
         super().__init__(autocast=False, **options)
         self.spec = spec
-        self.sublayers = [
-            Residual(sublayer, spec.times, dtype=self.dtype_policy) for sublayer in spec.block.sublayers
-        ]
+        self.sublayers = [Residual(sublayer, spec.times, dtype=self.dtype_policy) for sublayer in spec.block.sublayers]
         self.built = True
 
     def weights_for_compute(self) -> list[Any]:
@@ -83,9 +83,7 @@ class Repeat(keras.layers.Layer):
         """Per sublayer, the empty state of all its copies [layers, ...]."""
         each = [sublayer.layer.initial_state(batch, length, self.compute_dtype) for sublayer in self.sublayers]
         layers = self.spec.times
-        return [
-            {name: ops.zeros((layers, *one.shape), one.dtype) for name, one in state.items()} for state in each
-        ]
+        return [{name: ops.zeros((layers, *one.shape), one.dtype) for name, one in state.items()} for state in each]
 
     def step(self, x: Any, weights: Any, constants: Any, state: Any, context: Context) -> tuple[Any, Any]:
         """One token through all copies; returns output [batch, 1, d_model] and state."""

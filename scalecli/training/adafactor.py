@@ -1,22 +1,35 @@
 """T5's Adafactor: second moments factored over two axes, steps relative to the size of the weight, no momentum.
 
-Shazeer and Stern (2018), Algorithms 4 and 8, with the settings that T5 trains with. Keras' own Adafactor keeps a full-size second
-moment beside the factors, and factors over other axes.
+Shazeer and Stern (2018), Algorithms 4 and 8, with the settings that T5 trains with. Keras' own Adafactor keeps a
+full-size second moment beside the factors, and factors over other axes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from scalecli.costs import factored_axes
+from scalecli.training.schedules import Schedule
 
 DECAY_EXPONENT = 0.8
 CLIPPING_THRESHOLD = 1.0
 EPSILON_GRADIENT = 1e-30  # added to squared gradients
 EPSILON_SCALE = 1e-3  # the least root mean square that a weight is taken to have
+
+
+class KerasSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A `Schedule` as Keras optimizers take it."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def __call__(self, step: Any) -> Any:
+        """The learning rate at `step`."""
+        return self.schedule.rate(step)
 
 
 class Adafactor(keras.optimizers.Optimizer):
@@ -54,10 +67,16 @@ class Adafactor(keras.optimizers.Optimizer):
         axes = factored_axes(shape)
         if axes is None:
             return {"full": zeros(leading + shape, "second_moment")}
-        rows, columns = (
-            tuple(size for axis, size in enumerate(shape) if axis != left_out) for left_out in axes
-        )
+        rows, columns = (tuple(size for axis, size in enumerate(shape) if axis != left_out) for left_out in axes)
         return {"rows": zeros(leading + rows, "row_moment"), "columns": zeros(leading + columns, "column_moment")}
+
+    def state_by_path(self, weights: Mapping[str, Any]) -> dict[str, Any]:
+        """The variables that a checkpoint must hold: the step, and each weight's statistics by the weight's path."""
+        state = {"iterations": self.iterations}
+        for path, weight in weights.items():
+            for kind, statistic in self._statistics[self._get_variable_index(weight)].items():
+                state[f"{path}/{kind}"] = statistic
+        return state
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step of one variable; `gradient` has its shape."""
@@ -88,9 +107,7 @@ class Adafactor(keras.optimizers.Optimizer):
             row_factor = ops.expand_dims(ops.rsqrt(rows / row_mean), largest)
             update = gradient * row_factor * ops.expand_dims(ops.rsqrt(columns), second)
         clipping = ops.maximum(1.0, _root_mean_square(update, one_weight) / CLIPPING_THRESHOLD)
-        scale = ops.cast(learning_rate, "float32") * ops.maximum(
-            _root_mean_square(weight, one_weight), EPSILON_SCALE
-        )
+        scale = ops.cast(learning_rate, "float32") * ops.maximum(_root_mean_square(weight, one_weight), EPSILON_SCALE)
         self.assign(variable, ops.cast(weight - scale * update / clipping, variable.dtype))
 
 

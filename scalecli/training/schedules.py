@@ -6,9 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import keras
-from keras import ops
-
 ScheduleName = Literal["inverse-square-root", "constant", "linear", "cosine"]
 
 
@@ -29,6 +26,8 @@ class Schedule:
 
     def rate(self, step: Any) -> Any:
         """The learning rate (float32 scalar) at `step` (integer scalar, from 0)."""
+        from keras import ops  # here, so that a plan can be made without a backend
+
         step = ops.cast(step, "float32")
         if self.name == "inverse-square-root":
             warmup = float(max(self.warmup, 1))
@@ -41,13 +40,3 @@ class Schedule:
             "cosine": 0.5 + 0.5 * ops.cos(math.pi * progress),
         }[self.name]
         return self.learning_rate * rise * fall
-
-
-class KerasSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A `Schedule` as Keras optimizers take it."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
-
-    def __call__(self, step: Any) -> Any:
-        return self.schedule.rate(step)

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from scalecli.training.adafactor import Adafactor
-from scalecli.training.schedules import KerasSchedule, Schedule
+from scalecli.training.adafactor import Adafactor, KerasSchedule
+from scalecli.training.schedules import Schedule
 from tests import oracle
 
 INVERSE_SQUARE_ROOT = Schedule("inverse-square-root", 0.01, 10_000, 524_288)

@@ -1,0 +1,150 @@
+"""Runs and published models as rows of one table, with the best of each column and the Pareto-efficient rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from scalecli.analysis.pareto import pareto_efficient
+from scalecli.analysis.published import PublishedModel
+from scalecli.manifest import Manifest
+
+UPSTREAM_GROUP = "validation"
+UPSTREAM_RESULT = f"{UPSTREAM_GROUP}/negative_log_perplexity"
+# Lower is better for these columns, and for every result whose name ends in one of these words.
+_COSTS = ("parameters", "flops")
+_LOSSES = ("loss", "cross_entropy", "/perplexity")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model of a comparison: a run of ours or a published one; None where a figure is not known.
+
+    FLOPs are of one forward pass over one batch in `flops_convention`; `upstream` is a negative log-perplexity,
+    `downstream` a mean of scores from 0 to 100, `results` holds every single figure by its name.
+    """
+
+    name: str
+    source: str
+    architecture: str
+    parameters: int | None
+    flops: float | None
+    flops_convention: str
+    steps_per_s: float | None
+    upstream: float | None
+    downstream: float | None
+    results: dict[str, float] = field(default_factory=dict)
+
+    def value(self, key: str) -> Any:
+        """The cell of the column `key`, or None."""
+        return getattr(self, key) if key in _FIXED else self.results.get(key)
+
+
+_FIXED = tuple(name for name in Row.__dataclass_fields__ if name != "results")
+
+
+def column_keys(rows: Iterable[Row]) -> list[str]:
+    """Every column that these rows can show: the fixed ones, then the names of all their results."""
+    return [*_FIXED, *sorted({name for row in rows for name in row.results})]
+
+
+def row_of_run(manifest: Manifest) -> Row:
+    """A run's row. Its results are those of the best step where the run names one, and of the last step otherwise."""
+    step = manifest.best.step if manifest.best else max(manifest.results, default=None)
+    results = {} if step is None else manifest.results[step]
+    return Row(
+        name=manifest.name,
+        source="run",
+        architecture=manifest.architecture,
+        parameters=manifest.parameters.total,
+        flops=manifest.flops.forward_per_batch,
+        flops_convention=manifest.flops.convention,
+        steps_per_s=manifest.throughput.steps_per_s if manifest.throughput else None,
+        upstream=results.get(UPSTREAM_RESULT),
+        downstream=downstream_score(results),
+        results=results,
+    )
+
+
+def row_of_published(model: PublishedModel) -> Row:
+    """A published model's row; its results are `glue`, `superglue` and `squad`."""
+    return Row(
+        name=model.name,
+        source=model.source,
+        architecture=model.architecture,
+        parameters=model.parameters,
+        flops=model.flops,
+        flops_convention="paper",
+        steps_per_s=model.steps_per_s,
+        upstream=model.upstream,
+        downstream=model.average,
+        results={"glue": model.glue, "superglue": model.superglue, "squad": model.squad},
+    )
+
+
+def downstream_score(results: dict[str, float]) -> float | None:
+    """The mean over tasks of the mean over a task's scores, as in the papers; None without any `task/metric` result.
+
+    Losses, and all that was measured on held-out pretraining text, are no scores.
+    """
+    tasks: dict[str, list[float]] = {}
+    for name, value in results.items():
+        task, slash, _ = name.rpartition("/")
+        if slash and task != UPSTREAM_GROUP and not lower_is_better(name) and not name.endswith("log_perplexity"):
+            tasks.setdefault(task, []).append(value)
+    return _mean([_mean(scores) for scores in tasks.values()]) if tasks else None
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def lower_is_better(key: str) -> bool:
+    """Whether less is better in the column `key`: sizes, costs and losses."""
+    return key in _COSTS or key.endswith(_LOSSES)
+
+
+def best_cells(rows: Sequence[Row], keys: Iterable[str]) -> set[tuple[int, str]]:
+    """Returns (row, column) of the best figure of each numeric column, ties included.
+
+    FLOPs compare within one convention only, and nothing is the best where all are equal.
+    """
+    best = set()
+    for key in keys:
+        for group in _comparable(rows, [key]):
+            known = {index: rows[index].value(key) for index in group if _is_number(rows[index].value(key))}
+            if len(set(known.values())) > 1:
+                extreme: Callable[..., float] = min if lower_is_better(key) else max
+                best |= {(index, key) for index, value in known.items() if value == extreme(known.values())}
+    return best
+
+
+def efficient_rows(rows: Sequence[Row], cost: str, quality: str) -> list[bool]:
+    """Marks the rows on the Pareto frontier of the columns `cost` and `quality` (see `pareto_efficient`).
+
+    A column whose higher values are better, such as steps_per_s, counts as a cost when it is low, and a loss as a
+    quality when it is low. FLOPs compare within one convention only.
+    """
+    efficient = [False] * len(rows)
+    for group in _comparable(rows, [cost, quality]):
+        costs = [_oriented(rows[index].value(cost), 1 if lower_is_better(cost) else -1) for index in group]
+        qualities = [_oriented(rows[index].value(quality), -1 if lower_is_better(quality) else 1) for index in group]
+        for index, mark in zip(group, pareto_efficient(costs, qualities), strict=True):
+            efficient[index] = mark
+    return efficient
+
+
+def _comparable(rows: Sequence[Row], keys: Sequence[str]) -> list[list[int]]:
+    if "flops" not in keys:
+        return [list(range(len(rows)))]
+    conventions = dict.fromkeys(row.flops_convention for row in rows)
+    return [[index for index, row in enumerate(rows) if row.flops_convention == name] for name in conventions]
+
+
+def _oriented(value: Any, sign: int) -> float | None:
+    return sign * value if _is_number(value) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value == value

@@ -1,0 +1,87 @@
+"""`scalecli demo`: the six steps of a study on text that every Python installation has."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from scalecli.cli.training_options import cache_directory as the_cache_directory
+from scalecli.cli.training_options import cache_option
+from scalecli.errors import ScalecliError
+
+
+class DemoStepError(ScalecliError):
+    """A step of the demo failed; its own line has said why, and its exit code is kept."""
+
+    def __init__(self, step: str, code: int) -> None:
+        super().__init__(f"demo: {step} ended with exit code {code}; the same command goes on from here")
+        self.exit_code = code
+
+
+@click.command("demo")
+@click.argument("directory", type=click.Path(path_type=Path), default=Path("scalecli-demo"))
+@cache_option
+def command(directory: Path, cache_directory: Path | None) -> None:
+    """Run shape, flops, pretrain, finetune, eval and compare on a small example, in DIRECTORY.
+
+    It takes about five minutes on two CPU cores and needs no network: the text is the docstrings of this Python
+    installation, and the task is to say which package a docstring comes from. Every command is printed before it runs,
+    and may be run again by hand.
+    """
+    start = time.monotonic()
+    cache = the_cache_directory(cache_directory)
+    shape, task = directory / "shape.yaml", directory / "task" / "task.yaml"
+    pretrained, finetuned, evaluated = (directory / name for name in ("pretrained", "finetuned", "evaluated"))
+    kept = ["--cache-directory", str(cache)] if cache_directory else []
+
+    _say("A shape: the smallest T5 with half of its layers.")
+    _run("shape", "tiny", "--nl", "2", "-o", shape)
+    _say("What a forward pass of it costs, part by part.")
+    _run("flops", shape, "--batch", "32", "--inputs", "128", "--targets", "29")
+    _say("Pretraining by span corruption on docstrings.")
+    _run(
+        *("pretrain", shape, "--run", pretrained, "--vocabulary", "train:4000"),
+        *("--inputs-length", "128", "--batch", "32", "--steps", "250"),
+        *("--validate-every", "125", "--validation-batches", "8", *kept),
+    )
+    _write_task(task, cache)
+    _say(f"Finetuning on a task: which package does a docstring come from? ({task})")
+    _run(
+        *("finetune", pretrained, "--task", task, "--run", finetuned, "--batch", "32", "--steps", "200"),
+        *("--validate-every", "100", *kept),
+    )
+    _say("Evaluation: predictions and scores, in a run of their own.")
+    _run("eval", finetuned, "--run", evaluated, *kept)
+    _say("All of it beside two models of the papers.")
+    _run("compare", pretrained, finetuned, evaluated, "transformer-tiny", "small")
+    click.echo(f"\nDone in {time.monotonic() - start:.0f} s. Everything is in {directory}; run any command again.")
+
+
+def _write_task(file: Path, cache: Path) -> None:
+    from scalecli.data.demo_task import write_package_task
+    from scalecli.data.docstrings import cached_docstrings
+
+    write_package_task(cached_docstrings(cache), file.parent)
+
+
+def _say(text: str) -> None:
+    click.secho(f"\n# {text}", fg="cyan")
+
+
+def _run(*arguments: str | Path) -> None:
+    """Prints a command and runs it as a user would.
+
+    Raises:
+        DemoStepError: it failed.
+    """
+    words = [str(argument) for argument in arguments]
+    click.secho(f"$ scalecli {shlex.join(words)}", bold=True)
+    sys.stdout.flush()
+    ended = subprocess.run([sys.executable, "-m", "scalecli", *words], check=False)
+    if ended.returncode:
+        raise DemoStepError(words[0], ended.returncode if ended.returncode > 0 else 128 - ended.returncode)

@@ -1,0 +1,87 @@
+"""`scalecli finetune`: a pretrained run on a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalecli.cli.output import format_option
+from scalecli.cli.pretrain import print_plan, print_results
+from scalecli.cli.task_options import task_options
+from scalecli.cli.training_options import cache_directory as the_cache_directory
+from scalecli.cli.training_options import recipe_and_saving, recipe_options, this_command_line
+from scalecli.errors import UsageError
+
+if TYPE_CHECKING:
+    from scalecli.data.tasks import Task
+
+
+@click.command("finetune")
+@click.argument("model", metavar="RUN")
+@click.option(
+    "--run", "directory", type=click.Path(path_type=Path), help="The new run's directory. [default: RUN-TASK]"
+)
+@click.option("--step", type=int, help="The checkpoint to start from. [default: the last]")
+@task_options
+@click.option("--packed/--padded", default=False, show_default=True, help="Several examples in a row, or one.")
+@click.option("--evaluation-batch", type=int, default=64, show_default=True, help="Examples decoded at once.")
+@recipe_options(steps=1000, batch=128, schedule="constant", learning_rate=1e-3, warmup=0, dropout=0.1)
+@format_option
+def command(
+    model: str,
+    directory: Path | None,
+    step: int | None,
+    task: Task | None,
+    packed: bool,
+    evaluation_batch: int,
+    peak_flops: float | None,
+    dry_run: bool,
+    cache_directory: Path | None,
+    format: str,
+    **recipe_values: Any,
+) -> None:
+    """Finetune RUN on a task, text to text.
+
+    RUN is a run's directory or manifest, or the folder of one of its checkpoints. The task is a YAML file (--task) or
+    is described by flags. Schedule, dropout and batch are those of the papers by default. The same command goes on
+    with a run that was stopped.
+    """
+    from scalecli.runs.directory import open_trained
+    from scalecli.runs.finetuning import Finetuning, finetune
+
+    if task is None:
+        raise UsageError("no task: give --task FILE, or describe it with --train, --validation, --input and --target")
+    parent = open_trained(model, step)
+    recipe, saving = recipe_and_saving(recipe_values)
+    job = Finetuning(
+        parent=parent,
+        task=task,
+        packed=packed,
+        recipe=recipe,
+        saving=saving,
+        evaluation_batch=evaluation_batch,
+        directory=directory or parent.directory.with_name(f"{parent.directory.resolve().name}-{task.name}"),
+        cache_directory=the_cache_directory(cache_directory),
+        command_line=this_command_line(),
+        peak_flops=peak_flops,
+    )
+    if dry_run:
+        print_plan(
+            parent.spec,
+            parent.shape,
+            recipe,
+            task.inputs_length,
+            task.targets_length,
+            job.directory,
+            format,
+            data=f"{task.name}, {'packed' if packed else 'padded'}",
+            vocabulary=f"of {parent.directory}, step {parent.step}",
+        )
+        return
+    from scalecli.cli.progress import ConsoleReporter
+
+    with ConsoleReporter() as reporter:
+        manifest = finetune(job, reporter)
+    print_results(manifest, job.directory, format)

@@ -1,0 +1,185 @@
+"""The command line's shell: finds the subcommand, reads --config, and turns every error into one line and a code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from scalecli import __version__
+from scalecli.errors import ConfigurationError, ScalecliError, UsageError, nearest
+
+# Subcommand: its module in scalecli.cli, and the line that `scalecli --help` shows without importing that module.
+COMMANDS = {
+    "shape": ("shape", "Show the fields, parameters, FLOPs and memory of a shape."),
+    "flops": ("flops", "Break the cost of a model down by component."),
+    "pretrain": ("pretrain", "Pretrain a model on text by span corruption."),
+    "finetune": ("finetune", "Finetune a run or a checkpoint on a task."),
+    "eval": ("evaluate", "Score a run on a task, or measure its perplexity on text."),
+    "compare": ("compare", "Set runs and published models side by side."),
+    "demo": ("demo", "Run all the steps on a small example."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports the module of a subcommand only when that subcommand is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The subcommands in the order in which a study uses them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Imports and returns the subcommand, or None for an unknown name."""
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"scalecli.cli.{COMMANDS[name][0]}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name in the error for an unknown one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            hint = nearest(args[0], COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+            raise UsageError(f"no subcommand {args[0]!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the subcommands from the table, so that help imports none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "SCALECLI", "help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(),
+    metavar="FILE",
+    help="YAML with options by subcommand, such as {pretrain: {steps: 1000}}.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(__version__, prog_name="scalecli", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, config: str | None, debug: bool) -> None:
+    """A workbench for scaling studies of encoder-decoder Transformers.
+
+    An option comes from the command line, else from its variable (SCALECLI_PRETRAIN_STEPS is --steps of pretrain), else
+    from the --config file, else from the preset.
+    """
+    if debug:
+        ctx.ensure_object(dict)["debug"] = True
+    if config:
+        ctx.default_map = _read_config(config, ctx)
+
+
+def _read_config(path: str, ctx: click.Context) -> dict[str, Any]:
+    """Returns click's defaults from a --config file, after checking the section of the subcommand that is called.
+
+    The other sections are only checked by name, because their options are known to their modules.
+    """
+    from scalecli import strict
+
+    sections = strict.load_yaml(path)
+    for name, section in sections.items():
+        if name not in COMMANDS:
+            hint = nearest(str(name), COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+            raise ConfigurationError(f"{path}: unknown subcommand {name!r}{hint}")
+        if not isinstance(section, dict):
+            raise ConfigurationError(f"{path}: {name}: expected options and their values, found {section!r}")
+    called = ctx.invoked_subcommand
+    command = cli.get_command(ctx, called) if called and called in sections else None
+    if called is None or command is None:
+        return {}
+    return {called: _checked_options(command, sections[called], f"{path}: {called}")}
+
+
+def _checked_options(command: click.Command, section: dict[Any, Any], where: str) -> dict[str, Any]:
+    options = {
+        flag.lstrip("-"): option
+        for option in command.params
+        if isinstance(option, click.Option)
+        for flag in option.opts
+        if flag.startswith("--")
+    }
+    values = {}
+    for key, value in section.items():
+        option = options.get(str(key).replace("_", "-"))
+        if option is None or option.name is None:
+            hint = nearest(str(key).replace("_", "-"), options) or f"; there are {', '.join(options)}"
+            raise ConfigurationError(f"{where}: unknown option {key!r}{hint}")
+        if option.multiple and not isinstance(value, list):
+            value = [value]
+        try:
+            option.type_cast_value(click.Context(command), value)
+        except click.BadParameter as error:
+            raise ConfigurationError(f"{where}.{key}: {_one_line(error.message)}") from None
+        values[option.name] = value
+    return values
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and ends the process: 0 when done, the error's own code (see `errors`) otherwise."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # A terminal that cannot show a sign is no reason to fail.
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code; an error has been printed to stderr as one line."""
+    settings: dict[str, Any] = {}
+    try:
+        code = cli.main(arguments, prog_name="scalecli", standalone_mode=False, obj=settings)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        return 2
+    except click.ClickException as error:
+        _report(error.format_message())
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _report("interrupted")
+        return 130
+    except BrokenPipeError:
+        _forget_output()
+        return 1
+    except Exception as error:
+        if settings.get("debug"):
+            traceback.print_exc()
+        return _failure(error)
+
+
+def _failure(error: Exception) -> int:
+    """Prints the line for an error and returns its exit code."""
+    if isinstance(error, ScalecliError):
+        _report(str(error))
+        return error.exit_code
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        _report(f"{place}{error.strerror}")
+        _forget_output()
+        return 1
+    text = _one_line(str(error))[:500]
+    _report(f"unexpected {type(error).__name__}: {text}; run scalecli --debug ... for the traceback")
+    return 1
+
+
+def _report(message: str) -> None:
+    click.echo(f"error: {_one_line(message)}", err=True)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _forget_output() -> None:
+    """Lets stdout go where nothing fails, since Python flushes it once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,175 @@
+"""`scalecli pretrain`: span corruption on text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalecli.cli.output import Column, format_option, print_record
+from scalecli.cli.training_options import cache_directory as the_cache_directory
+from scalecli.cli.training_options import recipe_and_saving, recipe_options, this_command_line
+from scalecli.errors import UsageError
+from scalecli.references import model_options, resolve_model
+
+if TYPE_CHECKING:
+    from scalecli.runs.recipe import Recipe
+    from scalecli.specs import ModelSpec
+
+EMBEDDED_VOCABULARY = "train:8000"
+
+PLAN_COLUMNS = (
+    Column("directory", "Directory"),
+    Column("architecture", "Architecture"),
+    Column("shape", "Shape"),
+    Column("parameters", "Parameters", "count"),
+    Column("weights_bytes", "Weights, float32", "bytes"),
+    Column("adafactor_bytes", "Adafactor state, float32", "bytes"),
+    Column("data", "Data"),
+    Column("vocabulary", "Vocabulary"),
+    Column("lengths", "Lengths, inputs/targets"),
+    Column("batch", "Batch"),
+    Column("steps", "Steps"),
+    Column("steps_done", "Steps done"),
+    Column("schedule", "Schedule"),
+    Column("precision", "Precision"),
+    Column("dropout", "Dropout", "float"),
+    Column("seed", "Seed"),
+    Column("training_flops_per_step", "Training FLOPs per step", "flops"),
+    Column("training_flops", "Training FLOPs of the run", "flops"),
+)
+
+
+def print_plan(
+    spec: ModelSpec, shape: Any, recipe: Recipe, inputs: int, targets: int, directory: Path, format: str, **rest: str
+) -> None:
+    """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do."""
+    from scalecli import costs
+    from scalecli.training.checkpoints import checkpoint_steps
+
+    per_step = sum(costs.flops(spec, costs.Batch(recipe.batch, inputs, targets), "training").values())
+    schedule = recipe.schedule
+    record = {
+        "directory": str(directory),
+        "architecture": spec.architecture,
+        "shape": ", ".join(f"{name} {size}" for name, size in shape.to_dict().items()),
+        "parameters": spec.parameters(),
+        "weights_bytes": costs.weights_bytes(spec),
+        "adafactor_bytes": costs.adafactor_bytes(spec),
+        "lengths": f"{inputs}/{targets}",
+        "batch": f"{recipe.batch} in {recipe.accumulation} parts" if recipe.accumulation > 1 else recipe.batch,
+        "steps": recipe.steps,
+        "steps_done": max(checkpoint_steps(directory / "checkpoints"), default=0),
+        "schedule": f"{schedule.name}, learning rate {schedule.learning_rate:g}, warm-up {schedule.warmup}",
+        "precision": recipe.precision,
+        "dropout": recipe.dropout,
+        "seed": recipe.seed,
+        "training_flops_per_step": per_step,
+        "training_flops": per_step * recipe.steps,
+        **rest,
+    }
+    print_record(record, PLAN_COLUMNS, format)
+
+
+@click.command("pretrain")
+@model_options
+@click.option("--run", "directory", type=click.Path(path_type=Path), help="The run's directory. [default: runs/MODEL]")
+@click.option(
+    "--text",
+    multiple=True,
+    metavar="PATH",
+    help="Text, one document a line, or .jsonl with a text field; .gz, globs, URLs.",
+)
+@click.option("--validation-text", multiple=True, metavar="PATH", help="Held-out text. [default: every 50th document]")
+@click.option("--dataset", metavar="NAME", help="A TensorFlow dataset with a text feature, such as c4/en.")
+@click.option("--data-dir", metavar="DIR", help="Where TensorFlow datasets are prepared.")
+@click.option(
+    "--vocabulary",
+    metavar="FILE|t5|train:N",
+    help="A SentencePiece model, T5's own, or one of N pieces trained on the corpus. "
+    f"[default: t5; {EMBEDDED_VOCABULARY} for embedded text]",
+)
+@click.option("--inputs-length", type=int, default=512, show_default=True, help="Tokens of an input.")
+@click.option("--noise-density", type=float, default=0.15, show_default=True, help="Share of the text to predict.")
+@click.option("--mean-span-length", type=float, default=3.0, show_default=True, help="Tokens of a corrupted span.")
+@click.option("--validation-batches", type=int, default=16, show_default=True, help="Batches of a validation.")
+@recipe_options(steps=2**19, batch=128, schedule="inverse-square-root", learning_rate=0.01, warmup=10_000, dropout=0.0)
+@format_option
+def command(
+    model: str,
+    architecture: str | None,
+    operators: dict[str, int],
+    directory: Path | None,
+    text: tuple[str, ...],
+    validation_text: tuple[str, ...],
+    dataset: str | None,
+    data_dir: str | None,
+    vocabulary: str | None,
+    inputs_length: int,
+    noise_density: float,
+    mean_span_length: float,
+    validation_batches: int,
+    peak_flops: float | None,
+    dry_run: bool,
+    cache_directory: Path | None,
+    format: str,
+    **recipe_values: Any,
+) -> None:
+    """Pretrain MODEL by span corruption.
+
+    MODEL is a name such as small-nl24, a shape file, or a run, whose weights and vocabulary are then the start.
+    Without --text or --dataset it learns from the docstrings of this Python installation. The defaults of steps,
+    batch, lengths, schedule and dropout are those of "Scale Efficiently". The same command goes on with a run that
+    was stopped.
+    """
+    from scalecli.architectures import build_spec
+    from scalecli.data.span_corruption import SpanCorruption
+    from scalecli.runs.pretraining import Pretraining, TextSource, pretrain
+
+    reference = resolve_model(model, architecture=architecture, operators=operators)
+    if reference.run and vocabulary:
+        raise UsageError(f"--vocabulary {vocabulary}: {model} is a run and brings its own; leave it out")
+    source = TextSource(text, validation_text, dataset, data_dir)
+    recipe, saving = recipe_and_saving(recipe_values)
+    job = Pretraining(
+        model=reference,
+        source=source,
+        vocabulary=vocabulary or (EMBEDDED_VOCABULARY if source.kind == "embedded" else "t5"),
+        objective=SpanCorruption(inputs_length, noise_density, mean_span_length),
+        recipe=recipe,
+        saving=saving,
+        validation_batches=validation_batches,
+        directory=directory or Path("runs") / reference.name,
+        cache_directory=the_cache_directory(cache_directory),
+        command_line=this_command_line(),
+        peak_flops=peak_flops,
+    )
+    if dry_run:
+        shape = job.planned_shape()
+        print_plan(
+            build_spec(reference.architecture, shape),
+            shape,
+            recipe,
+            job.objective.inputs_length,
+            job.objective.targets_length,
+            job.directory,
+            format,
+            data=" ".join(source.text) or source.dataset or "embedded docstrings",
+            vocabulary="of the run" if reference.run else job.vocabulary,
+        )
+        return
+    from scalecli.cli.progress import ConsoleReporter
+
+    with ConsoleReporter() as reporter:
+        manifest = pretrain(job, reporter)
+    print_results(manifest, job.directory, format)
+
+
+def print_results(manifest: Any, directory: Path, format: str) -> None:
+    """Prints where a finished run is, and its results at the last step."""
+    last = max(manifest.results, default=None)
+    results = {} if last is None else manifest.results[last]
+    record = {"run": str(directory), "status": manifest.status, "step": manifest.steps, **results}
+    columns = [Column("run", "Run"), Column("status", "Status"), Column("step", "Step")]
+    print_record(record, [*columns, *(Column(name, name, "float") for name in results)], format)

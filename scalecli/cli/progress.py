@@ -1,0 +1,77 @@
+"""Progress on stderr: a live line on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from scalecli.training.loop import Progress
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class ConsoleReporter:
+    """Prints what a run reports. As a context it owns the terminal's last line, and gives it back at the end."""
+
+    def __init__(self) -> None:
+        self._status: Any = None
+        self._last_line = 0.0
+
+    def __enter__(self) -> ConsoleReporter:
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status("starting")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status:
+            self._status.stop()
+
+    def progress(self, progress: Progress) -> None:
+        """Step, loss, speed, utilisation where it is known, and the time left."""
+        parts = [
+            f"step {progress.step:,} of {progress.steps:,}",
+            f"loss {progress.loss:.4f}",
+            f"{progress.steps_per_s:.3g} steps/s",
+            f"{progress.tokens_per_s:,.0f} tokens/s",
+        ]
+        if progress.utilisation is not None:
+            parts.append(f"{progress.utilisation:.1%} of peak FLOPs")
+        parts.append(f"{_duration(progress.seconds_left)} left")
+        self._now("  ".join(parts), last=progress.step == progress.steps)
+
+    def examples(self, done: int, total: int) -> None:
+        """How many examples of an evaluation are decoded."""
+        self._now(f"decoded {done:,} of {total:,}", last=done == total)
+
+    def results(self, step: int, results: Mapping[str, float]) -> None:
+        """The figures of a validation."""
+        self.message(f"step {step:,}: " + ", ".join(f"{name} {value:.4f}" for name, value in results.items()))
+
+    def message(self, text: str) -> None:
+        """A line that stays."""
+        click.echo(text, err=True)
+
+    def _now(self, text: str, last: bool) -> None:
+        if self._status:
+            self._status.update(text)
+        elif last or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            click.echo(text, err=True)
+
+
+def _duration(seconds: float) -> str:
+    """`2:03:04`, or `3:04` under an hour."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -1,0 +1,282 @@
+"""The run manifest, `run.yaml`: everything that a run was, typed, versioned, checked, and written atomically."""
+
+from __future__ import annotations
+
+import datetime
+import glob
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from scalecli import strict
+from scalecli.errors import ConfigurationError, MissingError
+from scalecli.files import is_remote, read_bytes
+
+SCHEMA = 1
+FILE_NAME = "run.yaml"
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """The manifest that a run starts from: its path, and the SHA-256 of its content at that time (hexadecimal)."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Trainable parameters; `total` is `embedding` (every vocabulary-sized table) plus `non_embedding`."""
+
+    total: int
+    embedding: int
+    non_embedding: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flops:
+    """Cost in the stated convention: of one forward pass over one batch, and of all training (None: no training)."""
+
+    convention: str
+    forward_per_batch: int
+    training_total: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """The SentencePiece model: where it lay, the SHA-256 of its bytes, and its number of pieces without sentinels."""
+
+    name: str
+    file: str
+    sha256: str
+    pieces: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What was read: `identity` is a content hash or a dataset's version, lengths are in tokens.
+
+    `documents` and `tokens` count the training examples and their tokens, where that is known before training; `task`
+    is a task's definition and `rates` a mixture's sampling rates by task.
+    """
+
+    name: str
+    kind: Literal["text", "embedded", "tfds", "task"]
+    identity: str
+    inputs_length: int
+    targets_length: int
+    packed: bool
+    vocabulary: Vocabulary
+    task: dict[str, Any] | None = None
+    documents: int | None = None
+    tokens: int | None = None
+    rates: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """How devices were used: the kind (such as `single`, `mirrored`, `tpu`), replicas, and a TPU's topology."""
+
+    kind: str
+    replicas: int
+    topology: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """Where checkpoints lie, relative to the run's directory, and the steps that are there: the last and the named."""
+
+    directory: str
+    kept: list[int] = field(default_factory=list)
+    named: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best step, and the rule that chose it, such as `highest sst2/accuracy`."""
+
+    step: int
+    rule: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput:
+    """Speed in steady state; the utilisation is a fraction, None where the device's peak is not known."""
+
+    steps_per_s: float
+    tokens_per_s: float
+    model_flops_utilisation: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The software and the host's devices; TensorFlow is None on another backend, git None outside a repository."""
+
+    python: str
+    scalecli: str
+    keras: str | None = None
+    tensorflow: str | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    devices: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """One run. Times are UTC in ISO 8601, `batch` is the global batch of one optimizer step in examples.
+
+    `results` maps steps to figures by name: `validation/negative_log_perplexity` (natural logarithm) is measured on
+    held-out text of the pretraining objective, and `task/metric` is a task's score from 0 to 100, higher being better.
+
+    Raises:
+        ConfigurationError: a time or a count that cannot be, or a best step without results.
+    """
+
+    schema: int = SCHEMA
+    kind: Literal["pretrain", "finetune", "eval"]
+    name: str
+    status: Literal["running", "completed", "failed", "interrupted"]
+    created: str
+    finished: str | None = None
+    command_line: str
+    parent: Parent | None = None
+    architecture: str
+    shape: dict[str, Scalar]
+    parameters: Parameters
+    flops: Flops
+    data: Data
+    objective: dict[str, Scalar] | None = None
+    optimizer: dict[str, Scalar] = field(default_factory=dict)
+    schedule: dict[str, Scalar] = field(default_factory=dict)
+    batch: int
+    accumulation: int = 1
+    steps: int
+    start_step: int = 0
+    seed: int
+    precision: str
+    dropout: float
+    z_loss: float
+    strategy: Strategy
+    checkpoints: Checkpoints
+    results: dict[int, dict[str, float]] = field(default_factory=dict)
+    best: Best | None = None
+    throughput: Throughput | None = None
+    environment: Environment
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in ("created", "finished"):
+            text = getattr(self, name)
+            try:
+                # Python 3.10 does not read the Z that other tools write.
+                moment = text and datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+            except ValueError:
+                moment = False
+            if text is not None and not (moment and moment.utcoffset() == datetime.timedelta(0)):
+                raise ConfigurationError(f"{name}: expected a UTC time such as {utc_now()}, found {text!r}")
+        for name, least in (("batch", 1), ("accumulation", 1), ("steps", 0), ("start_step", 0)):
+            if getattr(self, name) < least:
+                raise ConfigurationError(f"{name}: expected at least {least}, found {getattr(self, name)}")
+        if self.best and self.best.step not in self.results:
+            raise ConfigurationError(f"best.step: no results for step {self.best.step}")
+
+
+def utc_now() -> str:
+    """The present moment as manifests state it, in whole seconds: `2022-07-21T12:00:00+00:00`."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def manifest_path(path: str | os.PathLike[str]) -> str:
+    """Returns the manifest's own file for a manifest or a run's directory (in a bucket: all that has no YAML suffix).
+
+    Raises:
+        MissingError: a local directory holds no `run.yaml`.
+    """
+    path = os.fspath(path)
+    if is_remote(path):
+        return path if path.endswith((".yaml", ".yml")) else f"{path.rstrip('/')}/{FILE_NAME}"
+    if not os.path.isdir(path):
+        return path
+    inside = os.path.join(path, FILE_NAME)
+    if not os.path.exists(inside):
+        below = glob.glob(os.path.join(glob.escape(path), "*", FILE_NAME))
+        hint = f"; there are {len(below)} runs below it, such as {os.path.dirname(below[0])}" if below else ""
+        raise MissingError(f"{path}: no {FILE_NAME} in this directory{hint}")
+    return inside
+
+
+def load_manifest(path: str | os.PathLike[str]) -> Manifest:
+    """Reads a manifest, or the `run.yaml` in a run's directory.
+
+    Raises:
+        MissingError: there is none, or it cannot be read.
+        ConfigurationError: it is not valid; names the file and the key.
+    """
+    file = manifest_path(path)
+    mapping = strict.load_yaml(file)
+    schema = mapping.get("schema")
+    if type(schema) is int and schema > SCHEMA:
+        raise ConfigurationError(
+            f"{file}: schema {schema} was written by a newer scalecli; this one reads up to schema {SCHEMA}"
+        )
+    if schema != SCHEMA:
+        raise ConfigurationError(f"{file}: schema: expected {SCHEMA}, found {schema!r}; is this a run manifest?")
+    return strict.from_mapping(Manifest, mapping, file)
+
+
+def save_manifest(manifest: Manifest, directory: str | os.PathLike[str]) -> str:
+    """Writes `run.yaml` into the run's directory, atomically; returns its path.
+
+    Raises:
+        ConfigurationError: a value has another type than its field, so that the file could not be read again.
+        ScalecliError: the directory cannot be written.
+    """
+    file = f"{os.fspath(directory).rstrip('/') or '/'}/{FILE_NAME}"
+    mapping = strict.to_mapping(manifest)
+    strict.from_mapping(Manifest, mapping, file)
+    strict.write_yaml(file, mapping)
+    return file
+
+
+def manifest_hash(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 (hexadecimal) of a manifest's bytes, which a child run keeps as `parent.sha256`."""
+    return hashlib.sha256(read_bytes(manifest_path(path), strict.MAXIMUM_BYTES)).hexdigest()
+
+
+# All that decides the numbers of a run. How long it runs, on which devices, and what came out are not among it.
+_CONFIGURATION = (
+    *("kind", "architecture", "shape", "data", "objective", "optimizer", "schedule", "batch", "accumulation"),
+    *("seed", "precision", "dropout", "z_loss", "parent"),
+)
+# The content's hash stands beside each of these, and files may move.
+_PLACES = {"parent.path", "data.vocabulary.file"}
+
+
+def differences(a: Manifest, b: Manifest) -> list[str]:
+    """Says where the configuration `b` differs from the run `a`: `optimizer.learning_rate: 0.01 in the run, 0.001 now`.
+
+    Only what decides the numbers counts, so an empty list means that `b` may go on where `a` stopped.
+    """
+    run, now = _configuration(a), _configuration(b)
+    return [
+        f"{key}: {run.get(key, 'nothing')} in the run, {now.get(key, 'nothing')} now"
+        for key in dict.fromkeys((*run, *now))
+        if key not in _PLACES and run.get(key) != now.get(key)
+    ]
+
+
+def _configuration(manifest: Manifest) -> dict[str, Any]:
+    parts = {name: getattr(manifest, name) for name in _CONFIGURATION}
+    return dict(_leaves(strict.to_mapping({name: part for name, part in parts.items() if part is not None})))
+
+
+def _leaves(mapping: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

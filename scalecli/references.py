@@ -1,0 +1,160 @@
+"""What a user may write for a model: a preset's name, a shape file, or a run. Also the options that go with it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from scalecli import strict
+from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE
+from scalecli.errors import ConfigurationError
+from scalecli.files import is_remote
+from scalecli.manifest import load_manifest, manifest_path
+from scalecli.shape import LARGEST, OPERATORS, Shape, apply_operators, parse_name, presets, shape_name
+
+_YAML_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """A model that a user named.
+
+    `name` is the run's own, otherwise the canonical name of the shape. `run` is the directory of the run that has this
+    model, None when it is only a shape.
+    """
+
+    name: str
+    architecture: str
+    shape: Shape
+    run: str | None = None
+
+
+def resolve_model(
+    text: str,
+    *,
+    architecture: str | None = None,
+    operators: Mapping[str, int] | None = None,
+    reshape_runs: bool = False,
+) -> ModelReference:
+    """The model that `text` names: a preset (`small-nl24`), a shape file, a run's manifest or its directory.
+
+    Text with a path separator or a YAML suffix is a path; other text is a path only if it names no shape. A shape file
+    is YAML with the fields of `Shape` and, where it is not transformer, `architecture`. `operators`, such as
+    {"nl": 24}, are applied to what `text` stands for. A run has the shape that it was trained with, so they are refused
+    there, unless `reshape_runs` is on: the answer is then a shape and no run any more.
+
+    Raises:
+        ConfigurationError: neither a name nor a file, a bad file, a shape that can't be, an unknown architecture or
+            another one than the file's, or operators on a run.
+        MissingError: a path where nothing is or that cannot be read.
+    """
+    if architecture is not None:
+        presets(architecture)  # An unknown architecture is refused before anything is read.
+    if _is_path(text):
+        model = _read_model(text, architecture)
+    else:
+        try:
+            named = architecture or DEFAULT_ARCHITECTURE
+            shape = parse_name(text, named)
+            model = ModelReference(shape_name(shape, named), named, shape)
+        except ConfigurationError as error:
+            if not os.path.exists(text):
+                raise ConfigurationError(f"no file {text!r}, and {error}") from None
+            model = _read_model(text, architecture)
+    if not operators:
+        return model
+    if model.run is not None and not reshape_runs:
+        flags = " ".join(f"--{operator} {value}" for operator, value in operators.items())
+        raise ConfigurationError(f"{text}: a run keeps the shape that it was trained with; leave out {flags}")
+    shape = apply_operators(model.shape, operators)
+    return ModelReference(shape_name(shape, model.architecture), model.architecture, shape)
+
+
+def _is_path(text: str) -> bool:
+    return "/" in text or os.sep in text or text.endswith(_YAML_SUFFIXES)
+
+
+def _read_model(path: str, architecture: str | None) -> ModelReference:
+    """The model of a shape file, a manifest, or a run's directory; only manifests have the key `schema`."""
+    is_directory = not path.endswith(_YAML_SUFFIXES) if is_remote(path) else os.path.isdir(path)
+    values = {} if is_directory else strict.load_yaml(path)
+    if is_directory or "schema" in values:
+        manifest = load_manifest(path)
+        file = manifest_path(path)
+        shape = Shape.from_dict(manifest.shape, f"{file}: shape")
+        _check_architecture(manifest.architecture, architecture, file)
+        return ModelReference(manifest.name, manifest.architecture, shape, os.path.dirname(file) or os.curdir)
+    found = values.pop("architecture", architecture or DEFAULT_ARCHITECTURE)
+    shape = Shape.from_dict(values, path)
+    _check_architecture(found, architecture, path)
+    return ModelReference(shape_name(shape, found), found, shape)
+
+
+def _check_architecture(found: Any, wanted: str | None, file: str) -> None:
+    if not isinstance(found, str):
+        raise ConfigurationError(f"{file}: architecture: expected text, found {found!r}")
+    try:
+        presets(found)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
+    if wanted is not None and wanted != found:
+        raise ConfigurationError(f"{file}: its architecture is {found}, not {wanted}; leave out --arch {wanted}")
+
+
+def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
+    """Shell completion of a model: sizes, then operators after `small-`, and files."""
+    from click.shell_completion import CompletionItem
+
+    architecture = ctx.params.get("arch")
+    architecture = architecture if architecture in ARCHITECTURES else DEFAULT_ARCHITECTURE
+    names = [size for size in presets(architecture) if size.startswith(incomplete.lower())]
+    stem, hyphen, start = incomplete.rpartition("-")
+    try:
+        if hyphen:
+            parse_name(stem, architecture)
+            names += [f"{stem}-{operator}" for operator in OPERATORS if operator.startswith(start.lower())]
+    except ConfigurationError:
+        pass  # Nothing that operators could follow, so there are none to offer.
+    return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
+
+
+def _complete_architecture(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in ARCHITECTURES if name.startswith(incomplete)]
+
+
+def _checked_operator(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    """Checks the bounds of a shape's fields already here, so that the error names the flag."""
+    if value is not None and not 1 <= value <= LARGEST:
+        raise ConfigurationError(f"{param.opts[0]} is {value}; a whole number from 1 to {LARGEST} is accepted")
+    return value
+
+
+def shape_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--arch` and one option for each operator; they arrive as `architecture` and `operators`."""
+
+    @functools.wraps(function)
+    def collected(*arguments: Any, arch: str | None, **options: Any) -> Any:
+        values = {operator: options.pop(operator) for operator in OPERATORS}
+        operators = {operator: value for operator, value in values.items() if value is not None}
+        return function(*arguments, architecture=arch, operators=operators, **options)
+
+    command = collected
+    for operator, names in reversed(OPERATORS.items()):
+        description = f"Set {' and '.join(names)}."
+        command = click.option(f"--{operator}", type=click.INT, callback=_checked_operator, help=description)(command)
+    return click.option(
+        "--arch",
+        metavar="NAME",
+        shell_complete=_complete_architecture,
+        help=f"Architecture: {', '.join(ARCHITECTURES)}. [default: the file's, else {DEFAULT_ARCHITECTURE}]",
+    )(command)
+
+
+def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the argument MODEL, as `model`, and the options of `shape_options`."""
+    return click.argument("model", shell_complete=complete_model)(shape_options(function))

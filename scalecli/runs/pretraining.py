@@ -1,0 +1,228 @@
+"""Pretraining: span corruption on a corpus, validated by negative log-perplexity."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from scalecli.architectures import build_spec
+from scalecli.data.corpora import Corpus
+from scalecli.data.span_corruption import (
+    SpanCorruption,
+    pretraining_batches,
+    unigram_cross_entropy,
+    validation_batches,
+)
+from scalecli.data.tokens import TokenStore
+from scalecli.data.vocabulary import Vocabulary, load_vocabulary, train_vocabulary
+from scalecli.errors import ConfigurationError
+from scalecli.manifest import FILE_NAME, Data, Manifest
+from scalecli.references import ModelReference
+from scalecli.runs.directory import (
+    VOCABULARY_FILE,
+    keep_vocabulary,
+    open_trained,
+    prepare_directory,
+    take_up,
+    vocabulary_entry,
+)
+from scalecli.runs.recipe import Recipe, build_model, new_manifest
+from scalecli.shape import Shape
+from scalecli.training.checkpoints import Saving
+
+if TYPE_CHECKING:
+    from scalecli.training.loop import Reporter
+
+NEGATIVE_LOG_PERPLEXITY = "validation/negative_log_perplexity"
+UNIGRAM = "validation/unigram_negative_log_perplexity"
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Where text comes from: files, or a TensorFlow dataset, or with neither the embedded docstrings.
+
+    `validation` are files of held-out text; without them every 50th document is held out, or a TensorFlow dataset's
+    own validation split taken.
+    """
+
+    text: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    dataset: str | None = None
+    data_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.text and self.dataset:
+            raise ConfigurationError("--text and --dataset are two sources; give one")
+        if self.validation and not self.text:
+            raise ConfigurationError("--validation-text goes with --text")
+
+    @property
+    def kind(self) -> Literal["text", "tfds", "embedded"]:
+        """As manifests name it."""
+        return "text" if self.text else "tfds" if self.dataset else "embedded"
+
+    def corpora(self, cache_directory: Path) -> tuple[Corpus, Corpus]:
+        """The corpora of training and of validation."""
+        if self.dataset:
+            return (
+                Corpus.from_dataset(self.dataset, "train", self.data_dir),
+                Corpus.from_dataset(self.dataset, "validation", self.data_dir),
+            )
+        if self.validation:
+            return Corpus.from_text(self.text, "all"), Corpus.from_text(self.validation, "all")
+        if self.text:
+            return Corpus.from_text(self.text, "train"), Corpus.from_text(self.text, "validation")
+        return Corpus.embedded(cache_directory, "train"), Corpus.embedded(cache_directory, "validation")
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """All that a pretraining run is told. `vocabulary` is a file, `t5`, or `train:N` for N pieces of the corpus."""
+
+    model: ModelReference
+    source: TextSource
+    vocabulary: str
+    objective: SpanCorruption
+    recipe: Recipe
+    saving: Saving
+    validation_batches: int
+    directory: Path
+    cache_directory: Path
+    command_line: str
+    peak_flops: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.validation_batches < 1:
+            raise ConfigurationError(f"validation_batches is {self.validation_batches}; 1 or more is accepted")
+
+    def planned_shape(self) -> Shape:
+        """The shape with as many rows as the vocabulary will have, as far as that is known before it is read."""
+        if self.model.run or not self.vocabulary.startswith("train:"):
+            return self.model.shape
+        return _with_rows_for(self.model.shape, Vocabulary(Path(), "", trained_pieces(self.vocabulary)))
+
+
+def trained_pieces(vocabulary: str) -> int:
+    """N of `train:N`.
+
+    Raises:
+        ConfigurationError: it is no positive number.
+    """
+    number = vocabulary.removeprefix("train:")
+    if not number.isdigit() or not int(number):
+        raise ConfigurationError(f"vocabulary {vocabulary!r}: train:N takes a number of pieces, such as train:8000")
+    return int(number)
+
+
+def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
+    """Carries out a pretraining run, or goes on with it, in its directory; returns the finished manifest.
+
+    A model that is itself a run gives its weights to start from, and its vocabulary.
+
+    Raises:
+        ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
+            its last checkpoint.
+    """
+    from scalecli.training.loop import Job, train
+
+    prepare_directory(job.directory)
+    parent = open_trained(job.model.run) if job.model.run else None
+    train_corpus, validation_corpus = job.source.corpora(job.cache_directory)
+    if parent:
+        vocabulary, vocabulary_name = parent.vocabulary(job.cache_directory), parent.manifest.data.vocabulary.name
+    else:
+        vocabulary, vocabulary_name = _vocabulary(job, train_corpus, reporter), job.vocabulary
+    shape = job.model.shape if parent else _with_rows_for(job.model.shape, vocabulary)
+
+    def build_store(corpus: Corpus) -> TokenStore:
+        reporter.message(f"reading {corpus.name} ({corpus.split})")
+        return TokenStore.build(corpus, vocabulary, cache_directory=job.cache_directory)
+
+    train_store, validation_store = build_store(train_corpus), build_store(validation_corpus)
+    batches = partial(
+        pretraining_batches,
+        train_store,
+        job.objective,
+        vocabulary_size=vocabulary.size,
+        batch=job.recipe.batch,
+        seed=job.recipe.seed,
+    )
+    held_out = validation_batches(
+        validation_store,
+        job.objective,
+        vocabulary_size=vocabulary.size,
+        batch=job.recipe.batch // job.recipe.accumulation,
+        batches=job.validation_batches,
+    )
+    batches(start_step=0)  # a corpus with too few tokens is found before anything else is done
+    spec = build_spec(job.model.architecture, shape)
+    manifest = new_manifest(
+        "pretrain",
+        name=job.directory.name,
+        spec=spec,
+        shape=shape,
+        data=Data(
+            name=train_corpus.name,
+            kind=job.source.kind,
+            identity=f"{train_corpus.identity}+{validation_corpus.identity}",
+            inputs_length=job.objective.inputs_length,
+            targets_length=job.objective.targets_length,
+            packed=False,
+            vocabulary=vocabulary_entry(vocabulary, vocabulary_name),
+            documents=train_store.documents,
+            tokens=train_store.tokens,
+        ),
+        recipe=job.recipe,
+        command_line=job.command_line,
+        parent=parent.as_parent(job.directory) if parent else None,
+        objective={"name": "span corruption", **asdict(job.objective)},
+    )
+    manifest = take_up(manifest, job.directory)
+    keep_vocabulary(vocabulary, job.directory)
+    model = build_model(spec, job.recipe)
+    if parent:
+        parent.load_into(model)
+
+    from scalecli.evaluation.cross_entropy import CrossEntropy
+
+    cross_entropy = CrossEntropy(model)
+    unigram = unigram_cross_entropy(batch["targets"] for batch in held_out.as_numpy_iterator())
+
+    def validate() -> dict[str, float]:
+        return {NEGATIVE_LOG_PERPLEXITY: -cross_entropy(held_out), UNIGRAM: -unigram}
+
+    return train(
+        Job(
+            manifest=manifest,
+            model=model,
+            schedule=job.recipe.schedule,
+            saving=job.saving,
+            batches=lambda step: batches(start_step=step),
+            validate=validate,
+            best=NEGATIVE_LOG_PERPLEXITY,
+            tokens_per_step=job.recipe.batch * (job.objective.inputs_length + job.objective.targets_length),
+            peak_flops=job.peak_flops,
+        ),
+        job.directory,
+        reporter,
+    )
+
+
+def _with_rows_for(shape: Shape, vocabulary: Vocabulary) -> Shape:
+    """The shape with the embedding rows that the vocabulary takes: the presets' rows are those of T5's own."""
+    return replace(shape, vocabulary=vocabulary.rows)
+
+
+def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabulary:
+    """The vocabulary that the run is told to use, trained first if need be."""
+    if not job.vocabulary.startswith("train:"):
+        return load_vocabulary(job.vocabulary, cache_directory=job.cache_directory)
+    pieces, file = trained_pieces(job.vocabulary), job.directory / VOCABULARY_FILE
+    # Of this run's earlier life; another run's is found out when manifests are compared. Without a manifest it is what
+    # an attempt that failed has left, maybe on other text.
+    if file.is_file() and (job.directory / FILE_NAME).is_file():
+        return load_vocabulary(str(file), cache_directory=job.cache_directory)
+    reporter.message(f"training a vocabulary of {pieces:,} pieces on {corpus.name}")
+    return train_vocabulary(corpus.documents(), pieces, file)

@@ -1,0 +1,180 @@
+"""Checkpoints: the weights and the optimizer's state of one step, each a safetensors file, in a folder of their own.
+
+    checkpoints/00000500/weights.safetensors     by the paths of `ModelSpec.weights()`, layers stacked
+    checkpoints/00000500/optimizer.safetensors   the step, and Adafactor's statistics by the weight's path
+    checkpoints/00000500/checkpoint.yaml         step, architecture, shape, and the SHA-256 of both files
+
+A folder is written under another name and renamed when all of it is on the disk, so that one which has its name is
+whole. Everything else that a run needs to go on is a function of its seed and the step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalecli import strict
+from scalecli.errors import ConfigurationError, MissingError, ScalecliError
+
+WEIGHTS, OPTIMIZER, DESCRIPTION = "weights.safetensors", "optimizer.safetensors", "checkpoint.yaml"
+HASH_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Saving:
+    """When to measure and save, in steps: the last `keep` checkpoints stay, and those of the steps in `named`."""
+
+    validate_every: int
+    checkpoint_every: int
+    keep: int = 2
+    named: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("validate_every", "checkpoint_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; 1 or more is accepted")
+
+
+@dataclass(frozen=True)
+class Description:
+    """checkpoint.yaml: the step, the architecture and every field of the shape, and the hashes of the files."""
+
+    step: int
+    architecture: str
+    shape: dict[str, int]
+    sha256: dict[str, str]
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """The steps that have a checkpoint in `folder`, in order; none when there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit() and each.is_dir())
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    weights: Mapping[str, Any],
+    optimizer: Mapping[str, Any],
+    architecture: str,
+    shape: Mapping[str, int],
+) -> Path:
+    """Writes the checkpoint of `step` from Keras variables by path; returns its folder.
+
+    Raises:
+        ScalecliError: the disk is full or the folder can't be written; nothing of this checkpoint is left behind.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    final = folder / f"{step:08d}"
+    temporary = folder / f".{final.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        temporary.mkdir(parents=True)
+        hashes = {}
+        for name, variables in ((WEIGHTS, weights), (OPTIMIZER, optimizer)):
+            if variables:
+                arrays = {path: np.asarray(variable, order="C") for path, variable in variables.items()}
+                save_file(arrays, temporary / name)
+                _flush(temporary / name)
+                hashes[name] = _sha256(temporary / name)
+        description = Description(step, architecture, dict(shape), hashes)
+        strict.write_yaml(temporary / DESCRIPTION, strict.to_mapping(description))
+        _flush(temporary)
+        if final.exists():  # saved by an earlier life of this run, from the same seed and step
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+        _flush(folder)
+    except (OSError, SafetensorError) as error:
+        raise ScalecliError(f"{final}: the checkpoint can't be written ({error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def remove_old_checkpoints(folder: Path, newest: int, keep: int, named: tuple[int, ...] = ()) -> list[int]:
+    """Removes all but the last `keep` checkpoints up to step `newest`, and those of the steps in `named`.
+
+    Returns the steps that stay. Later checkpoints, damaged ones that the run had to start before, are left alone.
+    """
+    steps = [step for step in checkpoint_steps(folder) if step <= newest]
+    stay = set(steps[-keep:]) | set(named)
+    for step in steps:
+        if step not in stay:
+            shutil.rmtree(folder / f"{step:08d}", ignore_errors=True)
+    for leftover in folder.glob(".*.tmp"):  # of a run that was killed while it wrote
+        shutil.rmtree(leftover, ignore_errors=True)
+    return [step for step in steps if step in stay]
+
+
+def read_description(checkpoint: Path) -> Description:
+    """checkpoint.yaml of one checkpoint's folder.
+
+    Raises:
+        MissingError: there is none.
+        ConfigurationError: it is not valid.
+    """
+    file = checkpoint / DESCRIPTION
+    return strict.from_mapping(Description, strict.load_yaml(file), str(file))
+
+
+def load_arrays(checkpoint: Path, name: str) -> dict[str, np.ndarray]:
+    """The arrays of one file of a checkpoint, checked against its hash.
+
+    Raises:
+        MissingError: the file is not there, or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    expected = read_description(checkpoint).sha256.get(name)
+    file = checkpoint / name
+    try:
+        if expected is None or _sha256(file) != expected:
+            raise MissingError(f"{file}: damaged (its SHA-256 is not the one in {DESCRIPTION})")
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise MissingError(f"{file}: cannot be read ({error})") from error
+
+
+def assign(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> None:
+    """Gives each variable the array of its path.
+
+    Raises:
+        ConfigurationError: the paths or shapes are not the model's; nothing is assigned then.
+    """
+    for path in (*variables, *arrays):
+        if path not in arrays or path not in variables:
+            where = "lacks" if path not in arrays else "has"
+            raise ConfigurationError(f"{source}: {where} {path!r}, unlike the model; it is of another architecture")
+        found, wanted = tuple(arrays[path].shape), tuple(variables[path].shape)
+        if found != wanted:
+            raise ConfigurationError(f"{source}: {path!r} is {list(found)}, the model's is {list(wanted)}")
+    for path, variable in variables.items():
+        variable.assign(arrays[path])
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Forces a file, or a folder's entries, onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

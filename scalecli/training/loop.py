@@ -1,0 +1,329 @@
+"""The training loop that pretraining and finetuning share: steps, validation, checkpoints, resume, faults.
+
+What a step computes depends on the configuration, the seed and the step's number alone, so a run that was killed goes
+on from its last checkpoint to the very losses that it would have had.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from scalecli.errors import ConfigurationError, DivergedError, InterruptedRunError, MissingError, ScalecliError
+from scalecli.files import write_atomically
+from scalecli.manifest import Best, Checkpoints, Manifest, Throughput, save_manifest, utc_now
+from scalecli.models.encoder_decoder import EncoderDecoder
+from scalecli.training import checkpoints
+from scalecli.training.adafactor import Adafactor, KerasSchedule
+from scalecli.training.checkpoints import Saving
+from scalecli.training.schedules import Schedule
+from scalecli.training.steps import TrainingSteps
+
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+SECONDS_PER_CALL = 2.0  # how long the compiled function runs before the host looks in: progress, signals
+MOST_STEPS_PER_CALL = 100
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: step of `steps`, mean loss of the last call (nats), speed, and utilisation if known."""
+
+    step: int
+    steps: int
+    loss: float
+    steps_per_s: float
+    tokens_per_s: float
+    utilisation: float | None
+
+    @property
+    def seconds_left(self) -> float:
+        """Time to the last step at the present speed."""
+        return (self.steps - self.step) / self.steps_per_s
+
+
+class Reporter(Protocol):
+    """Who hears of a run's progress; the command line prints it."""
+
+    def progress(self, progress: Progress) -> None:
+        """After each call of the compiled function."""
+
+    def results(self, step: int, results: Mapping[str, float]) -> None:
+        """After each validation."""
+
+    def message(self, text: str) -> None:
+        """Anything else worth a line."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to carry out.
+
+    `manifest` states the configuration. `batches(step)` is an endless dataset that begins with the batch of that step;
+    `validate()` measures the model; `best` is the result whose highest value names the best step. `tokens_per_step`
+    counts inputs and targets of a batch, `peak_flops` is the device's peak in FLOPs per second, where it is known.
+    """
+
+    manifest: Manifest
+    model: EncoderDecoder
+    schedule: Schedule
+    saving: Saving
+    batches: Callable[[int], Any]
+    validate: Callable[[], dict[str, float]]
+    best: str
+    tokens_per_step: int
+    peak_flops: float | None = None
+
+
+def train(job: Job, directory: Path, reporter: Reporter) -> Manifest:
+    """Carries out a job, from its last checkpoint if there is one; returns the finished manifest.
+
+    Raises:
+        DivergedError: a loss or gradient was not finite; names the last good checkpoint.
+        InterruptedRunError: Ctrl-C or SIGTERM, after saving a checkpoint.
+        ConfigurationError: the checkpoints in the directory are of another model.
+        MissingError: there are checkpoints in the directory, and all are damaged.
+        ScalecliError: the disk is full or not writable; earlier checkpoints stay.
+    """
+    run = _Run(job, directory, reporter)
+    with _asked_to_stop() as asked:
+        try:
+            run.restore()
+            if run.step == job.manifest.steps and job.manifest.status == "completed":
+                return run.manifest  # left as it is: the runs that started from it know it by its hash
+            run.save_manifest(status="running", finished=None)
+            if run.step and run.is_due(job.saving.validate_every) and run.step not in run.manifest.results:
+                run.validate()  # what asked the run to stop came before it
+            while run.step < job.manifest.steps:
+                run.train_until(run.next_stop())
+                stopping = asked() and run.step < job.manifest.steps
+                if run.is_due(job.saving.validate_every) and not stopping:
+                    run.validate()
+                if run.is_due(job.saving.checkpoint_every) or run.step in job.saving.named or stopping:
+                    run.save_checkpoint()
+                if stopping:
+                    raise InterruptedRunError(
+                        f"{directory}: interrupted after step {run.step:,} of {job.manifest.steps:,}, which is saved; "
+                        "the same command goes on from there"
+                    )
+        except BaseException as error:
+            status = "interrupted" if isinstance(error, (InterruptedRunError, KeyboardInterrupt)) else "failed"
+            with contextlib.suppress(Exception):  # the error at hand says more than one about the manifest
+                run.save_manifest(status=status, finished=utc_now())
+            raise
+        run.save_manifest(status="completed", finished=utc_now())
+    return run.manifest
+
+
+class _Run:
+    """The state of a run while it is carried out."""
+
+    def __init__(self, job: Job, directory: Path, reporter: Reporter) -> None:
+        self.job, self.directory, self.reporter = job, directory, reporter
+        self.manifest = job.manifest
+        self.step = 0
+        self._optimizer = Adafactor(KerasSchedule(job.schedule))
+        self._steps = TrainingSteps(
+            job.model,
+            self._optimizer,
+            seed=self.manifest.seed,
+            z_loss=self.manifest.z_loss,
+            accumulation=self.manifest.accumulation,
+        )
+        self._weights = job.model.weights_by_path()
+        self._state = self._optimizer.state_by_path(self._weights)
+        self._batches: Iterator[Any] | None = None
+        self._steps_per_call = 1
+        self._timed_steps, self._timed_seconds = 0, 0.0
+        self._board: Any = None
+
+    @property
+    def _folder(self) -> Path:
+        return self.directory / CHECKPOINTS
+
+    def restore(self) -> None:
+        """Takes up the newest checkpoint that is whole, and forgets figures of later steps."""
+        for step in reversed(checkpoints.checkpoint_steps(self._folder)):
+            source = self._folder / f"{step:08d}"
+            try:
+                weights = checkpoints.load_arrays(source, checkpoints.WEIGHTS)
+                state = checkpoints.load_arrays(source, checkpoints.OPTIMIZER)
+            except (MissingError, ConfigurationError) as error:
+                self.reporter.message(f"{error}; trying the checkpoint before it")
+                continue
+            checkpoints.assign(self._weights, weights, str(source))
+            checkpoints.assign(self._state, state, str(source))
+            self.step = step
+            self.reporter.message(f"{self.directory}: going on from step {step:,}")
+            break
+        else:
+            if checkpoints.checkpoint_steps(self._folder):
+                raise MissingError(f"{self._folder}: no checkpoint can be read; remove the folder to start anew")
+        results = {step: found for step, found in self.manifest.results.items() if step <= self.step}
+        self.manifest = replace(self.manifest, results=results, best=_best(results, self.job.best))
+        self._keep_metrics()
+
+    def next_stop(self) -> int:
+        """The next step at which something is due."""
+        saving, steps = self.job.saving, self.manifest.steps
+        regular = [self.step - self.step % n + n for n in (saving.validate_every, saving.checkpoint_every)]
+        return min([steps, *regular, *(step for step in saving.named if step > self.step)])
+
+    def is_due(self, every: int) -> bool:
+        """Whether something that happens every so many steps, and at the end, is to happen now."""
+        return self.step % every == 0 or self.step == self.manifest.steps
+
+    def train_until(self, stop: int) -> None:
+        """Runs one call of the compiled function, at most up to step `stop`."""
+        if self._batches is None:
+            self._batches = iter(self.job.batches(self.step))
+        count = min(stop - self.step, self._steps_per_call)
+        start = time.perf_counter()
+        losses, norms = self._steps.run(self._batches, count)
+        seconds = time.perf_counter() - start
+        finite = np.isfinite(losses) & np.isfinite(norms)
+        if not finite.all():
+            bad = self.step + 1 + int(np.argmin(finite))
+            raise self._diverged(f"the loss or its gradient is not finite at step {bad:,}", weights_of=bad - 1)
+        self._record(losses, norms, count / seconds)
+        self.step += count
+        # The first call compiles, which is no part of the speed.
+        if self._timed_steps or self._steps_per_call > 1:
+            self._timed_steps, self._timed_seconds = self._timed_steps + count, self._timed_seconds + seconds
+        per_call = round(SECONDS_PER_CALL * count / seconds)
+        self._steps_per_call = max(2, min(per_call, MOST_STEPS_PER_CALL))
+        speed = self._throughput(count / seconds)
+        self.reporter.progress(
+            Progress(
+                step=self.step,
+                steps=self.manifest.steps,
+                loss=float(losses.mean()),
+                steps_per_s=speed.steps_per_s,
+                tokens_per_s=speed.tokens_per_s,
+                utilisation=speed.model_flops_utilisation,
+            )
+        )
+
+    def validate(self) -> None:
+        """Measures the model, and notes the results."""
+        results = self.job.validate()
+        if not np.isfinite(list(results.values())).all():
+            raise self._diverged(f"a validation is not finite after step {self.step:,}", weights_of=self.step)
+        every = {**self.manifest.results, self.step: results}
+        self.manifest = replace(self.manifest, results=every, best=_best(every, self.job.best))
+        self._append([{"step": self.step, **results}])
+        self._to_board(self.step, results)
+        self.save_manifest()
+        self.reporter.results(self.step, results)
+
+    def save_checkpoint(self) -> None:
+        """Saves the present step, removes old checkpoints, and notes which are there."""
+        checkpoints.save_checkpoint(
+            self._folder,
+            self.step,
+            self._weights,
+            self._state,
+            self.manifest.architecture,
+            {name: int(size) for name, size in self.manifest.shape.items()},
+        )
+        saving = self.job.saving
+        kept = checkpoints.remove_old_checkpoints(self._folder, self.step, saving.keep, saving.named)
+        named = [step for step in kept if step in saving.named]
+        self.manifest = replace(self.manifest, checkpoints=Checkpoints(directory=CHECKPOINTS, kept=kept, named=named))
+        self.save_manifest()
+
+    def save_manifest(self, **changes: Any) -> None:
+        """Writes the manifest as it now is."""
+        if self._timed_steps:
+            changes["throughput"] = self._throughput(self._timed_steps / self._timed_seconds)
+        self.manifest = replace(self.manifest, **changes)
+        save_manifest(self.manifest, self.directory)
+
+    def _throughput(self, steps_per_s: float) -> Throughput:
+        flops, peak = self.manifest.flops.training_total, self.job.peak_flops
+        utilisation = steps_per_s * flops / self.manifest.steps / peak if flops and peak else None
+        return Throughput(
+            steps_per_s=steps_per_s,
+            tokens_per_s=steps_per_s * self.job.tokens_per_step,
+            model_flops_utilisation=utilisation,
+        )
+
+    def _diverged(self, what: str, weights_of: int) -> DivergedError:
+        good = [step for step in checkpoints.checkpoint_steps(self._folder) if step < weights_of]
+        last = f"the last good checkpoint is {self._folder / f'{good[-1]:08d}'}" if good else "no good checkpoint yet"
+        return DivergedError(f"{self.directory}: {what}; {last}")
+
+    def _record(self, losses: np.ndarray, norms: np.ndarray, steps_per_s: float) -> None:
+        rows: list[dict[str, float]] = [
+            {"step": self.step + 1 + index, "loss": float(loss), "gradient_norm": float(norm)}
+            for index, (loss, norm) in enumerate(zip(losses, norms, strict=True))
+        ]
+        rows[-1]["steps_per_s"] = steps_per_s
+        self._append(rows)
+        last = self.step + len(losses)
+        rate = float(self.job.schedule.rate(last - 1))
+        self._to_board(last, {"loss": float(losses.mean()), "learning_rate": rate, "steps_per_s": steps_per_s})
+
+    def _append(self, rows: list[dict[str, float]]) -> None:
+        file = self.directory / METRICS
+        try:
+            with file.open("a", encoding="utf-8") as stream:
+                stream.writelines(json.dumps(row) + "\n" for row in rows)
+        except OSError as error:
+            raise ScalecliError(f"{file}: cannot be written ({error.strerror})") from error
+
+    def _keep_metrics(self) -> None:
+        """Drops figures of steps after the one that the run goes on from, and a last line that was cut short."""
+        file = self.directory / METRICS
+        if not file.exists():
+            return
+        lines = []
+        for line in file.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                if json.loads(line)["step"] <= self.step:
+                    lines.append(line + "\n")
+        write_atomically(file, "".join(lines))
+
+    def _to_board(self, step: int, figures: Mapping[str, float]) -> None:
+        import tensorflow as tf
+
+        if self._board is None:
+            self._board = tf.summary.create_file_writer(str(self.directory / "tensorboard"))
+        with self._board.as_default(step=step):
+            for name, figure in figures.items():
+                tf.summary.scalar(name, figure)
+        self._board.flush()
+
+
+def _best(results: Mapping[int, Mapping[str, float]], rule: str) -> Best | None:
+    measured = {step: found[rule] for step, found in results.items() if rule in found}
+    if not measured:
+        return None
+    return Best(step=max(measured, key=lambda step: measured[step]), rule=f"highest {rule}")
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Within it, the first Ctrl-C or SIGTERM only notes the wish to stop; a second Ctrl-C stops at once."""
+    asked = False
+
+    def note(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

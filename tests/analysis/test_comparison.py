@@ -1,0 +1,96 @@
+import pytest
+
+from scalecli.analysis.comparison import (
+    best_cells,
+    column_keys,
+    downstream_score,
+    efficient_rows,
+    lower_is_better,
+    row_of_published,
+    row_of_run,
+)
+from scalecli.analysis.published import published_models
+from scalecli.manifest import Best
+from tests.manifests import example_manifest
+
+
+def published(*names):
+    return [row_of_published(published_models()[name]) for name in names]
+
+
+def test_a_run_gives_its_best_step():
+    results = {100: {"sst2/accuracy": 80.0}, 200: {"sst2/accuracy": 78.0}}
+    row = row_of_run(example_manifest(results=results, best=Best(step=100, rule="highest sst2/accuracy")))
+    assert row.downstream == 80.0
+    assert row.value("sst2/accuracy") == 80.0
+    assert row_of_run(example_manifest(results=results, best=None)).downstream == 78.0
+
+
+def test_a_run_without_results_has_none():
+    row = row_of_run(example_manifest(results={}, best=None, throughput=None))
+    assert (row.upstream, row.downstream, row.steps_per_s) == (None, None, None)
+
+
+def test_a_run_s_figures():
+    row = row_of_run(example_manifest())
+    assert (row.name, row.source, row.architecture, row.parameters) == ("first", "run", "transformer", 15_570_688)
+    assert (row.flops, row.flops_convention, row.steps_per_s) == (123_456_789_012, "forward", 2.5)
+    assert (row.upstream, row.downstream) == (-4.25, None)
+
+
+def test_downstream_is_the_mean_over_tasks_of_the_mean_over_metrics():
+    results = {
+        **{"mrpc/f1": 90.0, "mrpc/accuracy": 80.0, "sst2/accuracy": 75.0},
+        **{"sst2/loss": 0.3, "sst2/cross_entropy": 0.2, "validation/accuracy": 50.0, "loss": 3.0},
+        **{"text/perplexity": 12.0, "text/negative_log_perplexity": -2.5},
+    }
+    assert downstream_score(results) == pytest.approx((85 + 75) / 2)
+    assert downstream_score({"validation/negative_log_perplexity": -2.0}) is None
+
+
+def test_directions():
+    lower = [
+        key for key in ("parameters", "flops", "a/loss", "a/perplexity", "a/cross_entropy") if lower_is_better(key)
+    ]
+    assert len(lower) == 5
+    for key in ("steps_per_s", "upstream", "downstream", "validation/negative_log_perplexity", "sst2/accuracy"):
+        assert not lower_is_better(key)
+
+
+def test_the_best_cells_need_something_worse():
+    rows = published("small", "small-el32", "small-nl24", "nl12-xxl")
+    keys = ["name", "parameters", "flops", "steps_per_s", "upstream", "glue"]
+    best = {(0, "parameters"), (0, "flops"), (0, "steps_per_s"), (3, "upstream"), (3, "glue")}
+    assert best_cells(rows, keys) == best
+    assert best_cells(rows[:3], ["flops"]) == {(0, "flops")}
+    assert best_cells([*rows[:1], *rows[:2]], ["glue"]) == {(2, "glue")}
+    assert best_cells([*rows[1:3], *rows[1:2]], ["glue"]) == {(1, "glue")}
+    assert best_cells(rows[1:3], ["flops"]) == set()
+    assert best_cells(rows[:1], keys) == set()
+
+
+def test_flops_compare_within_a_convention():
+    rows = [*published("small", "base"), row_of_run(example_manifest())]
+    assert best_cells(rows, ["flops"]) == {(0, "flops")}
+    assert efficient_rows(rows, "flops", "upstream") == [True, True, True]
+    assert efficient_rows(rows, "parameters", "upstream") == [True, True, True]
+    assert efficient_rows(rows, "parameters", "steps_per_s") == [True, False, True]
+
+
+def test_the_frontier_of_scale_efficiently():
+    rows = published("base", "small-nl16", "small-nl22", "small-nl24", "small-el32")
+    assert efficient_rows(rows, "flops", "downstream") == [False, True, True, True, False]
+    # Speed as a cost: the slower, the costlier.
+    assert efficient_rows(rows, "steps_per_s", "downstream") == [False, True, False, True, True]
+
+
+def test_columns_are_the_fixed_ones_and_all_results():
+    keys = column_keys([*published("small"), row_of_run(example_manifest())])
+    assert keys[:3] == ["name", "source", "architecture"]
+    assert {"glue", "squad", "superglue", "validation/unigram_cross_entropy"} < set(keys)
+    assert "results" not in keys
+
+
+def test_equal_best_figures_are_all_marked():
+    rows = published("small-nl20", "small-nl22", "base-nl36", "small-nl16")
+    assert best_cells(rows[:2] + rows[3:], ["upstream"]) == {(0, "upstream"), (1, "upstream")}

@@ -1,0 +1,174 @@
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from scalecli.cli.main import run
+from scalecli.manifest import Flops, save_manifest
+from tests.manifests import example_manifest
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Two runs under runs/, the second with scores."""
+    monkeypatch.chdir(tmp_path)
+    save_manifest(example_manifest(), "runs/first")
+    scores = {300: {"sst2/accuracy": 80.0, "cola/matthews": 40.0}}
+    save_manifest(example_manifest(name="second", kind="finetune", results=scores), "runs/second")
+    return tmp_path
+
+
+@pytest.fixture
+def compare(capsys):
+    """Runs the subcommand; returns its exit code, stdout and stderr."""
+
+    def invoke(*arguments):
+        code = run(["compare", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return invoke
+
+
+def names(out):
+    return [row["name"] for row in json.loads(out)]
+
+
+def test_runs_and_published_models_in_one_json(runs, compare):
+    code, out, err = compare("runs/first", "runs/second/run.yaml", "small", "switch-base", "--format", "json")
+    assert code == 0
+    first, second, small, switch = json.loads(out)
+    assert first == {
+        **{"name": "first", "source": "run", "architecture": "transformer", "parameters": 15_570_688},
+        **{"flops": 123_456_789_012, "steps_per_s": 2.5, "upstream": -4.25, "downstream": None, "pareto": True},
+        **{"flops_convention": "forward", "best": ["parameters"]},
+    }
+    assert second["downstream"] == 60.0 and second["upstream"] is None and second["pareto"] is False
+    assert (small["source"], small["flops"], small["flops_convention"]) == ("scale-efficiently", 3.7e12, "paper")
+    assert (small["upstream"], small["downstream"]) == (-2.021, 73.57)
+    assert (switch["architecture"], switch["best"]) == ("switch", ["upstream", "downstream"])
+    assert err.startswith("note: FLOPs of published models") and err.count("\n") == 1
+
+
+def test_csv_yaml_markdown_and_table_show_the_same_rows(compare):
+    models = ("small", "small-nl24", "base")
+    rows = list(csv.DictReader(io.StringIO(compare(*models, "--format", "csv")[1])))
+    assert [row["parameters"] for row in rows] == ["61000000", "193000000", "223000000"]
+    assert rows[0]["best"] == "parameters flops steps_per_s"
+    plain = yaml.safe_load(compare(*models, "--format", "yaml")[1])
+    assert [row["pareto"] for row in plain] == [True, True, True]
+    markdown = compare(*models, "--format", "markdown")[1].splitlines()
+    assert "| small-nl24 | scale-efficiently | transformer | 193M | 10.0T | 9 | -1.783 | **79.92**\\* | ● |" in markdown
+    table = compare(*models)[1].splitlines()
+    expected = ["small", "scale-efficiently", "transformer", "61.0M*", "3.70T*", "23*", "-2.021", "73.57", "●"]
+    assert table[2].split() == expected
+
+
+def test_one_convention_needs_no_note(runs, compare):
+    assert compare("small", "base")[2] == ""
+    assert compare("runs/first", "runs/second")[2] == ""
+    assert compare("runs/first", "small", "--columns", "name,upstream", "--cost", "parameters")[2] == ""
+
+
+def test_globs_and_directories(runs, compare):
+    assert names(compare("runs/*", "--format", "json")[1]) == ["first", "second"]
+    assert names(compare("run?/**/run.yaml", "--format", "json")[1]) == ["first", "second"]
+
+
+def test_a_bare_name_is_the_published_model(runs, compare):
+    save_manifest(example_manifest(name="mine"), "small")
+    assert names(compare("small", "./small", "published:small", "SMALL", "--format", "json")[1]) == [
+        *("small", "mine", "small", "small")
+    ]
+
+
+def test_published_patterns_and_everything(compare):
+    assert len(names(compare("published:switch-*", "--format", "json")[1])) == 5
+    assert len(names(compare("--format", "json")[1])) == 16 + 54
+
+
+def test_columns_of_results(runs, compare):
+    out = compare("runs/second", "small", "--columns", "name,sst2/accuracy,glue", "--format", "csv")[1]
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert (rows[0]["sst2/accuracy"], rows[0]["glue"]) == ("80.0", "")
+    assert (rows[1]["sst2/accuracy"], rows[1]["glue"]) == ("", "77.45")
+
+
+def test_sorting_puts_the_unknown_last(runs, compare):
+    models = ("runs/first", "runs/second", "small", "base", "--format", "json", "--sort")
+    assert names(compare(*models, "upstream")[1]) == ["first", "small", "base", "second"]
+    assert names(compare(*models, "-upstream")[1]) == ["base", "small", "first", "second"]
+    assert names(compare(*models, "name")[1]) == ["base", "first", "second", "small"]
+
+
+def test_pareto_columns_are_chosen(compare):
+    models = ("base", "small-nl16", "small-nl22", "--format", "json")
+    pareto = [row["pareto"] for row in json.loads(compare(*models)[1])]
+    assert pareto == [True, True, True]
+    chosen = compare(*models, "--cost", "parameters", "--quality", "downstream")[1]
+    assert [row["pareto"] for row in json.loads(chosen)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["smal"], 4, "smal: neither a published model nor a run manifest or its directory; did you mean 'small'?"),
+        (["nothing/*"], 4, "nothing/*: neither a published model"),
+        (["published:swich-base"], 4, "no published model of that name; did you mean 'switch-base'?"),
+        (["runs"], 4, "runs: no run.yaml in this directory; there are 2 runs below it, such as runs/"),
+        (["small", "--columns", "name,upstrem"], 2, "no column 'upstrem'; did you mean 'upstream'?"),
+        (["small", "--columns", "sst2/accuracy"], 2, "no column 'sst2/accuracy'"),
+        (["small", "--sort", "-flop"], 2, "no column 'flop'; did you mean 'flops'?"),
+        (["small", "--cost", "parametres"], 2, "did you mean 'parameters'?"),
+        (["small", "--format", "xml"], 2, "xml"),
+        (["small", "--colums", "name"], 2, "--columns"),
+    ],
+)
+def test_what_is_not_there_is_named_with_the_nearest(runs, compare, arguments, code, message):
+    got, out, err = compare(*arguments)
+    assert (got, out) == (code, "")
+    assert message in err
+    assert err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_a_damaged_manifest_among_others_is_left_out(runs, compare):
+    (runs / "runs" / "second" / "run.yaml").write_text("schema: 1\nkind: pretrain\nnam: x\n")
+    code, out, err = compare("runs/first", "runs/second", "--format", "json")
+    assert (code, names(out)) == (0, ["first"])
+    assert err == "warning: left out: runs/second/run.yaml: unknown key 'nam'; did you mean 'name'?\n"
+
+
+def test_a_damaged_manifest_alone_is_an_error(runs, compare):
+    (runs / "runs" / "second" / "run.yaml").write_text("schema: 1\nkind: pretrain\nnam: x\n")
+    code, out, err = compare("runs/second")
+    assert (code, out) == (3, "")
+    assert err == "error: runs/second/run.yaml: unknown key 'nam'; did you mean 'name'?\n"
+
+
+def test_runs_in_a_bucket(compare):
+    flops = Flops(convention="forward", forward_per_batch=5)
+    for name in ("a", "b"):
+        save_manifest(example_manifest(name=name, flops=flops), f"memory://study/{name}")
+    code = compare("memory://study/a", "memory://study/*", "--format", "json")[1]
+    assert names(code) == ["a", "a", "b"]
+
+
+def test_completion_offers_the_published_names():
+    from scalecli.cli.compare import _complete_models
+
+    values = [item.value for item in _complete_models(None, None, "small-nl")]
+    assert values == ["small-nl16", "small-nl20", "small-nl22", "small-nl24", "small-nl"]
+
+
+def test_nothing_heavy_is_imported(runs):
+    code = (
+        "import sys; from scalecli.cli.main import run; assert run(['compare', 'runs/first', 'small']) == 0;"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'scipy', 'pandas', 'fsspec'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

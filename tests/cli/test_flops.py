@@ -1,0 +1,136 @@
+import csv
+import io
+import json
+
+import pytest
+import yaml
+
+from scalecli.cli.main import run
+from scalecli.manifest import save_manifest
+from scalecli.shape import presets
+from tests.manifests import example_manifest
+
+DONE = ["attention projections", "attention scores", "feed-forward", "logits"]
+COUNTED_IN_PAPER = ["embedding", *DONE[:3], "elementwise", "logits"]
+
+
+@pytest.fixture
+def flops(capsys, tmp_path, monkeypatch):
+    """Runs the subcommand in an empty folder; returns its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments):
+        code = run(["flops", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return invoke
+
+
+def rows(flops, *arguments):
+    code, out, _ = flops(*arguments, "--format", "json")
+    assert code == 0
+    return {row["component"]: row for row in json.loads(out)}
+
+
+@pytest.mark.parametrize(("size", "printed"), [("small", 3.70e12), ("base", 11.4e12), ("large", 34.3e12)])
+def test_paper_reproduces_the_papers_without_any_option(flops, size, printed):
+    found = rows(flops, size, "--convention", "paper")
+    assert list(found) == [*COUNTED_IN_PAPER, "total"]
+    assert found["total"]["flops"] == pytest.approx(printed, rel=0.015)
+
+
+def test_forward_is_the_default_and_leaves_out_what_is_not_done(flops):
+    found = rows(flops, "small")
+    assert list(found) == [*DONE, "total"]
+    # Twice batch x targets x d_model x vocabulary.
+    assert found["logits"]["flops"] == 2 * 128 * 114 * 512 * 32128
+    assert found == rows(flops, "small", "--convention", "forward", "--batch", "128", "--inputs", "512")
+
+
+@pytest.mark.parametrize("convention", ["forward", "training", "paper"])
+def test_components_add_up_to_the_total(flops, convention):
+    found = rows(flops, "tiny", "--arch", "glu", "--convention", convention)
+    total = found.pop("total")
+    assert total["flops"] == sum(row["flops"] for row in found.values())
+    assert total["share_percent"] == 100
+    assert sum(row["share_percent"] for row in found.values()) == pytest.approx(100)
+    for row in found.values():
+        assert row["share_percent"] == pytest.approx(100 * row["flops"] / total["flops"])
+
+
+def test_per_token_is_of_inputs_and_targets_together(flops):
+    found = rows(flops, "tiny", "--batch", "3", "--inputs", "20", "--targets", "10")
+    for row in found.values():
+        assert row["flops_per_token"] == round(row["flops"] / 90)
+
+
+def test_lengths_apply_in_every_convention(flops):
+    lengths = ("--batch", "2", "--inputs", "64", "--targets", "16")
+    forward, training = (rows(flops, "tiny", *lengths, "--convention", name) for name in ("forward", "training"))
+    paper = rows(flops, "tiny", *lengths, "--convention", "paper")
+    for component in (*DONE, "total"):
+        assert training[component]["flops"] == 3 * forward[component]["flops"]
+    for component in DONE:
+        assert forward[component]["flops"] == 2 * paper[component]["flops"]
+
+
+def test_all_conventions_side_by_side(flops):
+    found = rows(flops, "small", "--convention", "all")
+    assert list(found) == [*COUNTED_IN_PAPER, "total"]
+    assert found["embedding"]["forward"] is None and found["embedding"]["paper"] > 0
+    for name in ("forward", "training", "paper"):
+        single = rows(flops, "small", "--convention", name)
+        assert {component: row[name] for component, row in found.items() if row[name] is not None} == {
+            component: row["flops"] for component, row in single.items()
+        }
+
+
+def test_operators_and_runs(flops):
+    save_manifest(example_manifest(shape=presets()["tiny"].to_dict()), "first")
+    assert rows(flops, "first") == rows(flops, "tiny")
+    assert rows(flops, "first", "--nl", "8") == rows(flops, "tiny-nl8") == rows(flops, "tiny", "--nl", "8")
+
+
+def test_the_note_says_what_is_counted(flops):
+    _, out, err = flops("small", "--convention", "paper")
+    assert err == ""
+    note = out.splitlines()[-1]
+    assert note.startswith("paper, small (transformer), batch 128 x 512 inputs x 128 targets: multiply-adds of one")
+    assert note.count(".") == 1 and note.endswith(".")
+    _, out, err = flops("small", "--format", "json")
+    assert err.startswith("forward, small (transformer), batch 128 x 512 inputs x 114 targets: twice the multiply-adds")
+    assert err.count("\n") == 1 and json.loads(out)
+    _, out, _ = flops("small", "--convention", "all", "--format", "markdown")
+    assert [line.split(",")[0] for line in out.split("\n\n")[1].splitlines()] == ["forward", "training", "paper"]
+
+
+def test_the_formats_show_the_same(flops):
+    expected = list(rows(flops, "small").values())
+    assert yaml.safe_load(flops("small", "--format", "yaml")[1]) == expected
+    found = list(csv.DictReader(io.StringIO(flops("small", "--format", "csv")[1])))
+    assert found == [{key: str(value) for key, value in row.items()} for row in expected]
+    table = flops("small")[1].splitlines()
+    assert [line.split("  ")[0].strip() for line in table[2:-1]] == [*DONE, "total"]
+    assert table[-2].split() == ["total", "4.53T", "100", "56.6M"]
+
+
+BAD = {
+    "heads 0": (["small", "--nh", "0"], 3, "--nh is 0"),
+    "d_ff -1": (["small", "--ff", "-1"], 3, "--ff is -1"),
+    "nl0": (["small-nl0"], 3, "NL: encoder_layers is 0"),
+    "smal": (["smal-nl4"], 3, "did you mean 'small'?"),
+    "architecture": (["small", "--arch", "gl"], 3, "did you mean 'glu'?"),
+    "no model": ([], 2, "MODEL"),
+    "two models": (["small", "base"], 2, "base"),
+    "convention": (["small", "--convention", "papers"], 2, "'papers'"),
+    "targets 0": (["small", "--targets", "0"], 2, "--targets"),
+    "no file": (["a.yaml"], 4, "a.yaml: no such file"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), BAD.values(), ids=BAD)
+def test_bad_arguments_end_in_one_line(flops, arguments, code, message):
+    found, out, err = flops(*arguments)
+    assert (found, out) == (code, "")
+    assert err.startswith("error: ") and err.count("\n") == 1 and message in err

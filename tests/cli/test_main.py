@@ -1,0 +1,169 @@
+import os
+import subprocess
+import sys
+import types
+
+import click
+import pytest
+
+from scalecli import __version__, errors
+from scalecli.cli import main as shell
+
+PYTHON = [sys.executable, "-c", "from scalecli.cli.main import main; main()"]
+
+
+def command(*arguments, **settings):
+    return subprocess.run([*PYTHON, *arguments], capture_output=True, text=True, timeout=60, **settings)
+
+
+@pytest.fixture
+def trial(monkeypatch):
+    """Puts a subcommand `trial` in the table: it fails with the error in `trial.error`, or prints its options."""
+    module = types.ModuleType("scalecli.cli.trial")
+    module.error = None
+
+    @click.command("trial")
+    @click.option("--steps", type=int, default=1)
+    @click.option("--learning-rate", type=float)
+    @click.option("--text", multiple=True)
+    @click.option("--packed/--padded")
+    def trial_command(**options):
+        if module.error:
+            raise module.error
+        click.echo(options)
+
+    module.command = trial_command
+    monkeypatch.setitem(sys.modules, "scalecli.cli.trial", module)
+    monkeypatch.setitem(shell.COMMANDS, "trial", ("trial", "For tests."))
+    return module
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (errors.ScalecliError("disk full"), 1, "disk full"),
+        (errors.UsageError("not both"), 2, "not both"),
+        (errors.ConfigurationError("a.yaml: bad\nkey"), 3, "a.yaml: bad key"),
+        (errors.MissingError("no file"), 4, "no file"),
+        (errors.DivergedError("loss is NaN"), 5, "loss is NaN"),
+        (errors.InterruptedRunError("saved step 3"), 130, "saved step 3"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device", "a/run.yaml"), 1, "a/run.yaml: No space left on device"),
+        (PermissionError(13, "Permission denied"), 1, "Permission denied"),
+        (click.UsageError("strange"), 2, "strange"),
+        (TypeError("a\n  b"), 1, "unexpected TypeError: a b; run scalecli --debug ... for the traceback"),
+    ],
+)
+def test_every_error_is_one_line_and_its_code(trial, capsys, error, code, line):
+    trial.error = error
+    assert shell.run(["trial"]) == code
+    captured = capsys.readouterr()
+    assert captured.err.strip() == f"error: {line}"
+    assert captured.out == ""
+
+
+def test_debug_shows_the_traceback_and_keeps_the_code(trial, capsys):
+    trial.error = errors.MissingError("no file")
+    assert shell.run(["--debug", "trial"]) == 4
+    captured = capsys.readouterr()
+    assert "Traceback" in captured.err and "trial_command" in captured.err
+    assert captured.err.endswith("error: no file\n")
+
+
+def test_a_broken_pipe_is_quiet(trial, capsys):
+    trial.error = BrokenPipeError(32, "Broken pipe")
+    with pytest.raises(SystemExit) as info:
+        shell.main(["trial"])
+    assert info.value.code == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["trail"], "error: no subcommand 'trail'; did you mean 'trial'?"),
+        (["qqq"], "error: no subcommand 'qqq'; there are shape, flops, pretrain, finetune, eval, compare, demo, trial"),
+        (["trial", "--step", "3"], "--steps"),
+        (["trial", "--steps", "three"], "three"),
+        (["trial", "extra"], "extra"),
+        (["--confg", "x", "trial"], "--config"),
+    ],
+)
+def test_usage_errors_are_one_line_and_code_2(trial, capsys, arguments, line):
+    assert shell.run(arguments) == 2
+    captured = capsys.readouterr()
+    assert line in captured.err
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+
+
+def test_an_option_comes_from_flag_then_variable_then_config(trial, capsys, monkeypatch, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("trial: {steps: 5, learning-rate: 1e-3, text: a.txt, packed: true}\nshape: {anything: 1}\n")
+    expected = {"steps": 5, "learning_rate": 0.001, "text": ("a.txt",), "packed": True}
+
+    def options(*arguments):
+        assert shell.run(["--config", str(config), "trial", *arguments]) == 0
+        return eval(capsys.readouterr().out)
+
+    assert options() == expected
+    monkeypatch.setenv("SCALECLI_TRIAL_STEPS", "6")
+    assert options() == {**expected, "steps": 6}
+    assert options("--steps", "7", "--padded") == {**expected, "steps": 7, "packed": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("trail: {}", 3, "config.yaml: unknown subcommand 'trail'; did you mean 'trial'?"),
+        ("trial: {step: 5}", 3, "config.yaml: trial: unknown option 'step'; did you mean 'steps'?"),
+        ("trial: {steps: many}", 3, "config.yaml: trial.steps: 'many' is not a valid integer."),
+        ("trial: 5", 3, "config.yaml: trial: expected options and their values, found 5"),
+        ("trial: {", 3, "config.yaml:2: not valid YAML"),
+        (None, 4, "config.yaml: no such file"),
+    ],
+)
+def test_a_bad_config_file_is_an_error(trial, capsys, tmp_path, text, code, message):
+    if text:
+        (tmp_path / "config.yaml").write_text(text + "\n")
+    assert shell.run(["--config", str(tmp_path / "config.yaml"), "trial"]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_help_and_version_name_every_subcommand_and_import_none(tmp_path):
+    code = (
+        "import sys; from scalecli.cli.main import run; assert run(['--help']) == 0; assert run(['--version']) == 0;"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'rich', 'yaml'} & set(sys.modules); assert not heavy, heavy;"
+        "assert not [name for name in sys.modules if name.startswith('scalecli.cli.') and name != 'scalecli.cli.main']"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for name, (_, line) in shell.COMMANDS.items():
+        assert f"  {name} " in done.stdout and line in done.stdout
+    assert f"scalecli {__version__}\n" in done.stdout
+
+
+def test_without_a_subcommand_help_is_shown_with_code_2():
+    done = command()
+    assert done.returncode == 2
+    assert "pretrain" in done.stderr
+
+
+def test_a_full_disk_under_stdout_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*PYTHON, "compare"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+
+def test_a_closed_pipe_is_quiet():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([*PYTHON, "compare"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_terminal_without_unicode_gets_replacements():
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
+    done = command("compare", "small", env=environment, encoding="latin-1")
+    assert done.returncode == 0
+    assert "small" in done.stdout and "?" in done.stdout

@@ -1,0 +1,228 @@
+import subprocess
+import sys
+
+import pytest
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import f1_score, matthews_corrcoef
+
+from scalecli.data.tasks import METRICS as TASK_METRICS
+from scalecli.errors import ConfigurationError, MissingError
+from scalecli.evaluation.metrics import METRICS, baseline, score
+
+BINARY = ["not_equivalent", "equivalent"]
+CB = ["entailment", "contradiction", "neutral"]
+
+
+def one(metric, predictions, targets, labels=None):
+    return score([metric], predictions, targets, labels)[metric]
+
+
+def texts(codes, labels):
+    """The labels at these places; places beyond the list become texts that are no label."""
+    return [labels[code] if 0 <= code < len(labels) else f"nonsense {code}" for code in codes]
+
+
+def test_every_metric_of_task_files_is_registered():
+    assert tuple(METRICS) == TASK_METRICS
+
+
+def test_metrics_come_back_by_name_in_the_order_asked_for():
+    result = score(["f1", "accuracy"], texts([1, 1, 0, 0], BINARY), texts([1, 0, 1, 0], BINARY), BINARY)
+    assert list(result.items()) == [("f1", 50.0), ("accuracy", 50.0)]
+
+
+def test_accuracy_compares_stripped_texts_letter_by_letter():
+    assert one("accuracy", [" yes", "no\n", "Yes", "yes."], ["yes", "no ", "yes", "yes"]) == 50.0
+
+
+def test_binary_f1_is_of_the_second_label():
+    # Of "equivalent": 2 true positives, 1 false positive, 1 false negative -> 2*2 / (2*2 + 1 + 1).
+    predictions, targets = texts([1, 1, 1, 0, 0, 0, 0], BINARY), texts([1, 1, 0, 1, 0, 0, 0], BINARY)
+    assert one("f1", predictions, targets, BINARY) == pytest.approx(100 * 4 / 6)
+    # Of "not_equivalent", as the second label: 3 true positives, 1 false positive, 1 false negative.
+    assert one("f1", predictions, targets, BINARY[::-1]) == pytest.approx(100 * 6 / 8)
+
+
+def test_binary_f1_counts_an_invalid_prediction_as_the_wrong_label():
+    # The truth 1 with an invalid prediction is a false negative, the truth 0 a false positive: 2*1 / (2*1 + 1 + 1).
+    assert one("f1", ["equivalent", "maybe", ""], texts([1, 1, 0], BINARY), BINARY) == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize(("truth", "prediction"), [([0, 0], [0, 0]), ([1, 1], [0, 0]), ([0, 0], [1, 1])])
+def test_binary_f1_without_true_positives_is_zero(truth, prediction):
+    assert one("f1", texts(prediction, BINARY), texts(truth, BINARY), BINARY) == 0.0
+
+
+def test_f1_of_three_labels_is_the_mean_over_classes():
+    # entailment: tp 1, fp 0, fn 1 -> 2/3. contradiction: tp 1, fp 2, fn 0 -> 2/4. neutral: tp 0 -> 0.
+    predictions, targets = texts([0, 1, 1, 1], CB), texts([0, 0, 1, 2], CB)
+    assert one("f1", predictions, targets, CB) == pytest.approx(100 * (2 / 3 + 1 / 2 + 0) / 3)
+
+
+def test_f1_of_three_labels_counts_an_invalid_prediction_as_no_class():
+    # The miss is entailment's alone: 2/3, no other class gets a false positive.
+    predictions, targets = texts([0, 9, 1, 2], CB), texts([0, 0, 1, 2], CB)
+    assert one("f1", predictions, targets, CB) == pytest.approx(100 * (2 / 3 + 1 + 1) / 3)
+
+
+def test_f1_of_three_labels_averages_over_a_class_that_never_occurs():
+    assert one("f1", texts([0, 1], CB), texts([0, 1], CB), CB) == pytest.approx(200 / 3)
+
+
+def test_f1_and_matthews_agree_with_scikit_learn():
+    truth, prediction = [0, 1, 2, 2, 1, 0, 1, 2, 0, 1], [0, 2, 2, 1, 1, 0, 0, 2, 1, 1]
+    predictions, targets = texts(prediction, CB), texts(truth, CB)
+    assert one("f1", predictions, targets, CB) == pytest.approx(100 * f1_score(truth, prediction, average="macro"))
+    assert one("matthews", predictions, targets, CB) == pytest.approx(100 * matthews_corrcoef(truth, prediction))
+
+
+def test_matthews_of_two_labels():
+    # tp 3, tn 2, fp 1, fn 1: (3*2 - 1*1) / sqrt(4 * 4 * 3 * 3).
+    predictions, targets = texts([1, 1, 1, 0, 0, 0, 1], BINARY), texts([1, 1, 1, 1, 0, 0, 0], BINARY)
+    assert one("matthews", predictions, targets, BINARY) == pytest.approx(100 * 5 / 12)
+    assert one("matthews", texts([0, 1], BINARY), texts([1, 0], BINARY), BINARY) == pytest.approx(-100.0)
+
+
+def test_matthews_of_two_labels_counts_an_invalid_prediction_as_the_wrong_label():
+    # As above, with the false negative and the false positive written as something else.
+    predictions, targets = texts([1, 1, 1, 8, 0, 0, 9], BINARY), texts([1, 1, 1, 1, 0, 0, 0], BINARY)
+    assert one("matthews", predictions, targets, BINARY) == pytest.approx(100 * 5 / 12)
+
+
+def test_matthews_of_three_labels_counts_invalid_predictions_as_one_more_class():
+    truth, prediction = [0, 0, 1, 1, 2, 2], [0, 7, 1, 8, 2, 0]
+    expected = matthews_corrcoef(truth, [0, 3, 1, 3, 2, 0])
+    assert one("matthews", texts(prediction, CB), texts(truth, CB), CB) == pytest.approx(100 * expected)
+
+
+@pytest.mark.parametrize(("truth", "prediction"), [([0, 1, 1], [1, 1, 1]), ([1, 1, 1], [0, 1, 1])])
+def test_matthews_of_one_class_is_zero(truth, prediction):
+    assert one("matthews", texts(prediction, BINARY), texts(truth, BINARY), BINARY) == 0.0
+
+
+def test_correlations_by_hand():
+    # Deviations (-1, 0, 1) and (-4/3, -1/3, 5/3): 3 / sqrt(2 * 42/9); the ranks agree.
+    predictions, targets = ["1.0", "2.0", " 4.0"], ["1.0", "2", "3.0"]
+    assert one("pearson", predictions, targets) == pytest.approx(100 * 3 / (2 * 42 / 9) ** 0.5)
+    assert one("spearman", predictions, targets) == pytest.approx(100.0)
+    # With a tie: ranks (1.5, 1.5, 3) against (1, 2, 3): 1.5 / sqrt(1.5 * 2).
+    assert one("spearman", ["1", "1", "5"], targets) == pytest.approx(100 * 1.5 / 3**0.5)
+    assert one("pearson", ["3", "2", "1"], targets) == pytest.approx(-100.0)
+
+
+@pytest.mark.parametrize("text", ["", "three", "nan", "inf", "3.2 points"])
+def test_a_prediction_that_is_no_number_counts_as_minus_one(text):
+    predictions, targets = ["0.4", text, "3.0", "4.8"], ["0.2", "2.0", "3.4", "5.0"]
+    numbers, truth = [0.4, -1.0, 3.0, 4.8], [0.2, 2.0, 3.4, 5.0]
+    assert one("pearson", predictions, targets) == pytest.approx(100 * pearsonr(numbers, truth)[0])
+    assert one("spearman", predictions, targets) == pytest.approx(100 * spearmanr(numbers, truth)[0])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+@pytest.mark.parametrize(
+    ("predictions", "targets"),
+    [(["2", "2"], ["1", "3"]), (["1", "3"], ["2", "2.0"]), (["x", "y"], ["1", "3"]), ("1", "1")],
+)
+def test_a_correlation_that_is_not_defined_is_zero(metric, predictions, targets):
+    assert one(metric, predictions, targets) == 0.0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("predictions", [["1.7e308", "1.7e308", "3"], ["1", "1.0000000000000002", "1"]])
+def test_a_correlation_of_absurd_numbers_is_in_range_and_silent(predictions):
+    result = score(["pearson", "spearman"], predictions, ["1", "2", "3"], None)
+    assert all(-100.0 <= value <= 100.0 for value in result.values())
+
+
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+def test_a_target_that_is_no_number_is_an_error(metric):
+    with pytest.raises(ConfigurationError, match=f"{metric}.*'positive'"):
+        score([metric], ["1", "2"], ["1", "positive"], None)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "target", "exact", "overlap"),
+    [
+        ("The Cat sat.", "cat SAT", 1, 1),
+        ("an apple, a pear and the plum", "apple pear and plum", 1, 1),
+        ("  Denver \t Broncos ", "Denver\nBroncos", 1, 1),
+        ("U.S.A.", "usa", 1, 1),  # punctuation leaves no space
+        ("well-known", "well known", 0, 0),
+        ("the.", "", 1, 1),  # an article once its full stop is gone: both empty
+        ("", "", 1, 1),
+        ("", "Denver", 0, 0),
+        ("the", "Denver", 0, 0),
+        ("Denver", "!", 0, 0),
+        ("theatre another", "theatre another", 1, 1),  # articles only as whole words
+        ("theatre another", "atre nother", 0, 0),
+        ("the Denver Broncos team", "Denver Broncos", 0, 0.8),  # precision 2/3, recall 1
+        ("b a b c", "b c c c", 0, 2 * 2 / 7),  # b once and c once in both; "a" is an article
+        ("b b", "b b c", 0, 0.8),  # twice in both
+        ("Broncos Denver", "Denver Broncos", 0, 1),  # order does not matter to the words
+    ],
+)
+def test_exact_match_and_token_f1_are_squads(prediction, target, exact, overlap):
+    result = score(["exact_match", "token_f1"], [prediction], [target], None)
+    assert result == {"exact_match": 100.0 * exact, "token_f1": pytest.approx(100.0 * overlap)}
+
+
+def test_exact_match_and_token_f1_average_over_examples():
+    result = score(["exact_match", "token_f1"], ["the cat", "big dog", "bird"], ["cat", "dog", "fish"], None)
+    assert result == {"exact_match": pytest.approx(100 / 3), "token_f1": pytest.approx(100 * (1 + 2 / 3) / 3)}
+
+
+@pytest.mark.parametrize("metric", ["f1", "matthews"])
+@pytest.mark.parametrize("labels", [None, [], ["yes"], ["yes", "yes "]])
+def test_metrics_of_classes_need_two_labels(metric, labels):
+    with pytest.raises(ConfigurationError, match=f"'{metric}'.*labels"):
+        score([metric], ["yes"], ["yes"], labels)
+
+
+@pytest.mark.parametrize("metric", ["f1", "matthews"])
+def test_a_target_outside_the_labels_is_an_error(metric):
+    with pytest.raises(ConfigurationError, match=r"target 'equivalant' is none of .*did you mean 'equivalent'"):
+        score([metric], ["equivalent"], ["equivalant"], BINARY)
+
+
+def test_a_label_of_two_raw_values_counts_once():
+    assert one("f1", ["no", "yes", "yes"], ["yes", "yes", "no"], ["no", "yes", "yes"]) == pytest.approx(50.0)
+
+
+def test_an_unknown_metric_is_an_error_with_the_nearest_name():
+    with pytest.raises(ConfigurationError, match=r"'acuracy'.*accuracy, f1.*did you mean 'accuracy'"):
+        score(["f1", "acuracy"], ["yes"], ["yes"], None)
+
+
+def test_nothing_to_score_is_an_error():
+    with pytest.raises(MissingError, match="no examples"):
+        score(["accuracy"], [], [], None)
+    with pytest.raises(MissingError, match="no examples"):
+        baseline(["accuracy"], [], None)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_predictions_and_targets_must_pair_up(metric):
+    with pytest.raises(ValueError, match="2 predictions for 1 targets"):
+        score([metric], ["1", "2"], ["1"], ["1", "2"])
+
+
+def test_baseline_is_the_best_constant():
+    # 6 of 10 are negative. "equivalent" everywhere has precision 0.4 and recall 1: F1 0.8 / 1.4, where "not_equivalent"
+    # everywhere has an F1 of 0.
+    targets = texts([0] * 6 + [1] * 4, BINARY)
+    result = baseline(["accuracy", "f1", "matthews"], targets, BINARY)
+    assert result == {"accuracy": pytest.approx(60.0), "f1": pytest.approx(100 * 0.8 / 1.4), "matthews": 0.0}
+
+
+def test_baseline_without_labels_is_the_most_frequent_target():
+    result = baseline(["exact_match", "token_f1"], ["red fox", "red fox", "fox", "owl"], None)
+    assert result == {"exact_match": 50.0, "token_f1": pytest.approx(100 * (1 + 1 + 2 / 3 + 0) / 4)}
+    assert baseline(["pearson", "spearman"], ["1.0", "1.0", "3.0"], None) == {"pearson": 0.0, "spearman": 0.0}
+
+
+def test_importing_metrics_imports_no_scientific_library():
+    libraries = "{'sklearn', 'scipy', 'numpy', 'tensorflow'}"
+    program = f"import sys, scalecli.evaluation.metrics; print(*{libraries} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""

@@ -1,0 +1,162 @@
+import os
+
+import click
+import pytest
+
+from scalecli.errors import ConfigurationError, MissingError
+from scalecli.manifest import save_manifest
+from scalecli.references import ModelReference, complete_model, resolve_model
+from scalecli.shape import parse_name, presets
+from tests.manifests import example_manifest
+
+FIELDS = "encoder_layers: 2\ndecoder_layers: 3\nd_model: 64\nd_ff: 96\nd_kv: 16\nheads: 4\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder):
+    """A run of glu tiny in runs/first."""
+    save_manifest(example_manifest(architecture="glu", shape=presets("glu")["tiny"].to_dict()), "runs/first")
+    return "runs/first"
+
+
+def test_a_name_stands_for_its_shape():
+    assert resolve_model("T5-efficient-SM-NL24") == ModelReference(
+        "small-nl24", "transformer", parse_name("small-nl24")
+    )
+    assert resolve_model("small", architecture="glu").shape.d_ff == 1365
+
+
+def test_operators_come_after_the_name():
+    model = resolve_model("small-nl24", operators={"el": 2, "ff": 512})
+    assert model.name == "small-el2-dl24-ff512"
+    assert (model.shape.encoder_layers, model.shape.decoder_layers, model.shape.d_ff) == (2, 24, 512)
+
+
+def test_a_shape_file(folder):
+    (folder / "mine.yaml").write_text(FIELDS + "vocabulary: 8192\n")
+    model = resolve_model("mine.yaml")
+    assert (model.architecture, model.run) == ("transformer", None)
+    assert model.shape.to_dict() == {
+        **{"encoder_layers": 2, "decoder_layers": 3, "d_model": 64, "d_ff": 96, "d_kv": 16, "heads": 4},
+        "vocabulary": 8192,
+    }
+    assert resolve_model("mine.yaml", architecture="glu").architecture == "glu"
+    assert resolve_model("mine.yaml", operators={"nl": 5}).shape.encoder_layers == 5
+
+
+def test_a_shape_file_states_its_architecture(folder):
+    (folder / "mine.yml").write_text("architecture: glu\n" + FIELDS)
+    assert resolve_model("mine.yml").architecture == "glu"
+    with pytest.raises(ConfigurationError, match=r"mine\.yml: its architecture is glu, not transformer"):
+        resolve_model("mine.yml", architecture="transformer")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (FIELDS + "head: 4\n", "unknown key 'head'.*did you mean 'heads'"),
+        (FIELDS.replace("d_kv: 16\n", ""), "lacks d_kv"),
+        (FIELDS.replace("16", "wide"), "d_kv is 'wide'; a whole number"),
+        (FIELDS.replace("16", "'16'"), "d_kv is '16'; a whole number"),
+        (FIELDS.replace("heads: 4", "heads: 0"), "heads is 0"),
+        (FIELDS + "architecture: transfomer\n", "no architecture 'transfomer'.*did you mean 'transformer'"),
+        (FIELDS + "architecture: [glu]\n", "architecture: expected text, found"),
+        (FIELDS + "heads: 5\n", "'heads' twice"),
+        ("small\n", "expected a mapping"),
+        ("", "expected a mapping"),
+    ],
+)
+def test_bad_shape_files_name_file_and_key(folder, text, message):
+    (folder / "bad.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match=rf"^bad\.yaml:.*{message}"):
+        resolve_model("bad.yaml")
+
+
+@pytest.mark.parametrize("path", ["runs/first", "runs/first/", "runs/first/run.yaml", "./runs/first"])
+def test_a_run(run, path):
+    model = resolve_model(path)
+    assert (model.name, model.architecture, model.shape) == ("first", "glu", presets("glu")["tiny"])
+    assert os.path.samefile(model.run, run)
+
+
+def test_a_run_is_found_from_inside_and_by_a_bare_name(run, monkeypatch):
+    monkeypatch.chdir("runs")
+    assert resolve_model("first").run == "first"
+    monkeypatch.chdir("first")
+    assert resolve_model("run.yaml").run == resolve_model(".").run == "."
+
+
+def test_a_run_keeps_its_shape_unless_only_its_cost_is_asked(run):
+    with pytest.raises(ConfigurationError, match=r"runs/first: a run keeps the shape .* leave out --nl 8 --ff 64"):
+        resolve_model(run, operators={"nl": 8, "ff": 64})
+    model = resolve_model(run, operators={"nl": 8}, reshape_runs=True)
+    assert (model.name, model.architecture, model.run) == ("tiny-nl8", "glu", None)
+
+
+def test_a_run_of_another_architecture_is_refused(run):
+    assert resolve_model(run, architecture="glu").run
+    with pytest.raises(ConfigurationError, match=r"run\.yaml: its architecture is glu, not transformer"):
+        resolve_model(run, architecture="transformer")
+
+
+def test_a_manifest_with_an_impossible_shape_or_architecture():
+    save_manifest(example_manifest(shape={"encoder_layers": 4}), "runs/odd")
+    with pytest.raises(ConfigurationError, match=r"runs/odd/run\.yaml: shape: the shape lacks decoder_layers"):
+        resolve_model("runs/odd")
+    shape = presets()["tiny"].to_dict()
+    save_manifest(example_manifest(architecture="gluu", shape=shape), "runs/odd")
+    with pytest.raises(ConfigurationError, match=r"runs/odd/run\.yaml: no architecture 'gluu'.*'glu'"):
+        resolve_model("runs/odd")
+
+
+def test_a_name_wins_over_a_file_unless_it_is_written_as_a_path(folder, run):
+    (folder / "small").write_text(FIELDS)
+    assert resolve_model("small").shape == presets()["small"]
+    assert resolve_model("./small").shape.d_model == 64
+    (folder / "mine").write_text(FIELDS)
+    assert resolve_model("mine").shape.d_model == 64
+
+
+def test_neither_a_name_nor_a_file():
+    with pytest.raises(ConfigurationError, match=r"^no file 'smal-nl4', and 'smal' .*did you mean 'small'\?$"):
+        resolve_model("smal-nl4")
+    for path in ("missing.yaml", "missing/run"):
+        with pytest.raises(MissingError, match=f"{path}: no such file"):
+            resolve_model(path)
+
+
+def test_a_directory_without_a_run(folder):
+    (folder / "empty").mkdir()
+    with pytest.raises(MissingError, match=r"no run\.yaml"):
+        resolve_model("./empty")
+
+
+def test_an_unknown_architecture():
+    with pytest.raises(ConfigurationError, match=r"no architecture 'gul'.*did you mean 'glu'"):
+        resolve_model("small", architecture="gul")
+
+
+@pytest.mark.parametrize(
+    ("incomplete", "architecture", "expected"),
+    [
+        ("", None, ["tiny", "mini", "small", "base", "large", "xl", "xxl", "xxxl"]),
+        ("x", "glu", ["xl"]),
+        ("x", "gul", ["xl", "xxl", "xxxl"]),
+        ("Sm", None, ["small"]),
+        ("small-", None, ["small-nl", "small-el", "small-dl", "small-dm", "small-kv", "small-nh", "small-ff"]),
+        ("small-nl4-d", None, ["small-nl4-dl", "small-nl4-dm"]),
+        ("smal-", None, []),
+    ],
+)
+def test_completion_offers_sizes_operators_and_files(incomplete, architecture, expected):
+    context = click.Context(click.Command("shape"))
+    context.params["arch"] = architecture
+    *names, file = complete_model(context, click.Argument(["model"]), incomplete)
+    assert [item.value for item in names] == expected
+    assert (file.type, file.value) == ("file", incomplete)
