@@ -16,7 +16,6 @@ COMPONENTS = ("embedding", "attention projections", "attention scores", "feed-fo
 # What "Scale Efficiently" and "Scaling Laws vs Model Architectures" count as work and `forward` does not: look-ups
 # done as one-hot products, and products of one tensor with another element by element.
 ONLY_IN_PAPER = ("embedding", "elementwise")
-PAPER_BATCH, PAPER_INPUTS, PAPER_TARGETS = 128, 512, 128  # their 114 targets are padded to 128
 FLOAT32_BYTES = 4
 
 # A backward pass costs two forward passes: one for the gradient of the activations, one for that of the weights.
@@ -34,13 +33,21 @@ class Batch:
     targets: int = 114
 
 
+# The batch that a convention's figures are of, unless another one is asked for.
+BATCHES: dict[Convention, Batch] = {
+    "forward": Batch(),
+    "training": Batch(),
+    "paper": Batch(targets=128),  # the papers' 114 targets are padded to 128
+}
+
+
 def flops(spec: ModelSpec, batch: Batch, convention: Convention) -> dict[str, int]:
     """FLOPs of one batch, by component.
 
     `forward`: twice the multiply-adds of the work really done in one forward pass. `training`: three times that, for
     the backward pass. `paper`: what the two papers print, the multiply-adds of one forward pass, not doubled, with
     embedding look-ups as one-hot products and elementwise products counted. The papers' batch is 128 x 512 inputs x 128
-    targets (`PAPER_*`). Work that their model parallelism repeats on each core is not counted here: that leaves
+    targets. Work that their model parallelism repeats on each core is not counted here: that leaves
     the figures 0.1 to 0.4% under the original graphs'.
     """
     counts = spec.multiply_adds(batch.inputs, batch.targets)

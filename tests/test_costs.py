@@ -8,7 +8,7 @@ from scalecli.costs import Batch, adafactor_bytes, adafactor_state_size, factore
 from scalecli.shape import OPERATORS, apply_operators, parse_name, presets
 from scalecli.specs import Weight
 
-PAPER_BATCH = Batch(costs.PAPER_BATCH, costs.PAPER_INPUTS, costs.PAPER_TARGETS)
+PAPER_BATCH = costs.BATCHES["paper"]
 names = st.sampled_from(list(ARCHITECTURES))
 operators = st.dictionaries(st.sampled_from(list(OPERATORS)), st.integers(1, 4096))
 

@@ -8,10 +8,13 @@ from typing import Any
 
 from scalecli.analysis.pareto import pareto_efficient
 from scalecli.analysis.published import PublishedModel
-from scalecli.manifest import Manifest
+from scalecli.analysis.upstream import UPSTREAM_GROUP, final_results, upstream_of
+from scalecli.architectures import build_spec
+from scalecli.costs import BATCHES, Convention, flops
+from scalecli.errors import ConfigurationError
+from scalecli.manifest import load_manifest, manifest_path
+from scalecli.shape import Shape
 
-UPSTREAM_GROUP = "validation"
-UPSTREAM_RESULT = f"{UPSTREAM_GROUP}/negative_log_perplexity"
 # Lower is better for these columns, and for every result whose name ends in one of these words.
 _COSTS = ("parameters", "flops")
 _LOSSES = ("loss", "cross_entropy", "/perplexity")
@@ -21,8 +24,9 @@ _LOSSES = ("loss", "cross_entropy", "/perplexity")
 class Row:
     """One model of a comparison: a run of ours or a published one; None where a figure is not known.
 
-    FLOPs are of one forward pass over one batch in `flops_convention`; `upstream` is a negative log-perplexity,
-    `downstream` a mean of scores from 0 to 100, `results` holds every single figure by its name.
+    FLOPs are of one forward pass over the batch that `costs.BATCHES` has for `flops_convention`, which is one for all
+    rows of a table; `upstream` is a negative log-perplexity, `downstream` a mean of scores from 0 to 100, `results`
+    holds every single figure by its name.
     """
 
     name: str
@@ -49,26 +53,38 @@ def column_keys(rows: Iterable[Row]) -> list[str]:
     return [*_FIXED, *sorted({name for row in rows for name in row.results})]
 
 
-def row_of_run(manifest: Manifest) -> Row:
-    """A run's row. Its results are those of the best step where the run names one, and of the last step otherwise."""
-    step = manifest.best.step if manifest.best else max(manifest.results, default=None)
-    results = {} if step is None else manifest.results[step]
+def row_of_run(path: str, convention: Convention) -> Row:
+    """The row of a run's manifest or directory, with the FLOPs of its architecture and shape in `convention`.
+
+    They are not those in the manifest: those are of the batch that the run happened to train with.
+
+    Raises:
+        MissingError: there is no manifest, or it cannot be read.
+        ConfigurationError: it is not valid, or this version knows no such architecture or shape; names the file.
+    """
+    file = manifest_path(path)
+    manifest = load_manifest(file)
+    try:
+        spec = build_spec(manifest.architecture, Shape.from_dict(manifest.shape, "shape"))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
+    results = final_results(manifest)
     return Row(
         name=manifest.name,
         source="run",
         architecture=manifest.architecture,
-        parameters=manifest.parameters.total,
-        flops=manifest.flops.forward_per_batch,
-        flops_convention=manifest.flops.convention,
+        parameters=spec.parameters(),
+        flops=sum(flops(spec, BATCHES[convention], convention).values()),
+        flops_convention=convention,
         steps_per_s=manifest.throughput.steps_per_s if manifest.throughput else None,
-        upstream=results.get(UPSTREAM_RESULT),
+        upstream=upstream_of(file, manifest),
         downstream=downstream_score(results),
         results=results,
     )
 
 
 def row_of_published(model: PublishedModel) -> Row:
-    """A published model's row; its results are `glue`, `superglue` and `squad`."""
+    """A published model's row, FLOPs in the convention `paper`; its results are `glue`, `superglue` and `squad`."""
     return Row(
         name=model.name,
         source=model.source,
@@ -106,17 +122,13 @@ def lower_is_better(key: str) -> bool:
 
 
 def best_cells(rows: Sequence[Row], keys: Iterable[str]) -> set[tuple[int, str]]:
-    """Returns (row, column) of the best figure of each numeric column, ties included.
-
-    FLOPs compare within one convention only, and nothing is the best where all are equal.
-    """
+    """Returns (row, column) of the best figure of each numeric column, ties included; none where all are equal."""
     best = set()
     for key in keys:
-        for group in _comparable(rows, [key]):
-            known = {index: rows[index].value(key) for index in group if _is_number(rows[index].value(key))}
-            if len(set(known.values())) > 1:
-                extreme: Callable[..., float] = min if lower_is_better(key) else max
-                best |= {(index, key) for index, value in known.items() if value == extreme(known.values())}
+        known = {index: row.value(key) for index, row in enumerate(rows) if _is_number(row.value(key))}
+        if len(set(known.values())) > 1:
+            extreme: Callable[..., float] = min if lower_is_better(key) else max
+            best |= {(index, key) for index, value in known.items() if value == extreme(known.values())}
     return best
 
 
@@ -124,22 +136,11 @@ def efficient_rows(rows: Sequence[Row], cost: str, quality: str) -> list[bool]:
     """Marks the rows on the Pareto frontier of the columns `cost` and `quality` (see `pareto_efficient`).
 
     A column whose higher values are better, such as steps_per_s, counts as a cost when it is low, and a loss as a
-    quality when it is low. FLOPs compare within one convention only.
+    quality when it is low.
     """
-    efficient = [False] * len(rows)
-    for group in _comparable(rows, [cost, quality]):
-        costs = [_oriented(rows[index].value(cost), 1 if lower_is_better(cost) else -1) for index in group]
-        qualities = [_oriented(rows[index].value(quality), -1 if lower_is_better(quality) else 1) for index in group]
-        for index, mark in zip(group, pareto_efficient(costs, qualities), strict=True):
-            efficient[index] = mark
-    return efficient
-
-
-def _comparable(rows: Sequence[Row], keys: Sequence[str]) -> list[list[int]]:
-    if "flops" not in keys:
-        return [list(range(len(rows)))]
-    conventions = dict.fromkeys(row.flops_convention for row in rows)
-    return [[index for index, row in enumerate(rows) if row.flops_convention == name] for name in conventions]
+    costs = [_oriented(row.value(cost), 1 if lower_is_better(cost) else -1) for row in rows]
+    qualities = [_oriented(row.value(quality), -1 if lower_is_better(quality) else 1) for row in rows]
+    return pareto_efficient(costs, qualities)
 
 
 def _oriented(value: Any, sign: int) -> float | None:

@@ -17,11 +17,11 @@ from scalecli.analysis.comparison import (
     row_of_published,
     row_of_run,
 )
-from scalecli.analysis.published import published_models
+from scalecli.analysis.published import PublishedModel, published_models
 from scalecli.cli.output import Column, format_option, print_table
+from scalecli.costs import BATCHES, Convention
 from scalecli.errors import ConfigurationError, MissingError, UsageError, nearest
 from scalecli.files import is_remote
-from scalecli.manifest import load_manifest
 
 _PREFIX = "published:"
 _COLUMNS = {
@@ -67,26 +67,29 @@ def command(
 
     In each column the best is marked with a star; the mark under Pareto means that no other model is cheaper (--cost)
     without being worse (--quality).
+
+    FLOPs are of one forward pass, of all rows in one convention (see scalecli flops) and over one batch: in paper, over
+    128 x 512 inputs x 128 targets, if a published model is in the table, otherwise in forward, over 128 x 512 x 114.
+    Upstream is the negative log-perplexity on held-out text; a finetuned or evaluated run has that of the run that it
+    was made from, as long as that is in its place and unchanged.
     """
-    rows = _rows(models or (f"{_PREFIX}*",))
+    found = _resolved(models or (f"{_PREFIX}*",))
+    convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in found) else "forward"
+    rows = _rows(found, convention)
     keys = column_keys(rows)
     shown = [_known(key.strip(), [*keys, "pareto"]) for key in columns.split(",")] if columns else [*_DEFAULT_COLUMNS]
-    cost, quality = _known(cost, keys), _known(quality, keys)
-    if sort:
-        rows = _sorted(rows, _known(sort.removeprefix("-"), keys), descending=sort.startswith("-"))
-
-    efficient = efficient_rows(rows, cost, quality)
-    best = best_cells(rows, [key for key in shown if key in keys])
-    conventions = {row.flops_convention for row in rows}
-    if "paper" in conventions and len(conventions) > 1 and "flops" in (*shown, cost, quality):
-        click.echo(
-            "note: FLOPs of published models are multiply-adds of the papers' own batch, those of runs are in the "
-            f"convention {', '.join(sorted(conventions - {'paper'}))} for the run's batch; marks compare within each.",
-            err=True,
-        )
     is_for_people = format in ("table", "markdown")
     if not is_for_people:
         shown += [key for key in ("flops_convention", "pareto", "best") if key not in shown]
+    cost, quality = _known(cost, keys), _known(quality, keys)
+    used = {*shown, cost, quality} if "pareto" in shown else {*shown}
+    if sort:
+        key = _known(sort.removeprefix("-"), keys)
+        used.add(key)
+        rows = _sorted(rows, key, descending=sort.startswith("-"))
+
+    efficient = efficient_rows(rows, cost, quality)
+    best = best_cells(rows, [key for key in shown if key in keys])
     table = [
         {
             **{key: row.value(key) for key in keys},
@@ -96,29 +99,44 @@ def command(
         for index, (row, mark) in enumerate(zip(rows, efficient, strict=True))
     ]
     print_table(table, [_COLUMNS.get(key, Column(key, key, "float")) for key in shown], format, best)
+    if "flops" in used:
+        batch = BATCHES[convention]
+        size = f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets"
+        click.echo(f"FLOPs: {convention}, {size}", err=True)
 
 
-def _rows(models: Iterable[str]) -> list[Row]:
-    """Resolves the arguments in their order; a damaged manifest is reported and left out, unless nothing else is there.
+def _resolved(models: Iterable[str]) -> list[PublishedModel | str]:
+    """Returns the published models and the paths of runs that the arguments name, in their order.
 
     Raises:
-        ConfigurationError: every manifest is damaged.
-        MissingError: a file, a directory's manifest or a glob's match is not there.
+        MissingError: no published model has such a name, or nothing is where a path or a glob points.
+    """
+    found: list[PublishedModel | str] = []
+    for model in models:
+        name = model.lower().removeprefix(_PREFIX)
+        if name in published_models():
+            found.append(published_models()[name])
+        elif model.lower().startswith(_PREFIX):
+            found += [published_models()[match] for match in _published_matches(name)]
+        else:
+            found += _paths(model)
+    return found
+
+
+def _rows(models: Iterable[PublishedModel | str], convention: Convention) -> list[Row]:
+    """Makes the rows; a manifest that this version can't use is reported and left out, unless nothing else is there.
+
+    Raises:
+        ConfigurationError: that is so of every manifest.
+        MissingError: a directory's manifest or a remote file is not there.
     """
     rows: list[Row] = []
     damage: list[ConfigurationError] = []
     for model in models:
-        name = model.lower().removeprefix(_PREFIX)
-        if name in published_models():
-            rows.append(row_of_published(published_models()[name]))
-        elif model.lower().startswith(_PREFIX):
-            rows += [row_of_published(published_models()[match]) for match in _published_matches(name)]
-        else:
-            for path in _paths(model):
-                try:
-                    rows.append(row_of_run(load_manifest(path)))
-                except ConfigurationError as error:
-                    damage.append(error)
+        try:
+            rows.append(row_of_published(model) if isinstance(model, PublishedModel) else row_of_run(model, convention))
+        except ConfigurationError as error:
+            damage.append(error)
     for reason in damage if rows else damage[:-1]:
         click.echo(f"warning: left out: {reason}", err=True)
     if not rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -70,7 +71,12 @@ def _write_task(file: Path, cache: Path) -> None:
 
 
 def _say(text: str) -> None:
-    click.secho(f"\n# {text}", fg="cyan")
+    click.secho(f"\n# {text}", fg="cyan", color=_color())
+
+
+def _color() -> bool | None:
+    """None leaves it to whether stdout is a terminal."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def _run(*arguments: str | Path) -> None:
@@ -80,7 +86,7 @@ def _run(*arguments: str | Path) -> None:
         DemoStepError: it failed.
     """
     words = [str(argument) for argument in arguments]
-    click.secho(f"$ scalecli {shlex.join(words)}", bold=True)
+    click.secho(f"$ scalecli {shlex.join(words)}", bold=True, color=_color())
     sys.stdout.flush()
     ended = subprocess.run([sys.executable, "-m", "scalecli", *words], check=False)
     if ended.returncode:

@@ -11,14 +11,9 @@ from scalecli import costs
 from scalecli.architectures import build_spec
 from scalecli.cli.output import Column, format_option, print_table
 from scalecli.cli.shape import batch_options, tokens
-from scalecli.costs import Batch, Convention
+from scalecli.costs import Convention
 from scalecli.references import model_options, resolve_model
 
-_DEFAULT_BATCHES: dict[Convention, Batch] = {
-    "forward": Batch(),
-    "training": Batch(),
-    "paper": Batch(costs.PAPER_BATCH, costs.PAPER_INPUTS, costs.PAPER_TARGETS),
-}
 _COUNTED: dict[Convention, str] = {
     "forward": "twice the multiply-adds of one forward pass, without embedding look-ups and elementwise products",
     "training": "three times forward: one forward pass, and a backward pass that costs two",
@@ -56,7 +51,7 @@ def command(
     reference = resolve_model(model, architecture=architecture, operators=operators, reshape_runs=True)
     spec = build_spec(reference.architecture, reference.shape)
     chosen = [name for name in costs.CONVENTIONS if convention in (name, "all")]
-    batches = {name: replace(_DEFAULT_BATCHES[name], **lengths) for name in chosen}
+    batches = {name: replace(costs.BATCHES[name], **lengths) for name in chosen}
     counts = {name: _with_total(costs.flops(spec, batch, name)) for name, batch in batches.items()}
     if convention == "all":
         rows, columns = _side_by_side(counts)

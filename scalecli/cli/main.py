@@ -126,6 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # A terminal that cannot show a sign is no reason to fail.
+    # TensorFlow's notices about processors and compilers are no news to a user; its errors are.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.exit(run(arguments))
 
 

@@ -51,11 +51,9 @@ def batch_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*arguments, lengths=lengths, **options)
 
     command = collected
+    paper = costs.BATCHES["paper"].targets
     for flag, text in (
-        (
-            "--targets",
-            f"Tokens of a target. [default: {Batch.targets}; {costs.PAPER_TARGETS} in flops --convention paper]",
-        ),
+        ("--targets", f"Tokens of a target. [default: {Batch.targets}; {paper} in flops --convention paper]"),
         ("--inputs", f"Tokens of an input. [default: {Batch.inputs}]"),
         ("--batch", f"Sequences of a batch. [default: {Batch.sequences}]"),
     ):

@@ -1,4 +1,4 @@
-"""Functions of a model compiled by XLA, on either backend."""
+"""Functions of a model as one compiled program, on either backend."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ from typing import Any
 import keras
 
 
+def uses_xla() -> bool:
+    """Whether programs are compiled by XLA: everywhere but on TensorFlow where there are only CPUs.
+
+    TensorFlow's own CPU kernels take about two thirds of the time of XLA's there, and start at once; see
+    tests/benchmarks.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    return any(device.device_type != "CPU" for device in tf.config.list_logical_devices())
+
+
 def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, which uses `model` and takes and returns nests of tensors, as one XLA program.
+    """`function`, which uses `model` and takes and returns nests of tensors, as one program.
 
     It compiles anew for every new shape of its arguments. It must not change the model's variables.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(function, jit_compile=True)
+        return tf.function(function, jit_compile=uses_xla())
     if keras.backend.backend() == "jax":
         import jax
 

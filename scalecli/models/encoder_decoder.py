@@ -18,12 +18,17 @@ _ENCODER, _DECODER = 0, 1  # places of dropout
 
 
 class Memory(NamedTuple):
-    """What decoding needs of an encoded batch: the decoder's weights, the context, and each repeat's constants."""
+    """What decoding needs at every token of an encoded batch, computed once.
 
-    weights: Any
+    `layers`: per repeat of the decoder, its weights and constants. `context`, `position_bias` [1, heads, length,
+    length]: as in training. `table` [vocabulary, d_model], `kernel` [d_model, vocabulary]: embedding and output head.
+    """
+
+    layers: list[Any]
     context: Context
-    constants: Any
     position_bias: Any
+    table: Any
+    kernel: Any
 
 
 class EncoderDecoder(keras.Model):
@@ -61,7 +66,8 @@ class EncoderDecoder(keras.Model):
             cross_mask=cross_mask,
         )
         hidden = self._embed(shift_right(batch["targets"], batch.get("targets_segments")))
-        return self._logits(self.decoder(hidden, context=context, dropout=dropout.at(_DECODER)))
+        decoded = self.decoder(hidden, context=context, dropout=dropout.at(_DECODER))
+        return self._logits(decoded, self._output_kernel())
 
     def start_decoding(self, inputs: Any, length: int) -> tuple[Memory, Any]:
         """Encodes `inputs` [batch, inputs]; returns that and the empty state for `length` output tokens."""
@@ -73,10 +79,11 @@ class EncoderDecoder(keras.Model):
             cross_mask=_mask(ops.ones((inputs.shape[0], 1), "int32"), input_segments),
         )
         memory = Memory(
-            weights=[repeat.weights_for_compute() for repeat in self.decoder.repeats],
+            layers=[repeat.start_decoding(context) for repeat in self.decoder.repeats],
             context=context,
-            constants=[repeat.constants(context) for repeat in self.decoder.repeats],
             position_bias=self.decoder.position_bias(queries=length, keys=length),
+            table=self.embedding.weights_for_compute()["table"],
+            kernel=self._output_kernel(),
         )
         return memory, [repeat.initial_state(inputs.shape[0], length) for repeat in self.decoder.repeats]
 
@@ -90,10 +97,9 @@ class EncoderDecoder(keras.Model):
             self_mask=ops.cast(later, "float32")[None, None, None, :] * MASKED,
             position=position,
         )
-        hidden, state = self.decoder.step(
-            self._embed(tokens[:, None]), memory.weights, memory.constants, state, context
-        )
-        return self._logits(hidden)[:, 0], state
+        embedded = ops.take(memory.table, tokens[:, None], axis=0)
+        hidden, state = self.decoder.step(embedded, memory.layers, state, context)
+        return self._logits(hidden, memory.kernel)[:, 0], state
 
     def weights_by_path(self) -> dict[str, Any]:
         """Every variable by the path that `ModelSpec.weights()` gives it."""
@@ -120,14 +126,16 @@ class EncoderDecoder(keras.Model):
         """[batch, length] -> [batch, length, d_model]."""
         return ops.take(self.embedding.weights_for_compute()["table"], tokens, axis=0)
 
-    def _logits(self, hidden: Any) -> Any:
-        """[batch, length, d_model] -> [batch, length, vocabulary]."""
+    def _output_kernel(self) -> Any:
+        """[d_model, vocabulary]."""
+        if self.spec.logits.tied:
+            return ops.transpose(self.embedding.weights_for_compute()["table"])
+        return self.output_head.weights_for_compute()["kernel"]
+
+    def _logits(self, hidden: Any, kernel: Any) -> Any:
+        """[batch, length, d_model] -> [batch, length, vocabulary] in float32."""
         if self.spec.logits.scaled:
             hidden = hidden * self.spec.logits.d_model**-0.5
-        if self.spec.logits.tied:
-            kernel = ops.transpose(self.embedding.weights_for_compute()["table"])
-        else:
-            kernel = self.output_head.weights_for_compute()["kernel"]
         return ops.cast(ops.matmul(hidden, kernel), "float32")
 
 

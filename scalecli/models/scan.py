@@ -8,12 +8,29 @@ which makes the backward pass quadratic in depth. Hence this one function that k
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
+from scalecli.models.compiled import uses_xla
+
 # body(index, carry, slices, state) -> (carry, state): `slices` and `state` are those of layer `index`.
 Body = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
+
+
+class Unstacked(NamedTuple):
+    """Stacked tensors taken apart: one nest of tensors [...] for each layer."""
+
+    layers: tuple[Any, ...]
+
+
+def unstack(stacked: Any, length: int) -> Unstacked:
+    """Takes a nest of tensors [length, ...] apart, once and for all scans that follow.
+
+    A scan then runs layer by layer without slicing. Where a small step is repeated often, as in decoding, slices cost
+    more than the step, unless XLA fuses them into what uses them.
+    """
+    return Unstacked(tuple(keras.tree.map_structure(lambda whole, i=i: whole[i], stacked) for i in range(length)))
 
 
 def scan(body: Body, carry: Any, stacked: Any, state: Any, length: int) -> tuple[Any, Any]:
@@ -21,8 +38,14 @@ def scan(body: Body, carry: Any, stacked: Any, state: Any, length: int) -> tuple
 
     `stacked` is a nest of tensors [length, ...] (weights), of which each call sees its own slice [...]. `state` is
     another such nest that the calls may change (key/value caches); the changed one is returned after the last carry.
-    The carry keeps its shapes and dtypes.
+    The carry keeps its shapes and dtypes. Both nests stacked, or both `Unstacked`.
     """
+    if isinstance(stacked, Unstacked):
+        after = []
+        for index in range(length):
+            carry, layer_state = body(index, carry, stacked.layers[index], state.layers[index])
+            after.append(layer_state)
+        return carry, Unstacked(tuple(after))
     if keras.backend.backend() == "tensorflow":
         return _tensorflow_scan(body, carry, stacked, state, length)
 
@@ -36,41 +59,71 @@ def scan(body: Body, carry: Any, stacked: Any, state: Any, length: int) -> tuple
 def _tensorflow_scan(body: Body, carry: Any, stacked: Any, state: Any, length: int) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    def slice_of(whole: Any, index: Any) -> Any:
-        rank = len(whole.shape)
-        return tf.reshape(tf.slice(whole, [index, *[0] * (rank - 1)], [1, *whole.shape[1:]]), whole.shape[1:])
-
-    def with_slice(whole: Any, index: Any, part: Any) -> Any:
-        return tf.tensor_scatter_nd_update(whole, [[index]], part[tf.newaxis])
-
-    def read(flat: list[Any], index: Any) -> tuple[list[Any], list[Any]]:
-        """The stacks themselves and their slices.
-
-        The stacks go round the loop with the carry, so that in the backward pass their gradients do: each layer then
-        writes its slice in place, where the gradient of a plain slice would be added to all layers.
-        """
-
-        @tf.custom_gradient
-        def read_all(*whole: Any) -> Any:
-            def gradient(*upstream: Any) -> list[Any]:
-                wholes, parts = upstream[: len(whole)], upstream[len(whole) :]
-                return [with_slice(each, index, part) for each, part in zip(wholes, parts, strict=True)]
-
-            return [tf.identity(each) for each in whole] + [slice_of(each, index) for each in whole], gradient
-
-        outputs = read_all(*flat) if flat else []
-        return outputs[: len(flat)], outputs[len(flat) :]
+    read, flat = _xla_reader(stacked) if uses_xla() else _kernel_reader(stacked)
 
     def step(index: Any, carry: Any, flat: list[Any], state: Any) -> tuple[Any, ...]:
         flat, slices = read(list(flat), index)
-        layer_state = tf.nest.map_structure(lambda whole: slice_of(whole, index), state)
+        layer_state = tf.nest.map_structure(lambda whole: _slice(whole, index), state)
         carry, layer_state = body(index, carry, tf.nest.pack_sequence_as(stacked, slices), layer_state)
-        state = tf.nest.map_structure(lambda whole, part: with_slice(whole, index, part), state, layer_state)
+        state = tf.nest.map_structure(lambda whole, part: _with_slice(whole, index, part), state, layer_state)
         return index + 1, carry, flat, state
 
-    flat = [tf.convert_to_tensor(each) for each in tf.nest.flatten(stacked)]
     state = tf.nest.map_structure(tf.convert_to_tensor, state)
     _, carry, _, state = tf.while_loop(
         lambda index, *_: index < length, step, (tf.constant(0), carry, flat, state), maximum_iterations=length
     )
     return carry, state
+
+
+def _slice(whole: Any, index: Any) -> Any:
+    """[length, ...] -> [...]."""
+    import tensorflow as tf
+
+    start, size = [index, *[0] * (len(whole.shape) - 1)], [1, *whole.shape[1:]]
+    return tf.reshape(tf.slice(whole, start, size), whole.shape[1:])
+
+
+def _with_slice(whole: Any, index: Any, part: Any) -> Any:
+    """`whole` [length, ...] with `part` [...] at `index`."""
+    import tensorflow as tf
+
+    return tf.tensor_scatter_nd_update(whole, [[index]], part[tf.newaxis])
+
+
+# A reader gives the stacks as they go round the loop with the carry, and a function that takes a layer's slices out of
+# them. In the backward pass the stacks' gradients then go round, and each layer puts its own into them; the gradient of
+# a plain slice would be a whole stack of zeros for every layer.
+Reader = tuple[Callable[[list[Any], Any], tuple[list[Any], list[Any]]], list[Any]]
+
+
+def _xla_reader(stacked: Any) -> Reader:
+    """Stacks as tensors, whose gradients XLA updates in place."""
+    import tensorflow as tf
+
+    def read(flat: list[Any], index: Any) -> tuple[list[Any], list[Any]]:
+        @tf.custom_gradient
+        def read_all(*whole: Any) -> Any:
+            def gradient(*upstream: Any) -> list[Any]:
+                wholes, parts = upstream[: len(whole)], upstream[len(whole) :]
+                return [_with_slice(each, index, part) for each, part in zip(wholes, parts, strict=True)]
+
+            return [tf.identity(each) for each in whole] + [_slice(each, index) for each in whole], gradient
+
+        outputs = read_all(*flat) if flat else []
+        return outputs[: len(flat)], outputs[len(flat) :]
+
+    return read, [tf.convert_to_tensor(each) for each in tf.nest.flatten(stacked)]
+
+
+def _kernel_reader(stacked: Any) -> Reader:
+    """Stacks as lists of tensors, which TensorFlow's own kernels take apart and add up without copies."""
+    import tensorflow as tf
+
+    def read(flat: list[Any], index: Any) -> tuple[list[Any], list[Any]]:
+        return flat, [array.read(index) for array in flat]
+
+    def array_of(stack: Any) -> Any:
+        array = tf.TensorArray(stack.dtype, stack.shape[0], clear_after_read=False, element_shape=stack.shape[1:])
+        return array.unstack(stack)
+
+    return read, [array_of(tf.convert_to_tensor(each)) for each in tf.nest.flatten(stacked)]

@@ -8,9 +8,10 @@ import keras
 from keras import ops
 
 from scalecli import specs
+from scalecli.models.compiled import uses_xla
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers import LAYERS, Context, PositionBias, RMSNorm, SpecLayer
-from scalecli.models.scan import scan
+from scalecli.models.scan import scan, unstack
 
 # Places of dropout within a stack; the repeats follow.
 _EMBEDDED, _FINAL, _REPEATS = 0, 1, 2
@@ -68,35 +69,37 @@ class Repeat(keras.layers.Layer):
 
         return scan(body, x, self.weights_for_compute(), (), self.spec.times)[0]
 
-    def constants(self, context: Context) -> list[Any]:
-        """Per sublayer, what decoding computes once from the encoder's output [layers, ...]."""
-        each = []
-        for sublayer, weights in zip(self.sublayers, self.weights_for_compute(), strict=True):
-            copies = [
-                sublayer.layer.constants({name: whole[index] for name, whole in weights["layer"].items()}, context)
-                for index in range(self.spec.times)
-            ]
-            each.append({name: ops.stack([copy[name] for copy in copies]) for name in copies[0]})
-        return each
+    def start_decoding(self, context: Context) -> Any:
+        """What `step` needs at every token: per sublayer, the weights and the layer's constants [layers, ...]."""
+        weights = self.weights_for_compute()
+        constants = [
+            ops.vectorized_map(lambda one, layer=sublayer.layer: layer.constants(one, context), of_sublayer["layer"])
+            for sublayer, of_sublayer in zip(self.sublayers, weights, strict=True)
+        ]
+        return self._for_steps((weights, constants))
 
-    def initial_state(self, batch: int, length: int) -> list[Any]:
+    def initial_state(self, batch: int, length: int) -> Any:
         """Per sublayer, the empty state of all its copies [layers, ...]."""
         each = [sublayer.layer.initial_state(batch, length, self.compute_dtype) for sublayer in self.sublayers]
         layers = self.spec.times
-        return [{name: ops.zeros((layers, *one.shape), one.dtype) for name, one in state.items()} for state in each]
+        stacked = [{name: ops.zeros((layers, *one.shape), one.dtype) for name, one in state.items()} for state in each]
+        return self._for_steps(stacked)
 
-    def step(self, x: Any, weights: Any, constants: Any, state: Any, context: Context) -> tuple[Any, Any]:
+    def step(self, x: Any, layers: Any, state: Any, context: Context) -> tuple[Any, Any]:
         """One token through all copies; returns output [batch, 1, d_model] and state."""
 
         def body(index: Any, x: Any, slices: Any, state: Any) -> tuple[Any, Any]:
-            layer_weights, layer_constants = slices
+            weights, constants = slices
             new_state = []
             for number, sublayer in enumerate(self.sublayers):
-                x, after = sublayer.step(layer_weights[number], x, layer_constants[number], state[number], context)
+                x, after = sublayer.step(weights[number], x, constants[number], state[number], context)
                 new_state.append(after)
             return x, new_state
 
-        return scan(body, x, (weights, constants), state, self.spec.times)
+        return scan(body, x, layers, state, self.spec.times)
+
+    def _for_steps(self, stacked: Any) -> Any:
+        return stacked if uses_xla() else unstack(stacked, self.spec.times)
 
 
 class Stack(keras.layers.Layer):
@@ -118,10 +121,10 @@ class Stack(keras.layers.Layer):
             x = repeat(x, context=context, dropout=dropout.at(_REPEATS + number))
         return dropout.at(_FINAL)(self.final_norm(self.final_norm.weights_for_compute(), x))
 
-    def step(self, x: Any, weights: Any, constants: Any, state: Any, context: Context) -> tuple[Any, Any]:
-        """One token through the stack; `weights`, `constants` and `state` hold one entry a repeat."""
+    def step(self, x: Any, layers: list[Any], state: list[Any], context: Context) -> tuple[Any, list[Any]]:
+        """One token through the stack; `layers` (see `Repeat.start_decoding`) and `state` have an entry a repeat."""
         new_state = []
         for number, repeat in enumerate(self.repeats):
-            x, after = repeat.step(x, weights[number], constants[number], state[number], context)
+            x, after = repeat.step(x, layers[number], state[number], context)
             new_state.append(after)
         return self.final_norm(self.final_norm.weights_for_compute(), x), new_state

@@ -92,6 +92,9 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
         parent=job.parent.as_parent(job.directory),
     )
     manifest = take_up(manifest, job.directory)
+    if manifest.status == "completed":
+        reporter.message(f"{job.directory}: already complete")
+        return manifest
     keep_vocabulary(vocabulary, job.directory)
     model = build_model(job.parent.spec, job.recipe)
     job.parent.load_into(model)

@@ -180,6 +180,9 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         objective={"name": "span corruption", **asdict(job.objective)},
     )
     manifest = take_up(manifest, job.directory)
+    if manifest.status == "completed":
+        reporter.message(f"{job.directory}: already complete")
+        return manifest
     keep_vocabulary(vocabulary, job.directory)
     model = build_model(spec, job.recipe)
     if parent:

@@ -51,6 +51,8 @@ class Recipe:
         for name, least in (("steps", 1), ("batch", 1), ("accumulation", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; {least} or more is accepted")
+        if self.seed >= 2**31:
+            raise ConfigurationError(f"seed is {self.seed}; less than 2^31 is accepted")
         if self.batch % self.accumulation:
             raise ConfigurationError(f"a batch of {self.batch} can't be cut into {self.accumulation} equal parts")
         if not 0 <= self.dropout < 1:
@@ -122,7 +124,7 @@ def build_model(spec: ModelSpec, recipe: Recipe) -> EncoderDecoder:
 
     from scalecli.models.encoder_decoder import EncoderDecoder
 
-    keras.utils.set_random_seed(recipe.seed % 2**32)
+    keras.utils.set_random_seed(recipe.seed)
     return EncoderDecoder(spec, recipe.precision, recipe.dropout)
 
 

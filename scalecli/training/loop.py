@@ -29,6 +29,7 @@ from scalecli.training.steps import TrainingSteps
 
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
 SECONDS_PER_CALL = 2.0  # how long the compiled function runs before the host looks in: progress, signals
 MOST_STEPS_PER_CALL = 100
 
@@ -141,7 +142,7 @@ class _Run:
         self._weights = job.model.weights_by_path()
         self._state = self._optimizer.state_by_path(self._weights)
         self._batches: Iterator[Any] | None = None
-        self._steps_per_call = 1
+        self._steps_per_call, self._compiled = 1, False
         self._timed_steps, self._timed_seconds = 0, 0.0
         self._board: Any = None
 
@@ -195,11 +196,11 @@ class _Run:
             raise self._diverged(f"the loss or its gradient is not finite at step {bad:,}", weights_of=bad - 1)
         self._record(losses, norms, count / seconds)
         self.step += count
-        # The first call compiles, which is no part of the speed.
-        if self._timed_steps or self._steps_per_call > 1:
+        if self._compiled:  # the first call compiles, which is no part of the speed
             self._timed_steps, self._timed_seconds = self._timed_steps + count, self._timed_seconds + seconds
-        per_call = round(SECONDS_PER_CALL * count / seconds)
-        self._steps_per_call = max(2, min(per_call, MOST_STEPS_PER_CALL))
+            per_call = round(SECONDS_PER_CALL * count / seconds)
+            self._steps_per_call = max(1, min(per_call, MOST_STEPS_PER_CALL))
+        self._compiled = True
         speed = self._throughput(count / seconds)
         self.reporter.progress(
             Progress(
@@ -295,12 +296,17 @@ class _Run:
     def _to_board(self, step: int, figures: Mapping[str, float]) -> None:
         import tensorflow as tf
 
-        if self._board is None:
-            self._board = tf.summary.create_file_writer(str(self.directory / "tensorboard"))
-        with self._board.as_default(step=step):
-            for name, figure in figures.items():
-                tf.summary.scalar(name, figure)
-        self._board.flush()
+        folder = self.directory / TENSORBOARD
+        try:
+            if self._board is None:
+                self._board = tf.summary.create_file_writer(str(folder))
+            with self._board.as_default(step=step):
+                for name, figure in figures.items():
+                    tf.summary.scalar(name, figure)
+            self._board.flush()
+        except tf.errors.OpError as error:
+            reason = str(error).splitlines()[0].rpartition("; ")[2]
+            raise ScalecliError(f"{folder}: cannot be written ({reason})") from error
 
 
 def _best(results: Mapping[int, Mapping[str, float]], rule: str) -> Best | None:

@@ -10,32 +10,57 @@ from scalecli.analysis.comparison import (
     row_of_run,
 )
 from scalecli.analysis.published import published_models
+from scalecli.errors import ConfigurationError
 from scalecli.manifest import Best
-from tests.manifests import example_manifest
+from tests.analysis.runs import save_run
+
+# One forward pass of small over 128 x 512 x 114 and over the papers' batch, which print 3.70e12.
+FORWARD, PAPER = 4_533_478_490_112, 3_694_433_140_736
 
 
 def published(*names):
     return [row_of_published(published_models()[name]) for name in names]
 
 
-def test_a_run_gives_its_best_step():
+def test_a_run_gives_its_best_step(tmp_path):
     results = {100: {"sst2/accuracy": 80.0}, 200: {"sst2/accuracy": 78.0}}
-    row = row_of_run(example_manifest(results=results, best=Best(step=100, rule="highest sst2/accuracy")))
+    best = Best(step=100, rule="highest sst2/accuracy")
+    row = row_of_run(save_run(tmp_path / "best", results=results, best=best), "forward")
     assert row.downstream == 80.0
     assert row.value("sst2/accuracy") == 80.0
-    assert row_of_run(example_manifest(results=results, best=None)).downstream == 78.0
+    assert row_of_run(save_run(tmp_path / "last", results=results, best=None), "forward").downstream == 78.0
 
 
-def test_a_run_without_results_has_none():
-    row = row_of_run(example_manifest(results={}, best=None, throughput=None))
+def test_a_run_without_results_has_none(tmp_path):
+    row = row_of_run(save_run(tmp_path / "run", results={}, best=None, throughput=None), "forward")
     assert (row.upstream, row.downstream, row.steps_per_s) == (None, None, None)
 
 
-def test_a_run_s_figures():
-    row = row_of_run(example_manifest())
+def test_a_run_s_figures(tmp_path):
+    row = row_of_run(save_run(tmp_path / "first"), "forward")
     assert (row.name, row.source, row.architecture, row.parameters) == ("first", "run", "transformer", 15_570_688)
-    assert (row.flops, row.flops_convention, row.steps_per_s) == (123_456_789_012, "forward", 2.5)
-    assert (row.upstream, row.downstream) == (-4.25, None)
+    assert (row.upstream, row.downstream, row.steps_per_s) == (-4.25, None, 2.5)
+
+
+@pytest.mark.parametrize(("convention", "flops"), [("forward", FORWARD), ("paper", PAPER)])
+def test_a_run_s_flops_are_of_the_table_s_batch_and_not_of_its_own(tmp_path, convention, flops):
+    for batch in (8, 32):
+        row = row_of_run(save_run(tmp_path / "small", "small", batch=batch), convention)
+        assert (row.parameters, row.flops, row.flops_convention) == (60_506_624, flops, convention)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "performer"}, "no architecture 'performer'; there are transformer"),
+        ({"shape": {"d_model": 256}}, "shape: the shape lacks encoder_layers"),
+    ],
+)
+def test_what_this_version_cannot_build_is_named_with_its_file(tmp_path, changes, message):
+    run = save_run(tmp_path / "run", **changes)
+    with pytest.raises(ConfigurationError) as error:
+        row_of_run(run, "forward")
+    assert str(error.value).startswith(f"{run}/run.yaml: {message}")
 
 
 def test_downstream_is_the_mean_over_tasks_of_the_mean_over_metrics():
@@ -69,11 +94,13 @@ def test_the_best_cells_need_something_worse():
     assert best_cells(rows[:1], keys) == set()
 
 
-def test_flops_compare_within_a_convention():
-    rows = [*published("small", "base"), row_of_run(example_manifest())]
-    assert best_cells(rows, ["flops"]) == {(0, "flops")}
+def test_a_run_and_published_models_are_marked_together(tmp_path):
+    rows = [*published("small", "base"), row_of_run(save_run(tmp_path / "run", "small"), "paper")]
+    assert best_cells(rows, ["flops", "upstream"]) == {(2, "flops"), (1, "upstream")}
     assert efficient_rows(rows, "flops", "upstream") == [True, True, True]
-    assert efficient_rows(rows, "parameters", "upstream") == [True, True, True]
+    worse = {300: {"validation/negative_log_perplexity": -4.25}}
+    dominated = row_of_run(save_run(tmp_path / "base", "base", results=worse), "paper")
+    assert efficient_rows([*published("small"), dominated], "flops", "upstream") == [True, False]
     assert efficient_rows(rows, "parameters", "steps_per_s") == [True, False, True]
 
 
@@ -84,8 +111,8 @@ def test_the_frontier_of_scale_efficiently():
     assert efficient_rows(rows, "steps_per_s", "downstream") == [False, True, False, True, True]
 
 
-def test_columns_are_the_fixed_ones_and_all_results():
-    keys = column_keys([*published("small"), row_of_run(example_manifest())])
+def test_columns_are_the_fixed_ones_and_all_results(tmp_path):
+    keys = column_keys([*published("small"), row_of_run(save_run(tmp_path / "run"), "paper")])
     assert keys[:3] == ["name", "source", "architecture"]
     assert {"glue", "squad", "superglue", "validation/unigram_cross_entropy"} < set(keys)
     assert "results" not in keys

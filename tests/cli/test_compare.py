@@ -8,17 +8,18 @@ import pytest
 import yaml
 
 from scalecli.cli.main import run
-from scalecli.manifest import Flops, save_manifest
-from tests.manifests import example_manifest
+from tests.analysis.runs import child_of, save_run
+
+FORWARD_NOTE = "FLOPs: forward, batch 128 x 512 inputs x 114 targets\n"
+PAPER_NOTE = "FLOPs: paper, batch 128 x 512 inputs x 128 targets\n"
 
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """Two runs under runs/, the second with scores."""
+    """Two runs of small under runs/: the second has scores, and no parent."""
     monkeypatch.chdir(tmp_path)
-    save_manifest(example_manifest(), "runs/first")
-    scores = {300: {"sst2/accuracy": 80.0, "cola/matthews": 40.0}}
-    save_manifest(example_manifest(name="second", kind="finetune", results=scores), "runs/second")
+    save_run("runs/first", "small")
+    save_run("runs/second", "small", **{**child_of("runs/first", "../first"), "parent": None})
     return tmp_path
 
 
@@ -43,15 +44,45 @@ def test_runs_and_published_models_in_one_json(runs, compare):
     assert code == 0
     first, second, small, switch = json.loads(out)
     assert first == {
-        **{"name": "first", "source": "run", "architecture": "transformer", "parameters": 15_570_688},
-        **{"flops": 123_456_789_012, "steps_per_s": 2.5, "upstream": -4.25, "downstream": None, "pareto": True},
-        **{"flops_convention": "forward", "best": ["parameters"]},
+        **{"name": "first", "source": "run", "architecture": "transformer", "parameters": 60_506_624},
+        **{"flops": 3_694_433_140_736, "steps_per_s": 2.5, "upstream": -4.25, "downstream": None, "pareto": True},
+        **{"flops_convention": "paper", "best": ["parameters", "flops"]},
     }
     assert second["downstream"] == 60.0 and second["upstream"] is None and second["pareto"] is False
     assert (small["source"], small["flops"], small["flops_convention"]) == ("scale-efficiently", 3.7e12, "paper")
     assert (small["upstream"], small["downstream"]) == (-2.021, 73.57)
     assert (switch["architecture"], switch["best"]) == ("switch", ["upstream", "downstream"])
-    assert err.startswith("note: FLOPs of published models") and err.count("\n") == 1
+    assert err == PAPER_NOTE
+
+
+def test_runs_alone_have_their_flops_in_forward(runs, compare):
+    save_run("runs/third", "tiny", batch=8)
+    code, out, err = compare("runs/*", "--format", "json")
+    assert (code, err) == (0, FORWARD_NOTE)
+    rows = json.loads(out)
+    assert [row["flops"] for row in rows] == [4_533_478_490_112, 4_533_478_490_112, 1_003_027_955_712]
+    assert {row["flops_convention"] for row in rows} == {"forward"}
+    assert ["flops" in row["best"] for row in rows] == [False, False, True]
+
+
+def test_a_small_run_beside_the_published_small(runs, compare):
+    out, err = compare("runs/first", "small")[1:]
+    lines = [line.split() for line in out.splitlines()[2:]]
+    assert lines == [
+        ["first", "run", "transformer", "60.5M*", "3.69T*", "2.5", "-4.25", "-", "●"],
+        ["small", "scale-efficiently", "transformer", "61.0M", "3.70T", "23*", "-2.021*", "73.57", "●"],
+    ]
+    assert err == PAPER_NOTE
+
+
+def test_a_finetuned_run_and_its_evaluation_have_the_upstream_figure_of_the_pretrained_one(runs, compare):
+    save_run("runs/tuned", **child_of("runs/first", "../first"))
+    save_run("evaluated", **child_of("runs/tuned", "../runs/tuned", kind="eval"))
+    models = ("runs/tuned", "evaluated/run.yaml", "--format", "json")
+    figures = [(row["upstream"], row["downstream"], row["steps_per_s"]) for row in json.loads(compare(*models)[1])]
+    assert figures == [(-4.25, 60.0, None)] * 2
+    save_run("runs/first", "small", steps=600)
+    assert [row["upstream"] for row in json.loads(compare(*models)[1])] == [None, None]
 
 
 def test_csv_yaml_markdown_and_table_show_the_same_rows(compare):
@@ -68,10 +99,15 @@ def test_csv_yaml_markdown_and_table_show_the_same_rows(compare):
     assert table[2].split() == expected
 
 
-def test_one_convention_needs_no_note(runs, compare):
-    assert compare("small", "base")[2] == ""
-    assert compare("runs/first", "runs/second")[2] == ""
-    assert compare("runs/first", "small", "--columns", "name,upstream", "--cost", "parameters")[2] == ""
+def test_the_convention_is_named_only_where_flops_are_shown_or_used(runs, compare):
+    assert compare("small", "base")[2] == PAPER_NOTE
+    assert compare("runs/first", "runs/second")[2] == FORWARD_NOTE
+    of_names = ("runs/first", "small", "--columns", "name,upstream")
+    assert compare(*of_names)[2] == ""
+    assert compare(*of_names, "--sort", "-flops")[2] == PAPER_NOTE
+    assert compare(*of_names, "--format", "json")[2] == PAPER_NOTE  # for the Pareto marks
+    assert compare(*of_names, "--format", "json", "--cost", "parameters")[2] == ""
+    assert compare("runs/first", "--columns", "name,pareto")[2] == FORWARD_NOTE
 
 
 def test_globs_and_directories(runs, compare):
@@ -80,7 +116,7 @@ def test_globs_and_directories(runs, compare):
 
 
 def test_a_bare_name_is_the_published_model(runs, compare):
-    save_manifest(example_manifest(name="mine"), "small")
+    save_run("small", name="mine")
     assert names(compare("small", "./small", "published:small", "SMALL", "--format", "json")[1]) == [
         *("small", "mine", "small", "small")
     ]
@@ -139,7 +175,18 @@ def test_a_damaged_manifest_among_others_is_left_out(runs, compare):
     (runs / "runs" / "second" / "run.yaml").write_text("schema: 1\nkind: pretrain\nnam: x\n")
     code, out, err = compare("runs/first", "runs/second", "--format", "json")
     assert (code, names(out)) == (0, ["first"])
-    assert err == "warning: left out: runs/second/run.yaml: unknown key 'nam'; did you mean 'name'?\n"
+    left_out = "warning: left out: runs/second/run.yaml: unknown key 'nam'; did you mean 'name'?\n"
+    assert err == left_out + FORWARD_NOTE
+
+
+def test_an_architecture_of_another_version_is_left_out(runs, compare):
+    save_run("runs/third", architecture="hyena")
+    code, out, err = compare("runs/*", "--format", "json")
+    assert (code, names(out)) == (0, ["first", "second"])
+    assert err.startswith("warning: left out: runs/third/run.yaml: no architecture 'hyena'; there are transformer, ")
+    assert err.endswith(FORWARD_NOTE) and err.count("\n") == 2
+    code, out, err = compare("runs/third")
+    assert (code, out) == (3, "") and err.startswith("error: runs/third/run.yaml: no architecture 'hyena'")
 
 
 def test_a_damaged_manifest_alone_is_an_error(runs, compare):
@@ -150,11 +197,11 @@ def test_a_damaged_manifest_alone_is_an_error(runs, compare):
 
 
 def test_runs_in_a_bucket(compare):
-    flops = Flops(convention="forward", forward_per_batch=5)
-    for name in ("a", "b"):
-        save_manifest(example_manifest(name=name, flops=flops), f"memory://study/{name}")
-    code = compare("memory://study/a", "memory://study/*", "--format", "json")[1]
-    assert names(code) == ["a", "a", "b"]
+    pretrained = save_run("memory://study/a")
+    save_run("memory://study/b", **child_of(pretrained, "../a"))
+    out = compare("memory://study/a", "memory://study/*", "--format", "json")[1]
+    assert names(out) == ["a", "a", "b"]
+    assert [row["upstream"] for row in json.loads(out)] == [-4.25] * 3
 
 
 def test_completion_offers_the_published_names():

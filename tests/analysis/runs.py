@@ -1,0 +1,22 @@
+"""Manifests on disk whose shape is a real one, for the tests of comparisons."""
+
+from scalecli.manifest import Parent, manifest_hash, save_manifest
+from scalecli.shape import presets
+from tests.manifests import example_manifest
+
+
+def save_run(directory, size="tiny", **changes) -> str:
+    """Saves the manifest of a run of a preset into a directory; returns the directory."""
+    fields = {"name": str(directory).rsplit("/", 1)[-1], "shape": presets()[size].to_dict(), **changes}
+    save_manifest(example_manifest(**fields), directory)
+    return str(directory)
+
+
+def child_of(directory, path, kind="finetune") -> dict:
+    """The fields of a manifest whose run starts from the one in `directory`, which it names `path`, and has scores."""
+    return {
+        "kind": kind,
+        "parent": Parent(path=str(path), sha256=manifest_hash(directory)),
+        "results": {300: {"sst2/accuracy": 80.0, "cola/matthews": 40.0}},
+        "throughput": None,
+    }

@@ -1,0 +1,194 @@
+"""Speed on this machine's CPU against named peers: a training step of `small`, and greedy decoding.
+
+    pip install '.[benchmark]' && python tests/benchmarks/cpu.py [train|decode] [--rounds N]
+
+Every contestant runs in a process of its own, one after the other, round after round, so that a machine whose speed
+drifts treats them alike. Printed: each one's best and median seconds, and the ratio of its median to ours.
+
+Training: one optimizer step of small (6 + 6 layers, 60.5M parameters), batch 8 x 512 inputs x 114 targets, float32, no
+dropout. Decoding: 64 tokens for 8 inputs of 128 tokens, without early end, as no trained model is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+BATCH, INPUTS, TARGETS, DECODER_INPUTS, NEW_TOKENS = 8, 512, 114, 128, 64
+VOCABULARY = 32128
+MEASURED = 3
+
+
+def batch_of(inputs: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return tuple(random.integers(2, 32000, (BATCH, length)).astype("int32") for length in (inputs, TARGETS))
+
+
+def scalecli_model():
+    from scalecli.architectures import build_spec
+    from scalecli.models.encoder_decoder import EncoderDecoder
+    from scalecli.shape import parse_name
+
+    return EncoderDecoder(build_spec("transformer", parse_name("small")))
+
+
+def train_scalecli() -> Callable[[], object]:
+    import tensorflow as tf
+
+    from scalecli.training.adafactor import Adafactor
+    from scalecli.training.steps import TrainingSteps
+
+    inputs, targets = batch_of(INPUTS)
+    batches = iter(tf.data.Dataset.from_tensors({"inputs": inputs, "targets": targets}).repeat())
+    steps = TrainingSteps(scalecli_model(), Adafactor(1e-3), seed=0, z_loss=1e-4)
+    return lambda: steps.run(batches, 1)
+
+
+def hugging_face_model():
+    import transformers
+
+    config = transformers.T5Config(
+        vocab_size=VOCABULARY,
+        d_model=512,
+        d_kv=64,
+        d_ff=2048,
+        num_layers=6,
+        num_heads=8,
+        dropout_rate=0.0,
+        decoder_start_token_id=0,
+        pad_token_id=0,
+    )
+    return transformers.T5ForConditionalGeneration(config)
+
+
+def train_hugging_face() -> Callable[[], object]:
+    import torch
+    from transformers.optimization import Adafactor
+
+    model = hugging_face_model().train()
+    optimizer = Adafactor(model.parameters(), lr=1e-3, scale_parameter=True, relative_step=False, warmup_init=False)
+    inputs, targets = (torch.tensor(part, dtype=torch.long) for part in batch_of(INPUTS))
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = model(input_ids=inputs, labels=targets).loss
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def train_keras_hub() -> Callable[[], object]:
+    import keras
+    import keras_hub
+    import tensorflow as tf
+
+    model = keras_hub.models.T5Backbone(
+        vocabulary_size=VOCABULARY,
+        num_layers=6,
+        num_heads=8,
+        hidden_dim=512,
+        intermediate_dim=2048,
+        key_value_dim=64,
+        dropout=0.0,
+        activation="relu",
+        use_gated_activation=False,
+        tie_embedding_weights=True,
+    )
+    optimizer = keras.optimizers.Adafactor(1e-3)
+    optimizer.build(model.trainable_variables)
+    inputs, targets = batch_of(INPUTS)
+    batch = {
+        "encoder_token_ids": inputs,
+        "encoder_padding_mask": np.ones_like(inputs),
+        "decoder_token_ids": np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
+        "decoder_padding_mask": np.ones_like(targets),
+    }
+
+    @tf.function(jit_compile=bool(os.environ.get("KERAS_HUB_JIT")))
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            hidden = model(batch, training=True)["decoder_sequence_output"]
+            logits = model.token_embedding(hidden * 512**-0.5, reverse=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
+        values = [variable.value for variable in model.trainable_variables]
+        optimizer.apply(tape.gradient(loss, values), model.trainable_variables)
+        return loss
+
+    return lambda: step().numpy()
+
+
+def decode_scalecli() -> Callable[[], object]:
+    from scalecli.evaluation.decoding import greedy_decoder
+
+    decode = greedy_decoder(scalecli_model(), NEW_TOKENS)
+    inputs, _ = batch_of(DECODER_INPUTS)
+    return lambda: decode(inputs)
+
+
+def decode_hugging_face() -> Callable[[], object]:
+    import torch
+
+    model = hugging_face_model().eval()
+    inputs = torch.tensor(batch_of(DECODER_INPUTS)[0], dtype=torch.long)
+
+    def decode() -> object:
+        with torch.inference_mode():
+            return model.generate(inputs, min_new_tokens=NEW_TOKENS, max_new_tokens=NEW_TOKENS, do_sample=False)
+
+    return decode
+
+
+CONTESTS = {
+    "train": {"scalecli": train_scalecli, "Hugging Face": train_hugging_face, "keras-hub": train_keras_hub},
+    "decode": {"scalecli": decode_scalecli, "Hugging Face": decode_hugging_face},
+}
+
+
+def measure(contest: str, contestant: str) -> None:
+    """Prints the seconds of each measured call; the two calls before them compile and warm up."""
+    step = CONTESTS[contest][contestant]()
+    step()
+    step()
+    seconds = []
+    for _ in range(MEASURED):
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps(seconds))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("contests", nargs="*", default=list(CONTESTS), metavar="train|decode")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure(arguments.contests[0], arguments.measure)
+        return
+    for contest in arguments.contests:
+        seconds: dict[str, list[float]] = {contestant: [] for contestant in CONTESTS[contest]}
+        for _ in range(arguments.rounds):
+            for contestant in seconds:
+                command = [sys.executable, __file__, contest, "--measure", contestant]
+                ran = subprocess.run(command, capture_output=True, text=True, check=True)
+                seconds[contestant] += json.loads(ran.stdout.strip().splitlines()[-1])
+        ours = statistics.median(seconds["scalecli"])
+        print(f"{contest}: {arguments.rounds} rounds of {MEASURED}")
+        for contestant, found in seconds.items():
+            best, median = min(found), statistics.median(found)
+            print(f"  {contestant:13} best {best:.3f} s  median {median:.3f} s  ratio to scalecli {median / ours:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""Settings of the whole test run, made before TensorFlow or JAX is imported."""
+
+import os
+
+# Most of the time here would go into optimising programs that run for milliseconds.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,0 +1,84 @@
+"""The scan over layers against the loop that it stands for, compiled by XLA."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from scalecli.models.scan import scan
+
+LAYERS, WIDTH = 5, 4
+
+
+def body(index, carry, weights, state):
+    """A layer that reads all it is given: its number, its weights, its state, and a carry of two parts."""
+    x, total = carry
+    hidden = ops.tanh(ops.matmul(x, weights["kernel"]) + weights["bias"]) * ops.cast(index + 1, "float32") / LAYERS
+    new_state = {name: each + ops.mean(hidden, axis=0) for name, each in state.items()}
+    seen = sum((ops.sum(each) for each in state.values()), ops.zeros(()))
+    return (x + hidden, total + ops.sum(ops.square(hidden)) + seen), new_state
+
+
+def unrolled(body, carry, stacked, state, length):
+    after = []
+    for index in range(length):
+        layer_state = {name: whole[index] for name, whole in state.items()}
+        carry, layer_state = body(index, carry, {name: whole[index] for name, whole in stacked.items()}, layer_state)
+        after.append(layer_state)
+    return carry, {name: ops.stack([each[name] for each in after]) for name in state}
+
+
+def values():
+    random = np.random.default_rng(0)
+    draw = lambda *shape: random.normal(scale=0.5, size=shape).astype("float32")  # noqa: E731
+    return draw(3, WIDTH), {"kernel": draw(LAYERS, WIDTH, WIDTH), "bias": draw(LAYERS, WIDTH)}, draw(LAYERS, WIDTH)
+
+
+def value_and_gradients(loop, with_state):
+    """Loss, outputs, and the loss's gradients for x, kernel, bias and, where there is one, state, under XLA."""
+    x, stacked, state = values()
+
+    def loss_of(x, kernel, bias, state):
+        weights = {"kernel": kernel, "bias": bias}
+        (x, total), state = loop(body, (x, ops.zeros(())), weights, {"cache": state} if with_state else {}, LAYERS)
+        return ops.sum(ops.sin(x)) + total + sum(ops.sum(ops.cos(each)) for each in state.values()), (x, state)
+
+    arguments = [x, stacked["kernel"], stacked["bias"], state]
+    counted = 4 if with_state else 3
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        @tf.function(jit_compile=True)
+        def compute(*arguments):
+            with tf.GradientTape() as tape:
+                tape.watch(arguments[:counted])
+                loss, outputs = loss_of(*arguments)
+            return loss, outputs, tape.gradient(loss, arguments[:counted])
+
+        results = compute(*map(tf.constant, arguments))
+    else:
+        import jax
+
+        both = jax.jit(jax.value_and_grad(loss_of, argnums=tuple(range(counted)), has_aux=True))
+        (loss, outputs), gradients = both(*arguments)
+        results = loss, outputs, gradients
+    return [np.asarray(each) for each in keras.tree.flatten(results)]
+
+
+@pytest.mark.parametrize("with_state", [False, True])
+def test_values_and_gradients_are_the_unrolled_loops(with_state):
+    found, expected = (value_and_gradients(loop, with_state) for loop in (scan, unrolled))
+    assert len(found) == len(expected) == (7 if with_state else 5)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+        assert np.abs(theirs).max() > 1e-2  # so that the tolerance means something
+        if theirs.ndim == 3:
+            assert (np.abs(theirs).max(axis=(1, 2)) > 1e-3).all()  # every layer's weights matter
+
+
+def test_one_layer_is_scanned_too():
+    x, stacked, _ = values()
+    first = {name: whole[:1] for name, whole in stacked.items()}
+    found, expected = (loop(body, (x, ops.zeros(())), first, {}, 1)[0] for loop in (scan, unrolled))
+    np.testing.assert_allclose(np.asarray(found[0]), np.asarray(expected[0]), rtol=1e-5)

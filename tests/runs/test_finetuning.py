@@ -1,0 +1,192 @@
+"""A pretrained run, finetuned on a task that it can learn, scored, measured on text, and set beside the others."""
+
+import json
+import pathlib
+import random
+import shutil
+
+import pytest
+
+from scalecli.manifest import FILE_NAME, load_manifest
+from scalecli.training import checkpoints
+from tests.runs.conftest import SYLLABLES, command, metrics
+
+TASK = """
+name: marker
+train: train.tsv
+validation: validation.tsv
+input: "marker: {sentence}"
+target: label
+labels: [bad, good]
+metrics: [accuracy, matthews]
+lengths: {inputs: 32, targets: 6}
+"""
+MARKERS = ("nononono", "tititi")  # which of the two words is in the sentence is the label
+
+
+def table(count, seed):
+    draw = random.Random(seed)
+    lines = ["sentence\tlabel"]
+    for _ in range(count):
+        label = draw.randrange(2)
+        words = ["".join(draw.choices(SYLLABLES, k=2)) for _ in range(draw.randint(1, 5))]
+        words.insert(draw.randrange(len(words) + 1), MARKERS[label])
+        lines.append(f"{' '.join(words)}\t{label}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def task(place):
+    """The task's file, with the tables beside it."""
+    (place.folder / "train.tsv").write_text(table(500, 1))
+    (place.folder / "validation.tsv").write_text(table(90, 2))
+    file = place.folder / "task.yaml"
+    file.write_text(TASK)
+    return file
+
+
+def finetuning(place, reference, directory, *arguments):
+    usual = ["--batch", 32, "--steps", 140, "--learning-rate", 0.01, "--evaluation-batch", 32, "--checkpoint-every", 50]
+    usual += ["--validate-every", 70, "--cache-directory", place.folder / "cache"]
+    return command("finetune", reference, "--run", directory, *usual, *arguments)
+
+
+@pytest.fixture(scope="module", params=["--padded", "--packed"])
+def finetuned(request, place, reference, task):
+    directory = place.folder / f"finetuned{request.param}"
+    ran = finetuning(place, reference, directory, "--task", task, request.param)
+    assert ran.code == 0, ran.err
+    return directory
+
+
+def test_the_task_is_learned(reference, finetuned):
+    manifest, parent = load_manifest(finetuned), load_manifest(reference)
+    assert (manifest.kind, manifest.status, manifest.data.packed) == (
+        "finetune",
+        "completed",
+        "packed" in finetuned.name,
+    )
+    assert sorted(manifest.results) == [70, 140]
+    assert manifest.results[140]["marker/accuracy"] > 85
+    assert manifest.results[140]["marker/matthews"] > 70
+    assert manifest.best.rule == "highest marker/accuracy"
+    assert (manifest.dropout, manifest.schedule["name"]) == (0.1, "constant")
+    assert manifest.shape == parent.shape
+    assert (finetuned / manifest.parent.path).resolve() == reference.resolve()
+    assert metrics(finetuned)[140, True]["loss"] < 0.2
+
+
+def test_an_evaluation_writes_predictions_and_scores(place, finetuned, task, tmp_path):
+    arguments = ["--cache-directory", place.folder / "cache", "--batch", 32, "--format", "json"]
+    ran = command("eval", finetuned, "--run", tmp_path / "eval", *arguments)
+    assert ran.code == 0, ran.err
+    manifest = load_manifest(tmp_path / "eval")
+    run = load_manifest(finetuned)
+    assert (manifest.kind, manifest.status, manifest.steps) == ("eval", "completed", 140)
+    assert manifest.results == {140: run.results[140]}
+    rows = {row["result"]: row for row in json.loads(ran.out)}
+    assert rows["marker/accuracy"]["value"] == pytest.approx(run.results[140]["marker/accuracy"])
+    lines = [json.loads(line) for line in (tmp_path / "eval/predictions.jsonl").read_text().splitlines()]
+    assert [line["row"] for line in lines] == list(range(90))
+    assert all(line["input"].startswith("marker: ") for line in lines)
+    assert {line["target"] for line in lines} == {"good", "bad"}
+    right = sum(line["prediction"] == line["target"] for line in lines)
+    assert 100 * right / 90 == pytest.approx(run.results[140]["marker/accuracy"])
+    targets = [line["target"] for line in lines]
+    most = max(targets.count("good"), targets.count("bad"))
+    assert rows["marker/accuracy"]["baseline"] == pytest.approx(100 * most / 90)
+
+
+def test_the_three_runs_stand_in_one_table(place, reference, finetuned, task):
+    cache = ["--cache-directory", place.folder / "cache"]
+    ran = command("eval", finetuned, "--task", task, "--split", "train", "--batch", 100, *cache)
+    assert ran.code == 0, ran.err
+    evaluated = finetuned / "eval/marker"
+    ran = command("compare", reference, finetuned, evaluated, "--format", "json")
+    assert ran.code == 0, ran.err
+    rows = json.loads(ran.out)
+    assert len(rows) == 3
+    assert all(str(name) in ran.out for name in ("reference", finetuned.name))
+    for name, value in (
+        ("validation/negative_log_perplexity", load_manifest(reference).results[24]),
+        ("marker/accuracy", load_manifest(finetuned).results[140]),
+        ("marker/accuracy", load_manifest(evaluated).results[140]),
+    ):
+        assert f"{value[name]:.6g}"[:6] in ran.out
+
+
+def test_perplexity_on_text(place, reference, tmp_path):
+    arguments = ["--text", place.text, "--batch", 8, "--batches", 3, "--cache-directory", place.folder / "cache"]
+    ran = command("eval", reference, "--run", tmp_path / "eval", *arguments, "--format", "json")
+    assert ran.code == 0, ran.err
+    results = load_manifest(tmp_path / "eval").results[24]
+    of_run = load_manifest(reference).results[24]
+    for name in ("validation/negative_log_perplexity", "validation/unigram_negative_log_perplexity"):
+        assert results[name] == pytest.approx(of_run[name], abs=0.3)  # other text of the same kind
+        assert results[name] != of_run[name]
+    assert {row["result"]: row["value"] for row in json.loads(ran.out)} == pytest.approx(results)
+    assert command("eval", reference, "--text", tmp_path / "none.txt").failed(4)
+    assert "was not finetuned" in command("eval", reference).failed(2)
+
+
+def test_an_earlier_checkpoint_can_be_chosen(place, reference, tmp_path):
+    arguments = ["--text", place.text, "--batch", 8, "--batches", 1, "--cache-directory", place.folder / "cache"]
+    folder = reference / "checkpoints/00000006"
+    for number, model in enumerate(([folder], [reference, "--step", 6])):
+        ran = command("eval", *model, "--run", tmp_path / str(number), *arguments)
+        assert ran.code == 0, ran.err
+    first, second = (load_manifest(tmp_path / name).results for name in "01")
+    assert list(first) == [6]
+    assert first == second
+
+
+def test_a_finetuning_run_that_was_stopped_goes_on(place, reference, task, tmp_path, no_training):
+    directory = tmp_path / "run"
+    assert finetuning(place, reference, directory, "--task", task, "--steps", 50).code == 0
+    ran = finetuning(place, reference, directory, "--task", task, "--steps", 100)
+    assert ran.code == 0, ran.err
+    assert "going on from step 50" in ran.err
+    line = finetuning(place, reference, directory, "--task", task, "--packed", "--steps", 100).failed(3)
+    assert "data.packed: False in the run, True now" in line
+
+
+@pytest.mark.parametrize("damage", ["newest", "other shape", "none left"])
+def test_a_parent_whose_checkpoint_is_damaged(place, reference, task, tmp_path, damage):
+    parent = pathlib.Path(shutil.copytree(reference, tmp_path / "parent"))
+    if damage == "newest":
+        (parent / "checkpoints/00000024" / checkpoints.WEIGHTS).write_bytes(b"half")
+        code, message = 4, "00000024/weights.safetensors: damaged"
+    elif damage == "other shape":
+        manifest = (parent / FILE_NAME).read_text()
+        (parent / FILE_NAME).write_text(manifest.replace("d_ff: 32", "d_ff: 64"))
+        code, message = 3, "feed_forward/input' is [2, 16, 32], the model's is [2, 16, 64]"
+    else:
+        shutil.rmtree(parent / "checkpoints")
+        code, message = 4, "no checkpoint"
+    assert message in finetuning(place, parent, tmp_path / "run", "--task", task).failed(code)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--step", 7], 4, "no checkpoint of step 7; there are 6, 20, 24"),
+        (["--evaluation-batch", 0], 3, "evaluation_batch is 0"),
+        (["--name", "other"], 2, "leave out --name"),
+    ],
+)
+def test_what_cannot_be_is_one_line(place, reference, task, tmp_path, arguments, code, message):
+    assert message in finetuning(place, reference, tmp_path / "run", "--task", task, *arguments).failed(code)
+
+
+def test_a_label_that_is_not_in_the_list_is_named_with_its_line(place, reference, task, tmp_path):
+    (tmp_path / "validation.tsv").write_text((place.folder / "validation.tsv").read_text() + "tititi\t2\n")
+    shutil.copy(place.folder / "train.tsv", tmp_path)
+    shutil.copy(task, tmp_path)
+    line = finetuning(place, reference, tmp_path / "run", "--task", tmp_path / "task.yaml").failed(3)
+    assert f"{tmp_path / 'validation.tsv'}:92: '2' is not a label of task marker; it has '0', '1'" in line
+
+
+def test_a_run_that_is_not_there_and_a_task_that_is_not_given(place, reference, task, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    assert str(nowhere) in finetuning(place, nowhere, tmp_path / "run", "--task", task).failed(4)
+    assert "no task" in finetuning(place, reference, tmp_path / "run").failed(2)
