@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -126,6 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # A terminal that cannot show a sign is no reason to fail.
+    # Until a run takes care of it, being terminated is what Ctrl-C is.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # TensorFlow's notices about processors and compilers are no news to a user; its errors are.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.exit(run(arguments))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _VALIDATION_SEED = 0
+_COUNTED_TOKENS = 50_000_000  # frequencies of so many tokens are those of any more
 
 
 @dataclass(frozen=True)
@@ -252,19 +253,22 @@ def _example(
     return {"inputs": tf.concat([inputs, [EOS]], axis=0), "targets": tf.concat([targets, [EOS]], axis=0)}
 
 
-def unigram_cross_entropy(targets: Iterable[np.ndarray]) -> float:
-    """Returns the entropy, in nats per token, of target ids [...] under their own frequencies; padding is left out.
+def unigram_cross_entropy(
+    targets: Iterable[np.ndarray], store: TokenStore, objective: SpanCorruption, *, vocabulary_size: int
+) -> float:
+    """Returns the cross-entropy, in nats per token, of target ids [...] under unigram frequencies; padding is left out.
 
-    It is the loss of a model that knows how often each token comes and nothing else: the baseline to beat. Raises
-    MissingError when there is no token.
+    It is the loss of a model that knows the frequencies of `store`'s tokens (those of training; counted with one more
+    of each, so that none is impossible) and which sentinels targets have, and nothing else: the baseline to beat.
+    Raises MissingError when there is no target token.
     """
-    counts = np.zeros(0, np.int64)
-    for batch in targets:
-        ids = np.asarray(batch).ravel()
-        more = np.bincount(ids[ids != PAD])
-        size = max(len(counts), len(more))
-        counts = np.pad(counts, (0, size - len(counts))) + np.pad(more, (0, size - len(more)))
-    frequencies = counts[counts > 0] / max(counts.sum(), 1)
-    if not len(frequencies):
+    counts = 1.0 + np.bincount(store.array[:_COUNTED_TOKENS], minlength=vocabulary_size)
+    expected = objective.noise_tokens * counts / counts.sum()  # times that an id is expected in one target
+    expected[vocabulary_size - objective.spans :] += 1.0
+    expected[EOS] += 1.0
+    losses = -np.log(expected / expected.sum())
+    ids = np.concatenate([np.zeros(0, np.int32), *(np.asarray(batch).ravel() for batch in targets)])
+    ids = ids[ids != PAD]
+    if not len(ids):
         raise MissingError("no target tokens to measure")
-    return float(-(frequencies * np.log(frequencies)).sum())
+    return float(losses[ids].mean())

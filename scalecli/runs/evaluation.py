@@ -18,7 +18,7 @@ from scalecli.manifest import Checkpoints, Data, Manifest, load_manifest, save_m
 from scalecli.runs.directory import Trained, prepare_directory
 from scalecli.runs.finetuning import task_identity
 from scalecli.runs.pretraining import NEGATIVE_LOG_PERPLEXITY, UNIGRAM
-from scalecli.runs.recipe import environment
+from scalecli.runs.recipe import environment, require_tensorflow
 from scalecli.strict import from_mapping
 
 PREDICTIONS = "predictions.jsonl"
@@ -41,6 +41,7 @@ def evaluate_task(job: Evaluation, task: Task, split: str, on_progress: OnProgre
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`).
     """
+    require_tensorflow()
     prepare_directory(job.directory)
     examples = read_examples(task, split)
     vocabulary = job.trained.vocabulary(job.cache_directory)
@@ -89,15 +90,17 @@ def evaluate_text(job: Evaluation, text: Sequence[str], objective: SpanCorruptio
     """
     from scalecli.evaluation.cross_entropy import CrossEntropy
 
+    require_tensorflow()
     prepare_directory(job.directory)
     vocabulary = job.trained.vocabulary(job.cache_directory)
     corpus = Corpus.from_text(text, "all")
     store = TokenStore.build(corpus, vocabulary, cache_directory=job.cache_directory)
     held_out = validation_batches(store, objective, vocabulary_size=vocabulary.size, batch=job.batch, batches=batches)
-    results = {
-        NEGATIVE_LOG_PERPLEXITY: -CrossEntropy(_model(job.trained))(held_out),
-        UNIGRAM: -unigram_cross_entropy(batch["targets"] for batch in held_out.as_numpy_iterator()),
-    }
+    # The text that the run was trained on need not be here: the frequencies are those of the text at hand.
+    unigram = unigram_cross_entropy(
+        (batch["targets"] for batch in held_out.as_numpy_iterator()), store, objective, vocabulary_size=vocabulary.size
+    )
+    results = {NEGATIVE_LOG_PERPLEXITY: -CrossEntropy(_model(job.trained))(held_out), UNIGRAM: -unigram}
     data = replace(
         job.trained.manifest.data,
         name=corpus.name,

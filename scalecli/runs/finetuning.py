@@ -14,7 +14,7 @@ from scalecli.data.tasks import Task, read_examples
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import Data, Manifest
 from scalecli.runs.directory import Trained, keep_vocabulary, prepare_directory, take_up, vocabulary_entry
-from scalecli.runs.recipe import Recipe, build_model, new_manifest
+from scalecli.runs.recipe import Recipe, build_model, new_manifest, require_tensorflow
 from scalecli.training.checkpoints import Saving
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
     """
     from scalecli.training.loop import Job, train
 
+    require_tensorflow()
     prepare_directory(job.directory)
     vocabulary = job.parent.vocabulary(job.cache_directory)
     task = job.task

@@ -28,7 +28,7 @@ from scalecli.runs.directory import (
     take_up,
     vocabulary_entry,
 )
-from scalecli.runs.recipe import Recipe, build_model, new_manifest
+from scalecli.runs.recipe import Recipe, build_model, new_manifest, require_tensorflow
 from scalecli.shape import Shape
 from scalecli.training.checkpoints import Saving
 
@@ -127,6 +127,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
     """
     from scalecli.training.loop import Job, train
 
+    require_tensorflow()
     prepare_directory(job.directory)
     parent = open_trained(job.model.run) if job.model.run else None
     train_corpus, validation_corpus = job.source.corpora(job.cache_directory)
@@ -191,7 +192,12 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
     from scalecli.evaluation.cross_entropy import CrossEntropy
 
     cross_entropy = CrossEntropy(model)
-    unigram = unigram_cross_entropy(batch["targets"] for batch in held_out.as_numpy_iterator())
+    unigram = unigram_cross_entropy(
+        (batch["targets"] for batch in held_out.as_numpy_iterator()),
+        train_store,
+        job.objective,
+        vocabulary_size=vocabulary.size,
+    )
 
     def validate() -> dict[str, float]:
         return {NEGATIVE_LOG_PERPLEXITY: -cross_entropy(held_out), UNIGRAM: -unigram}

@@ -128,6 +128,18 @@ def build_model(spec: ModelSpec, recipe: Recipe) -> EncoderDecoder:
     return EncoderDecoder(spec, recipe.precision, recipe.dropout)
 
 
+def require_tensorflow() -> None:
+    """Runs need the TensorFlow backend; models alone run on others.
+
+    Raises:
+        ConfigurationError: Keras was told to use another one.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ConfigurationError(f"KERAS_BACKEND is {keras.backend.backend()!r}; runs need 'tensorflow', the default")
+
+
 def environment() -> Environment:
     """The software and devices of this process, and the state of the git repository that it runs in."""
     import keras

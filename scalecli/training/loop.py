@@ -7,7 +7,6 @@ on from its last checkpoint to the very losses that it would have had.
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,19 +16,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from scalecli.errors import ConfigurationError, DivergedError, InterruptedRunError, MissingError, ScalecliError
-from scalecli.files import write_atomically
+from scalecli.errors import ConfigurationError, DivergedError, InterruptedRunError, MissingError
 from scalecli.manifest import Best, Checkpoints, Manifest, Throughput, save_manifest, utc_now
 from scalecli.models.encoder_decoder import EncoderDecoder
 from scalecli.training import checkpoints
 from scalecli.training.adafactor import Adafactor, KerasSchedule
 from scalecli.training.checkpoints import Saving
+from scalecli.training.records import Records
 from scalecli.training.schedules import Schedule
 from scalecli.training.steps import TrainingSteps
 
-METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
-TENSORBOARD = "tensorboard"
 SECONDS_PER_CALL = 2.0  # how long the compiled function runs before the host looks in: progress, signals
 MOST_STEPS_PER_CALL = 100
 
@@ -144,7 +141,7 @@ class _Run:
         self._batches: Iterator[Any] | None = None
         self._steps_per_call, self._compiled = 1, False
         self._timed_steps, self._timed_seconds = 0, 0.0
-        self._board: Any = None
+        self._records = Records(directory)
 
     @property
     def _folder(self) -> Path:
@@ -170,7 +167,7 @@ class _Run:
                 raise MissingError(f"{self._folder}: no checkpoint can be read; remove the folder to start anew")
         results = {step: found for step, found in self.manifest.results.items() if step <= self.step}
         self.manifest = replace(self.manifest, results=results, best=_best(results, self.job.best))
-        self._keep_metrics()
+        self._records.forget_after(self.step)
 
     def next_stop(self) -> int:
         """The next step at which something is due."""
@@ -220,8 +217,8 @@ class _Run:
             raise self._diverged(f"a validation is not finite after step {self.step:,}", weights_of=self.step)
         every = {**self.manifest.results, self.step: results}
         self.manifest = replace(self.manifest, results=every, best=_best(every, self.job.best))
-        self._append([{"step": self.step, **results}])
-        self._to_board(self.step, results)
+        self._records.append([{"step": self.step, **results}])
+        self._records.show(self.step, results)
         self.save_manifest()
         self.reporter.results(self.step, results)
 
@@ -268,45 +265,10 @@ class _Run:
             for index, (loss, norm) in enumerate(zip(losses, norms, strict=True))
         ]
         rows[-1]["steps_per_s"] = steps_per_s
-        self._append(rows)
+        self._records.append(rows)
         last = self.step + len(losses)
         rate = float(self.job.schedule.rate(last - 1))
-        self._to_board(last, {"loss": float(losses.mean()), "learning_rate": rate, "steps_per_s": steps_per_s})
-
-    def _append(self, rows: list[dict[str, float]]) -> None:
-        file = self.directory / METRICS
-        try:
-            with file.open("a", encoding="utf-8") as stream:
-                stream.writelines(json.dumps(row) + "\n" for row in rows)
-        except OSError as error:
-            raise ScalecliError(f"{file}: cannot be written ({error.strerror})") from error
-
-    def _keep_metrics(self) -> None:
-        """Drops figures of steps after the one that the run goes on from, and a last line that was cut short."""
-        file = self.directory / METRICS
-        if not file.exists():
-            return
-        lines = []
-        for line in file.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):
-                if json.loads(line)["step"] <= self.step:
-                    lines.append(line + "\n")
-        write_atomically(file, "".join(lines))
-
-    def _to_board(self, step: int, figures: Mapping[str, float]) -> None:
-        import tensorflow as tf
-
-        folder = self.directory / TENSORBOARD
-        try:
-            if self._board is None:
-                self._board = tf.summary.create_file_writer(str(folder))
-            with self._board.as_default(step=step):
-                for name, figure in figures.items():
-                    tf.summary.scalar(name, figure)
-            self._board.flush()
-        except tf.errors.OpError as error:
-            reason = str(error).splitlines()[0].rpartition("; ")[2]
-            raise ScalecliError(f"{folder}: cannot be written ({reason})") from error
+        self._records.show(last, {"loss": float(losses.mean()), "learning_rate": rate, "steps_per_s": steps_per_s})
 
 
 def _best(results: Mapping[int, Mapping[str, float]], rule: str) -> Best | None:

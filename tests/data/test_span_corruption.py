@@ -146,9 +146,23 @@ def test_what_cannot_be_corrupted_is_named(store):
             SpanCorruption(**bad)
 
 
-def test_unigram_cross_entropy():
-    assert unigram_cross_entropy([np.array([[5, 5, 0], [7, 7, 0]]), np.array([[9, 9, 9, 9]])]) == pytest.approx(
-        0.5 * np.log(2) + 2 * 0.25 * np.log(4)
-    )
-    with pytest.raises(MissingError):
-        unigram_cross_entropy([np.zeros((2, 3), np.int32)])
+def test_unigram_cross_entropy(tmp_path):
+    """Worked by hand: 3 + 1 of id 5, 1 + 1 of id 6, 1 of each other id, in 1,000 + 100 ids."""
+    np.save(tmp_path / "tokens.npy", np.array([5, 5, 6, 5], np.int32))
+    store = TokenStore(tmp_path / "tokens.npy", documents=1, tokens=4)
+    objective = SpanCorruption(inputs_length=32)
+    total = objective.noise_tokens + objective.spans + 1  # a target's tokens: noise, sentinels, the end
+
+    def loss(count, certain=0.0):
+        return -np.log((objective.noise_tokens * count / (SIZE + 4) + certain) / total)
+
+    def found(*ids):
+        return unigram_cross_entropy([np.array(ids)], store, objective, vocabulary_size=SIZE)
+
+    assert found(5, 0, 0) == pytest.approx(loss(4))
+    assert found(6, 7) == pytest.approx((loss(2) + loss(1)) / 2)
+    assert found(SIZE - 1) == pytest.approx(loss(1, certain=1.0)) == found(1)
+    assert found(SIZE - 1 - objective.spans) == pytest.approx(loss(1))  # a sentinel that targets do not have
+    assert found(0, 5, 6) == pytest.approx((loss(4) + loss(2)) / 2)
+    with pytest.raises(MissingError, match="no target tokens"):
+        found(0, 0)

@@ -10,10 +10,13 @@ from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder
 from tests import oracle
 from tests.models.test_encoder_decoder import model_with
+from tests.xla import either_way, use_xla
 
 
+@either_way
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_cached_decoding_is_teacher_forcing(architecture):
+def test_cached_decoding_is_teacher_forcing(architecture, xla, monkeypatch):
+    use_xla(monkeypatch, xla)
     keras.utils.set_random_seed(1)
     model = EncoderDecoder(build_spec(architecture, oracle.shape_of_oracle(layers=3)))
     random = np.random.default_rng(0)

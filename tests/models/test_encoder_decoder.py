@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder, token_losses
 from tests import oracle
+from tests.xla import either_way, use_xla
 
 FIXTURES = ("vanilla_t5v1", "t5v11_geglu_untied", "geglu_tied", "relu_untied")
 
@@ -18,13 +20,13 @@ def model_with(spec, weights, **options):
     return model
 
 
-def gradients_of(model, batch, loss_of_logits):
+def gradients_of(model, batch, loss_of_logits, xla):
     """Gradients by path, on whichever backend runs."""
     by_path = model.weights_by_path()
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        @tf.function(jit_compile=True)
+        @tf.function(jit_compile=xla)
         def compute():
             with tf.GradientTape() as tape:
                 loss = loss_of_logits(model(batch))
@@ -46,14 +48,16 @@ def gradients_of(model, batch, loss_of_logits):
 
 
 @oracle.needs_oracle
+@either_way
 @pytest.mark.parametrize("name", FIXTURES)
-def test_logits_losses_and_gradients_are_the_original_codes(name):
+def test_logits_losses_and_gradients_are_the_original_codes(name, xla, monkeypatch):
+    use_xla(monkeypatch, xla)
     arrays = oracle.load(f"{name}.npz")
     spec = oracle.spec_of(name)
     model = model_with(spec, oracle.stacked(arrays, "var:", spec))
     batch = {"inputs": arrays["inputs"], "targets": arrays["targets"]}
     real = arrays["targets"] > 0
-    logits = model(batch)
+    logits = compiled(model, model)(batch)
     np.testing.assert_allclose(np.asarray(logits)[real], arrays["logits"][real], atol=1e-4)
     for z_loss, key in ((0.0, "token_loss_z0"), (1e-4, "token_loss_z1e4")):
         losses = np.asarray(token_losses(logits, batch["targets"], z_loss))
@@ -64,7 +68,7 @@ def test_logits_losses_and_gradients_are_the_original_codes(name):
         return keras.ops.sum(losses * keras.ops.cast(real, "float32")) / real.size
 
     expected = oracle.stacked(arrays, "grad:", spec)
-    found = gradients_of(model, batch, loss_train)
+    found = gradients_of(model, batch, loss_train, xla)
     for path, gradient in expected.items():
         np.testing.assert_allclose(found[path], gradient, atol=1e-4, err_msg=path)
         assert np.abs(gradient).max() > 1e-3  # so that the tolerance means something
@@ -78,7 +82,7 @@ def test_packed_examples_are_the_original_codes():
     batch = {"inputs": arrays["inputs"], "targets": arrays["targets"]}
     batch |= {f"{side}_segments": arrays[f"{side}_segmentation"] for side in batch}
     real = arrays["targets"] > 0
-    np.testing.assert_allclose(np.asarray(model(batch))[real], arrays["logits"][real], atol=1e-4)
+    np.testing.assert_allclose(np.asarray(compiled(model, model)(batch))[real], arrays["logits"][real], atol=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

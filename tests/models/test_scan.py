@@ -1,11 +1,12 @@
-"""The scan over layers against the loop that it stands for, compiled by XLA."""
+"""The scan over layers against the loop that it stands for, compiled by XLA and not."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from scalecli.models.scan import scan
+from scalecli.models.scan import scan, unstack
+from tests.xla import either_way, use_xla
 
 LAYERS, WIDTH = 5, 4
 
@@ -34,8 +35,8 @@ def values():
     return draw(3, WIDTH), {"kernel": draw(LAYERS, WIDTH, WIDTH), "bias": draw(LAYERS, WIDTH)}, draw(LAYERS, WIDTH)
 
 
-def value_and_gradients(loop, with_state):
-    """Loss, outputs, and the loss's gradients for x, kernel, bias and, where there is one, state, under XLA."""
+def value_and_gradients(loop, with_state, xla):
+    """Loss, outputs, and the loss's gradients for x, kernel, bias and, where there is one, state."""
     x, stacked, state = values()
 
     def loss_of(x, kernel, bias, state):
@@ -48,7 +49,7 @@ def value_and_gradients(loop, with_state):
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        @tf.function(jit_compile=True)
+        @tf.function(jit_compile=xla)
         def compute(*arguments):
             with tf.GradientTape() as tape:
                 tape.watch(arguments[:counted])
@@ -65,9 +66,11 @@ def value_and_gradients(loop, with_state):
     return [np.asarray(each) for each in keras.tree.flatten(results)]
 
 
+@either_way
 @pytest.mark.parametrize("with_state", [False, True])
-def test_values_and_gradients_are_the_unrolled_loops(with_state):
-    found, expected = (value_and_gradients(loop, with_state) for loop in (scan, unrolled))
+def test_values_and_gradients_are_the_unrolled_loops(with_state, xla, monkeypatch):
+    use_xla(monkeypatch, xla)
+    found, expected = (value_and_gradients(loop, with_state, xla) for loop in (scan, unrolled))
     assert len(found) == len(expected) == (7 if with_state else 5)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.shape == theirs.shape
@@ -75,6 +78,15 @@ def test_values_and_gradients_are_the_unrolled_loops(with_state):
         assert np.abs(theirs).max() > 1e-2  # so that the tolerance means something
         if theirs.ndim == 3:
             assert (np.abs(theirs).max(axis=(1, 2)) > 1e-3).all()  # every layer's weights matter
+
+
+def test_what_is_taken_apart_is_scanned_alike():
+    x, stacked, state = values()
+    whole = scan(body, (x, ops.zeros(())), stacked, {"cache": state}, LAYERS)
+    apart = scan(body, (x, ops.zeros(())), unstack(stacked, LAYERS), unstack({"cache": state}, LAYERS), LAYERS)
+    np.testing.assert_allclose(np.asarray(apart[0][0]), np.asarray(whole[0][0]), rtol=1e-5)
+    for layer in range(LAYERS):
+        np.testing.assert_allclose(apart[1].layers[layer]["cache"], whole[1]["cache"][layer], rtol=1e-5)
 
 
 def test_one_layer_is_scanned_too():

@@ -15,16 +15,16 @@ from tests.runs.conftest import command, metrics
 
 # Each kills its own process without a chance to clean up, at a moment that a test could not hit from outside.
 IN_A_LINE_OF_METRICS = """
-from scalecli.training import loop
-append = loop._Run._append
-def cut_short(run, rows):
+from scalecli.training import records
+append = records.Records.append
+def cut_short(self, rows):
     if rows[-1]["step"] < 7:
-        return append(run, rows)
-    append(run, rows[:-1])
-    with open(run.directory / loop.METRICS, "a") as stream:
+        return append(self, rows)
+    append(self, rows[:-1])
+    with open(self._metrics, "a") as stream:
         stream.write('{"step": 7, "lo')
     os.kill(os.getpid(), signal.SIGKILL)
-loop._Run._append = cut_short
+records.Records.append = cut_short
 """
 IN_A_CHECKPOINT = """
 from scalecli.training import checkpoints

@@ -9,6 +9,7 @@ from scalecli.models.encoder_decoder import EncoderDecoder, token_losses
 from scalecli.training.adafactor import Adafactor, KerasSchedule
 from scalecli.training.schedules import Schedule
 from tests import oracle
+from tests.xla import use_xla
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the steps are TensorFlow's")
 
@@ -108,11 +109,9 @@ def test_accumulated_parts_are_one_batch(plain):
 
 def test_steps_compiled_by_xla_are_the_same(monkeypatch):
     """With dropout and accumulation: the program that an accelerator gets, and the one that runs here."""
-    from scalecli.training import steps
-
     results = []
     for xla in (False, True):
-        monkeypatch.setattr(steps, "uses_xla", lambda xla=xla: xla)
+        use_xla(monkeypatch, xla)
         trial = Trial(dropout=0.3, accumulation=2)
         results.append((trial.run(batches_of(2)), weights_of(trial.model)))
     (figures, weights), (xla_figures, xla_weights) = results

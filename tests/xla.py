@@ -1,0 +1,15 @@
+"""Both ways in which TensorFlow runs a model: compiled by XLA, as on accelerators, and by its own kernels."""
+
+import keras
+import pytest
+
+MODULES = ("models.compiled", "models.scan", "models.stack", "training.steps")
+WAYS = [True, False] if keras.backend.backend() == "tensorflow" else [True]
+either_way = pytest.mark.parametrize("xla", WAYS, ids=lambda on: "xla" if on else "kernels")
+
+
+def use_xla(monkeypatch, on):
+    """Decides for all modules at once, whatever devices there are."""
+    for module in MODULES:
+        if keras.backend.backend() == "tensorflow" or module != "training.steps":
+            monkeypatch.setattr(f"scalecli.{module}.uses_xla", lambda: on)
