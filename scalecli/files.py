@@ -3,15 +3,64 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import uuid
+from collections.abc import Iterator
+from typing import Any
 
 from scalecli.errors import MissingError, ScalecliError
+
+# The clients of buckets log the traceback of every retry; what failed in the end is in the error's line.
+_NOISY_LOGGERS = ("gcsfs", "fsspec", "google.auth", "asyncio")
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
     """Whether `path` names a place that fsspec serves, such as `gs://bucket/run.yaml`."""
     return "://" in os.fspath(path)
+
+
+def locate(path: str | os.PathLike[str]) -> tuple[Any, str]:
+    """Returns the fsspec file system of a path or URL and the path in it; a `~` of a local path is expanded.
+
+    Call it, and the file system, inside `one_line_errors`.
+    """
+    import fsspec
+
+    for name in _NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    text = os.fspath(path)
+    return fsspec.core.url_to_fs(text if is_remote(text) else os.path.expanduser(text))
+
+
+@contextlib.contextmanager
+def one_line_errors(
+    path: str | os.PathLike[str], kind: type[ScalecliError] = MissingError, what: str = "cannot be read"
+) -> Iterator[None]:
+    """Turns what a local or remote file system raises about `path` into one line that names it.
+
+    Raises:
+        ScalecliError: of the class `kind`, saying `what`. Errors of ours pass as they are, and so do those of a local
+            path that are not its file system's.
+    """
+    try:
+        yield
+    except ScalecliError:
+        raise
+    except FileNotFoundError as error:
+        raise kind(f"{path}: no such file" if kind is MissingError else f"{path}: {what} (no such file)") from error
+    except Exception as error:
+        # Every file system of fsspec raises classes of its own: missing drivers, credentials, quotas.
+        if not isinstance(error, OSError) and not is_remote(path):
+            raise
+        raise kind(f"{path}: {what} ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's message, or its class's name."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
@@ -21,24 +70,14 @@ def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
         MissingError: the file is not there, cannot be read, or is larger than `limit`.
     """
     path = os.fspath(path)
-    try:
+    with one_line_errors(path):
         if is_remote(path):
-            import fsspec
-
-            with fsspec.open(path, "rb") as stream:
+            file_system, name = locate(path)
+            with file_system.open(name, "rb") as stream:
                 content = stream.read(limit + 1)
         else:
             with open(path, "rb") as stream:
                 content = stream.read(limit + 1)
-    except FileNotFoundError:
-        raise MissingError(f"{path}: no such file") from None
-    except OSError as error:
-        raise MissingError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:
-        # Every file system of fsspec raises classes of its own: missing drivers, credentials, quotas.
-        if not is_remote(path):
-            raise
-        raise MissingError(f"{path}: cannot be read ({error})") from error
     if len(content) > limit:
         raise MissingError(f"{path}: larger than the {limit:,} bytes that are accepted here")
     return content
@@ -55,20 +94,12 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     """
     path = os.fspath(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
-    try:
+    with one_line_errors(path, ScalecliError, "cannot be written"):
         if is_remote(path):
-            import fsspec
-
-            file_system, name = fsspec.core.url_to_fs(path)
+            file_system, name = locate(path)
             file_system.pipe_file(name, data)
         else:
             _write_local(os.path.realpath(path), data)
-    except OSError as error:
-        raise ScalecliError(f"{path}: cannot be written ({error.strerror or error})") from error
-    except Exception as error:
-        if not is_remote(path):
-            raise
-        raise ScalecliError(f"{path}: cannot be written ({error})") from error
 
 
 def _write_local(path: str, data: bytes) -> None:

@@ -22,10 +22,11 @@ Scalar = bool | int | float | str
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
-    """The manifest that a run starts from: its path, and the SHA-256 of its content at that time (hexadecimal)."""
+    """The run that a run starts from: its path seen from this one, its manifest's SHA-256 then, and the step taken."""
 
     path: str
     sha256: str
+    step: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """How devices were used: the kind (such as `single`, `mirrored`, `tpu`), replicas, and a TPU's topology."""
+    """How devices were used: the kind (such as `one`, `mirrored`, `tpu`), replicas, and a TPU's topology."""
 
     kind: str
     replicas: int
@@ -88,7 +89,7 @@ class Strategy:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """Where checkpoints lie, relative to the run's directory, and the steps that are there: the last and the named."""
+    """Where checkpoints lie, relative to the run's directory, the steps that are there, and those of them by name."""
 
     directory: str
     kept: list[int] = field(default_factory=list)
@@ -131,6 +132,7 @@ class Manifest:
 
     `results` maps steps to figures by name: `validation/negative_log_perplexity` (natural logarithm) is measured on
     held-out text of the pretraining objective, and `task/metric` is a task's score from 0 to 100, higher being better.
+    `warnings` are what a reader of the figures should know, such as that the run was stopped and resumed.
 
     Raises:
         ConfigurationError: a time or a count that cannot be, or a best step without results.
@@ -252,8 +254,9 @@ _CONFIGURATION = (
     *("kind", "architecture", "shape", "data", "objective", "optimizer", "schedule", "batch", "accumulation"),
     *("seed", "precision", "dropout", "z_loss", "parent"),
 )
-# The content's hash stands beside each of these, and files may move.
-_PLACES = {"parent.path", "data.vocabulary.file"}
+# A hash of the content stands beside each of these, and files may move.
+_PLACES = {"parent.path", "data.name", "data.vocabulary.file", "data.task.train", "data.task.validation"}
+_VOCABULARY_NAME = "data.vocabulary.name"
 
 
 def differences(a: Manifest, b: Manifest) -> list[str]:
@@ -262,10 +265,13 @@ def differences(a: Manifest, b: Manifest) -> list[str]:
     Only what decides the numbers counts, so an empty list means that `b` may go on where `a` stopped.
     """
     run, now = _configuration(a), _configuration(b)
+    places = set(_PLACES)
+    if not now[_VOCABULARY_NAME].startswith("train:"):  # that says how it was made; any other name says where it lies
+        places.add(_VOCABULARY_NAME)
     return [
         f"{key}: {run.get(key, 'nothing')} in the run, {now.get(key, 'nothing')} now"
         for key in dict.fromkeys((*run, *now))
-        if key not in _PLACES and run.get(key) != now.get(key)
+        if key not in places and run.get(key) != now.get(key)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -25,13 +25,15 @@ class ModelReference:
     """A model that a user named.
 
     `name` is the run's own, otherwise the canonical name of the shape. `run` is the directory of the run that has this
-    model, None when it is only a shape.
+    model, None when it is only a shape. `states_vocabulary`: a shape file itself says how many rows the embedding has;
+    other shapes have as many as their vocabulary takes.
     """
 
     name: str
     architecture: str
     shape: Shape
     run: str | None = None
+    states_vocabulary: bool = False
 
 
 def resolve_model(
@@ -72,7 +74,7 @@ def resolve_model(
         flags = " ".join(f"--{operator} {value}" for operator, value in operators.items())
         raise ConfigurationError(f"{text}: a run keeps the shape that it was trained with; leave out {flags}")
     shape = apply_operators(model.shape, operators)
-    return ModelReference(shape_name(shape, model.architecture), model.architecture, shape)
+    return replace(model, name=shape_name(shape, model.architecture), shape=shape, run=None)
 
 
 def _is_path(text: str) -> bool:
@@ -92,7 +94,7 @@ def _read_model(path: str, architecture: str | None) -> ModelReference:
     found = values.pop("architecture", architecture or DEFAULT_ARCHITECTURE)
     shape = Shape.from_dict(values, path)
     _check_architecture(found, architecture, path)
-    return ModelReference(shape_name(shape, found), found, shape)
+    return ModelReference(shape_name(shape, found), found, shape, states_vocabulary="vocabulary" in values)
 
 
 def _check_architecture(found: Any, wanted: str | None, file: str) -> None:

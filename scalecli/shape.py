@@ -149,7 +149,7 @@ def parse_name(name: str, architecture: str = "transformer") -> Shape:
             choices = [*sizes, *(f"{operator}N" for operator in OPERATORS)]
             raise ConfigurationError(
                 f"{part!r} in {name!r} is neither a size nor an operator; there are {', '.join(choices)}"
-                f"{nearest(part, sizes)}"
+                f"{_hyphenated(text, architecture) or nearest(part, sizes)}"
             )
     if size is None:
         raise ConfigurationError(f"{name!r} names no size; add one of {', '.join(sizes)}, as in 'small-nl24'")
@@ -157,6 +157,18 @@ def parse_name(name: str, architecture: str = "transformer") -> Shape:
         return apply_operators(sizes[size], operators)
     except ConfigurationError as error:
         raise ConfigurationError(f"{name!r}: {error}") from None
+
+
+def _hyphenated(text: str, architecture: str) -> str:
+    """Says that hyphens instead of underscores make a name of `text`, or nothing where they don't."""
+    name = text.replace("_", "-")
+    if name == text:
+        return ""
+    try:
+        parse_name(name, architecture)
+    except ConfigurationError:
+        return ""
+    return f"; did you mean {name!r}?"
 
 
 def shape_name(shape: Shape, architecture: str = "transformer") -> str:

@@ -46,7 +46,7 @@ def example_manifest(**changes) -> Manifest:
         "precision": "float32",
         "dropout": 0.0,
         "z_loss": 1e-4,
-        "strategy": Strategy(kind="single", replicas=1),
+        "strategy": Strategy(kind="one", replicas=1),
         "checkpoints": Checkpoints(directory="checkpoints", kept=[200, 300]),
         "results": {
             200: {"validation/negative_log_perplexity": -4.5},

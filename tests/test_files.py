@@ -1,8 +1,11 @@
 import errno
+import logging
 import os
 
 import pytest
 
+from scalecli.cli.compare import _paths
+from scalecli.data.sources import find_files, fingerprint, read_lines
 from scalecli.errors import MissingError, ScalecliError
 from scalecli.files import is_remote, read_bytes, write_atomically
 
@@ -83,3 +86,35 @@ def test_remote_files_go_through_fsspec():
         read_bytes("nosuchscheme://bucket/other", limit=100)
     with pytest.raises(ScalecliError, match="cannot be written"):
         write_atomically("nosuchscheme://bucket/other", "")
+
+
+def test_a_bucket_that_fails_is_one_line_and_nothing_is_logged(caplog):
+    """The client of gs:// logs the traceback of each of its retries before it raises."""
+    import fsspec
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class DeniedError(Exception):
+        """Of no class that anyone else knows."""
+
+    def fail(*_, **__):
+        logging.getLogger("gcsfs.retry").error("a long traceback")
+        raise DeniedError("Anonymous caller\nhas no access")
+
+    class Bucket(MemoryFileSystem):
+        protocol = "denied"
+        cachable = False
+        _open = pipe_file = glob = isfile = info = fail
+
+    fsspec.register_implementation("denied", Bucket, clobber=True)
+    logging.getLogger("gcsfs").setLevel(logging.NOTSET)
+    for use, kind in (
+        (lambda: read_bytes("denied://b/a", limit=9), MissingError),
+        (lambda: write_atomically("denied://b/a", ""), ScalecliError),
+        (lambda: find_files(["denied://b/a"]), MissingError),
+        (lambda: fingerprint("denied://b/a"), MissingError),
+        (lambda: list(read_lines("denied://b/a")), MissingError),
+        (lambda: _paths("denied://b/*"), MissingError),
+    ):
+        with pytest.raises(kind, match=r"denied://b/.: cannot be (read|written) \(Anonymous caller\)$"):
+            use()
+    assert not caplog.records

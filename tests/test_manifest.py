@@ -22,7 +22,7 @@ from tests.manifests import example_manifest
 
 
 def test_comes_back_equal_from_its_directory_and_its_file(tmp_path):
-    manifest = example_manifest(parent=Parent(path="../base", sha256="cd" * 32), warnings=["slow"])
+    manifest = example_manifest(parent=Parent(path="../base", sha256="cd" * 32, step=300), warnings=["slow"])
     path = save_manifest(manifest, tmp_path / "run")
     assert load_manifest(tmp_path / "run") == manifest
     assert load_manifest(path) == manifest
@@ -135,8 +135,12 @@ def test_differences_are_those_that_decide_the_numbers():
 
 
 def test_length_outcome_place_and_machine_are_no_differences():
-    run = example_manifest(parent=Parent(path="a/run.yaml", sha256="cd" * 32))
-    vocabulary = dataclasses.replace(run.data.vocabulary, file="/elsewhere/vocabulary.model")
+    run = example_manifest(parent=Parent(path="a/run.yaml", sha256="cd" * 32, step=300))
+    task = {"name": "sst2", "train": ["/elsewhere/train.tsv"], "validation": ["/elsewhere/dev.tsv"]}
+    moved = {**task, "train": ["/here/train.tsv"], "validation": ["/here/dev.tsv"]}
+    vocabulary = dataclasses.replace(run.data.vocabulary, name="/here/spiece.model")
+    run = dataclasses.replace(run, data=dataclasses.replace(run.data, task=task, vocabulary=vocabulary))
+    vocabulary = dataclasses.replace(vocabulary, name="/elsewhere/spiece.model", file="/elsewhere/vocabulary.model")
     now = example_manifest(
         name="again",
         status="running",
@@ -148,9 +152,23 @@ def test_length_outcome_place_and_machine_are_no_differences():
         results={1: {}},
         best=Best(step=1, rule="last"),
         throughput=None,
-        parent=Parent(path="b/run.yaml", sha256="cd" * 32),
-        data=dataclasses.replace(run.data, vocabulary=vocabulary),
+        parent=Parent(path="b/run.yaml", sha256="cd" * 32, step=300),
+        data=dataclasses.replace(run.data, name="moved.txt", task=moved, vocabulary=vocabulary),
     )
     assert differences(run, now) == []
-    other = dataclasses.replace(now, parent=Parent(path="a/run.yaml", sha256="ef" * 32))
-    assert differences(run, other) == [f"parent.sha256: {'cd' * 32} in the run, {'ef' * 32} now"]
+    other = dataclasses.replace(now, parent=Parent(path="a/run.yaml", sha256="ef" * 32, step=200))
+    assert differences(run, other) == [
+        f"parent.sha256: {'cd' * 32} in the run, {'ef' * 32} now",
+        "parent.step: 300 in the run, 200 now",
+    ]
+
+
+def test_a_vocabulary_to_be_trained_is_compared_by_how_it_is_made():
+    """Its file is the run's own, so that its hash could not differ."""
+    run = example_manifest()
+    vocabulary = dataclasses.replace(run.data.vocabulary, name="train:4000")
+    now = dataclasses.replace(run, data=dataclasses.replace(run.data, vocabulary=vocabulary))
+    assert differences(run, now) == ["data.vocabulary.name: train:8000 in the run, train:4000 now"]
+    vocabulary = dataclasses.replace(vocabulary, name="kept.model", sha256="ef" * 32)
+    now = dataclasses.replace(run, data=dataclasses.replace(run.data, vocabulary=vocabulary))
+    assert differences(run, now) == [f"data.vocabulary.sha256: {'ab' * 32} in the run, {'ef' * 32} now"]

@@ -67,6 +67,7 @@ def test_aliases(alias, size):
         ("small-nl4.5", "'nl4.5'"),
         ("small-", "'small-'"),
         ("", "is neither a size nor an operator"),
+        ("SMALL_nl24", "did you mean 'small-nl24'?"),
         ("small-nl" + "9" * 5000, "is neither a size nor an operator"),
         (f"small-dm{LARGEST + 1}", "DM: d_model is 16777217"),
     ],

@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-MODULES = ("models.compiled", "models.scan", "models.stack", "training.steps")
+MODULES = ("models.compiled", "models.scan", "models.stack")
 WAYS = [True, False] if keras.backend.backend() == "tensorflow" else [True]
 either_way = pytest.mark.parametrize("xla", WAYS, ids=lambda on: "xla" if on else "kernels")
 
@@ -11,5 +11,4 @@ either_way = pytest.mark.parametrize("xla", WAYS, ids=lambda on: "xla" if on els
 def use_xla(monkeypatch, on):
     """Decides for all modules at once, whatever devices there are."""
     for module in MODULES:
-        if keras.backend.backend() == "tensorflow" or module != "training.steps":
-            monkeypatch.setattr(f"scalecli.{module}.uses_xla", lambda: on)
+        monkeypatch.setattr(f"scalecli.{module}.uses_xla", lambda: on)

@@ -21,22 +21,28 @@ def final_results(manifest: Manifest) -> dict[str, float]:
 def upstream_of(file: str, manifest: Manifest) -> float | None:
     """The negative log-perplexity (nats) of the run in `file`, or of the nearest run that it was made from.
 
-    A pretraining run has its own figure or none, since its weights are its own. None as well where a run that this one
-    comes from is not there any more, cannot be read, or has changed since: its figures may be of later weights.
+    Of that it is the figure of the step whose weights were taken, else of the last step before that has one. A
+    pretraining run has its own figure or none, since its weights are its own. None as well where a run that this one
+    comes from is not there any more, cannot be read, or has changed since.
     """
     figure = final_results(manifest).get(UPSTREAM_RESULT)
     # No loop is endless: no manifest can hold the hash of a manifest that holds its own.
     while figure is None and manifest.kind != "pretrain" and manifest.parent is not None:
         try:
-            parent, sha256 = _seen_from(file, manifest.parent.path), manifest.parent.sha256
-            file = manifest_path(parent)
-            if manifest_hash(file) != sha256:
+            parent = manifest.parent
+            file = manifest_path(_seen_from(file, parent.path))
+            if manifest_hash(file) != parent.sha256:
                 return None
             manifest = load_manifest(file)
         except (ScalecliError, ValueError):  # ValueError: what no file system takes for a path
             return None
-        figure = final_results(manifest).get(UPSTREAM_RESULT)
+        figure = _figure_at(manifest, parent.step)
     return figure
+
+
+def _figure_at(manifest: Manifest, step: int) -> float | None:
+    measured = [each for each, found in manifest.results.items() if each <= step and UPSTREAM_RESULT in found]
+    return manifest.results[max(measured)][UPSTREAM_RESULT] if measured else None
 
 
 def _seen_from(file: str, parent: str) -> str:

@@ -20,8 +20,8 @@ from scalecli.analysis.comparison import (
 from scalecli.analysis.published import PublishedModel, published_models
 from scalecli.cli.output import Column, format_option, print_table
 from scalecli.costs import BATCHES, Convention
-from scalecli.errors import ConfigurationError, MissingError, UsageError, nearest
-from scalecli.files import is_remote
+from scalecli.errors import ConfigurationError, MissingError, ScalecliError, UsageError, nearest
+from scalecli.files import is_remote, locate, one_line_errors
 
 _PREFIX = "published:"
 _COLUMNS = {
@@ -124,18 +124,18 @@ def _resolved(models: Iterable[str]) -> list[PublishedModel | str]:
 
 
 def _rows(models: Iterable[PublishedModel | str], convention: Convention) -> list[Row]:
-    """Makes the rows; a manifest that this version can't use is reported and left out, unless nothing else is there.
+    """Makes the rows; what holds no manifest that this version can use is reported and left out.
 
     Raises:
-        ConfigurationError: that is so of every manifest.
-        MissingError: a directory's manifest or a remote file is not there.
+        ConfigurationError: nothing is left, and the last manifest is not valid.
+        MissingError: nothing is left, and the last directory or remote file is not there or has no manifest.
     """
     rows: list[Row] = []
-    damage: list[ConfigurationError] = []
+    damage: list[ScalecliError] = []
     for model in models:
         try:
             rows.append(row_of_published(model) if isinstance(model, PublishedModel) else row_of_run(model, convention))
-        except ConfigurationError as error:
+        except (ConfigurationError, MissingError) as error:
             damage.append(error)
     for reason in damage if rows else damage[:-1]:
         click.echo(f"warning: left out: {reason}", err=True)
@@ -156,10 +156,9 @@ def _paths(model: str) -> list[str]:
     if is_remote(model):
         if not glob.has_magic(model):
             return [model]
-        import fsspec
-
-        file_system, pattern = fsspec.core.url_to_fs(model)
-        paths = [file_system.unstrip_protocol(path) for path in sorted(file_system.glob(pattern))]
+        with one_line_errors(model):
+            file_system, pattern = locate(model)
+            paths = [file_system.unstrip_protocol(path) for path in sorted(file_system.glob(pattern))]
     else:
         paths = [model] if os.path.exists(model) else sorted(glob.glob(model, recursive=True))
     if not paths:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import cache_option
+from scalecli.cli.training_options import cache_option, local_path
 from scalecli.errors import ScalecliError
 
 
@@ -25,7 +25,7 @@ class DemoStepError(ScalecliError):
 
 
 @click.command("demo")
-@click.argument("directory", type=click.Path(path_type=Path), default=Path("scalecli-demo"))
+@click.argument("directory", type=click.Path(), callback=local_path, default="scalecli-demo")
 @cache_option
 def command(directory: Path, cache_directory: Path | None) -> None:
     """Run shape, flops, pretrain, finetune, eval and compare on a small example, in DIRECTORY.
@@ -48,7 +48,7 @@ def command(directory: Path, cache_directory: Path | None) -> None:
     _run(
         *("pretrain", shape, "--run", pretrained, "--vocabulary", "train:4000"),
         *("--inputs-length", "128", "--batch", "32", "--steps", "250"),
-        *("--validate-every", "125", "--validation-batches", "8", *kept),
+        *("--validate-every", "125", "--validation-examples", "256", *kept),
     )
     _write_task(task, cache)
     _say(f"Finetuning on a task: which package does a docstring come from? ({task})")

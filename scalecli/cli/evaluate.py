@@ -10,7 +10,7 @@ import click
 from scalecli.cli.output import Column, format_option, print_table
 from scalecli.cli.task_options import task_options
 from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import cache_option, this_command_line
+from scalecli.cli.training_options import cache_option, run_option, this_command_line
 from scalecli.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 @click.command("eval")
 @click.argument("model", metavar="RUN")
-@click.option("--run", "directory", type=click.Path(path_type=Path), help="Where results go. [default: RUN/eval/NAME]")
+@run_option("Where results go. [default: RUN/eval/TASK-SPLIT-STEP; text-HASH-STEP for text]")
 @click.option("--step", type=int, help="The checkpoint to evaluate. [default: the last]")
 @task_options
 @click.option("--split", type=click.Choice(("train", "validation")), default="validation", show_default=True)
 @click.option("--text", multiple=True, metavar="PATH", help="Text whose perplexity to measure, instead of a task.")
-@click.option("--batches", type=int, default=64, show_default=True, help="At most so many batches of text.")
+@click.option("--examples", type=int, default=4096, show_default=True, help="Segments of text, at most.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Examples at once.")
 @cache_option
 @format_option
 def command(
     model: str,
-    directory: Path | None,
+    run: Path | None,
     step: int | None,
     task: Task | None,
     split: str,
     text: tuple[str, ...],
-    batches: int,
+    examples: int,
     batch: int,
     cache_directory: Path | None,
     format: str,
@@ -51,32 +51,31 @@ def command(
 
     if task and text:
         raise UsageError("a task and --text are two things to measure; give one")
-    for flag, value in (("--batch", batch), ("--batches", batches)):
+    for flag, value in (("--batch", batch), ("--examples", examples)):
         if value < 1:
             raise ConfigurationError(f"{flag} is {value}; 1 or more is accepted")
     trained = open_trained(model, step)
     if task is None and not text:
         task = _own_task(trained)
 
-    from scalecli.runs.evaluation import Evaluation, evaluate_task, evaluate_text, objective_of
+    from scalecli.runs.evaluation import Evaluation, default_directory, evaluate_task, evaluate_text, objective_of
 
-    name = task.name if task else "text"
     job = Evaluation(
         trained=trained,
         batch=batch,
-        directory=directory or trained.directory / "eval" / name,
+        directory=run or default_directory(trained, task, split, text),
         cache_directory=the_cache_directory(cache_directory),
         command_line=this_command_line(),
     )
-    if task:
-        from scalecli.cli.progress import ConsoleReporter
+    from scalecli.cli.progress import ConsoleReporter
 
-        with ConsoleReporter() as reporter:
+    baseline: dict[str, float] = {}
+    with ConsoleReporter() as reporter:
+        if task:
             manifest, scores = evaluate_task(job, task, split, reporter.examples)
-        baseline = scores.baseline
-    else:
-        manifest = evaluate_text(job, text, objective_of(trained), batches)
-        baseline = {}
+            baseline = scores.baseline
+        else:
+            manifest = evaluate_text(job, text, objective_of(trained), examples, reporter)
     results = manifest.results[trained.step]
     rows = [{"result": key, "value": value, "baseline": baseline.get(key)} for key, value in results.items()]
     columns = [Column("result", "Result"), Column("value", "Value", "float")]

@@ -11,7 +11,7 @@ from scalecli.cli.output import format_option
 from scalecli.cli.pretrain import print_plan, print_results
 from scalecli.cli.task_options import task_options
 from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import recipe_and_saving, recipe_options, this_command_line
+from scalecli.cli.training_options import recipe_and_saving, recipe_options, run_option, this_command_line
 from scalecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("finetune")
 @click.argument("model", metavar="RUN")
-@click.option(
-    "--run", "directory", type=click.Path(path_type=Path), help="The new run's directory. [default: RUN-TASK]"
-)
+@run_option("The new run's directory. [default: RUN-TASK]")
 @click.option("--step", type=int, help="The checkpoint to start from. [default: the last]")
 @task_options
 @click.option("--packed/--padded", default=False, show_default=True, help="Several examples in a row, or one.")
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 @format_option
 def command(
     model: str,
-    directory: Path | None,
+    run: Path | None,
     step: int | None,
     task: Task | None,
     packed: bool,
@@ -62,12 +60,16 @@ def command(
         recipe=recipe,
         saving=saving,
         evaluation_batch=evaluation_batch,
-        directory=directory or parent.directory.with_name(f"{parent.directory.resolve().name}-{task.name}"),
+        directory=run or parent.directory.with_name(f"{parent.directory.name}-{task.name}"),
         cache_directory=the_cache_directory(cache_directory),
         command_line=this_command_line(),
         peak_flops=peak_flops,
     )
     if dry_run:
+        from scalecli.data.tasks import SPLITS, read_examples
+
+        for split in SPLITS:
+            read_examples(task, split)
         print_plan(
             parent.spec,
             parent.shape,

@@ -69,7 +69,7 @@ def cli(ctx: click.Context, config: str | None, debug: bool) -> None:
     """A workbench for scaling studies of encoder-decoder Transformers.
 
     An option comes from the command line, else from its variable (SCALECLI_PRETRAIN_STEPS is --steps of pretrain), else
-    from the --config file, else from the preset.
+    from the --config file, else it is the default that --help shows.
     """
     if debug:
         ctx.ensure_object(dict)["debug"] = True
@@ -112,8 +112,13 @@ def _checked_options(command: click.Command, section: dict[Any, Any], where: str
         if option is None or option.name is None:
             hint = nearest(str(key).replace("_", "-"), options) or f"; there are {', '.join(options)}"
             raise ConfigurationError(f"{where}: unknown option {key!r}{hint}")
-        if option.multiple and not isinstance(value, list):
-            value = [value]
+        items = value if option.multiple and isinstance(value, list) else [value]
+        for item in items:
+            if item is None or isinstance(item, (dict, list)):
+                found = "nothing" if item is None else repr(item)
+                raise ConfigurationError(f"{where}.{key}: expected one value, found {found}")
+        texts = [str(item) for item in items]  # as from the command line: true is no number, nor 1.5 a whole one
+        value = texts if option.multiple else texts[0]
         try:
             option.type_cast_value(click.Context(command), value)
         except click.BadParameter as error:

@@ -9,7 +9,7 @@ import click
 
 from scalecli.cli.output import Column, format_option, print_record
 from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import recipe_and_saving, recipe_options, this_command_line
+from scalecli.cli.training_options import finite, recipe_and_saving, recipe_options, run_option, this_command_line
 from scalecli.errors import UsageError
 from scalecli.references import model_options, resolve_model
 
@@ -27,6 +27,7 @@ PLAN_COLUMNS = (
     Column("weights_bytes", "Weights, float32", "bytes"),
     Column("adafactor_bytes", "Adafactor state, float32", "bytes"),
     Column("data", "Data"),
+    Column("validation_examples", "Validation examples, at most"),
     Column("vocabulary", "Vocabulary"),
     Column("lengths", "Lengths, inputs/targets"),
     Column("batch", "Batch"),
@@ -42,7 +43,7 @@ PLAN_COLUMNS = (
 
 
 def print_plan(
-    spec: ModelSpec, shape: Any, recipe: Recipe, inputs: int, targets: int, directory: Path, format: str, **rest: str
+    spec: ModelSpec, shape: Any, recipe: Recipe, inputs: int, targets: int, directory: Path, format: str, **rest: Any
 ) -> None:
     """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do."""
     from scalecli import costs
@@ -69,12 +70,12 @@ def print_plan(
         "training_flops": per_step * recipe.steps,
         **rest,
     }
-    print_record(record, PLAN_COLUMNS, format)
+    print_record(record, [column for column in PLAN_COLUMNS if column.key in record], format)
 
 
 @click.command("pretrain")
 @model_options
-@click.option("--run", "directory", type=click.Path(path_type=Path), help="The run's directory. [default: runs/MODEL]")
+@run_option("The run's directory. [default: runs/MODEL]")
 @click.option(
     "--text",
     multiple=True,
@@ -91,16 +92,32 @@ def print_plan(
     f"[default: t5; {EMBEDDED_VOCABULARY} for embedded text]",
 )
 @click.option("--inputs-length", type=int, default=512, show_default=True, help="Tokens of an input.")
-@click.option("--noise-density", type=float, default=0.15, show_default=True, help="Share of the text to predict.")
-@click.option("--mean-span-length", type=float, default=3.0, show_default=True, help="Tokens of a corrupted span.")
-@click.option("--validation-batches", type=int, default=16, show_default=True, help="Batches of a validation.")
+@click.option(
+    "--noise-density",
+    type=float,
+    callback=finite,
+    default=0.15,
+    show_default=True,
+    help="Share of the text to predict.",
+)
+@click.option(
+    "--mean-span-length",
+    type=float,
+    callback=finite,
+    default=3.0,
+    show_default=True,
+    help="Tokens of a corrupted span.",
+)
+@click.option(
+    "--validation-examples", type=int, default=512, show_default=True, help="Segments of held-out text, at most."
+)
 @recipe_options(steps=2**19, batch=128, schedule="inverse-square-root", learning_rate=0.01, warmup=10_000, dropout=0.0)
 @format_option
 def command(
     model: str,
     architecture: str | None,
     operators: dict[str, int],
-    directory: Path | None,
+    run: Path | None,
     text: tuple[str, ...],
     validation_text: tuple[str, ...],
     dataset: str | None,
@@ -109,7 +126,7 @@ def command(
     inputs_length: int,
     noise_density: float,
     mean_span_length: float,
-    validation_batches: int,
+    validation_examples: int,
     peak_flops: float | None,
     dry_run: bool,
     cache_directory: Path | None,
@@ -139,13 +156,16 @@ def command(
         objective=SpanCorruption(inputs_length, noise_density, mean_span_length),
         recipe=recipe,
         saving=saving,
-        validation_batches=validation_batches,
-        directory=directory or Path("runs") / reference.name,
+        validation_examples=validation_examples,
+        directory=run or Path("runs").absolute() / reference.name,
         cache_directory=the_cache_directory(cache_directory),
         command_line=this_command_line(),
         peak_flops=peak_flops,
     )
     if dry_run:
+        from scalecli.data.sources import find_files
+
+        find_files((*source.text, *source.validation))
         shape = job.planned_shape()
         print_plan(
             build_spec(reference.architecture, shape),
@@ -156,6 +176,7 @@ def command(
             job.directory,
             format,
             data=" ".join(source.text) or source.dataset or "embedded docstrings",
+            validation_examples=validation_examples,
             vocabulary="of the run" if reference.run else job.vocabulary,
         )
         return
@@ -167,9 +188,14 @@ def command(
 
 
 def print_results(manifest: Any, directory: Path, format: str) -> None:
-    """Prints where a finished run is, and its results at the last step."""
+    """Prints where a finished run is, its results at the last step, and those at the best where that is another."""
     last = max(manifest.results, default=None)
     results = {} if last is None else manifest.results[last]
     record = {"run": str(directory), "status": manifest.status, "step": manifest.steps, **results}
     columns = [Column("run", "Run"), Column("status", "Status"), Column("step", "Step")]
-    print_record(record, [*columns, *(Column(name, name, "float") for name in results)], format)
+    columns += [Column(name, name, "float") for name in results]
+    if manifest.best and manifest.best.step != last:
+        best = {f"best/{name}": value for name, value in manifest.results[manifest.best.step].items()}
+        record |= {"best_step": manifest.best.step, **best}
+        columns += [Column("best_step", "Best step"), *(Column(name, name, "float") for name in best)]
+    print_record(record, columns, format)

@@ -50,9 +50,13 @@ class ConsoleReporter:
         parts.append(f"{_duration(progress.seconds_left)} left")
         self._now("  ".join(parts), last=progress.step == progress.steps)
 
+    def documents(self, documents: int, tokens: int) -> None:
+        """How many documents of a corpus are tokenised, and into how many tokens."""
+        self._now(f"tokenised {documents:,} documents, {tokens:,} tokens", last=False)
+
     def examples(self, done: int, total: int) -> None:
-        """How many examples of an evaluation are decoded."""
-        self._now(f"decoded {done:,} of {total:,}", last=done == total)
+        """How many examples of a validation or an evaluation are done; the result says when all of them are."""
+        self._now(f"evaluated {done:,} of {total:,} examples", last=False)
 
     def results(self, step: int, results: Mapping[str, float]) -> None:
         """The figures of a validation."""

@@ -16,6 +16,7 @@ from scalecli.costs import Batch
 from scalecli.errors import UsageError
 from scalecli.references import ModelReference, complete_model, resolve_model, shape_options
 from scalecli.shape import LARGEST, Shape, presets
+from scalecli.specs import VOCABULARY_ROWS
 
 _COLUMNS = (
     Column("name", "Name"),
@@ -146,7 +147,10 @@ def _write(references: Sequence[ModelReference], output: str) -> None:
     if len(references) != 1:
         raise UsageError(f"-o {output} writes the shape of one MODEL; there are {len(references)}")
     (reference,) = references
-    strict.write_yaml(output, {"architecture": reference.architecture, **reference.shape.to_dict()})
+    fields = reference.shape.to_dict()
+    if not reference.states_vocabulary and fields["vocabulary"] == VOCABULARY_ROWS:
+        del fields["vocabulary"]  # a shape file that states it keeps it, whatever the vocabulary
+    strict.write_yaml(output, {"architecture": reference.architecture, **fields})
     click.echo(f"wrote {output}", err=True)
 
 

@@ -1,7 +1,9 @@
-"""The options that `pretrain` and `finetune` share, and what they make of them."""
+"""The options that the subcommands share which make runs, and what they make of them."""
 
 from __future__ import annotations
 
+import math
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -9,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from scalecli.errors import ConfigurationError
+from scalecli.files import is_remote
 
 if TYPE_CHECKING:
     from scalecli.runs.recipe import Recipe
@@ -18,6 +23,46 @@ SCHEDULES = ("inverse-square-root", "constant", "linear", "cosine")
 PRECISIONS = ("float32", "bfloat16")
 VALIDATIONS_PER_RUN = 10
 MOST_STEPS_BETWEEN_VALIDATIONS = 5_000
+
+
+def local_path(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
+    """A callback: the path of a directory to write to, which is text until here, since `Path` makes gs:/b of gs://b.
+
+    Raises:
+        ConfigurationError: it is in a bucket.
+    """
+    if value is not None and is_remote(value):
+        raise ConfigurationError(f"{value}: what is written to must be a local directory; copy it to the bucket later")
+    return None if value is None else Path(value)
+
+
+def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """A callback: the number, where it is one.
+
+    Raises:
+        ConfigurationError: it is infinite or no number.
+    """
+    if value is not None and not math.isfinite(value):
+        raise ConfigurationError(f"{param.opts[0]} is {value}; a finite number is accepted")
+    return value
+
+
+def _positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """A callback, of options that may be repeated too."""
+    for each in value if isinstance(value, tuple) else (value,):
+        if each is not None and not 0 < each < math.inf:
+            raise ConfigurationError(f"{param.opts[0]} is {each}; a number above 0 is accepted")
+    return value
+
+
+def run_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds `--run`, which arrives as an absolute path or None, so that even `.` has a name and a parent."""
+
+    def absolute(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
+        path = local_path(ctx, param, value)
+        return path and Path(os.path.abspath(path))
+
+    return click.option("--run", type=click.Path(), callback=absolute, metavar="DIRECTORY", help=help)
 
 
 def recipe_options(
@@ -32,11 +77,23 @@ def recipe_options(
         ),
         click.option("--schedule", type=click.Choice(SCHEDULES), default=schedule, show_default=True),
         click.option(
-            "--learning-rate", type=float, default=learning_rate, show_default=True, help="The schedule's highest rate."
+            "--learning-rate",
+            type=float,
+            callback=finite,
+            default=learning_rate,
+            show_default=True,
+            help="The schedule's highest rate.",
         ),
         click.option("--warmup", type=int, default=warmup, show_default=True, help="Warm-up steps of the schedule."),
-        click.option("--dropout", type=float, default=dropout, show_default=True),
-        click.option("--z-loss", type=float, default=1e-4, show_default=True, help="Weight of log(Z)^2 in the loss."),
+        click.option("--dropout", type=float, callback=finite, default=dropout, show_default=True),
+        click.option(
+            "--z-loss",
+            type=float,
+            callback=finite,
+            default=1e-4,
+            show_default=True,
+            help="Weight of log(Z)^2 in the loss.",
+        ),
         click.option(
             "--precision",
             type=click.Choice(PRECISIONS),
@@ -48,14 +105,26 @@ def recipe_options(
         click.option(
             "--validate-every",
             type=int,
-            help=f"Steps between validations. [default: {VALIDATIONS_PER_RUN} times a run, at least every "
+            help=f"Steps from one validation to the next. [default: a tenth of --steps, at most "
             f"{MOST_STEPS_BETWEEN_VALIDATIONS:,}]",
         ),
-        click.option("--checkpoint-every", type=int, help="Steps between checkpoints. [default: as validations]"),
-        click.option("--keep", type=int, default=2, show_default=True, help="How many of the last checkpoints stay."),
-        click.option("--keep-step", type=int, multiple=True, help="A step whose checkpoint stays; may be repeated."),
         click.option(
-            "--peak-flops", type=float, help="Peak FLOPs per second of the devices, to show how much of it is used."
+            "--checkpoint-every", type=int, help="Steps from one checkpoint to the next. [default: as validations]"
+        ),
+        click.option("--keep", type=int, default=2, show_default=True, help="How many of the last checkpoints stay."),
+        click.option(
+            "--keep-step",
+            type=int,
+            callback=_positive,
+            multiple=True,
+            metavar="STEP",
+            help="Save a checkpoint at this step and never remove it; may be repeated.",
+        ),
+        click.option(
+            "--peak-flops",
+            type=float,
+            callback=_positive,
+            help="Peak FLOPs per second of the devices, to show how much of it is used.",
         ),
         click.option("--dry-run", is_flag=True, help="Show configuration and cost, and start nothing."),
         cache_option,
@@ -73,7 +142,8 @@ def cache_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--cache-directory`."""
     return click.option(
         "--cache-directory",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=click.Path(file_okay=False),
+        callback=local_path,
         help="Where tokenised text and fetched files are kept. [default: the user's cache]",
     )(function)
 

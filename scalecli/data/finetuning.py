@@ -20,6 +20,7 @@ from scalecli.errors import MissingError
 if TYPE_CHECKING:
     import tensorflow as tf
 
+_OPEN_ROWS = 1_000  # how many of the last rows packing looks at for room
 _PACKING_EPOCH = -1  # the order in which examples are packed is that of an epoch that never comes
 
 
@@ -136,7 +137,7 @@ def _pack(sizes: np.ndarray, room: np.ndarray, seed: int) -> list[list[int]]:
     order = shuffled_index(np.arange(count, dtype=np.int64) + _PACKING_EPOCH * count, count, seed).numpy()
     free = np.tile(room.astype(np.int64), (count, 1))  # room left in each row; a row for each example is enough
     rows: list[list[int]] = []
-    first_open = 0  # the rows before it are full
+    first_open = 0  # the rows before it are full, or have been passed over often enough
     for n in order.tolist():
         place = first_open + int(np.argmax((free[first_open : len(rows) + 1] >= sizes[n]).all(axis=1)))
         if place == len(rows):
@@ -145,4 +146,5 @@ def _pack(sizes: np.ndarray, room: np.ndarray, seed: int) -> list[list[int]]:
         free[place] -= sizes[n]
         while first_open < len(rows) and free[first_open].min() < 1:
             first_open += 1
+        first_open = max(first_open, len(rows) - _OPEN_ROWS)  # else the time grows with the square of the examples
     return rows

@@ -173,17 +173,17 @@ def pretraining_batches(
 
 
 def validation_batches(
-    store: TokenStore, objective: SpanCorruption, *, vocabulary_size: int, batch: int, batches: int
+    store: TokenStore, objective: SpanCorruption, *, vocabulary_size: int, batch: int, examples: int
 ) -> Any:
-    """Returns a tf.data.Dataset of the store's first segments, in order and corrupted the same way every time.
+    """Returns a tf.data.Dataset of the store's first `examples` segments, or all if there are fewer.
 
-    It has at most `batches` batches, shaped as `pretraining_batches`; rows that no segment is left for are padding.
-    Raises MissingError for a store with less than one segment.
+    They come in order and corrupted the same way every time, whatever the batch. Batches are shaped as those of
+    `pretraining_batches`; padding fills up the last. Raises MissingError for a store with less than one segment.
     """
     import tensorflow as tf
 
     segments, tokens = _segments(store, objective), store.tensor()
-    examples = min(segments, batches * batch)
+    examples = min(segments, examples)
 
     def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
         return _example(tokens, n, n, _VALIDATION_SEED, objective, vocabulary_size)
@@ -223,7 +223,7 @@ def _segments(store: TokenStore, objective: SpanCorruption) -> int:
     segments = store.tokens // objective.segment_length
     if not segments:
         raise MissingError(
-            f"corpus: {store.tokens} tokens in {store.documents} documents are fewer than one segment of "
+            f"{store.name}: {store.tokens} tokens in {store.documents} documents are fewer than one segment of "
             f"{objective.segment_length}; give more text or shorter inputs"
         )
     return segments

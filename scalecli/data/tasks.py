@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -25,6 +26,7 @@ from typing import Any, Literal, get_args
 from scalecli.data.sources import display_name, find_files, fingerprint
 from scalecli.data.tables import read_table
 from scalecli.errors import ConfigurationError, MissingError
+from scalecli.files import is_remote
 from scalecli.strict import from_mapping, load_yaml, to_mapping
 
 Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman", "exact_match", "token_f1"]
@@ -112,8 +114,8 @@ class Task:
         return {key: value for key, value in values.items() if value != []}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], folder: Path | None = None, source: str = "task") -> Task:
-        """Returns the task that a YAML file's values describe; its paths are relative to `folder`.
+    def from_dict(cls, values: Mapping[str, Any], folder: str = "", source: str = "task") -> Task:
+        """Returns the task that a YAML file's values describe; its paths are relative to `folder`, a path or URL.
 
         Raises ConfigurationError, with `source` and the key, for what is unknown, missing or of the wrong kind.
         """
@@ -125,6 +127,8 @@ class Task:
         for key in ("name", "target", "input"):
             if not getattr(file, key):
                 raise ConfigurationError(f"{source}: {key}: empty")
+        if file.name in (".", "..") or set(file.name) & set("/\\"):
+            raise ConfigurationError(f"{source}: name: {file.name!r} can't name a folder; take one without / and \\")
         for key, length in (("inputs", file.lengths.inputs), ("targets", file.lengths.targets)):
             if length < 2:
                 raise ConfigurationError(f"{source}: lengths.{key}: {length}; it takes at least 2 tokens")
@@ -162,7 +166,7 @@ class Task:
 
 def load_task(path: str | Path) -> Task:
     """Reads a task file. Raises MissingError when it can't be read, ConfigurationError when it isn't a task."""
-    return Task.from_dict(load_yaml(path), Path(path).parent, str(path))
+    return Task.from_dict(load_yaml(path), os.path.dirname(path), str(path))
 
 
 def read_examples(task: Task, split: str) -> list[Example]:
@@ -208,7 +212,10 @@ def _template(template: str, source: str) -> str:
 
 
 def _labels(value: Any, source: str) -> dict[str, str] | None:
-    """Returns the texts of raw values, from a mapping or a list; a list's raw values are 0, 1, 2 ..."""
+    """Returns the texts of raw values, from a mapping or a list; a list's raw values are 0, 1, 2 ...
+
+    No text is empty and none stands twice, so that a prediction is one label or none.
+    """
     if value is None:
         return None
     pairs = list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else [])
@@ -219,13 +226,26 @@ def _labels(value: Any, source: str) -> dict[str, str] | None:
             raise ConfigurationError(
                 f"{source}: labels: YAML reads {item!r}, not a text, here; put the label in quotes"
             )
-    return {str(raw): str(text) for raw, text in pairs}
+    labels: dict[str, str] = {}
+    for raw, text in ((str(raw), str(text).strip()) for raw, text in pairs):
+        if not text:
+            raise ConfigurationError(f"{source}: labels: the text of {raw!r} is empty")
+        if raw in labels or text in labels.values():
+            raise ConfigurationError(f"{source}: labels: {raw if raw in labels else text!r} stands there twice")
+        labels[raw] = text
+    return labels
 
 
 def _tuple(value: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _resolve(path: str, folder: Path | None) -> str:
-    """Returns a URL as it is and a path absolute."""
-    return path if "://" in path else os.path.abspath((folder or Path()) / os.path.expanduser(path))
+def _resolve(path: str, folder: str) -> str:
+    """Returns a URL as it is and a path absolute, or as a URL where it is relative to one."""
+    if is_remote(path):
+        return path
+    path = os.path.join(folder, os.path.expanduser(path))
+    if not is_remote(path):
+        return os.path.abspath(path)
+    protocol, separator, place = path.partition("://")
+    return f"{protocol}{separator}{posixpath.normpath(place)}"

@@ -40,11 +40,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class TokenStore:
-    """The tokens of one split of a corpus on disk: a .npy file of int32 [tokens], from that many documents."""
+    """The tokens of one split of a corpus on disk: a .npy file of int32 [tokens], from that many documents.
+
+    `name` is that of the corpus and its split, for messages.
+    """
 
     path: Path
     documents: int
     tokens: int
+    name: str = "corpus"
 
     @cached_property
     def array(self) -> np.ndarray:
@@ -89,7 +93,7 @@ class TokenStore:
                 documents, tokens = _write(file, corpus, vocabulary, on_progress or (lambda documents, tokens: None))
             write_atomically(counts, json.dumps({"documents": documents, "tokens": tokens}))
         try:
-            return cls(path, **json.loads(counts.read_text()))
+            return cls(path, **json.loads(counts.read_text()), name=f"{corpus.name}, split {corpus.split!r}")
         except (OSError, ValueError, TypeError) as error:
             raise MissingError(f"{counts}: not a token store's counts; delete it to make the store anew") from error
 

@@ -29,6 +29,7 @@ SENTINELS = 100
 # The public face of gs://t5-data/vocabs/cc_all.32000/sentencepiece.model: plain HTTPS fails at once without a network.
 T5_URL = "https://storage.googleapis.com/t5-data/vocabs/cc_all.32000/sentencepiece.model"
 T5_SHA256 = "d60acb128cf7b7f2536e8f38a5b18a05535c9e14c7a355904270e15b0945ea86"
+T5_PIECES = 32_000
 
 _MODEL_BYTES_LIMIT = 64 << 20  # the largest published models, of 250,000 pieces, have 5 MB
 _TRAINING_BYTES = 20_000_000
@@ -109,6 +110,16 @@ def load_vocabulary(name: str, *, cache_directory: Path) -> Vocabulary:
     if not path.is_file() or path.read_bytes() != model:
         write_atomically(path, model)
     return Vocabulary(path, sha256, processor.get_piece_size())
+
+
+def count_pieces(name: str) -> int:
+    """Returns the number of pieces that `load_vocabulary` would find; nothing is fetched for `t5`, nothing written.
+
+    Raises what `load_vocabulary` raises.
+    """
+    if name == "t5":
+        return T5_PIECES
+    return _processor(read_bytes(os.path.expanduser(name), _MODEL_BYTES_LIMIT), name).get_piece_size()
 
 
 def train_vocabulary(documents: Iterable[str], pieces: int, path: Path) -> Vocabulary:

@@ -28,7 +28,11 @@ class Scores:
 
 
 class TaskEvaluation:
-    """Scores a model on the examples of a task; compiled once, whatever the weights."""
+    """Scores a model on the examples of a task; compiled once, whatever the weights.
+
+    Raises:
+        ConfigurationError: the examples' targets can't be scored with the task's metrics and labels.
+    """
 
     def __init__(
         self, model: EncoderDecoder, vocabulary: Vocabulary, task: Task, examples: Sequence[Example], batch: int
@@ -36,6 +40,9 @@ class TaskEvaluation:
         self._task, self._examples, self._vocabulary = task, examples, vocabulary
         self._batch = batch
         self._decode = greedy_decoder(model, task.targets_length)
+        self._labels = list(task.labels.values()) if task.labels else None
+        self._targets = [example.target for example in examples]
+        self._baseline = self._named(baseline(task.metrics, self._targets, self._labels))
 
     def __call__(self, on_progress: OnProgress = lambda done, total: None) -> Scores:
         """Decodes every example with the model's present weights, and scores the predictions."""
@@ -46,13 +53,8 @@ class TaskEvaluation:
             predictions += [self._vocabulary.decode(row) for row in self._decode(batch["inputs"])]
             on_progress(min(len(predictions), len(examples)), len(examples))
         del predictions[len(examples) :]  # the empty rows that fill up the last batch
-        labels = list(dict.fromkeys(task.labels.values())) if task.labels else None
-        targets = [example.target for example in examples]
-        return Scores(
-            predictions,
-            self._named(score(task.metrics, predictions, targets, labels)),
-            self._named(baseline(task.metrics, targets, labels)),
-        )
+        scores = score(task.metrics, predictions, self._targets, self._labels)
+        return Scores(predictions, self._named(scores), self._baseline)
 
     def _named(self, scores: dict[str, float]) -> dict[str, float]:
         return {f"{self._task.name}/{metric}": value for metric, value in scores.items()}

@@ -154,14 +154,23 @@ def shift_right(targets: Any, target_segments: Any = None) -> Any:
     return ops.where(before == target_segments, shifted, 0)
 
 
+def cross_entropy(logits: Any, targets: Any) -> tuple[Any, Any]:
+    """Cross-entropy of each target in nats, and log Z of its softmax's normaliser Z: both [batch, targets], float32.
+
+    Padding is not masked.
+    """
+    log_normaliser = ops.logsumexp(logits, axis=-1)
+    at_target = ops.sum(logits * ops.one_hot(targets, logits.shape[-1], dtype=logits.dtype), axis=-1)
+    return log_normaliser - at_target, log_normaliser
+
+
 def token_losses(logits: Any, targets: Any, z_loss: float = 0.0) -> Any:
     """Cross-entropy of each target [batch, targets] in nats, float32, plus z_loss * log(Z)^2; padding is not masked.
 
     The z-loss keeps the softmax's normaliser Z near one (Mesh-TensorFlow; T5 trains with 1e-4).
     """
-    log_normaliser = ops.logsumexp(logits, axis=-1)
-    at_target = ops.sum(logits * ops.one_hot(targets, logits.shape[-1], dtype=logits.dtype), axis=-1)
-    return log_normaliser - at_target + z_loss * ops.square(log_normaliser)
+    losses, log_normaliser = cross_entropy(logits, targets)
+    return losses + z_loss * ops.square(log_normaliser)
 
 
 def _mask(query_segments: Any, key_segments: Any, allowed: Any = True) -> Any:

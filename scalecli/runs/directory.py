@@ -28,11 +28,8 @@ def prepare_directory(directory: Path) -> None:
     """Makes a run's directory, or finds that it can be used.
 
     Raises:
-        ConfigurationError: it is in a bucket.
         ScalecliError: it can't be made or written.
     """
-    if is_remote(str(directory)):
-        raise ConfigurationError(f"{directory}: a run's directory must be local; copy it to the bucket afterwards")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):  # says more than permission bits do: root, read-only mounts
@@ -114,8 +111,9 @@ class Trained:
         checkpoints.assign(model.weights_by_path(), arrays, str(self.checkpoint))
 
     def as_parent(self, child: Path) -> Parent:
-        """How a child run's manifest names this one: by its path seen from the child's directory, and its hash."""
-        return Parent(path=os.path.relpath(self.directory, child), sha256=manifest_hash(self.directory))
+        """How a child's manifest names this run: by its path seen from the child, its hash, and the step."""
+        path = os.path.relpath(self.directory, child)
+        return Parent(path=path, sha256=manifest_hash(self.directory), step=self.step)
 
 
 def open_trained(path: str, step: int | None = None) -> Trained:
@@ -123,9 +121,11 @@ def open_trained(path: str, step: int | None = None) -> Trained:
 
     Raises:
         MissingError: there is no run, or no such checkpoint.
-        ConfigurationError: the manifest is not valid.
+        ConfigurationError: the manifest is not valid, or the run is in a bucket.
     """
-    directory = Path(path)
+    if is_remote(path):
+        raise ConfigurationError(f"{path}: a run to go on from must be local; copy its directory from the bucket first")
+    directory = Path(os.path.abspath(path))  # even `.` has a name and a parent then
     if (directory / checkpoints.DESCRIPTION).is_file():  # a checkpoint's own folder
         step, directory = checkpoints.read_description(directory).step, directory.parent.parent
     elif directory.is_file():

@@ -110,7 +110,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
             schedule=job.recipe.schedule,
             saving=job.saving,
             batches=lambda step: batches(start_step=step)[0],
-            validate=lambda: evaluation().results,
+            validate=lambda: evaluation(reporter.examples).results,
             best=f"{task.name}/{task.metrics[0]}",
             tokens_per_step=job.recipe.batch * (task.inputs_length + task.targets_length),
             peak_flops=job.peak_flops,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +18,9 @@ from scalecli.data.span_corruption import (
     validation_batches,
 )
 from scalecli.data.tokens import TokenStore
-from scalecli.data.vocabulary import Vocabulary, load_vocabulary, train_vocabulary
-from scalecli.errors import ConfigurationError
-from scalecli.manifest import FILE_NAME, Data, Manifest
+from scalecli.data.vocabulary import SENTINELS, Vocabulary, count_pieces, load_vocabulary, train_vocabulary
+from scalecli.errors import ConfigurationError, MissingError
+from scalecli.manifest import FILE_NAME, Data, Manifest, Scalar
 from scalecli.references import ModelReference
 from scalecli.runs.directory import (
     VOCABULARY_FILE,
@@ -30,12 +32,14 @@ from scalecli.runs.directory import (
 )
 from scalecli.runs.recipe import Recipe, build_model, new_manifest, require_tensorflow
 from scalecli.shape import Shape
+from scalecli.strict import from_mapping
 from scalecli.training.checkpoints import Saving
 
 if TYPE_CHECKING:
     from scalecli.training.loop import Reporter
 
 NEGATIVE_LOG_PERPLEXITY = "validation/negative_log_perplexity"
+_FEWEST_PIECES = 10
 UNIGRAM = "validation/unigram_negative_log_perplexity"
 
 
@@ -57,6 +61,8 @@ class TextSource:
             raise ConfigurationError("--text and --dataset are two sources; give one")
         if self.validation and not self.text:
             raise ConfigurationError("--validation-text goes with --text")
+        if self.data_dir and not self.dataset:
+            raise ConfigurationError("--data-dir goes with --dataset")
 
     @property
     def kind(self) -> Literal["text", "tfds", "embedded"]:
@@ -79,7 +85,10 @@ class TextSource:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """All that a pretraining run is told. `vocabulary` is a file, `t5`, or `train:N` for N pieces of the corpus."""
+    """All that a pretraining run is told. `vocabulary` is a file, `t5`, or `train:N` for N pieces of the corpus.
+
+    `validation_examples` is how many segments of the held-out text are measured, or all if there are fewer.
+    """
 
     model: ModelReference
     source: TextSource
@@ -87,32 +96,40 @@ class Pretraining:
     objective: SpanCorruption
     recipe: Recipe
     saving: Saving
-    validation_batches: int
+    validation_examples: int
     directory: Path
     cache_directory: Path
     command_line: str
     peak_flops: float | None = None
 
     def __post_init__(self) -> None:
-        if self.validation_batches < 1:
-            raise ConfigurationError(f"validation_batches is {self.validation_batches}; 1 or more is accepted")
+        if self.validation_examples < 1:
+            raise ConfigurationError(f"validation_examples is {self.validation_examples}; 1 or more is accepted")
 
     def planned_shape(self) -> Shape:
-        """The shape with as many rows as the vocabulary will have, as far as that is known before it is read."""
-        if self.model.run or not self.vocabulary.startswith("train:"):
-            return self.model.shape
-        return _with_rows_for(self.model.shape, Vocabulary(Path(), "", trained_pieces(self.vocabulary)))
+        """The shape that the run will have, with the rows that its vocabulary takes; without TensorFlow.
+
+        Raises:
+            MissingError: the vocabulary's file, or the checkpoint of the run to start from, is not there.
+            ConfigurationError: the vocabulary can't be, or the shape file's rows are too few for it.
+        """
+        if self.model.run:
+            return open_trained(self.model.run).shape
+        is_trained = self.vocabulary.startswith("train:")
+        pieces = trained_pieces(self.vocabulary) if is_trained else count_pieces(self.vocabulary)
+        return _with_rows_for(self.model, Vocabulary(Path(), "", pieces))
 
 
 def trained_pieces(vocabulary: str) -> int:
     """N of `train:N`.
 
     Raises:
-        ConfigurationError: it is no positive number.
+        ConfigurationError: it is no number, or too small a one: three pieces are special, and characters take some.
     """
     number = vocabulary.removeprefix("train:")
-    if not number.isdigit() or not int(number):
-        raise ConfigurationError(f"vocabulary {vocabulary!r}: train:N takes a number of pieces, such as train:8000")
+    if not re.fullmatch("[0-9]{1,9}", number) or int(number) < _FEWEST_PIECES:
+        accepted = f"train:N takes a number of pieces from {_FEWEST_PIECES} on, such as train:8000"
+        raise ConfigurationError(f"vocabulary {vocabulary!r}: {accepted}")
     return int(number)
 
 
@@ -135,11 +152,12 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         vocabulary, vocabulary_name = parent.vocabulary(job.cache_directory), parent.manifest.data.vocabulary.name
     else:
         vocabulary, vocabulary_name = _vocabulary(job, train_corpus, reporter), job.vocabulary
-    shape = job.model.shape if parent else _with_rows_for(job.model.shape, vocabulary)
+    shape = job.model.shape if parent else _with_rows_for(job.model, vocabulary)
 
     def build_store(corpus: Corpus) -> TokenStore:
         reporter.message(f"reading {corpus.name} ({corpus.split})")
-        return TokenStore.build(corpus, vocabulary, cache_directory=job.cache_directory)
+        cache, on_progress = job.cache_directory, reporter.documents
+        return TokenStore.build(corpus, vocabulary, cache_directory=cache, on_progress=on_progress)
 
     train_store, validation_store = build_store(train_corpus), build_store(validation_corpus)
     batches = partial(
@@ -150,13 +168,17 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         batch=job.recipe.batch,
         seed=job.recipe.seed,
     )
-    held_out = validation_batches(
-        validation_store,
-        job.objective,
-        vocabulary_size=vocabulary.size,
-        batch=job.recipe.batch // job.recipe.accumulation,
-        batches=job.validation_batches,
-    )
+    try:
+        held_out = validation_batches(
+            validation_store,
+            job.objective,
+            vocabulary_size=vocabulary.size,
+            batch=job.recipe.batch // job.recipe.accumulation,
+            examples=job.validation_examples,
+        )
+    except MissingError as error:
+        way_out = "; --validation-text takes held-out text from files" if validation_corpus.split != "all" else ""
+        raise MissingError(f"{error}{way_out}") from error
     batches(start_step=0)  # a corpus with too few tokens is found before anything else is done
     spec = build_spec(job.model.architecture, shape)
     manifest = new_manifest(
@@ -178,7 +200,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         recipe=job.recipe,
         command_line=job.command_line,
         parent=parent.as_parent(job.directory) if parent else None,
-        objective={"name": "span corruption", **asdict(job.objective)},
+        objective=objective_entry(job.objective, job.validation_examples),
     )
     manifest = take_up(manifest, job.directory)
     if manifest.status == "completed":
@@ -219,9 +241,35 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
     )
 
 
-def _with_rows_for(shape: Shape, vocabulary: Vocabulary) -> Shape:
-    """The shape with the embedding rows that the vocabulary takes: the presets' rows are those of T5's own."""
-    return replace(shape, vocabulary=vocabulary.rows)
+def objective_entry(objective: SpanCorruption, examples: int) -> dict[str, Scalar]:
+    """What a manifest says of the objective, and of how many segments of the held-out text it is measured on."""
+    return {"name": "span corruption", **asdict(objective), "validation_examples": examples}
+
+
+def objective_from_entry(entry: Mapping[str, Scalar], source: str) -> SpanCorruption:
+    """The objective that `objective_entry` describes.
+
+    Raises:
+        ConfigurationError: it is none, with `source` and the key.
+    """
+    of_entry = ("name", "validation_examples")
+    return from_mapping(SpanCorruption, {key: value for key, value in entry.items() if key not in of_entry}, source)
+
+
+def _with_rows_for(model: ModelReference, vocabulary: Vocabulary) -> Shape:
+    """The shape with the embedding rows that the vocabulary takes, or with those that a shape file states itself.
+
+    Raises:
+        ConfigurationError: the shape file's rows are too few.
+    """
+    if not model.states_vocabulary:
+        return replace(model.shape, vocabulary=vocabulary.rows)
+    if model.shape.vocabulary < vocabulary.size:
+        raise ConfigurationError(
+            f"the shape file's vocabulary of {model.shape.vocabulary} rows is too small for {vocabulary.size} ids "
+            f"({vocabulary.pieces} pieces and {SENTINELS} sentinels); leave it out, or state {vocabulary.rows}"
+        )
+    return model.shape
 
 
 def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabulary:

@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ HASH_BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Saving:
-    """When to measure and save, in steps: the last `keep` checkpoints stay, and those of the steps in `named`."""
+    """When to measure and save, in steps: the last `keep` checkpoints stay, the best, and those of steps in `named`."""
 
     validate_every: int
     checkpoint_every: int
@@ -101,13 +101,13 @@ def save_checkpoint(
     return final
 
 
-def remove_old_checkpoints(folder: Path, newest: int, keep: int, named: tuple[int, ...] = ()) -> list[int]:
-    """Removes all but the last `keep` checkpoints up to step `newest`, and those of the steps in `named`.
+def remove_old_checkpoints(folder: Path, newest: int, keep: int, others: Collection[int] = ()) -> list[int]:
+    """Removes all but the last `keep` checkpoints up to step `newest`, and those of the steps in `others`.
 
     Returns the steps that stay. Later checkpoints, damaged ones that the run had to start before, are left alone.
     """
     steps = [step for step in checkpoint_steps(folder) if step <= newest]
-    stay = set(steps[-keep:]) | set(named)
+    stay = {*steps[-keep:], *others}
     for step in steps:
         if step not in stay:
             shutil.rmtree(folder / f"{step:08d}", ignore_errors=True)

@@ -2,12 +2,14 @@
 
 What a step computes depends on the configuration, the seed and the step's number alone, so a run that was killed goes
 on from its last checkpoint to the very losses that it would have had.
+
+A checkpoint is trusted once a finite loss has been computed from its weights, or the run is complete. Older ones are
+removed only then: whenever a run diverges, the last one that it can be taken up from is there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +26,7 @@ from scalecli.training.adafactor import Adafactor, KerasSchedule
 from scalecli.training.checkpoints import Saving
 from scalecli.training.records import Records
 from scalecli.training.schedules import Schedule
+from scalecli.training.signals import asked_to_stop
 from scalecli.training.steps import TrainingSteps
 
 CHECKPOINTS = "checkpoints"
@@ -53,6 +56,12 @@ class Reporter(Protocol):
 
     def progress(self, progress: Progress) -> None:
         """After each call of the compiled function."""
+
+    def documents(self, documents: int, tokens: int) -> None:
+        """How many documents of a corpus are tokenised so far, and into how many tokens."""
+
+    def examples(self, done: int, total: int) -> None:
+        """How many examples of a validation or an evaluation are done so far."""
 
     def results(self, step: int, results: Mapping[str, float]) -> None:
         """After each validation."""
@@ -92,21 +101,19 @@ def train(job: Job, directory: Path, reporter: Reporter) -> Manifest:
         ScalecliError: the disk is full or not writable; earlier checkpoints stay.
     """
     run = _Run(job, directory, reporter)
-    with _asked_to_stop() as asked:
+    with asked_to_stop() as asked:
         try:
             run.restore()
-            if run.step == job.manifest.steps and job.manifest.status == "completed":
-                return run.manifest  # left as it is: the runs that started from it know it by its hash
             run.save_manifest(status="running", finished=None)
             if run.step and run.is_due(job.saving.validate_every) and run.step not in run.manifest.results:
-                run.validate()  # what asked the run to stop came before it
+                run.validate()  # the run was stopped between the checkpoint and this
             while run.step < job.manifest.steps:
                 run.train_until(run.next_stop())
                 stopping = asked() and run.step < job.manifest.steps
-                if run.is_due(job.saving.validate_every) and not stopping:
-                    run.validate()
                 if run.is_due(job.saving.checkpoint_every) or run.step in job.saving.named or stopping:
                     run.save_checkpoint()
+                if run.is_due(job.saving.validate_every) and not stopping:
+                    run.validate()
                 if stopping:
                     raise InterruptedRunError(
                         f"{directory}: interrupted after step {run.step:,} of {job.manifest.steps:,}, which is saved; "
@@ -117,6 +124,7 @@ def train(job: Job, directory: Path, reporter: Reporter) -> Manifest:
             with contextlib.suppress(Exception):  # the error at hand says more than one about the manifest
                 run.save_manifest(status=status, finished=utc_now())
             raise
+        run.remove_old_checkpoints()
         run.save_manifest(status="completed", finished=utc_now())
     return run.manifest
 
@@ -141,6 +149,7 @@ class _Run:
         self._batches: Iterator[Any] | None = None
         self._steps_per_call, self._compiled = 1, False
         self._timed_steps, self._timed_seconds = 0, 0.0
+        self._untrusted: int | None = None  # the newest checkpoint's step, until it is trusted
         self._records = Records(directory)
 
     @property
@@ -167,6 +176,10 @@ class _Run:
                 raise MissingError(f"{self._folder}: no checkpoint can be read; remove the folder to start anew")
         results = {step: found for step, found in self.manifest.results.items() if step <= self.step}
         self.manifest = replace(self.manifest, results=results, best=_best(results, self.job.best))
+        if self.step:
+            self._untrusted = self.step
+            resumed = f"resumed at step {self.step} on {utc_now()}"
+            self.manifest = replace(self.manifest, warnings=[*self.manifest.warnings, resumed])
         self._records.forget_after(self.step)
 
     def next_stop(self) -> int:
@@ -188,10 +201,12 @@ class _Run:
         losses, norms = self._steps.run(self._batches, count)
         seconds = time.perf_counter() - start
         finite = np.isfinite(losses) & np.isfinite(norms)
-        if not finite.all():
-            bad = self.step + 1 + int(np.argmin(finite))
-            raise self._diverged(f"the loss or its gradient is not finite at step {bad:,}", weights_of=bad - 1)
-        self._record(losses, norms, count / seconds)
+        good = count if finite.all() else int(np.argmin(finite))
+        self._record(losses[:good], norms[:good], count / seconds)
+        if good < count:
+            last = self.step + good
+            raise self._diverged(f"the loss or its gradient is not finite at step {last + 1:,}", weights_of=last)
+        self.remove_old_checkpoints()
         self.step += count
         if self._compiled:  # the first call compiles, which is no part of the speed
             self._timed_steps, self._timed_seconds = self._timed_steps + count, self._timed_seconds + seconds
@@ -223,7 +238,7 @@ class _Run:
         self.reporter.results(self.step, results)
 
     def save_checkpoint(self) -> None:
-        """Saves the present step, removes old checkpoints, and notes which are there."""
+        """Saves the present step, and notes which checkpoints are there."""
         checkpoints.save_checkpoint(
             self._folder,
             self.step,
@@ -232,11 +247,22 @@ class _Run:
             self.manifest.architecture,
             {name: int(size) for name, size in self.manifest.shape.items()},
         )
-        saving = self.job.saving
-        kept = checkpoints.remove_old_checkpoints(self._folder, self.step, saving.keep, saving.named)
-        named = [step for step in kept if step in saving.named]
-        self.manifest = replace(self.manifest, checkpoints=Checkpoints(directory=CHECKPOINTS, kept=kept, named=named))
-        self.save_manifest()
+        self._untrusted = self.step
+        self._note_checkpoints([step for step in checkpoints.checkpoint_steps(self._folder) if step <= self.step])
+
+    def remove_old_checkpoints(self) -> None:
+        """Removes old checkpoints, now that the newest is trusted, and notes which stay; nothing if that is done."""
+        if self._untrusted is None:
+            return
+        saving, best = self.job.saving, self.manifest.best
+        others = (*saving.named, best.step) if best else saving.named
+        stay = checkpoints.remove_old_checkpoints(self._folder, self._untrusted, saving.keep, others)
+        self._untrusted = None
+        self._note_checkpoints(stay)
+
+    def _note_checkpoints(self, steps: list[int]) -> None:
+        named = [step for step in steps if step in self.job.saving.named]
+        self.save_manifest(checkpoints=Checkpoints(directory=CHECKPOINTS, kept=steps, named=named))
 
     def save_manifest(self, **changes: Any) -> None:
         """Writes the manifest as it now is."""
@@ -260,6 +286,8 @@ class _Run:
         return DivergedError(f"{self.directory}: {what}; {last}")
 
     def _record(self, losses: np.ndarray, norms: np.ndarray, steps_per_s: float) -> None:
+        if not len(losses):
+            return
         rows: list[dict[str, float]] = [
             {"step": self.step + 1 + index, "loss": float(loss), "gradient_norm": float(norm)}
             for index, (loss, norm) in enumerate(zip(losses, norms, strict=True))
@@ -276,22 +304,3 @@ def _best(results: Mapping[int, Mapping[str, float]], rule: str) -> Best | None:
     if not measured:
         return None
     return Best(step=max(measured, key=lambda step: measured[step]), rule=f"highest {rule}")
-
-
-@contextlib.contextmanager
-def _asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C or SIGTERM only notes the wish to stop; a second Ctrl-C stops at once."""
-    asked = False
-
-    def note(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -31,13 +31,17 @@ class Records:
             raise ScalecliError(f"{self._metrics}: cannot be written ({error.strerror})") from error
 
     def forget_after(self, step: int) -> None:
-        """Drops the rows of later steps, which a run will record again, and a last line that was cut short."""
+        """Drops the rows of later steps, which a run will record again, and a last line that was cut short.
+
+        Rows without a step are somebody's notes, and stay.
+        """
         if not self._metrics.exists():
             return
         lines = []
         for line in self._metrics.read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError):
-                if json.loads(line)["step"] <= step:
+                row = json.loads(line)
+                if not (isinstance(row, dict) and isinstance(row.get("step"), int) and row["step"] > step):
                     lines.append(line + "\n")
         write_atomically(self._metrics, "".join(lines))
 

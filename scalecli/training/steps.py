@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scalecli.models.compiled import uses_xla
+from scalecli.models.compiled import compiled
 from scalecli.models.dropout import fold_seed
-from scalecli.models.encoder_decoder import EncoderDecoder, token_losses
+from scalecli.models.encoder_decoder import EncoderDecoder, cross_entropy
 
 Batch = Mapping[str, Any]
 
@@ -37,11 +37,7 @@ class TrainingSteps:
         self._seed = tf.constant(seed, tf.int32)
         self._z_loss, self._accumulation = z_loss, accumulation
         optimizer.build(model.trainable_variables)
-        if not uses_xla():
-            # In a loop within a loop TensorFlow's graph optimizer makes temporary variables that meet each other
-            # ("AlreadyExists") as soon as a model is large; without it a step takes 1 to 3% longer.
-            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        step = tf.function(self._step, jit_compile=uses_xla())
+        step = compiled(model, self._step)
 
         @tf.function
         def run(batches: Iterator[Batch], count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -74,12 +70,13 @@ class TrainingSteps:
         targets = batch["targets"]
         real = tf.cast(targets > 0, tf.float32)
         with tf.GradientTape() as tape:
-            logits = self._model(batch, dropout_seed=seed)
-            loss = tf.reduce_sum(token_losses(logits, targets, self._z_loss) * real) / tokens
+            losses, log_normaliser = cross_entropy(self._model(batch, dropout_seed=seed), targets)
+            z_losses = self._z_loss * tf.square(log_normaliser)
+            loss = tf.reduce_sum((losses + z_losses) * real) / tokens
         values = [variable.value for variable in self._model.trainable_variables]
         # The embedding's gradient comes as the looked-up rows alone: XLA wants it dense.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, values)]
-        return tf.reduce_sum(token_losses(logits, targets) * real) / tokens, gradients
+        return tf.reduce_sum(losses * real) / tokens, gradients
 
     def _accumulated(self, batch: Batch, tokens: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, list[Any]]:
         parts = {name: tf.reshape(whole, [self._accumulation, -1, *whole.shape[1:]]) for name, whole in batch.items()}

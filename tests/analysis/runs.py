@@ -12,11 +12,11 @@ def save_run(directory, size="tiny", **changes) -> str:
     return str(directory)
 
 
-def child_of(directory, path, kind="finetune") -> dict:
-    """The fields of a manifest whose run starts from the one in `directory`, which it names `path`, and has scores."""
+def child_of(directory, path, kind="finetune", step=300) -> dict:
+    """The fields of a manifest whose run starts from `step` of that in `directory`, its `path`, and has scores."""
     return {
         "kind": kind,
-        "parent": Parent(path=str(path), sha256=manifest_hash(directory)),
+        "parent": Parent(path=str(path), sha256=manifest_hash(directory), step=step),
         "results": {300: {"sst2/accuracy": 80.0, "cola/matthews": 40.0}},
         "throughput": None,
     }

@@ -28,10 +28,17 @@ def test_a_finetuned_run_has_its_parent_s(tmp_path, path):
     assert upstream(save_run(tmp_path / "tuned", **child_of(pretrained, path))) == -4.25
 
 
-def test_an_absolute_parent_and_its_best_step(tmp_path):
+@pytest.mark.parametrize(
+    ("step", "figure"), [(50, None), (100, -2.0), (150, -2.0), (200, -2.5), (249, -2.5), (250, -2.5), (300, -2.25)]
+)
+def test_an_absolute_parent_and_the_step_taken_from_it(tmp_path, step, figure):
     best = Best(step=100, rule="highest validation/negative_log_perplexity")
-    pretrained = save_run(tmp_path / "elsewhere" / "a", results={100: loss(-2.0), 200: loss(-2.5)}, best=best)
-    assert upstream(save_run(tmp_path / "tuned", **child_of(pretrained, pretrained))) == -2.0
+    results = {100: loss(-2.0), 200: loss(-2.5), 250: {"sst2/accuracy": 50.0}, 300: loss(-2.25)}
+    pretrained = save_run(tmp_path / "elsewhere" / "a", results=results, best=best)
+    tuned = save_run(tmp_path / "tuned", **child_of(pretrained, pretrained, step=step))
+    assert upstream(tuned) == figure
+    evaluated = save_run(tmp_path / "evaluated", **child_of(tuned, "../tuned", kind="eval", step=140))
+    assert upstream(evaluated) == figure
 
 
 def test_an_evaluation_of_a_finetuned_run_has_the_grandparent_s(tmp_path, monkeypatch):
@@ -83,7 +90,7 @@ def test_runs_that_name_each_other_come_to_an_end(tmp_path):
     tuned = child_of(save_run(tmp_path / "a"), "../a")
     save_run(tmp_path / "b", **tuned)
     save_run(tmp_path / "a", **child_of(tmp_path / "b", "../b"))
-    itself = {**tuned, "parent": Parent(path=".", sha256="00" * 32)}
+    itself = {**tuned, "parent": Parent(path=".", sha256="00" * 32, step=300)}
     for directory in (tmp_path / "a", tmp_path / "b", save_run(tmp_path / "c", **itself)):
         assert upstream(directory) is None
 

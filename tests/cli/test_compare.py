@@ -196,6 +196,22 @@ def test_a_damaged_manifest_alone_is_an_error(runs, compare):
     assert err == "error: runs/second/run.yaml: unknown key 'nam'; did you mean 'name'?\n"
 
 
+def test_a_directory_that_holds_no_run_is_left_out(runs, compare):
+    (runs / "runs" / "a-stray").mkdir()
+    code, out, err = compare("runs/a-stray", "runs/*", "--format", "json")
+    assert (code, names(out)) == (0, ["first", "second"])
+    left_out = "warning: left out: runs/a-stray: no run.yaml in this directory\n"
+    assert err == left_out * 2 + FORWARD_NOTE
+    code, out, err = compare("runs/a-*")
+    assert (code, out, err) == (4, "", "error: runs/a-stray: no run.yaml in this directory\n")
+
+
+def test_a_bucket_that_cannot_be_reached_is_one_line(compare):
+    code, out, err = compare("nosuchscheme://bucket/*")
+    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert err.startswith("error: nosuchscheme://bucket/*: cannot be read (Protocol not known")
+
+
 def test_runs_in_a_bucket(compare):
     pretrained = save_run("memory://study/a")
     save_run("memory://study/b", **child_of(pretrained, "../a"))

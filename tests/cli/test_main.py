@@ -106,6 +106,8 @@ def test_an_option_comes_from_flag_then_variable_then_config(trial, capsys, monk
         return eval(capsys.readouterr().out)
 
     assert options() == expected
+    config.write_text("trial: {steps: 5, learning_rate: 0.001, text: [a.txt], packed: true}\n")
+    assert options() == expected
     monkeypatch.setenv("SCALECLI_TRIAL_STEPS", "6")
     assert options() == {**expected, "steps": 6}
     assert options("--steps", "7", "--padded") == {**expected, "steps": 7, "packed": False}
@@ -117,6 +119,12 @@ def test_an_option_comes_from_flag_then_variable_then_config(trial, capsys, monk
         ("trail: {}", 3, "config.yaml: unknown subcommand 'trail'; did you mean 'trial'?"),
         ("trial: {step: 5}", 3, "config.yaml: trial: unknown option 'step'; did you mean 'steps'?"),
         ("trial: {steps: many}", 3, "config.yaml: trial.steps: 'many' is not a valid integer."),
+        ("trial: {steps: }", 3, "config.yaml: trial.steps: expected one value, found nothing"),
+        ("trial: {steps: {a: 1}}", 3, "config.yaml: trial.steps: expected one value, found {'a': 1}"),
+        ("trial: {steps: [1]}", 3, "config.yaml: trial.steps: expected one value, found [1]"),
+        ("trial: {text: [a, null]}", 3, "config.yaml: trial.text: expected one value, found nothing"),
+        ("trial: {steps: true}", 3, "config.yaml: trial.steps: 'True' is not a valid integer."),
+        ("trial: {steps: 1.5}", 3, "config.yaml: trial.steps: '1.5' is not a valid integer."),
         ("trial: 5", 3, "config.yaml: trial: expected options and their values, found 5"),
         ("trial: {", 3, "config.yaml:2: not valid YAML"),
         (None, 4, "config.yaml: no such file"),

@@ -25,6 +25,10 @@ def test_fsspec_url():
         file.write(b"hello\n")
     corpus = Corpus.from_text(["memory://corpus/*.txt"], split="all")
     assert list(corpus.documents()) == ["hello"]
+    with fsspec.open("memory://corpus/b.txt", "wb") as file:
+        file.write(b"fine\n\xff\n")
+    with pytest.raises(MissingError, match=r"^memory:///?corpus/b\.txt:2: not UTF-8"):
+        list(text_documents(["memory://corpus/b.txt"]))
 
 
 @pytest.mark.parametrize(

@@ -125,15 +125,27 @@ def test_far_steps_need_no_skipping(store):
 def test_validation_is_fixed_and_fills_up_with_padding(store):
     def batches(batch, count):
         return list(
-            validation_batches(store, OBJECTIVE, vocabulary_size=SIZE, batch=batch, batches=count).as_numpy_iterator()
+            validation_batches(store, OBJECTIVE, vocabulary_size=SIZE, batch=batch, examples=count).as_numpy_iterator()
         )
 
-    assert all(map(equal, batches(8, 3), batches(8, 3))) and len(batches(8, 3)) == 3
+    assert all(map(equal, batches(8, 24), batches(8, 24))) and len(batches(8, 24)) == 3
     segments = store.tokens // OBJECTIVE.segment_length
-    (only,) = batches(segments + 5, 3)
+    (only,) = batches(segments + 5, 1000)
     assert restore(only["inputs"][0], only["targets"][0]) == store.array[: OBJECTIVE.segment_length].tolist()
     assert (only["inputs"].any(axis=1) == (np.arange(segments + 5) < segments)).all()
-    assert equal({"inputs": only["inputs"][:8]}, {"inputs": batches(8, 3)[0]["inputs"]})
+    assert equal({"inputs": only["inputs"][:8]}, {"inputs": batches(8, 24)[0]["inputs"]})
+
+
+def test_the_examples_of_validation_do_not_depend_on_the_batch(store):
+    def rows(batch):
+        dataset = validation_batches(store, OBJECTIVE, vocabulary_size=SIZE, batch=batch, examples=10)
+        found = [{"targets": row} for batch in dataset.as_numpy_iterator() for row in batch["targets"]]
+        assert all(not row["targets"].any() for row in found[10:]) and len(found) % batch == 0
+        return found[:10]
+
+    assert rows(1)[-1]["targets"].any()
+    for batch in (3, 4, 16):
+        assert all(map(equal, rows(1), rows(batch)))
 
 
 def test_what_cannot_be_corrupted_is_named(store):

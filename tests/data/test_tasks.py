@@ -5,6 +5,7 @@ import pytest
 
 from scalecli.data.tasks import Task, load_task, read_examples
 from scalecli.errors import ConfigurationError, MissingError
+from scalecli.files import write_atomically
 from scalecli.strict import dump_yaml
 
 BASE = {"name": "sst2", "train": "a.tsv", "input": "sst2 sentence: {sentence}", "target": "label"}
@@ -52,6 +53,17 @@ def test_jsonl_and_no_labels(tmp_path):
     assert load_task(path).metrics == ("exact_match", "token_f1")
 
 
+def test_a_task_in_a_bucket_has_its_files_there():
+    write_atomically("memory://tasks/sst2/a.tsv", "sentence\tlabel\nfine\t1\n")
+    write_atomically("memory://tasks/b.tsv", "sentence\tlabel\nbad\t0\n")
+    values = {**BASE, "validation": ["../b.tsv", "/local/c.tsv"]}
+    write_atomically("memory://tasks/sst2/task.yaml", dump_yaml(values))
+    task = load_task("memory://tasks/sst2/task.yaml")
+    assert task.train == ("memory://tasks/sst2/a.tsv",)
+    assert task.validation == ("memory://tasks/b.tsv", "/local/c.tsv")
+    assert [example.target for example in read_examples(task, "train")] == ["1"]
+
+
 def test_a_task_travels(tmp_path):
     task = load_task(write(tmp_path, lengths={"inputs": 64}, metrics=["f1", "accuracy"]))
     assert (task.inputs_length, task.targets_length) == (64, 84)
@@ -85,6 +97,9 @@ def test_flags_say_the_same_as_a_file(tmp_path):
         ({"target": None}, "missing key 'target'"),
         ({"labels": [True, False]}, "in quotes"),
         ({"labels": []}, "labels"),
+        ({"labels": ["same", "same"]}, "labels: 'same' stands there twice"),
+        ({"labels": {"0": "bad", 0: "good"}}, "labels: '0' stands there twice"),
+        ({"labels": ["bad", " "]}, "labels: the text of '1' is empty"),
         ({"train": []}, "neither train nor validation"),
         ({"format": "xml"}, "format"),
         ({"input": "{sentense}"}, r"a\.tsv:1: no column 'sentense'.*did you mean 'sentence'"),

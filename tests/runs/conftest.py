@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from scalecli.cli.main import run
+from scalecli.cli.progress import ConsoleReporter
 from scalecli.data.vocabulary import train_vocabulary
 
 SHAPE = "encoder_layers: 2\ndecoder_layers: 2\nd_model: 16\nd_ff: 32\nd_kv: 8\nheads: 2\n"
@@ -88,7 +90,7 @@ class Place:
             "inputs_length": 32,
             "batch": 8,
             "steps": 24,
-            "validation_batches": 2,
+            "validation_examples": 16,
             "cache_directory": self.folder / "cache",
         }
         flags = {key: value for key, value in {**usual, **options}.items() if value is not None}
@@ -117,6 +119,20 @@ def reference(place):
     ran = command(*place.reference(directory))
     assert ran.code == 0, ran.err
     return directory
+
+
+@pytest.fixture
+def signalled(monkeypatch):
+    """Sends this process the signal at the step: `signalled(number, step)`."""
+
+    def at(number, step):
+        def progress(self, progress):
+            if progress.step == step:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(ConsoleReporter, "progress", progress)
+
+    return at
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ import json
 import pathlib
 import random
 import shutil
+import signal
 
 import pytest
 
 from scalecli.manifest import FILE_NAME, load_manifest
 from scalecli.training import checkpoints
 from tests.runs.conftest import SYLLABLES, command, metrics
+from tests.runs.test_resuming import same_as
 
 TASK = """
 name: marker
@@ -101,7 +103,7 @@ def test_the_three_runs_stand_in_one_table(place, reference, finetuned, task):
     cache = ["--cache-directory", place.folder / "cache"]
     ran = command("eval", finetuned, "--task", task, "--split", "train", "--batch", 100, *cache)
     assert ran.code == 0, ran.err
-    evaluated = finetuned / "eval/marker"
+    evaluated = finetuned / "eval/marker-train-140"
     ran = command("compare", reference, finetuned, evaluated, "--format", "json")
     assert ran.code == 0, ran.err
     rows = json.loads(ran.out)
@@ -116,21 +118,27 @@ def test_the_three_runs_stand_in_one_table(place, reference, finetuned, task):
 
 
 def test_perplexity_on_text(place, reference, tmp_path):
-    arguments = ["--text", place.text, "--batch", 8, "--batches", 3, "--cache-directory", place.folder / "cache"]
+    arguments = ["--text", place.text, "--batch", 8, "--examples", 24, "--cache-directory", place.folder / "cache"]
     ran = command("eval", reference, "--run", tmp_path / "eval", *arguments, "--format", "json")
     assert ran.code == 0, ran.err
-    results = load_manifest(tmp_path / "eval").results[24]
+    manifest = load_manifest(tmp_path / "eval")
+    results = manifest.results[24]
+    assert manifest.objective == {**load_manifest(reference).objective, "validation_examples": 24}
+    assert manifest.parent.step == 24
     of_run = load_manifest(reference).results[24]
     for name in ("validation/negative_log_perplexity", "validation/unigram_negative_log_perplexity"):
         assert results[name] == pytest.approx(of_run[name], abs=0.3)  # other text of the same kind
         assert results[name] != of_run[name]
     assert {row["result"]: row["value"] for row in json.loads(ran.out)} == pytest.approx(results)
+    ran = command("eval", reference, "--run", tmp_path / "other batch", *arguments, "--batch", 5)
+    assert ran.code == 0, ran.err
+    assert load_manifest(tmp_path / "other batch").results[24] == pytest.approx(results, rel=1e-5)
     assert command("eval", reference, "--text", tmp_path / "none.txt").failed(4)
     assert "was not finetuned" in command("eval", reference).failed(2)
 
 
 def test_an_earlier_checkpoint_can_be_chosen(place, reference, tmp_path):
-    arguments = ["--text", place.text, "--batch", 8, "--batches", 1, "--cache-directory", place.folder / "cache"]
+    arguments = ["--text", place.text, "--batch", 8, "--examples", 8, "--cache-directory", place.folder / "cache"]
     folder = reference / "checkpoints/00000006"
     for number, model in enumerate(([folder], [reference, "--step", 6])):
         ran = command("eval", *model, "--run", tmp_path / str(number), *arguments)
@@ -148,6 +156,39 @@ def test_a_finetuning_run_that_was_stopped_goes_on(place, reference, task, tmp_p
     assert "going on from step 50" in ran.err
     line = finetuning(place, reference, directory, "--task", task, "--packed", "--steps", 100).failed(3)
     assert "data.packed: False in the run, True now" in line
+
+
+def test_another_step_of_the_parent_is_another_configuration(place, reference, task, tmp_path, no_training):
+    directory = tmp_path / "run"
+    arguments = ["--task", task, "--steps", 2]
+    assert finetuning(place, reference, directory, *arguments, "--step", 6).code == 0
+    assert load_manifest(directory).parent.step == 6
+    line = finetuning(place, reference, directory, *arguments).failed(3)
+    assert "parent.step: 6 in the run, 24 now" in line
+
+
+def test_a_run_that_is_stopped_and_killed_ends_with_the_same_bits(place, reference, task, tmp_path, signalled):
+    options = ["--task", task, "--packed", "--dropout", 0.1, "--batch", 4, "--steps", 12]
+    options += ["--checkpoint-every", 4, "--validate-every", 6]
+    undisturbed, directory = tmp_path / "undisturbed", tmp_path / "run"
+    assert finetuning(place, reference, undisturbed, *options).code == 0
+    signalled(signal.SIGTERM, 8)
+    finetuning(place, reference, directory, *options).failed(130)
+    shutil.rmtree(directory / "checkpoints/00000008")  # as if it had been killed before it could save
+    signalled(signal.SIGTERM, 12)  # too late to stop anything
+    ran = finetuning(place, reference, directory, *options)
+    assert ran.code == 0, ran.err
+    assert "going on from step 4" in ran.err
+    assert same_as(undisturbed, directory)
+
+
+def test_metrics_that_cannot_be_are_found_before_training(place, reference, task, tmp_path):
+    for name in ("train.tsv", "validation.tsv"):
+        shutil.copy(place.folder / name, tmp_path)
+    (tmp_path / "task.yaml").write_text(TASK.replace("[accuracy, matthews]", "[pearson]"))
+    line = finetuning(place, reference, tmp_path / "run", "--task", tmp_path / "task.yaml").failed(3)
+    assert "metric 'pearson'" in line
+    assert not (tmp_path / "run" / FILE_NAME).exists()
 
 
 @pytest.mark.parametrize("damage", ["newest", "other shape", "none left"])

@@ -64,6 +64,7 @@ def test_the_command_of_a_completed_run_changes_nothing(place, reference):
         ({"learning_rate": 0.02}, "schedule.learning_rate: 0.01 in the run, 0.02 now"),
         ({"vocabulary": "train:150"}, "data.vocabulary.name: train:200 in the run, train:150 now"),
         ({"inputs_length": 40}, "objective.inputs_length: 32 in the run, 40 now"),
+        ({"validation_examples": 8}, "objective.validation_examples: 16 in the run, 8 now"),
         ({"text": SHAPE}, "data.identity"),
         ({"steps": 23}, "holds a run of 24 steps; 23 asked for"),
     ],
@@ -91,6 +92,8 @@ def test_more_steps_go_on_and_a_damaged_checkpoint_is_passed_over(place, referen
     manifest = load_manifest(directory)
     assert (manifest.status, manifest.steps, sorted(manifest.results)) == ("completed", 28, [8, 16, 24, 28])
     assert manifest.checkpoints.kept == [6, 28]
+    (warning,) = manifest.warnings
+    assert warning.startswith("resumed at step 20 on 20")
     before, after = metrics(reference), metrics(directory)
     assert {key: after[key] for key in before} == before
     assert (28, True) in after
@@ -132,36 +135,6 @@ def test_accumulation_and_bfloat16(place, tmp_path):
     np.testing.assert_allclose(first["parts"], first["rough"], rtol=0.02)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(place, tmp_path):
-    ran = command(*place.pretraining(tmp_path / "run", learning_rate=1e30, checkpoint_every=1, validate_every=24))
-    line = ran.failed(5)
-    assert "not finite at step 2;" in line
-    # The weights of step 1 are what gave the loss of step 2.
-    assert line.endswith("no good checkpoint yet")
-    assert load_manifest(tmp_path / "run").status == "failed"
-
-
-def test_the_last_good_checkpoint_is_named_and_kept(place, reference, tmp_path, no_training):
-    directory = copied(reference, tmp_path)
-    no_training[0] = float("nan")
-    line = command(*place.reference(directory, steps=28)).failed(5)
-    assert "not finite at step 25; the last good checkpoint is" in line
-    assert line.endswith("00000020")
-    assert checkpoints.checkpoint_steps(directory / "checkpoints") == [6, 20, 24]
-    assert load_manifest(directory).status == "failed"
-
-
-def test_a_validation_that_is_not_finite_ends_the_run(place, tmp_path, no_training, monkeypatch):
-    from scalecli.evaluation.cross_entropy import CrossEntropy
-
-    monkeypatch.setattr(CrossEntropy, "__call__", lambda self, batches: math.nan)
-    arguments = place.pretraining(tmp_path / "run", steps=4, validate_every=4, checkpoint_every=2)
-    line = command(*arguments).failed(5)
-    assert "a validation is not finite after step 4" in line
-    assert line.endswith("00000002")
-    assert load_manifest(tmp_path / "run").results == {}
-
-
 def write(path, content):
     path.write_bytes(content)
     return path
@@ -173,7 +146,9 @@ def write(path, content):
         ({"text": b""}, 4, "bad.txt: no text"),
         ({"text": b"\n \n\n"}, 4, "bad.txt: no text"),
         ({"text": b"good line\nbad \xff line\n"}, 4, "bad.txt:2: not UTF-8 (byte 0xff)"),
-        ({"text": b"too little\n" * 60}, 4, "fewer than one segment"),
+        ({"text": b"too little\n" * 60}, 4, "bad.txt, split 'validation': "),
+        ({"text": b"too little\n" * 60}, 4, "; --validation-text takes held-out text from files"),
+        ({"validation_text": b"too little\n"}, 4, "bad.txt, split 'all': "),
         ({"text": "nowhere.txt"}, 4, "nowhere.txt: no file matches"),
         ({"vocabulary": "nowhere.model"}, 4, "nowhere.model: no such file"),
         ({"vocabulary": b"no model"}, 4, "not a SentencePiece model"),
@@ -187,7 +162,7 @@ def write(path, content):
         ({"learning_rate": -1}, 3, "learning_rate is -1.0"),
         ({"keep": 0}, 3, "keep is 0"),
         ({"inputs_length": 2}, 3, "inputs_length 2"),
-        ({"validation_batches": 0}, 3, "validation_batches is 0"),
+        ({"validation_examples": 0}, 3, "validation_examples is 0"),
         ({"schedule": "square"}, 2, "square"),
     ],
 )
@@ -284,7 +259,7 @@ def test_a_dry_run_starts_nothing(place, tmp_path):
     ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     plan = json.loads(ran.stdout)
-    assert (plan["steps"], plan["steps_done"], plan["batch"]) == (24, 0, 8)
+    assert (plan["steps"], plan["steps_done"], plan["batch"], plan["validation_examples"]) == (24, 0, 8, 16)
     assert plan["vocabulary"] == f"train:{PIECES}"
     assert plan["training_flops"] == 24 * plan["training_flops_per_step"] > 0
     assert "d_model 16" in plan["shape"]
@@ -295,3 +270,24 @@ def test_a_dry_run_tells_the_steps_done_and_the_parameters_of_the_run(place, ref
     plan = json.loads(command(*place.reference(reference), "--dry-run", "--format", "json").out)
     assert plan["steps_done"] == 24
     assert plan["parameters"] == load_manifest(reference).parameters.total
+
+
+def test_a_run_in_the_folder_at_hand_has_its_name(place, tmp_path, no_training, monkeypatch):
+    (tmp_path / "study").mkdir()
+    monkeypatch.chdir(tmp_path / "study")
+    ran = command(*place.pretraining(".", steps=1))
+    assert ran.code == 0, ran.err
+    assert load_manifest(tmp_path / "study").name == "study"
+
+
+def test_a_shape_files_own_rows_are_the_models(place, tmp_path, no_training):
+    shape = tmp_path / "shape.yaml"
+    arguments = place.pretraining(tmp_path / "run", steps=1)
+    arguments[1] = str(shape)
+    shape.write_text(SHAPE + "vocabulary: 299\n")
+    line = command(*arguments).failed(3)
+    assert f"vocabulary of 299 rows is too small for {PIECES + 100} ids" in line
+    shape.write_text(SHAPE + "vocabulary: 333\n")
+    ran = command(*arguments)
+    assert ran.code == 0, ran.err
+    assert load_manifest(tmp_path / "run").shape["vocabulary"] == 333

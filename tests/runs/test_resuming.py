@@ -1,14 +1,11 @@
 """Runs that are killed or stopped go on to the very numbers of one that nothing disturbed."""
 
-import os
 import signal
 import subprocess
 import sys
 
 import numpy as np
-import pytest
 
-from scalecli.cli.progress import ConsoleReporter
 from scalecli.manifest import load_manifest
 from scalecli.training import checkpoints
 from tests.runs.conftest import command, metrics
@@ -43,9 +40,8 @@ def same_as(reference, directory):
     assert metrics(directory) == metrics(reference)
     assert load_manifest(directory).results == load_manifest(reference).results
     for name in (checkpoints.WEIGHTS, checkpoints.OPTIMIZER):
-        expected, found = (
-            checkpoints.load_arrays(run / "checkpoints/00000024", name) for run in (reference, directory)
-        )
+        last = f"checkpoints/{load_manifest(reference).steps:08d}"
+        expected, found = (checkpoints.load_arrays(run / last, name) for run in (reference, directory))
         assert set(found) == set(expected)
         for path in expected:
             np.testing.assert_array_equal(found[path], expected[path], err_msg=path)
@@ -68,20 +64,6 @@ def test_a_run_that_is_killed_twice_ends_with_the_same_bits(place, reference, tm
     assert "going on from step 8" in ran.err
     assert not list(folder.glob(".*"))
     assert same_as(reference, tmp_path / "run")
-
-
-@pytest.fixture
-def signalled(monkeypatch):
-    """Sends this process the signal at the step: `signalled(number, step)`."""
-
-    def at(number, step):
-        def progress(self, progress):
-            if progress.step == step:
-                os.kill(os.getpid(), number)
-
-        monkeypatch.setattr(ConsoleReporter, "progress", progress)
-
-    return at
 
 
 def test_a_run_that_is_asked_to_stop_saves_and_goes_on(place, reference, tmp_path, signalled):

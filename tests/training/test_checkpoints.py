@@ -57,7 +57,7 @@ def test_a_step_that_is_saved_again_replaces_the_old_one(tmp_path):
 def test_the_last_ones_and_the_named_stay(tmp_path):
     for step in (10, 20, 30, 40):
         save(tmp_path, step)
-    assert checkpoints.remove_old_checkpoints(tmp_path, 40, keep=2, named=(10, 15)) == [10, 30, 40]
+    assert checkpoints.remove_old_checkpoints(tmp_path, 40, keep=2, others=(10, 15)) == [10, 30, 40]
     assert checkpoints.checkpoint_steps(tmp_path) == [10, 30, 40]
 
 

@@ -1,0 +1,82 @@
+"""Where `finetune` and `eval` look for a run, and where they put theirs; nothing here imports TensorFlow."""
+
+import json
+
+import pytest
+
+from scalecli.cli.main import run
+from scalecli.manifest import save_manifest
+from scalecli.runs.directory import open_trained
+from scalecli.shape import presets
+from scalecli.strict import write_yaml
+from tests.manifests import example_manifest
+
+TASK = {"name": "sst2", "train": "a.tsv", "validation": "a.tsv", "input": "{sentence}", "target": "label"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path):
+    """A run with a checkpoint in runs/first, and a task."""
+    shape = presets()["tiny"].to_dict()
+    save_manifest(example_manifest(shape=shape), tmp_path / "runs/first")
+    description = {"step": 300, "architecture": "transformer", "shape": shape, "sha256": {}}
+    write_yaml(tmp_path / "runs/first/checkpoints/00000300/checkpoint.yaml", description)
+    (tmp_path / "a.tsv").write_text("sentence\tlabel\nfine\t1\n")
+    write_yaml(tmp_path / "task.yaml", TASK)
+    return tmp_path
+
+
+@pytest.fixture
+def finetune(capsys):
+    """Runs a dry run; returns its exit code, stdout and stderr."""
+
+    def invoke(*arguments):
+        code = run(["finetune", *map(str, arguments), "--dry-run", "--format", "json"])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return invoke
+
+
+@pytest.mark.parametrize(
+    ("place", "model"),
+    [
+        ("runs", "first"),
+        ("runs/first", "."),
+        ("runs/first", "run.yaml"),
+        ("runs/first/checkpoints", "00000300"),
+        ("runs/first/checkpoints/00000300", "."),
+    ],
+)
+def test_a_run_is_found_from_wherever_the_user_is(folder, finetune, monkeypatch, place, model):
+    monkeypatch.chdir(folder / place)
+    code, out, err = finetune(model, "--task", folder / "task.yaml")
+    assert code == 0, err
+    assert json.loads(out)["directory"] == str(folder / "runs/first-sst2")
+    assert open_trained(model).directory == folder / "runs/first"
+
+
+def test_a_name_that_is_no_folders_is_refused(folder, finetune):
+    for name in ("glue/sst2", "..", "a\\b"):
+        write_yaml(folder / "task.yaml", {**TASK, "name": name})
+        code, _, err = finetune(folder / "runs/first", "--task", folder / "task.yaml")
+        assert (code, err.count("\n")) == (3, 1)
+        assert f"task.yaml: name: {name!r} can't name a folder" in err
+
+
+def test_a_task_that_lacks_a_file_is_refused_before_anything_starts(folder, finetune):
+    (folder / "a.tsv").unlink()
+    code, _, err = finetune(folder / "runs/first", "--task", folder / "task.yaml")
+    assert code == 4 and "a.tsv: no file matches" in err
+
+
+@pytest.mark.parametrize("subcommand", ["finetune", "eval"])
+def test_places_in_a_bucket_are_refused(folder, capsys, subcommand):
+    task = ["--task", str(folder / "task.yaml")]
+    assert run([subcommand, "gs://bucket/run", *task]) == 3
+    error = capsys.readouterr().err
+    assert (
+        error == "error: gs://bucket/run: a run to go on from must be local; copy its directory from the bucket first\n"
+    )
+    assert run([subcommand, str(folder / "runs/first"), *task, "--run", "gs://bucket/x"]) == 3
+    assert "gs://bucket/x: what is written to must be a local directory" in capsys.readouterr().err

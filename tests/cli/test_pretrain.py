@@ -1,0 +1,116 @@
+"""What `pretrain` refuses and shows before anything is started; nothing here imports TensorFlow."""
+
+import json
+import os
+
+import pytest
+
+from scalecli.cli.main import run
+from scalecli.data.vocabulary import train_vocabulary
+from scalecli.manifest import save_manifest
+from scalecli.shape import presets
+from tests.manifests import example_manifest
+
+FIELDS = "encoder_layers: 2\ndecoder_layers: 2\nd_model: 16\nd_ff: 32\nd_kv: 8\nheads: 2\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A text, a vocabulary of 30 pieces (130 ids, 256 rows), and a shape file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("one or two words of a text\n" * 60)
+    train_vocabulary(["the quick brown fox jumps over the lazy dog and on and on"] * 50, 30, tmp_path / "v.model")
+    (tmp_path / "shape.yaml").write_text(FIELDS)
+    return tmp_path
+
+
+@pytest.fixture
+def plan(capsys):
+    """Runs a dry run; returns its exit code, stdout and stderr."""
+
+    def invoke(*arguments):
+        code = run(["pretrain", *map(str, arguments), "--dry-run", "--format", "json"])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return invoke
+
+
+def rows(out):
+    return int(json.loads(out)["shape"].rpartition("vocabulary ")[2])
+
+
+USUAL = ("shape.yaml", "--text", "text.txt", "--vocabulary", "v.model")
+
+
+def test_the_rows_are_those_of_the_vocabulary(plan):
+    assert rows(plan(*USUAL)[1]) == 256
+    assert rows(plan("tiny", "--vocabulary", "v.model")[1]) == 256
+    assert rows(plan("tiny", "--vocabulary", "t5")[1]) == 32_128
+    assert rows(plan("tiny", "--vocabulary", "train:300")[1]) == 512
+    assert not os.path.exists("runs")
+
+
+def test_a_shape_files_own_rows_are_kept_or_refused(plan, folder):
+    (folder / "shape.yaml").write_text(FIELDS + "vocabulary: 300\n")
+    assert rows(plan(*USUAL)[1]) == 300
+    assert rows(plan(*USUAL, "--nl", "3")[1]) == 300
+    code, out, err = plan("shape.yaml", "--text", "text.txt", "--vocabulary", "train:201")
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert "vocabulary of 300 rows is too small for 301 ids (201 pieces and 100 sentinels)" in err
+
+
+def test_a_written_preset_takes_the_rows_of_the_vocabulary(plan, capsys):
+    assert run(["shape", "tiny", "-o", "written.yaml"]) == 0
+    capsys.readouterr()
+    assert rows(plan("written.yaml", "--vocabulary", "v.model")[1]) == 256
+
+
+def test_a_run_needs_its_checkpoint(plan, folder):
+    save_manifest(example_manifest(shape=presets()["tiny"].to_dict()), "runs/first")
+    code, _, err = plan("runs/first")
+    assert code == 4 and "no checkpoint" in err
+    (folder / "runs/first/checkpoints/00000300").mkdir(parents=True)
+    assert rows(plan("runs/first")[1]) == 32_128
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--run", "gs://bucket/x"], 3, "gs://bucket/x: what is written to must be a local directory"),
+        (["--cache-directory", "gs://bucket/x"], 3, "gs://bucket/x: what is written to must be a local directory"),
+        (["--text", "nowhere*.txt"], 4, "nowhere*.txt: no file matches"),
+        (["--validation-text", "nowhere.txt"], 4, "nowhere.txt: no file matches"),
+        (["--vocabulary", "nowhere.model"], 4, "nowhere.model: no such file"),
+        (["--vocabulary", "text.txt"], 4, "text.txt: not a SentencePiece model"),
+        (["--vocabulary", "train:9"], 3, "train:N takes a number of pieces from 10 on"),
+        (["--vocabulary", "train:²"], 3, "train:N takes a number of pieces from 10 on"),
+        (["--vocabulary", "train:" + "9" * 5000], 3, "train:N takes a number of pieces from 10 on"),
+        (["--data-dir", "x"], 3, "--data-dir goes with --dataset"),
+        (["--learning-rate", "inf"], 3, "--learning-rate is inf; a finite number"),
+        (["--z-loss", "nan"], 3, "--z-loss is nan; a finite number"),
+        (["--dropout", "nan"], 3, "--dropout is nan; a finite number"),
+        (["--noise-density", "nan"], 3, "--noise-density is nan; a finite number"),
+        (["--mean-span-length", "inf"], 3, "--mean-span-length is inf; a finite number"),
+        (["--peak-flops", "0"], 3, "--peak-flops is 0.0; a number above 0"),
+        (["--peak-flops", "inf"], 3, "--peak-flops is inf; a number above 0"),
+        (["--keep-step", "3", "--keep-step", "-1"], 3, "--keep-step is -1; a number above 0"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_run_would(plan, folder, arguments, code, message):
+    got, out, err = plan(*USUAL, *arguments)
+    assert (got, out, err.count("\n")) == (code, "", 1)
+    assert message in err
+    assert sorted(os.listdir(folder)) == ["shape.yaml", "text.txt", "v.model"]
+
+
+def test_a_run_in_a_bucket_is_copied_first(plan):
+    save_manifest(example_manifest(shape=presets()["tiny"].to_dict()), "memory://bucket/run")
+    code, _, err = plan("memory://bucket/run")
+    assert code == 3 and "memory://bucket/run: a run to go on from must be local; copy its directory" in err
+
+
+def test_the_directory_may_be_the_one_at_hand(plan, folder, monkeypatch):
+    (folder / "study").mkdir()
+    monkeypatch.chdir(folder / "study")
+    assert json.loads(plan("tiny", "--run", ".")[1])["directory"] == str(folder / "study")

@@ -1,0 +1,87 @@
+"""Where an evaluation's results go, and the objective that text is measured with."""
+
+import re
+
+import pytest
+
+from scalecli.data.tasks import Task
+from scalecli.errors import MissingError
+from scalecli.manifest import FILE_NAME, Parent, load_manifest, manifest_hash
+from scalecli.runs.directory import Trained
+from scalecli.runs.evaluation import default_directory, objective_of
+from tests.analysis.runs import child_of, save_run
+from tests.runs.conftest import command
+
+OBJECTIVE = {"name": "span corruption", "inputs_length": 40, "noise_density": 0.3, "validation_examples": 7}
+
+
+def trained(directory, step=300):
+    return Trained(directory, load_manifest(directory), directory / "checkpoints" / f"{step:08d}", step)
+
+
+def test_each_task_split_text_and_step_has_a_place_of_its_own(tmp_path):
+    run = save_run(tmp_path / "run") and trained(tmp_path / "run")
+    task = Task.from_flags(name="sst2", train="a.tsv", input="sentence", target="label")
+    assert default_directory(run, task, "train", ()) == tmp_path / "run/eval/sst2-train-300"
+    texts = [tmp_path / name for name in ("a.txt", "b.txt")]
+    for text in texts:
+        text.write_text(f"some words of {text.name}\n")
+    first, second = (default_directory(run, None, "validation", (str(text),)) for text in texts)
+    assert first != second
+    assert first.parent == run.directory / "eval"
+    assert re.fullmatch(r"text-[0-9a-f]{8}-300", first.name)
+    assert default_directory(trained(run.directory, 200), None, "validation", (str(texts[0]),)).name.endswith("-200")
+
+
+def test_results_never_take_the_place_of_a_training_run(place, reference, tmp_path):
+    arguments = ["--text", place.text, "--batch", 8, "--examples", 8, "--cache-directory", place.folder / "cache"]
+    before = (reference / FILE_NAME).read_bytes()
+    line = command("eval", reference, "--run", reference, *arguments).failed(3)
+    assert line.startswith(f"{reference}: holds a pretrain run") and "--run" in line
+    assert (reference / FILE_NAME).read_bytes() == before
+    (tmp_path / FILE_NAME).write_text("schema: 1\nnotes: mine\n")
+    line = command("eval", reference, "--run", tmp_path, *arguments).failed(3)
+    assert line.startswith(f"{tmp_path}: what is there can't be replaced") and "--run" in line
+    assert (tmp_path / FILE_NAME).read_text() == "schema: 1\nnotes: mine\n"
+
+
+def test_the_same_evaluation_again_takes_the_place_of_its_own(place, reference, tmp_path):
+    arguments = ["--text", place.text, "--batch", 8, "--examples", 8, "--cache-directory", place.folder / "cache"]
+    for _ in range(2):
+        ran = command("eval", reference, "--run", tmp_path / "eval", *arguments)
+        assert ran.code == 0, ran.err
+    assert load_manifest(tmp_path / "eval").kind == "eval"
+
+
+def test_the_objective_is_that_of_the_run_or_of_the_one_that_it_was_made_from(tmp_path):
+    pretrained = save_run(tmp_path / "pretrained", objective=OBJECTIVE)
+    assert objective_of(trained(tmp_path / "pretrained")).inputs_length == 40
+    tuned = save_run(tmp_path / "deep/tuned", **child_of(pretrained, "../../pretrained"), objective=None)
+    save_run(tmp_path / "again", **child_of(tuned, "deep/tuned/run.yaml"), objective=None)
+    (tmp_path / "again/deep").symlink_to(tmp_path / "deep")
+    for name in ("deep/tuned", "again"):
+        objective = objective_of(trained(tmp_path / name))
+        assert (objective.inputs_length, objective.noise_density) == (40, 0.3)
+
+
+@pytest.mark.parametrize("path", ["../gone", "../\0", "../damaged"])
+def test_a_pretrained_run_that_cannot_be_read_is_named(tmp_path, path):
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / FILE_NAME).write_text("schema: 1\nnam: x\n")
+    fields = child_of(save_run(tmp_path / "a"), path)
+    save_run(tmp_path / "tuned", **fields, objective=None)
+    with pytest.raises(MissingError) as error:
+        objective_of(trained(tmp_path / "tuned"))
+    assert str(tmp_path / "tuned") + "/" + path in str(error.value)
+
+
+def test_runs_without_an_objective_among_them_are_an_error_and_no_endless_search(tmp_path):
+    save_run(tmp_path / "a", **{**child_of(save_run(tmp_path / "b"), "../b"), "objective": None})
+    parent = Parent(path="../a", sha256=manifest_hash(tmp_path / "a"), step=300)
+    save_run(tmp_path / "b", kind="finetune", parent=parent, objective=None)
+    for name in "ab":
+        with pytest.raises(MissingError, match="among its own parents"):
+            objective_of(trained(tmp_path / name))
+    save_run(tmp_path / "c", kind="finetune", objective=None)
+    with pytest.raises(MissingError, match="neither an objective nor a parent"):
+        objective_of(trained(tmp_path / "c"))
