@@ -134,8 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # A terminal that cannot show a sign is no reason to fail.
     # Until a run takes care of it, being terminated is what Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # TensorFlow's notices about processors and compilers are no news to a user; its errors are.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow logs about processors, compilers and missing GPUs; what fails is raised all the same.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.exit(run(arguments))
 
 
