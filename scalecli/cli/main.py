@@ -132,8 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # A terminal that cannot show a sign is no reason to fail.
-    # Until a run takes care of it, being terminated is what Ctrl-C is.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Until a run takes care of it there is nothing to save. An exception could be swallowed by a package under import.
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(130))
     # TensorFlow logs about processors, compilers and missing GPUs; what fails is raised all the same.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.exit(run(arguments))
