@@ -11,11 +11,21 @@ from typing import Any
 import click
 
 from scalecli import strict
-from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE
+from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, build_spec
 from scalecli.errors import ConfigurationError
 from scalecli.files import is_remote
-from scalecli.manifest import load_manifest, manifest_path
-from scalecli.shape import LARGEST, OPERATORS, Shape, apply_operators, parse_name, presets, shape_name
+from scalecli.operators import OPERATORS, Operator
+from scalecli.shape import (
+    HUGGING_FACE_PREFIX,
+    LARGEST,
+    Shape,
+    apply_operators,
+    check_knobs,
+    name_parts,
+    parse_name,
+    presets,
+    shape_name,
+)
 
 _YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -40,19 +50,20 @@ def resolve_model(
     text: str,
     *,
     architecture: str | None = None,
-    operators: Mapping[str, int] | None = None,
+    operators: Mapping[str, Any] | None = None,
     reshape_runs: bool = False,
 ) -> ModelReference:
     """The model that `text` names: a preset (`small-nl24`), a shape file, a run's manifest or its directory.
 
-    Text with a path separator or a YAML suffix is a path; other text is a path only if it names no shape. A shape file
-    is YAML with the fields of `Shape` and, where it is not transformer, `architecture`. `operators`, such as
-    {"nl": 24}, are applied to what `text` stands for. A run has the shape that it was trained with, so they are refused
-    there, unless `reshape_runs` is on: the answer is then a shape and no run any more.
+    Text with a path separator or a YAML suffix is a path (but google/t5-efficient-... is a name); other text is a path
+    only if it names no shape. A shape file is YAML with the fields of `Shape` and, where it is not transformer,
+    `architecture`. `operators`, such as {"nl": 24}, are applied to what `text` stands for. A run has the shape that it
+    was trained with, so they are refused there, unless `reshape_runs` is on: the answer is then a shape and no run any
+    more. What comes back can be built.
 
     Raises:
-        ConfigurationError: neither a name nor a file, a bad file, a shape that can't be, an unknown architecture or
-            another one than the file's, or operators on a run.
+        ConfigurationError: neither a name nor a file, a bad file, a shape that can't be or not of this architecture,
+            an unknown architecture or another one than the file's, or operators on a run.
         MissingError: a path where nothing is or that cannot be read.
     """
     if architecture is not None:
@@ -68,44 +79,65 @@ def resolve_model(
             if not os.path.exists(text):
                 raise ConfigurationError(f"no file {text!r}, and {error}") from None
             model = _read_model(text, architecture)
-    if not operators:
-        return model
+    if operators:
+        model = _changed(model, operators, text, reshape_runs)
+    try:
+        build_spec(model.architecture, model.shape)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{text}: {error}") from None
+    return model
+
+
+def _changed(model: ModelReference, operators: Mapping[str, Any], text: str, reshape_runs: bool) -> ModelReference:
+    """The model with operators applied."""
     if model.run is not None and not reshape_runs:
-        flags = " ".join(f"--{operator} {value}" for operator, value in operators.items())
-        raise ConfigurationError(f"{text}: a run keeps the shape that it was trained with; leave out {flags}")
-    shape = apply_operators(model.shape, operators)
+        flags = (
+            option if value is True else f"{option} {value}"
+            for option, value in ((OPERATORS[code].option, value) for code, value in operators.items())
+        )
+        raise ConfigurationError(f"{text}: a run keeps the shape that it was trained with; leave out {' '.join(flags)}")
+    try:
+        shape = apply_operators(model.shape, operators, model.architecture)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{text}: {error}") from None
     return replace(model, name=shape_name(shape, model.architecture), shape=shape, run=None)
 
 
 def _is_path(text: str) -> bool:
+    if text.lower().startswith(HUGGING_FACE_PREFIX):
+        return False
     return "/" in text or os.sep in text or text.endswith(_YAML_SUFFIXES)
 
 
 def _read_model(path: str, architecture: str | None) -> ModelReference:
     """The model of a shape file, a manifest, or a run's directory; only manifests have the key `schema`."""
+    from scalecli.manifest import load_manifest, manifest_path  # most models are names, and this takes time
+
     is_directory = not path.endswith(_YAML_SUFFIXES) if is_remote(path) else os.path.isdir(path)
     values = {} if is_directory else strict.load_yaml(path)
     if is_directory or "schema" in values:
         manifest = load_manifest(path)
         file = manifest_path(path)
         shape = Shape.from_dict(manifest.shape, f"{file}: shape")
-        _check_architecture(manifest.architecture, architecture, file)
+        _check_architecture(manifest.architecture, architecture, shape, str(file))
         return ModelReference(manifest.name, manifest.architecture, shape, os.path.dirname(file) or os.curdir)
     found = values.pop("architecture", architecture or DEFAULT_ARCHITECTURE)
     shape = Shape.from_dict(values, path)
-    _check_architecture(found, architecture, path)
+    _check_architecture(found, architecture, shape, path)
     return ModelReference(shape_name(shape, found), found, shape, states_vocabulary="vocabulary" in values)
 
 
-def _check_architecture(found: Any, wanted: str | None, file: str) -> None:
+def _check_architecture(found: Any, wanted: str | None, shape: Shape, file: str) -> None:
+    """Checks that a file's architecture is one, is the one that was asked for, and has the knobs of the shape."""
     if not isinstance(found, str):
         raise ConfigurationError(f"{file}: architecture: expected text, found {found!r}")
     try:
         presets(found)
+        if wanted is not None and wanted != found:
+            raise ConfigurationError(f"its architecture is {found}, not {wanted}; leave out --arch {wanted}")
+        check_knobs(shape, found)
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}") from None
-    if wanted is not None and wanted != found:
-        raise ConfigurationError(f"{file}: its architecture is {found}, not {wanted}; leave out --arch {wanted}")
 
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
@@ -119,7 +151,8 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
     try:
         if hyphen:
             parse_name(stem, architecture)
-            names += [f"{stem}-{operator}" for operator in OPERATORS if operator.startswith(start.lower())]
+            parts = [part.removesuffix("N") for part in name_parts(architecture)]
+            names += [f"{stem}-{part}" for part in parts if part.startswith(start.lower())]
     except ConfigurationError:
         pass  # Nothing that operators could follow, so there are none to offer.
     return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
@@ -136,19 +169,27 @@ def _checked_operator(ctx: click.Context, param: click.Parameter, value: int | N
     return value
 
 
+def _operator_option(operator: Operator) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An operator's option: a number, one of some words, or a flag; None arrives where it is not given."""
+    if isinstance(operator.values, tuple):
+        return click.option(operator.option, type=click.Choice(operator.values), help=operator.help)
+    if operator.values is bool:
+        return click.option(operator.option, is_flag=True, default=None, help=operator.help)
+    return click.option(operator.option, type=click.INT, callback=_checked_operator, help=operator.help)
+
+
 def shape_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--arch` and one option for each operator; they arrive as `architecture` and `operators`."""
 
     @functools.wraps(function)
     def collected(*arguments: Any, arch: str | None, **options: Any) -> Any:
-        values = {operator: options.pop(operator) for operator in OPERATORS}
-        operators = {operator: value for operator, value in values.items() if value is not None}
+        values = {code: options.pop(operator.option[2:].replace("-", "_")) for code, operator in OPERATORS.items()}
+        operators = {code: value for code, value in values.items() if value is not None}
         return function(*arguments, architecture=arch, operators=operators, **options)
 
-    command = collected
-    for operator, names in reversed(OPERATORS.items()):
-        description = f"Set {' and '.join(names)}."
-        command = click.option(f"--{operator}", type=click.INT, callback=_checked_operator, help=description)(command)
+    command: Callable[..., Any] = collected
+    for operator in reversed(OPERATORS.values()):
+        command = _operator_option(operator)(command)
     return click.option(
         "--arch",
         metavar="NAME",

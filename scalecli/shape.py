@@ -1,14 +1,14 @@
 """Shapes of encoder-decoder models: the sizes, the operators on them, and the grammar of their names. Pure Python.
 
 A name is a size and any number of operators joined by hyphens, in any order and case: `small-nl24`, `NL24-SM`,
-`t5-efficient-small-nl24`. The operators are those of "Scale Efficiently", Table 2.
+`t5-efficient-small-nl24`. The operators are in `scalecli.operators`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -16,25 +16,15 @@ import yaml
 
 from scalecli import shapes_directory
 from scalecli.errors import ConfigurationError, nearest
-from scalecli.specs import VOCABULARY_ROWS
+from scalecli.operators import OPERATORS, operator_forms, operator_text, read_operator
+from scalecli.specs.base import VOCABULARY_ROWS
 
-# Operator -> the fields that it sets. NL sets both stacks (Scale Efficiently, Table 2).
-OPERATORS: dict[str, tuple[str, ...]] = {
-    "nl": ("encoder_layers", "decoder_layers"),
-    "el": ("encoder_layers",),
-    "dl": ("decoder_layers",),
-    "dm": ("d_model",),
-    "kv": ("d_kv",),
-    "nh": ("heads",),
-    "ff": ("d_ff",),
-}
 SIZE_ALIASES = {"sm": "small", "bs": "base", "lg": "large", "3b": "xl", "11b": "xxl"}
 RELEASED_PREFIX = "t5-efficient-"
+HUGGING_FACE_PREFIX = f"google/{RELEASED_PREFIX}"
 LARGEST = 2**24  # of any one field: beyond every shape of the papers, and small enough for exact sizes in memory
 
 _PART_START = re.compile(r"-(?=[a-z]|\d+b)")  # a minus sign before a value is no start: ff-1 is refused as a whole
-# No field has more than eight digits, and Python refuses to read numbers of thousands of them.
-_OPERATOR = re.compile(r"(nl|el|dl|dm|kv|nh|ff)(-?\d{1,12})(k?)")
 
 
 @dataclass(frozen=True)
@@ -43,10 +33,16 @@ class Shape:
 
     `encoder_layers`, `decoder_layers`: blocks of each stack. `d_model`: width of the residual stream. `d_ff`: hidden
     width of the feed-forward layers. `d_kv`: width of one attention head. `heads`: attention heads. `vocabulary`: rows
-    of the embedding.
+    of the embedding. `shared_heads`: one key and value head for all queries. `tied_key_values`: keys are the values.
+
+    The rest are knobs of one architecture, None where it hasn't got them. switch: `experts` of a layer. universal:
+    `recurrence`, steps over the same layers (act makes up to one pass more), and `recurrence_type`. mos: `softmaxes`.
+    lconv and dconv: `taps` of a convolution. funnel: `funnel_blocks` of the encoder. albert: `embedding_size`, width
+    of the factorised embedding, and `shared_stacks`, whether encoder and decoder share layers. mixer: `positions`, the
+    longest input.
 
     Raises:
-        ConfigurationError: a field that is no whole number between 1 and 2^24.
+        ConfigurationError: a number that is no whole one between 1 and 2^24, or another value that can't be.
     """
 
     encoder_layers: int
@@ -56,16 +52,39 @@ class Shape:
     d_kv: int
     heads: int
     vocabulary: int = VOCABULARY_ROWS
+    shared_heads: bool = False
+    tied_key_values: bool = False
+    experts: int | None = None
+    recurrence: int | None = None
+    recurrence_type: str | None = None
+    softmaxes: int | None = None
+    taps: int | None = None
+    funnel_blocks: int | None = None
+    embedding_size: int | None = None
+    shared_stacks: bool | None = None
+    positions: int | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if type(value) is not int or not 1 <= value <= LARGEST:
+            if value is None and field.default is None:
+                continue
+            accepted = _FIELD_VALUES[field.name]
+            if accepted is int and (type(value) is not int or not 1 <= value <= LARGEST):
                 raise ConfigurationError(f"{field.name} is {value!r}; a whole number from 1 to {LARGEST} is accepted")
+            if accepted is bool and type(value) is not bool:
+                raise ConfigurationError(f"{field.name} is {value!r}; true or false is accepted")
+            if isinstance(accepted, tuple) and value not in accepted:
+                raise ConfigurationError(f"{field.name} is {value!r}; one of {', '.join(accepted)} is accepted")
 
-    def to_dict(self) -> dict[str, int]:
-        """Every field by name."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """Every field by name, without the sharing that is off and the knobs that an architecture hasn't got."""
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {
+            name: value
+            for name, (value, default) in values.items()
+            if name == "vocabulary" or value is not default  # True, False and None are one object each
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str) -> Shape:
@@ -80,7 +99,7 @@ class Shape:
                 raise ConfigurationError(
                     f"{where}: unknown key {key!r}; a shape has {', '.join(names)}{nearest(str(key), names)}"
                 )
-        missing = [name for name in names if name not in values and name != "vocabulary"]
+        missing = [name for name in _REQUIRED if name not in values]
         if missing:
             raise ConfigurationError(f"{where}: the shape lacks {', '.join(missing)}")
         try:
@@ -89,19 +108,73 @@ class Shape:
             raise ConfigurationError(f"{where}: {error}") from None
 
 
-def apply_operators(shape: Shape, operators: Mapping[str, int]) -> Shape:
+_FIELD_VALUES: dict[str, Any] = {
+    "vocabulary": int,
+    **{name: operator.values for operator in OPERATORS.values() for name in operator.fields},
+}
+_REQUIRED = ("encoder_layers", "decoder_layers", "d_model", "d_ff", "d_kv", "heads")
+KNOBS = tuple(field.name for field in fields(Shape) if field.default is None)
+
+
+def knobs(architecture: str) -> tuple[str, ...]:
+    """The knobs that an architecture adds to a shape: those that its sizes state.
+
+    Raises:
+        ConfigurationError: no architecture has that name.
+    """
+    first = next(iter(presets(architecture).values()))
+    return tuple(name for name in KNOBS if getattr(first, name) is not None)
+
+
+def check_knobs(shape: Shape, architecture: str) -> None:
+    """Checks that a shape has the knobs of its architecture, and no others.
+
+    Raises:
+        ConfigurationError: a knob too many or missing.
+    """
+    known = knobs(architecture)
+    for name in KNOBS:
+        if getattr(shape, name) is None and name in known:
+            raise ConfigurationError(f"the shape lacks {name}, which {architecture} has")
+        if getattr(shape, name) is not None and name not in known:
+            owners = [each for each in architectures_with_sizes() if name in knobs(each)]
+            raise ConfigurationError(f"{architecture} has no {name}, a knob of {' and '.join(owners)}")
+
+
+def name_parts(architecture: str) -> list[str]:
+    """How the operators that an architecture knows stand in names, such as `nlN` and `sh`.
+
+    Raises:
+        ConfigurationError: no architecture has that name.
+    """
+    known = knobs(architecture)
+    return [
+        form
+        for code, operator in OPERATORS.items()
+        if operator.fields[0] not in KNOBS or operator.fields[0] in known
+        for form in operator_forms(code)
+    ]
+
+
+def apply_operators(shape: Shape, operators: Mapping[str, Any], architecture: str = "transformer") -> Shape:
     """The shape with operators applied, NL before EL and DL, so that `nl` sets what `el` and `dl` leave alone.
 
     Raises:
-        ConfigurationError: a value that can't be, named by its operator.
+        ConfigurationError: a value that can't be, named by its operator, or a knob that the architecture hasn't got.
     """
-    for operator in OPERATORS:
-        if operator in operators:
+    for code, operator in OPERATORS.items():
+        if code in operators:
             try:
-                shape = replace(shape, **dict.fromkeys(OPERATORS[operator], operators[operator]))
+                shape = replace(shape, **dict.fromkeys(operator.fields, operators[code]))
+                check_knobs(shape, architecture)
             except ConfigurationError as error:
-                raise ConfigurationError(f"{operator.upper()}: {error}") from None
+                raise ConfigurationError(f"{code.upper()}: {error}") from None
     return shape
+
+
+def architectures_with_sizes() -> list[str]:
+    """The names of the architectures that have a file of sizes."""
+    return sorted(path.stem for path in shapes_directory().glob("*.yaml"))
 
 
 @cache
@@ -111,12 +184,12 @@ def presets(architecture: str = "transformer") -> dict[str, Shape]:
     Raises:
         ConfigurationError: no architecture has that name.
     """
-    paths = {path.stem: path for path in sorted(shapes_directory().glob("*.yaml"))}
-    if architecture not in paths:
+    names = architectures_with_sizes()
+    if architecture not in names:
         raise ConfigurationError(
-            f"no architecture {architecture!r}; there are {', '.join(paths)}{nearest(architecture, paths)}"
+            f"no architecture {architecture!r}; there are {', '.join(names)}{nearest(architecture, names)}"
         )
-    path = paths[architecture]
+    path = shapes_directory() / f"{architecture}.yaml"
     sizes = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {name: Shape.from_dict(values, f"{path.name}: {name}") for name, values in sizes.items()}
 
@@ -130,23 +203,23 @@ def parse_name(name: str, architecture: str = "transformer") -> Shape:
         ConfigurationError: an unknown size or operator, an operator twice, or a value that can't be.
     """
     text = name.lower()
+    if text.startswith(HUGGING_FACE_PREFIX):
+        text = text.removeprefix("google/")
     released = text.startswith(RELEASED_PREFIX)
     sizes = presets(architecture)
     size: str | None = None
-    operators: dict[str, int] = {}
+    operators: dict[str, Any] = {}
     for part in _PART_START.split(text.removeprefix(RELEASED_PREFIX)):
-        match = _OPERATOR.fullmatch(part)
-        if match:
-            operator, value = match[1], int(match[2])
-            if operator in operators:
-                raise ConfigurationError(f"{name!r} has the operator {operator.upper()} twice")
-            if released and operator in ("dm", "ff") and value % 1000 == 0:
-                value = value // 1000 * 1024
-            operators[operator] = value * 1024 if match[3] else value
+        operator = read_operator(part, released)
+        if operator is not None:
+            code, value = operator
+            if code in operators:
+                raise ConfigurationError(f"{name!r} has the operator {code.upper()} twice")
+            operators[code] = value
         elif size is None and SIZE_ALIASES.get(part, part) in sizes:
             size = SIZE_ALIASES.get(part, part)
         else:
-            choices = [*sizes, *(f"{operator}N" for operator in OPERATORS)]
+            choices = [*sizes, *name_parts(architecture)]
             raise ConfigurationError(
                 f"{part!r} in {name!r} is neither a size nor an operator; there are {', '.join(choices)}"
                 f"{_hyphenated(text, architecture) or nearest(part, sizes)}"
@@ -154,7 +227,7 @@ def parse_name(name: str, architecture: str = "transformer") -> Shape:
     if size is None:
         raise ConfigurationError(f"{name!r} names no size; add one of {', '.join(sizes)}, as in 'small-nl24'")
     try:
-        return apply_operators(sizes[size], operators)
+        return apply_operators(sizes[size], operators, architecture)
     except ConfigurationError as error:
         raise ConfigurationError(f"{name!r}: {error}") from None
 
@@ -172,24 +245,26 @@ def _hyphenated(text: str, architecture: str) -> str:
 
 
 def shape_name(shape: Shape, architecture: str = "transformer") -> str:
-    """The canonical name: the size that needs the fewest operators, then the operators in the order of Table 2.
+    """The canonical name: the size that needs the fewest operators, then the operators in the order of `OPERATORS`.
 
-    The vocabulary is not part of a name.
+    The vocabulary is not part of a name. No preset has any sharing on, so operators reach every shape.
+
+    Raises:
+        ConfigurationError: the shape has not the knobs of the architecture.
     """
-    return min((_name_from(size, preset, shape) for size, preset in presets(architecture).items()), key=_operator_count)
-
-
-def _operator_count(name: str) -> int:
-    return name.count("-")
+    check_knobs(shape, architecture)
+    names = [_name_from(size, preset, shape) for size, preset in presets(architecture).items()]
+    return min(names, key=lambda name: name.count("-"))
 
 
 def _name_from(size: str, preset: Shape, shape: Shape) -> str:
-    changed = {name for name, value in shape.to_dict().items() if value != getattr(preset, name)}
+    """The shape's name as a change of a preset."""
+    names = [field.name for field in fields(Shape) if field.name != "vocabulary"]
+    changed = {name for name in names if getattr(shape, name) != getattr(preset, name)}
     parts = [size]
-    if changed >= set(OPERATORS["nl"]) and shape.encoder_layers == shape.decoder_layers:
-        parts.append(f"nl{shape.encoder_layers}")
-        changed -= set(OPERATORS["nl"])
-    for operator, (field, *others) in OPERATORS.items():
-        if not others and field in changed:
-            parts.append(f"{operator}{getattr(shape, field)}")
+    for code, operator in OPERATORS.items():
+        values = {getattr(shape, name) for name in operator.fields}
+        if changed >= set(operator.fields) and len(values) == 1:
+            parts.append(operator_text(code, values.pop()))
+            changed -= set(operator.fields)
     return "-".join(parts)

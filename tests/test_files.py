@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from scalecli.cli.compare import _paths
+from scalecli.cli.compared_models import _paths
 from scalecli.data.sources import find_files, fingerprint, read_lines
 from scalecli.errors import MissingError, ScalecliError
 from scalecli.files import is_remote, read_bytes, write_atomically

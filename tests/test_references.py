@@ -1,15 +1,22 @@
 import os
+import re
 
 import click
 import pytest
 
+from scalecli import strict
+from scalecli.architectures import ARCHITECTURES
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import save_manifest
 from scalecli.references import ModelReference, complete_model, resolve_model
-from scalecli.shape import parse_name, presets
+from scalecli.shape import Shape, apply_operators, parse_name, presets
 from tests.manifests import example_manifest
 
 FIELDS = "encoder_layers: 2\ndecoder_layers: 3\nd_model: 64\nd_ff: 96\nd_kv: 16\nheads: 4\n"
+
+
+OPERATORS_OF_ALL = ("nl", "el", "dl", "dm", "kv", "nh", "ff", "shkv", "sh", "skv")
+TYPES = ("act", "basic", "highway", "gated")
 
 
 @pytest.fixture(autouse=True)
@@ -93,8 +100,8 @@ def test_a_run_is_found_from_inside_and_by_a_bare_name(run, monkeypatch):
 
 
 def test_a_run_keeps_its_shape_unless_only_its_cost_is_asked(run):
-    with pytest.raises(ConfigurationError, match=r"runs/first: a run keeps the shape .* leave out --nl 8 --ff 64"):
-        resolve_model(run, operators={"nl": 8, "ff": 64})
+    with pytest.raises(ConfigurationError, match=r"runs/first: a run keeps the shape .* leave out --nl 8 --ff 64 --sh"):
+        resolve_model(run, operators={"nl": 8, "ff": 64, "sh": True})
     model = resolve_model(run, operators={"nl": 8}, reshape_runs=True)
     assert (model.name, model.architecture, model.run) == ("tiny-nl8", "glu", None)
 
@@ -137,6 +144,75 @@ def test_a_directory_without_a_run(folder):
         resolve_model("./empty")
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_shape_files_and_manifests_of_every_architecture(folder, architecture):
+    size, shape = next(iter(presets(architecture).items()))
+    shape = apply_operators(shape, {"skv": True}, architecture)
+    strict.write_yaml("mine.yaml", {"architecture": architecture, **shape.to_dict()})
+    save_manifest(example_manifest(architecture=architecture, shape=shape.to_dict()), "run")
+    for path in ("mine.yaml", "./run"):
+        model = resolve_model(path)
+        assert (model.architecture, model.shape) == (architecture, shape)
+    assert resolve_model("mine.yaml").name == f"{size}-skv"
+
+
+def test_operators_on_a_file_with_knobs(folder):
+    strict.write_yaml("mine.yaml", {"architecture": "switch", **presets("switch")["tiny"].to_dict()})
+    model = resolve_model("mine.yaml", operators={"ne": 4, "sh": True})
+    assert (model.name, model.shape.experts, model.shape.shared_heads) == ("tiny-sh-ne4", 4, True)
+
+
+def test_a_manifest_from_before_there_were_knobs(folder):
+    fields = {"encoder_layers": 4, "decoder_layers": 4, "d_model": 256, "d_ff": 1024, "d_kv": 64, "heads": 4}
+    save_manifest(example_manifest(shape={**fields, "vocabulary": 8192}), "old")
+    assert resolve_model("./old").shape == Shape(**fields, vocabulary=8192)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "change", "message"),
+    [
+        ("switch", {"experts": None}, "the shape lacks experts, which switch has"),
+        ("universal", {"recurrence_type": None}, "the shape lacks recurrence_type, which universal has"),
+        ("transformer", {"taps": 7}, "transformer has no taps, a knob of dconv and lconv"),
+        ("albert", {"shared_stacks": "yes"}, "shared_stacks is 'yes'; true or false is accepted"),
+        ("albert", {"shared_stacks": 1}, "shared_stacks is 1; true or false is accepted"),
+        ("universal", {"recurrence_type": "on"}, "recurrence_type is 'on'; one of act, basic, highway, gated"),
+        ("switch", {"encoder_layers": 3}, "encoder_layers is 3; switch has its layers in pairs"),
+        ("evolved", {"d_model": 255}, "make it even"),
+        ("funnel", {"funnel_blocks": 9}, "each block takes at least one layer"),
+    ],
+)
+def test_files_that_are_not_of_their_architecture(folder, architecture, change, message):
+    fields = {**presets(architecture)["tiny"].to_dict(), **change}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    strict.write_yaml("bad.yaml", {"architecture": architecture, **fields})
+    save_manifest(example_manifest(architecture=architecture, shape=fields), "bad")
+    with pytest.raises(ConfigurationError, match=rf"^bad\.yaml: .*{re.escape(message)}"):
+        resolve_model("bad.yaml")
+    with pytest.raises(ConfigurationError, match=message):
+        resolve_model("./bad")
+
+
+def test_knobs_of_a_file_are_those_of_the_architecture_that_is_asked_for(folder):
+    (folder / "mine.yaml").write_text(FIELDS + "experts: 4\n")
+    assert resolve_model("mine.yaml", architecture="switch", operators={"dl": 4}).shape.experts == 4
+    with pytest.raises(ConfigurationError, match=r"^mine\.yaml: transformer has no experts"):
+        resolve_model("mine.yaml")
+
+
+def test_what_cannot_be_built_is_refused_after_the_operators(folder):
+    with pytest.raises(ConfigurationError, match=r"^small-nl3: encoder_layers is 3; switch"):
+        resolve_model("small-nl3", architecture="switch")
+    assert resolve_model("small-nl3", architecture="switch", operators={"nl": 8}).name == "small-nl8"
+
+
+def test_names_as_hugging_face_has_them(folder):
+    assert resolve_model("google/t5-efficient-small-dm1000").name == "small-dm1024"
+    (folder / "google").mkdir()
+    (folder / "google" / "t5-efficient-mine").write_text(FIELDS)
+    assert resolve_model("./google/t5-efficient-mine").shape.d_model == 64
+
+
 def test_an_unknown_architecture():
     with pytest.raises(ConfigurationError, match=r"no architecture 'gul'.*did you mean 'glu'"):
         resolve_model("small", architecture="gul")
@@ -149,8 +225,12 @@ def test_an_unknown_architecture():
         ("x", "glu", ["xl"]),
         ("x", "gul", ["xl", "xxl", "xxxl"]),
         ("Sm", None, ["small"]),
-        ("small-", None, ["small-nl", "small-el", "small-dl", "small-dm", "small-kv", "small-nh", "small-ff"]),
+        ("small-", None, [f"small-{part}" for part in OPERATORS_OF_ALL]),
         ("small-nl4-d", None, ["small-nl4-dl", "small-nl4-dm"]),
+        ("small-n", "switch", ["small-nl", "small-nh", "small-ne"]),
+        ("base-nr2-", "universal", [f"base-nr2-{part}" for part in (*OPERATORS_OF_ALL, "nr", *TYPES)]),
+        ("base-b", "universal", ["base-basic"]),
+        ("base-s", "albert", ["base-shkv", "base-sh", "base-skv", "base-ss"]),
         ("smal-", None, []),
     ],
 )

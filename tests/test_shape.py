@@ -1,51 +1,99 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalecli.architectures import ARCHITECTURES
 from scalecli.errors import ConfigurationError
-from scalecli.shape import LARGEST, OPERATORS, Shape, apply_operators, parse_name, presets, shape_name
+from scalecli.operators import OPERATORS, operator_text
+from scalecli.shape import (
+    KNOBS,
+    LARGEST,
+    Shape,
+    apply_operators,
+    check_knobs,
+    knobs,
+    parse_name,
+    presets,
+    shape_name,
+)
+from tests.shapes import changes, operators_of, values
 
 SIZES = ("tiny", "mini", "small", "base", "large", "xl", "xxl", "xxxl")
-operators = st.dictionaries(st.sampled_from(list(OPERATORS)), st.integers(1, LARGEST))
 
 
 def test_the_presets_are_those_of_the_papers_smallest_first():
     assert tuple(presets()) == SIZES
     assert presets()["base"] == Shape(12, 12, d_model=768, d_ff=3072, d_kv=64, heads=12, vocabulary=32128)
     assert presets("glu")["small"].d_ff == 1365
+    assert presets("switch")["xl"].experts == 128
+    for architecture in ARCHITECTURES:
+        sizes = list(presets(architecture))
+        assert sizes and sizes == [size for size in SIZES if size in sizes]
 
 
-def test_every_architecture_has_sizes():
-    assert all(presets(architecture) for architecture in ARCHITECTURES)
-
-
-@pytest.mark.parametrize("architecture", ["trasformer", "../shapes/transformer", "", "published"])
+@pytest.mark.parametrize("architecture", ["trasformer", "../shapes/transformer", "", "published", "hardware/chips"])
 def test_sizes_of_an_unknown_architecture_are_refused(architecture):
-    with pytest.raises(ConfigurationError, match=r"no architecture .*there are glu, transformer"):
+    with pytest.raises(
+        ConfigurationError, match=r"no architecture .*there are albert, dconv, .*, transformer, universal"
+    ):
         presets(architecture)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_sizes_of_an_architecture_have_its_knobs_and_no_sharing(architecture):
+    for shape in presets(architecture).values():
+        check_knobs(shape, architecture)
+        assert not (shape.shared_heads or shape.tied_key_values or shape.shared_stacks)
+
+
 @pytest.mark.parametrize(
-    ("name", "changes"),
+    ("name", "fields"),
     [
         ("small-nl24", {"encoder_layers": 24, "decoder_layers": 24}),
         ("NL24-SM", {"encoder_layers": 24, "decoder_layers": 24}),
         ("t5-efficient-small-nl24", {"encoder_layers": 24, "decoder_layers": 24}),
+        ("google/t5-efficient-small-nl24", {"encoder_layers": 24, "decoder_layers": 24}),
         ("small-el16-dl2", {"encoder_layers": 16, "decoder_layers": 2}),
+        ("el16-small-dl2", {"encoder_layers": 16, "decoder_layers": 2}),
         ("small-el2-nl8", {"encoder_layers": 2, "decoder_layers": 8}),
         ("small-kv128-nh16", {"d_kv": 128, "heads": 16}),
         ("small-ff12k", {"d_ff": 12288}),
+        ("DM1K-small", {"d_model": 1024}),
         ("small-ff12000", {"d_ff": 12000}),
         ("t5-efficient-small-ff12000", {"d_ff": 12288}),
         ("t5-efficient-small-dm1000", {"d_model": 1024}),
+        ("google/t5-efficient-small-dm1000", {"d_model": 1024}),
         ("t5-efficient-small-dm768", {"d_model": 768}),
+        ("small-sh", {"shared_heads": True}),
+        ("SKV-small", {"tied_key_values": True}),
+        ("small-shkv", {"shared_heads": True, "tied_key_values": True}),
+        ("small-skv-sh", {"shared_heads": True, "tied_key_values": True}),
     ],
 )
-def test_names(name, changes):
-    assert parse_name(name).to_dict() == {**presets()["small"].to_dict(), **changes}
+def test_names(name, fields):
+    assert parse_name(name).to_dict() == {**presets()["small"].to_dict(), **fields}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "fields"),
+    [
+        ("switch", "base-ne64", {"experts": 64}),
+        ("switch", "NE64-base-nl4", {"experts": 64, "encoder_layers": 4, "decoder_layers": 4}),
+        ("universal", "base-nr5-basic", {"recurrence": 5, "recurrence_type": "basic"}),
+        ("universal", "Highway-base", {"recurrence_type": "highway"}),
+        ("mos", "base-ns8", {"softmaxes": 8}),
+        ("lconv", "base-nt9", {"taps": 9}),
+        ("dconv", "base-nt3", {"taps": 3}),
+        ("funnel", "base-fb2", {"funnel_blocks": 2}),
+        ("albert", "base-es256-ss", {"embedding_size": 256, "shared_stacks": True}),
+        ("mixer", "base-np128", {"positions": 128}),
+        ("mixer", "base-np1k", {"positions": 1024}),
+    ],
+)
+def test_names_with_the_knobs_of_an_architecture(architecture, name, fields):
+    assert parse_name(name, architecture).to_dict() == {**presets(architecture)["base"].to_dict(), **fields}
 
 
 @pytest.mark.parametrize(
@@ -64,12 +112,18 @@ def test_aliases(alias, size):
         ("nl24", "'nl24' names no size"),
         ("small-base", "'base' in 'small-base' is neither"),
         ("small-nl4-NL8", "operator NL twice"),
+        ("small-sh-sh", "operator SH twice"),
+        ("small-sh2", "'sh2' in 'small-sh2' is neither"),
         ("small-nl4.5", "'nl4.5'"),
         ("small-", "'small-'"),
         ("", "is neither a size nor an operator"),
         ("SMALL_nl24", "did you mean 'small-nl24'?"),
         ("small-nl" + "9" * 5000, "is neither a size nor an operator"),
         (f"small-dm{LARGEST + 1}", "DM: d_model is 16777217"),
+        ("small-ne4", "'small-ne4': NE: transformer has no experts, a knob of switch"),
+        ("small-nt9", "NT: transformer has no taps, a knob of dconv and lconv"),
+        ("small-basic", "RT: transformer has no recurrence_type, a knob of universal"),
+        ("google/small", "'google/small' in 'google/small' is neither"),
     ],
 )
 def test_names_that_cannot_be(name, message):
@@ -77,18 +131,52 @@ def test_names_that_cannot_be(name, message):
         parse_name(name)
 
 
-@given(size=st.sampled_from(SIZES), changes=operators)
-def test_the_canonical_name_is_read_back(size, changes):
-    shape = apply_operators(presets()[size], changes)
-    assert parse_name(shape_name(shape)) == shape
+def test_an_error_lists_what_the_architecture_knows():
+    listed = {}
+    for architecture in ("transformer", "universal"):
+        with pytest.raises(ConfigurationError) as error:
+            parse_name("huge", architecture)
+        listed[architecture] = str(error.value).partition("there are ")[2].split(", ")
+    operators = ["nlN", "elN", "dlN", "dmN", "kvN", "nhN", "ffN", "shkv", "sh", "skv"]
+    assert listed["transformer"] == [*SIZES, *operators]
+    assert listed["universal"] == [*presets("universal"), *operators, "nrN", "act", "basic", "highway", "gated"]
 
 
-@given(size=st.sampled_from(SIZES), changes=operators, seed=st.randoms(use_true_random=False))
-def test_neither_order_nor_case_of_a_name_matters(size, changes, seed: random.Random):
-    parts = [size, *(f"{operator}{value}" for operator, value in changes.items())]
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_the_canonical_name_is_read_back(architecture, data):
+    size = data.draw(st.sampled_from(list(presets(architecture))))
+    shape = apply_operators(presets(architecture)[size], data.draw(changes(architecture, LARGEST)), architecture)
+    assert parse_name(shape_name(shape, architecture), architecture) == shape
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), seed=st.randoms(use_true_random=False))
+def test_neither_order_nor_case_of_a_name_matters(architecture, data, seed: random.Random):
+    size = data.draw(st.sampled_from(list(presets(architecture))))
+    operators = data.draw(changes(architecture, LARGEST))
+    parts = [size, *(operator_text(code, value) for code, value in operators.items())]
     seed.shuffle(parts)
     name = "-".join(part.upper() if seed.random() < 0.5 else part for part in parts)
-    assert parse_name(name) == apply_operators(presets()[size], changes)
+    assert parse_name(name, architecture) == apply_operators(presets(architecture)[size], operators, architecture)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_operators_commute_unless_they_set_the_same_field(architecture, data):
+    codes = st.sampled_from(list(operators_of(architecture)))
+    one, other = data.draw(codes), data.draw(codes)
+    first, second = ({code: data.draw(values(architecture, code, LARGEST))} for code in (one, other))
+    size = presets(architecture)["small"]
+    in_order = apply_operators(apply_operators(size, first, architecture), second, architecture)
+    reversed_order = apply_operators(apply_operators(size, second, architecture), first, architecture)
+    if set(OPERATORS[one].fields).isdisjoint(OPERATORS[other].fields):
+        assert in_order == reversed_order == apply_operators(size, {**first, **second}, architecture)
+    else:
+        assert getattr(in_order, OPERATORS[other].fields[0]) == second[other]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -96,9 +184,27 @@ def test_a_size_is_its_own_canonical_name(size):
     assert shape_name(presets()[size]) == size
 
 
-def test_the_canonical_name_needs_the_fewest_operators():
-    assert shape_name(parse_name("small-nl4-ff1024-nh4-dm256")) == "tiny"
-    assert shape_name(parse_name("small-el24-dl24")) == "small-nl24"
+@pytest.mark.parametrize(
+    ("name", "architecture", "canonical"),
+    [
+        ("small-nl4-ff1024-nh4-dm256", "transformer", "tiny"),
+        ("small-el24-dl24", "transformer", "small-nl24"),
+        ("NH4-SKV-small-sh-nl2", "transformer", "small-nl2-nh4-shkv"),
+        ("skv-base", "transformer", "base-skv"),
+        ("base-basic-nr2-el3", "universal", "base-el3-nr2-basic"),
+        ("base-act", "universal", "base"),
+        ("ss-base-es64", "albert", "base-es64-ss"),
+    ],
+)
+def test_the_canonical_name_needs_the_fewest_operators(name, architecture, canonical):
+    assert shape_name(parse_name(name, architecture), architecture) == canonical
+
+
+def test_a_shape_has_no_name_in_an_architecture_with_other_knobs():
+    with pytest.raises(ConfigurationError, match="the shape lacks experts, which switch has"):
+        shape_name(presets()["tiny"], "switch")
+    with pytest.raises(ConfigurationError, match="funnel has no experts, a knob of switch"):
+        shape_name(presets("switch")["tiny"], "funnel")
 
 
 @pytest.mark.parametrize("value", [0, -1, LARGEST + 1, True, 2.0, "2", None])
@@ -108,13 +214,39 @@ def test_a_field_is_a_whole_number_in_bounds(field, value):
         Shape(**{**presets()["tiny"].to_dict(), field: value})
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[(field, value) for field in ("shared_heads", "tied_key_values") for value in (1, "yes", None)],
+        *[("shared_stacks", value) for value in (1, "yes")],
+        *[("recurrence_type", value) for value in ("ACT", "adaptive", True, 3)],
+        *[(knob, value) for knob in KNOBS if not knob.endswith(("_type", "_stacks")) for value in (0, True, "2", 1.0)],
+    ],
+)
+def test_a_knob_is_what_its_operator_accepts(field, value):
+    with pytest.raises(ConfigurationError, match=f"{field} is .*accepted"):
+        Shape(**{**presets()["tiny"].to_dict(), field: value})
+
+
 def test_from_dict_is_strict():
-    values = presets()["tiny"].to_dict()
-    assert Shape.from_dict(values, "a.yaml") == presets()["tiny"]
-    del values["vocabulary"]
-    assert Shape.from_dict(values, "a.yaml").vocabulary == 32128
+    fields = presets()["tiny"].to_dict()
+    assert Shape.from_dict(fields, "a.yaml") == presets()["tiny"]
+    del fields["vocabulary"]
+    assert Shape.from_dict(fields, "a.yaml").vocabulary == 32128
     with pytest.raises(ConfigurationError, match=r"a\.yaml: unknown key 'head'.*did you mean 'heads'"):
-        Shape.from_dict({**values, "head": 4}, "a.yaml")
-    del values["heads"], values["d_kv"]
+        Shape.from_dict({**fields, "head": 4}, "a.yaml")
+    del fields["heads"], fields["d_kv"]
     with pytest.raises(ConfigurationError, match=r"a\.yaml: the shape lacks d_kv, heads"):
-        Shape.from_dict(values, "a.yaml")
+        Shape.from_dict(fields, "a.yaml")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_shape_is_its_dictionary(architecture, data):
+    operators = data.draw(changes(architecture, LARGEST))
+    shape = apply_operators(next(iter(presets(architecture).values())), operators, architecture)
+    fields = shape.to_dict()
+    assert Shape.from_dict(fields, "a.yaml") == shape
+    assert set(knobs(architecture)) == set(fields) & set(KNOBS)
+    assert all(fields.get(name, True) is True for name in ("shared_heads", "tied_key_values"))

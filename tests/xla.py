@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-MODULES = ("models.compiled", "models.scan", "models.stack")
+MODULES = ("models.compiled", "models.layers.convolutions", "models.scan", "models.stack")
 WAYS = [True, False] if keras.backend.backend() == "tensorflow" else [True]
 either_way = pytest.mark.parametrize("xla", WAYS, ids=lambda on: "xla" if on else "kernels")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scalecli.analysis.findings import Finding, findings_of, sequences_of
 from scalecli.analysis.pareto import pareto_efficient
 from scalecli.analysis.published import PublishedModel
 from scalecli.analysis.upstream import UPSTREAM_GROUP, final_results, upstream_of
@@ -24,33 +25,54 @@ _LOSSES = ("loss", "cross_entropy", "/perplexity")
 class Row:
     """One model of a comparison: a run of ours or a published one; None where a figure is not known.
 
-    FLOPs are of one forward pass over the batch that `costs.BATCHES` has for `flops_convention`, which is one for all
-    rows of a table; `upstream` is a negative log-perplexity, `downstream` a mean of scores from 0 to 100, `results`
-    holds every single figure by its name.
+    FLOPs are of one forward pass over `flops_sequences` sequences in `flops_convention`, which is one for all rows of a
+    table; `steps_per_s` is a speed on `chips` TPU-v3 chips (None: on the run's own devices); `upstream` is a negative
+    log-perplexity, `downstream` a mean of scores from 0 to 100. `results` holds every single score or loss by its name,
+    `traits` what makes a model neither better nor worse, `findings` what is the matter with published figures.
     """
 
     name: str
     source: str
+    table: str | None = None
     architecture: str
     parameters: int | None
     flops: float | None
     flops_convention: str
+    flops_sequences: int
     steps_per_s: float | None
+    chips: int | None = None
     upstream: float | None
     downstream: float | None
     results: dict[str, float] = field(default_factory=dict)
+    traits: dict[str, int | float] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
     def value(self, key: str) -> Any:
         """The cell of the column `key`, or None."""
-        return getattr(self, key) if key in _FIXED else self.results.get(key)
+        if key in FIXED_COLUMNS:
+            return getattr(self, key)
+        return self.results.get(key, self.traits.get(key))
+
+    def measured_on(self, key: str) -> tuple[int | None, ...]:
+        """What figures of the column `key` must have in common, or neither is better than the other.
+
+        FLOPs are of as many sequences, steps per second on as many chips; others can all be compared.
+        """
+        return {"flops": (self.flops_sequences,), "steps_per_s": (self.chips,)}.get(key, ())
 
 
-_FIXED = tuple(name for name in Row.__dataclass_fields__ if name != "results")
+_MAPPINGS = ("results", "traits", "findings")
+FIXED_COLUMNS = tuple(name for name in Row.__dataclass_fields__ if name not in _MAPPINGS)
+TEXT_COLUMNS = ("name", "source", "table", "architecture", "flops_convention")
+# Of these no value is better than another.
+_NEUTRAL = (*TEXT_COLUMNS, "flops_sequences", "chips")
 
 
 def column_keys(rows: Iterable[Row]) -> list[str]:
-    """Every column that these rows can show: the fixed ones, then the names of all their results."""
-    return [*_FIXED, *sorted({name for row in rows for name in row.results})]
+    """Every column that these rows can show: the fixed ones, then the names of all their results, then traits."""
+    rows = list(rows)
+    results = sorted({name for row in rows for name in row.results})
+    return [*FIXED_COLUMNS, *results, *dict.fromkeys(name for row in rows for name in row.traits)]
 
 
 def row_of_run(path: str, convention: Convention) -> Row:
@@ -69,13 +91,15 @@ def row_of_run(path: str, convention: Convention) -> Row:
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}") from None
     results = final_results(manifest)
+    batch = BATCHES[convention]
     return Row(
         name=manifest.name,
         source="run",
         architecture=manifest.architecture,
         parameters=spec.parameters(),
-        flops=sum(flops(spec, BATCHES[convention], convention).values()),
+        flops=sum(flops(spec, batch, convention).values()),
         flops_convention=convention,
+        flops_sequences=batch.sequences,
         steps_per_s=manifest.throughput.steps_per_s if manifest.throughput else None,
         upstream=upstream_of(file, manifest),
         downstream=downstream_score(results),
@@ -84,18 +108,23 @@ def row_of_run(path: str, convention: Convention) -> Row:
 
 
 def row_of_published(model: PublishedModel) -> Row:
-    """A published model's row, FLOPs in the convention `paper`; its results are `glue`, `superglue` and `squad`."""
+    """A published model's row, FLOPs in the convention `paper`."""
     return Row(
         name=model.name,
         source=model.source,
+        table=model.table,
         architecture=model.architecture,
         parameters=model.parameters,
         flops=model.flops,
         flops_convention="paper",
+        flops_sequences=sequences_of(model),
         steps_per_s=model.steps_per_s,
+        chips=model.chips,
         upstream=model.upstream,
-        downstream=model.average,
-        results={"glue": model.glue, "superglue": model.superglue, "squad": model.squad},
+        downstream=model.downstream,
+        results=model.results,
+        traits=model.traits,
+        findings=findings_of(model),
     )
 
 
@@ -122,13 +151,20 @@ def lower_is_better(key: str) -> bool:
 
 
 def best_cells(rows: Sequence[Row], keys: Iterable[str]) -> set[tuple[int, str]]:
-    """Returns (row, column) of the best figure of each numeric column, ties included; none where all are equal."""
+    """Returns (row, column) of the best figure of each column of costs or qualities, ties included.
+
+    Best among the rows that were measured alike (`Row.measured_on`); none where all of those are equal.
+    """
     best = set()
     for key in keys:
-        known = {index: row.value(key) for index, row in enumerate(rows) if _is_number(row.value(key))}
-        if len(set(known.values())) > 1:
-            extreme: Callable[..., float] = min if lower_is_better(key) else max
-            best |= {(index, key) for index, value in known.items() if value == extreme(known.values())}
+        groups: dict[tuple, dict[int, float]] = {}
+        for index, row in enumerate(rows):
+            if key not in (*_NEUTRAL, *row.traits) and _is_number(row.value(key)):
+                groups.setdefault(row.measured_on(key), {})[index] = row.value(key)
+        for known in groups.values():
+            if len(set(known.values())) > 1:
+                extreme: Callable[..., float] = min if lower_is_better(key) else max
+                best |= {(index, key) for index, value in known.items() if value == extreme(known.values())}
     return best
 
 
@@ -136,15 +172,22 @@ def efficient_rows(rows: Sequence[Row], cost: str, quality: str) -> list[bool]:
     """Marks the rows on the Pareto frontier of the columns `cost` and `quality` (see `pareto_efficient`).
 
     A column whose higher values are better, such as steps_per_s, counts as a cost when it is low, and a loss as a
-    quality when it is low.
+    quality when it is low. Only rows that were measured alike (`Row.measured_on`) beat each other; one that was
+    measured like no other is not marked.
     """
-    costs = [_oriented(row.value(cost), 1 if lower_is_better(cost) else -1) for row in rows]
-    qualities = [_oriented(row.value(quality), -1 if lower_is_better(quality) else 1) for row in rows]
-    return pareto_efficient(costs, qualities)
-
-
-def _oriented(value: Any, sign: int) -> float | None:
-    return sign * value if _is_number(value) else None
+    cost_sign, quality_sign = (1 if lower_is_better(cost) else -1), (-1 if lower_is_better(quality) else 1)
+    groups: dict[tuple, list[int]] = {}
+    for index, row in enumerate(rows):
+        if _is_number(row.value(cost)) and _is_number(row.value(quality)):
+            groups.setdefault((row.measured_on(cost), row.measured_on(quality)), []).append(index)
+    marks = [False] * len(rows)
+    for group in groups.values():
+        if len(group) > 1 or len(groups) == 1:
+            costs = [cost_sign * rows[index].value(cost) for index in group]
+            qualities = [quality_sign * rows[index].value(quality) for index in group]
+            for index, mark in zip(group, pareto_efficient(costs, qualities), strict=True):
+                marks[index] = mark
+    return marks
 
 
 def _is_number(value: Any) -> bool:

@@ -1,82 +1,247 @@
-"""The results that the two papers print, as data: `shapes/published/*.yaml`."""
+"""The tables that the two papers print, as data: `shapes/published/*.yaml`."""
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 from scalecli import shapes_directory, strict
-from scalecli.errors import ConfigurationError
+from scalecli.analysis.quantities import parse_quantity
+from scalecli.errors import ConfigurationError, MissingError, nearest
 
-# The tables of each file whose rows are trained models with results.
-_MODEL_TABLES = ("models", "deep_or_wide")
-_MULTIPLES = {"K": 1e3, "M": 1e6, "B": 1e9}
+# Paper: its file. A table is named by its paper and number; the number alone means one of the first paper.
+PAPERS = {
+    "scale-efficiently": "scale_efficiently.yaml",
+    "architectures": "scaling_laws_vs_architectures.yaml",
+}
+DOWNSTREAM = ("glue", "superglue", "squad")
 
+Cell = int | float | str | None
 
-@dataclass(frozen=True)
-class PublishedTable:
-    """One table of a paper: the names of the columns, and the cells of each row in their order."""
-
-    columns: list[str]
-    rows: dict[str, list[bool | int | float | str | None]]
+# The columns that a table may have besides scores: printed texts, single figures, and traits, which make a model
+# neither better nor worse.
+_PRINTED = ("parameters", "flops")
+_FIGURES = ("architecture", "steps_per_s", "chips", "upstream", "average", "instead_of")
+_SHAPE = ("encoder_layers", "decoder_layers", "d_model", "d_ff", "d_kv", "heads")
+_KNOBS = ("experts", "encoder_recurrence", "decoder_recurrence")
+_SLOPES = (
+    *("flops_upstream", "flops_downstream", "parameters_upstream", "parameters_downstream"),
+    "upstream_downstream",
+)
+_TRAITS = (*_SHAPE, *_KNOBS, *_SLOPES)
+_SCORES = (
+    *(*DOWNSTREAM, "imagenet_10shot", "anli", "cosmosqa", "hellaswag", "physicaliqa", "socialiqa", "winogrande"),
+    *("xsum", "cnn_dailymail", "multi_news", "civil_comments", "wiki_toxicity", "imdb_reviews"),
+)
+_COLUMNS = (*_PRINTED, *_FIGURES, *_TRAITS, *_SCORES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedModel:
-    """One trained model as a paper prints it.
+    """One row of a table as a paper prints it; a figure that is not printed there is None or absent.
 
-    Parameters are a count, FLOPs the multiply-adds of one forward pass in the `paper` convention, `upstream` the
-    negative log-perplexity on C4 validation, scores go from 0 to 100. A figure that is not printed is None.
+    `parameters` are a count, `flops` the multiply-adds of one forward pass in the `paper` convention (of ViT: for one
+    image), `steps_per_s` training steps a second on `chips` TPU-v3 chips, `upstream` the negative log-perplexity on C4
+    validation. `results` are scores from 0 to 100, `average` is the printed mean of GLUE, SuperGLUE and SQuAD, `traits`
+    are fields of the shape and slopes. `printed` has the texts of parameters and FLOPs, which tell the rounding.
     """
 
     name: str
     source: str
-    architecture: str = "transformer"
-    parameters: int
+    table: str
+    architecture: str
+    parameters: int | None
     flops: float | None
     steps_per_s: float | None
-    upstream: float
-    glue: float
-    superglue: float
-    squad: float
-    average: float
+    chips: int | None
+    upstream: float | None
+    average: float | None
+    instead_of: str | None
+    results: dict[str, float]
+    traits: dict[str, int | float]
+    printed: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        """Where it is printed: `scale-efficiently/table-4/small`."""
+        return f"{self.source}/{self.table}/{self.name}"
+
+    @property
+    def downstream(self) -> float | None:
+        """The printed average, else the mean of the three scores, which the printed ones are to within 0.03."""
+        if self.average is not None or not set(DOWNSTREAM) <= set(self.results):
+            return self.average
+        return sum(self.results[key] for key in DOWNSTREAM) / len(DOWNSTREAM)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedTable:
+    """One table of a paper: the cells of each row in the order of `columns`.
+
+    `architecture` and `chips` hold for rows that do not state their own.
+    """
+
+    title: str
+    columns: list[str]
+    rows: dict[str, list[Cell]]
+    architecture: str = "transformer"
+    chips: int | None = None
+
+    def __post_init__(self) -> None:
+        for column in self.columns:
+            if column not in _COLUMNS:
+                raise ConfigurationError(f"columns: unknown column {column!r}{nearest(column, _COLUMNS)}")
+        for name, cells in self.rows.items():
+            if len(cells) != len(self.columns):
+                raise ConfigurationError(f"rows.{name}: {len(cells)} cells for {len(self.columns)} columns")
+
+    @property
+    def holds_models(self) -> bool:
+        """Whether the rows are trained models, with a size and scores: those that a name alone finds."""
+        return "parameters" in self.columns and any(column in _SCORES for column in self.columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """How the papers' models were pretrained; `chips` is a number of TPU-v3 chips."""
+
+    corpus: str
+    objective: str
+    steps: int
+    batch: int
+    inputs: int
+    targets: int
+    optimizer: str
+    schedule: str
+    chips: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetuning:
+    """How they were finetuned."""
+
+    mixture: str
+    steps: int
+    learning_rate: float
+    schedule: str
+    batch: int
+    chips: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """Their vocabulary; `embedding_rows` is padded to a multiple of 128."""
+
+    kind: str
+    pieces: int
+    sentinels: int
+    embedding_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What all models of the papers have in common; `model_parallelism` is of the sizes named, 1 for all others."""
+
+    pretraining: Pretraining
+    finetuning: Finetuning
+    model_parallelism: dict[str, int]
+    vocabulary: Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedPaper:
+    """All that one paper prints. `operators`: Scale Efficiently's Table 2, what the letters in a name change."""
+
+    source: str
+    tables: dict[str, PublishedTable]
+    operators: dict[str, str] | None = None
+    setup: Setup | None = None
+
+
+@functools.cache
+def published_papers() -> dict[str, PublishedPaper]:
+    """Both papers by their short names.
+
+    Raises:
+        ConfigurationError: a file is not as it should be; names the file and the key.
+    """
+    directory = shapes_directory() / "published"
+    paths = {name: directory / file for name, file in PAPERS.items()}
+    return {
+        name: strict.from_mapping(PublishedPaper, strict.load_yaml(path), str(path)) for name, path in paths.items()
+    }
+
+
+@functools.cache
+def published_tables() -> dict[str, list[PublishedModel]]:
+    """The rows of every table by its name, such as `scale-efficiently/table-4`."""
+    return {
+        f"{paper.source}/{title}": [_model(paper.source, title, table, name) for name in table.rows]
+        for paper in published_papers().values()
+        for title, table in paper.tables.items()
+    }
 
 
 @functools.cache
 def published_models() -> dict[str, PublishedModel]:
-    """All published models by lower-case name: `small-nl24` (Scale Efficiently), `switch-base` (architectures)."""
-    models = {}
-    for path in sorted((shapes_directory() / "published").glob("*.yaml")):
-        content = strict.load_yaml(path)
-        for title in _MODEL_TABLES:
-            if title in content:
-                table = strict.from_mapping(PublishedTable, content[title], f"{path}: {title}")
-                for name, cells in table.rows.items():
-                    row = dict(zip(table.columns, cells, strict=True))
-                    models[name] = _model(name, content["source"], row, f"{path}: {title}.{name}")
-    return models
-
-
-def _model(name: str, source: str, row: dict, where: str) -> PublishedModel:
-    tflops = row.get("tflops")
-    figures = {
-        **{"name": name, "source": source, "parameters": parse_count(row["parameters"])},
-        **{key: row[key] for key in ("architecture",) if key in row},
-        **{key: row.get(key) for key in ("steps_per_s", "upstream", "glue", "superglue", "squad")},
-        "flops": None if tflops is None else tflops * 1e12,
-        # Where no average is printed: the plain mean of the three, which the printed ones are to within 0.03.
-        "average": row.get("average", (row["glue"] + row["superglue"] + row["squad"]) / 3),
+    """All trained models by name: `small-nl24`, `vit-b` (Scale Efficiently), `switch-base` (architectures)."""
+    return {
+        model.name: model
+        for paper in published_papers().values()
+        for title, table in paper.tables.items()
+        if table.holds_models
+        for model in published_tables()[f"{paper.source}/{title}"]
     }
-    return strict.from_mapping(PublishedModel, figures, where)
 
 
-def parse_count(text: str) -> int:
-    """Reads a count as the papers print it: `61M` is 61,000,000, `2.85B` is 2,850,000,000.
+def published_names() -> list[str]:
+    """Every name that `find_published` takes, globs left aside: papers, tables in full and in short, models."""
+    first = next(iter(PAPERS))
+    short = [table.removeprefix(f"{first}/") for table in published_tables() if table.startswith(f"{first}/")]
+    return [*PAPERS, *published_tables(), *short, *published_models()]
+
+
+def find_published(name: str) -> list[PublishedModel]:
+    """The rows that a name stands for: a paper's models, a table's rows, one model, or the models that a glob matches.
+
+    Tables are `architectures/table-1`, `scale-efficiently/table-4` or, of Scale Efficiently, `table-4`.
 
     Raises:
-        ConfigurationError: the text is no number followed by K, M or B.
+        MissingError: nothing published has that name; names the nearest.
     """
+    name = name.lower()
+    models, tables = published_models(), published_tables()
+    if name in PAPERS:
+        return [model for model in models.values() if model.source == name]
+    for table in (name, f"{next(iter(PAPERS))}/{name}"):
+        if table in tables:
+            return tables[table]
+    found = [models[name]] if name in models else [models[match] for match in fnmatch.filter(models, name)]
+    if not found:
+        hint = nearest(name, published_names()) or f"; there are {', '.join([*PAPERS, *tables])} and their models"
+        raise MissingError(f"no published paper, table or model {name!r}{hint}")
+    return found
+
+
+def _model(source: str, title: str, table: PublishedTable, name: str) -> PublishedModel:
+    where = f"{source}/{title}/{name}"
+    row = {column: cell for column, cell in zip(table.columns, table.rows[name], strict=True) if cell is not None}
+    printed = {key: row[key] for key in _PRINTED if key in row}
+    counts: dict[str, float | None] = dict.fromkeys(_PRINTED)
     try:
-        return round(float(text[:-1]) * _MULTIPLES[text[-1:]])
-    except (ValueError, KeyError):
-        raise ConfigurationError(f"expected a count such as 61M or 2.85B, found {text!r}") from None
+        counts |= {key: parse_quantity(str(text)) for key, text in printed.items()}
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
+    values: dict[str, Any] = {
+        **dict.fromkeys(_FIGURES),
+        **{"name": name, "source": source, "table": title, "architecture": table.architecture, "chips": table.chips},
+        **{key: row[key] for key in _FIGURES if key in row},
+        "results": {key: row[key] for key in _SCORES if key in row},
+        "traits": {key: row[key] for key in _TRAITS if key in row},
+        "printed": printed,
+        "parameters": None if counts["parameters"] is None else round(counts["parameters"]),
+        "flops": counts["flops"],
+    }
+    return strict.from_mapping(PublishedModel, values, where)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from scalecli.architectures.skeleton import encoder_decoder
+from scalecli.architectures.skeleton import decoder_block, encoder_block, encoder_decoder, stack
 from scalecli.shape import Shape
-from scalecli.specs import FeedForward, Logits, ModelSpec
+from scalecli.specs import FeedForward, Logits, ModelSpec, Repeat
 
 
 def glu(shape: Shape) -> ModelSpec:
     """Gated GELU feed-forward and logits of their own (Scaling Laws vs Model Architectures, section 3.1)."""
+    gated = FeedForward(shape.d_model, shape.d_ff, activation="gelu", gated=True)
+    encoder = Repeat(encoder_block(shape, transform=gated), shape.encoder_layers)
+    decoder = Repeat(decoder_block(shape, transform=gated), shape.decoder_layers)
     return encoder_decoder(
         "glu",
         shape,
-        feed_forward=FeedForward(shape.d_model, shape.d_ff, activation="gelu", gated=True),
+        encoder=stack(shape, encoder, bidirectional=True),
+        decoder=stack(shape, decoder, bidirectional=False),
         logits=Logits(shape.vocabulary, shape.d_model, tied=False, scaled=False),
     )

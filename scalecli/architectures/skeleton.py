@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scalecli.shape import Shape
 from scalecli.specs import (
     Attention,
@@ -10,6 +12,7 @@ from scalecli.specs import (
     FeedForward,
     LayerSpec,
     Logits,
+    MixtureOfSoftmaxes,
     ModelSpec,
     Norm,
     PositionBias,
@@ -19,28 +22,60 @@ from scalecli.specs import (
 )
 
 
-def encoder_decoder(architecture: str, shape: Shape, feed_forward: FeedForward, logits: Logits) -> ModelSpec:
-    """Both stacks of pre-norm blocks: self-attention, in the decoder cross-attention, feed-forward."""
-    norm = Norm(shape.d_model)
+def attention(shape: Shape, causal: bool = False, cross: bool = False) -> Attention:
+    """Softmax attention of a shape, with the sharing that it asks for."""
+    return Attention(shape.d_model, shape.heads, shape.d_kv, causal, cross, shape.shared_heads, shape.tied_key_values)
 
-    def block(**layers: LayerSpec) -> Block:
-        return Block(tuple(Sublayer(name, layer, norm) for name, layer in layers.items()))
 
-    def attention(causal: bool = False, cross: bool = False) -> Attention:
-        return Attention(shape.d_model, shape.heads, shape.d_kv, causal, cross)
+def feed_forward(shape: Shape) -> FeedForward:
+    """The feed-forward layer of T5 v1."""
+    return FeedForward(shape.d_model, shape.d_ff, activation="relu")
 
-    def stack(layers: int, repeated: Block, bidirectional: bool) -> Stack:
-        position_bias = PositionBias(shape.heads, bidirectional, stddev=shape.d_model**-0.5)
-        return Stack((Repeat(repeated, layers),), position_bias, norm)
 
-    encoder_block = block(self_attention=attention(), feed_forward=feed_forward)
-    decoder_block = block(
-        self_attention=attention(causal=True), cross_attention=attention(cross=True), feed_forward=feed_forward
+def block(shape: Shape, **layers: LayerSpec) -> Block:
+    """A block of pre-norm sublayers by their names."""
+    return Block(tuple(Sublayer(name, layer, Norm(shape.d_model)) for name, layer in layers.items()))
+
+
+def encoder_block(shape: Shape, mixing: LayerSpec | None = None, transform: LayerSpec | None = None) -> Block:
+    """Self-attention, or `mixing` in its place; feed-forward, or `transform` in its place."""
+    name, layer = ("self_attention", attention(shape)) if mixing is None else ("mixing", mixing)
+    return block(shape, **{name: layer}, feed_forward=transform or feed_forward(shape))
+
+
+def decoder_block(shape: Shape, mixing: LayerSpec | None = None, transform: LayerSpec | None = None) -> Block:
+    """Causal self-attention, or `mixing` in its place; cross-attention; feed-forward, or `transform` in its place."""
+    name, layer = ("self_attention", attention(shape, causal=True)) if mixing is None else ("mixing", mixing)
+    cross = attention(shape, cross=True)
+    return block(shape, **{name: layer}, cross_attention=cross, feed_forward=transform or feed_forward(shape))
+
+
+def stack(shape: Shape, *repeats: Repeat, bidirectional: bool, bias_heads: Sequence[int] | None = None) -> Stack:
+    """Repeated blocks; a position bias for each number of heads: the shape's own, unless `bias_heads` says others."""
+    biases = tuple(
+        PositionBias(heads, bidirectional, stddev=shape.d_model**-0.5)
+        for heads in ((shape.heads,) if bias_heads is None else bias_heads)
     )
+    return Stack(repeats, biases, Norm(shape.d_model))
+
+
+def encoder_decoder(
+    architecture: str,
+    shape: Shape,
+    encoder: Stack | None = None,
+    decoder: Stack | None = None,
+    embedding: Embedding | None = None,
+    logits: Logits | MixtureOfSoftmaxes | None = None,
+    shared_stacks: bool = False,
+) -> ModelSpec:
+    """The T5 v1 Transformer, but for the parts that are given."""
+    encoder_repeat = Repeat(encoder_block(shape), shape.encoder_layers)
+    decoder_repeat = Repeat(decoder_block(shape), shape.decoder_layers)
     return ModelSpec(
         architecture=architecture,
-        encoder=stack(shape.encoder_layers, encoder_block, bidirectional=True),
-        decoder=stack(shape.decoder_layers, decoder_block, bidirectional=False),
-        embedding=Embedding(shape.vocabulary, shape.d_model),
-        logits=logits,
+        encoder=encoder or stack(shape, encoder_repeat, bidirectional=True),
+        decoder=decoder or stack(shape, decoder_repeat, bidirectional=False),
+        embedding=embedding or Embedding(shape.vocabulary, shape.d_model),
+        logits=logits or Logits(shape.vocabulary, shape.d_model, tied=True, scaled=True),
+        shared_stacks=shared_stacks,
     )

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from scalecli.architectures.skeleton import encoder_decoder
 from scalecli.shape import Shape
-from scalecli.specs import FeedForward, Logits, ModelSpec
+from scalecli.specs import ModelSpec
 
 
 def transformer(shape: Shape) -> ModelSpec:
     """T5 v1, the Transformer of both papers (Scale Efficiently, Table 1)."""
-    return encoder_decoder(
-        "transformer",
-        shape,
-        feed_forward=FeedForward(shape.d_model, shape.d_ff, activation="relu"),
-        logits=Logits(shape.vocabulary, shape.d_model, tied=True, scaled=True),
-    )
+    return encoder_decoder("transformer", shape)

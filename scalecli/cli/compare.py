@@ -2,176 +2,228 @@
 
 from __future__ import annotations
 
-import fnmatch
-import glob
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from scalecli.analysis.comparison import (
-    Row,
-    best_cells,
-    column_keys,
-    efficient_rows,
-    row_of_published,
-    row_of_run,
-)
-from scalecli.analysis.published import PublishedModel, published_models
+from scalecli import strict
+from scalecli.analysis.comparison import FIXED_COLUMNS, Row, best_cells, column_keys, efficient_rows
+from scalecli.analysis.filters import Condition, check_column, parse_condition
+from scalecli.analysis.published import PublishedModel, find_published, published_models
+from scalecli.analysis.reproduction import reproducible_rows
+from scalecli.architectures import ARCHITECTURES
+from scalecli.cli.compare_notes import notes
+from scalecli.cli.compared_models import PUBLISHED_PREFIX, complete_models, complete_published, resolved, rows_of
 from scalecli.cli.output import Column, format_option, print_table
-from scalecli.costs import BATCHES, Convention
-from scalecli.errors import ConfigurationError, MissingError, ScalecliError, UsageError, nearest
-from scalecli.files import is_remote, locate, one_line_errors
+from scalecli.cli.reproduction import print_report
+from scalecli.costs import Convention
+from scalecli.errors import UsageError, nearest
 
-_PREFIX = "published:"
 _COLUMNS = {
     column.key: column
     for column in (
         Column("name", "Name"),
         Column("source", "Source"),
+        Column("table", "Table"),
         Column("architecture", "Architecture"),
         Column("parameters", "Parameters", "count"),
         Column("flops", "FLOPs", "flops"),
         Column("flops_convention", "FLOPs convention"),
+        Column("flops_sequences", "FLOPs of sequences", "float"),
         Column("steps_per_s", "Steps/s", "float"),
+        Column("chips", "Chips", "float"),
         Column("upstream", "Upstream", "float"),
         Column("downstream", "Downstream", "float"),
-        Column("pareto", "Pareto"),
     )
 }
-_DEFAULT_COLUMNS = tuple(key for key in _COLUMNS if key != "flops_convention")
-
-
-def _complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
-    from click.shell_completion import CompletionItem
-
-    names = [CompletionItem(name) for name in published_models() if name.startswith(incomplete)]
-    return [*names, CompletionItem(incomplete, type="file")]
+_HEADLINES = ("name", "source", "architecture", "parameters", "flops", "steps_per_s", "upstream", "downstream")
+_FOR_PROGRAMS = ("table", "flops_convention", "flops_sequences", "chips", "best", "findings")
+_USUAL_CHIPS = 16
 
 
 @click.command("compare")
-@click.argument("models", nargs=-1, shell_complete=_complete_models)
+@click.argument("models", nargs=-1, shell_complete=complete_models)
+@click.option(
+    "--published",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_published,
+    help="Add a paper (scale-efficiently, architectures), a table (table-4, architectures/table-1), a model or a glob "
+    "of models.",
+)
+@click.option("--arch", multiple=True, metavar="NAME", help="Only rows of this architecture.")
+@click.option("--where", multiple=True, metavar="CONDITION", help="Only rows such as 'parameters<300M' or 'chips=16'.")
 @click.option("--columns", metavar="A,B,C", help="Columns to show; each result of a run is one, such as sst2/accuracy.")
 @click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN puts the highest first.")
-@click.option("--cost", default="flops", show_default=True, metavar="COLUMN", help="Cost of the Pareto marks.")
-@click.option("--quality", default="upstream", show_default=True, metavar="COLUMN", help="Quality of the Pareto marks.")
+@click.option("--cost", default="flops", show_default=True, metavar="A,B", help="Costs of the Pareto marks.")
+@click.option("--quality", default="upstream", show_default=True, metavar="A,B", help="Qualities of the Pareto marks.")
+@click.option("--reproduction", is_flag=True, help="Set what the papers print beside what is computed here.")
 @format_option
+@click.pass_context
 def command(
-    models: tuple[str, ...], columns: str | None, sort: str | None, cost: str, quality: str, format: str
+    ctx: click.Context,
+    models: tuple[str, ...],
+    published: tuple[str, ...],
+    arch: tuple[str, ...],
+    where: tuple[str, ...],
+    columns: str | None,
+    sort: str | None,
+    cost: str,
+    quality: str,
+    reproduction: bool,
+    format: str,
 ) -> None:
     """Set runs and published models side by side.
 
     MODELS are run manifests, runs' directories, quoted globs of them, and published names: small, small-nl24,
-    switch-base ... A bare name is the published model even where a file has that name (write ./small for the file);
-    published:'switch-*' takes several. Without MODELS: all that is published.
+    switch-base ... A bare name is the published model even where a file has that name (write ./small for the file).
+    published:NAME is the same as --published NAME. Without either: all models that are published.
+
+    Tables are scale-efficiently/table-1 and -3 to -8, in short table-1 and so on, and architectures/table-1 to -5.
+    --published, --arch and --where may come several times. A condition is COLUMN, one of < <= > >= = !=, and a number,
+    which may end in K, M, G, B, T or P, or a text.
 
     In each column the best is marked with a star; the mark under Pareto means that no other model is cheaper (--cost)
-    without being worse (--quality).
+    without being worse (--quality), or names the costs of several for which this holds. Costs are columns such as
+    flops, parameters and steps_per_s, where slow is costly; qualities upstream, downstream, glue, superglue, squad.
+    Only figures that were measured alike are marked against each other: FLOPs of as many sequences, steps on as many
+    chips.
 
     FLOPs are of one forward pass, of all rows in one convention (see scalecli flops) and over one batch: in paper, over
     128 x 512 inputs x 128 targets, if a published model is in the table, otherwise in forward, over 128 x 512 x 114.
     Upstream is the negative log-perplexity on held-out text; a finetuned or evaluated run has that of the run that it
-    was made from, as long as that is in its place and unchanged.
-    """
-    found = _resolved(models or (f"{_PREFIX}*",))
-    convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in found) else "forward"
-    rows = _rows(found, convention)
-    keys = column_keys(rows)
-    shown = [_known(key.strip(), [*keys, "pareto"]) for key in columns.split(",")] if columns else [*_DEFAULT_COLUMNS]
-    is_for_people = format in ("table", "markdown")
-    if not is_for_people:
-        shown += [key for key in ("flops_convention", "pareto", "best") if key not in shown]
-    cost, quality = _known(cost, keys), _known(quality, keys)
-    used = {*shown, cost, quality} if "pareto" in shown else {*shown}
-    if sort:
-        key = _known(sort.removeprefix("-"), keys)
-        used.add(key)
-        rows = _sorted(rows, key, descending=sort.startswith("-"))
+    was made from, as long as that is in its place and unchanged. Where a paper contradicts itself, a note says so.
 
-    efficient = efficient_rows(rows, cost, quality)
+    --reproduction goes with --published, --arch and --format: parameters and FLOPs of the papers' rows as printed and
+    as computed, the relative error, and the reason where they differ by more than 2% and the rounding of the print.
+    """
+    if reproduction:
+        _reproduction(ctx, published, arch, format)
+        return
+    names = (*models, *(f"{PUBLISHED_PREFIX}{name}" for name in published))
+    found = resolved(names or (f"{PUBLISHED_PREFIX}*",))
+    convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in found) else "forward"
+    rows = rows_of(found, convention)
+    keys = column_keys(rows)
+    costs, qualities = ([check_column(key.strip(), keys) for key in text.split(",")] for text in (cost, quality))
+    sorted_by = check_column(sort.removeprefix("-"), keys) if sort else None
+    chosen = [check_column(key.strip(), [*keys, "pareto"]) for key in columns.split(",")] if columns else None
+
+    rows = _filtered(rows, [parse_condition(text, keys) for text in where], arch)
+    if sorted_by and sort:
+        rows = _sorted(rows, sorted_by, descending=sort.startswith("-"))
+    is_for_people = format in ("table", "markdown")
+    shown = chosen or _headlines(rows, is_for_people)
+    if not is_for_people:
+        shown += [key for key in (*_FOR_PROGRAMS, "pareto") if key not in shown]
+    used = {*shown, *([sorted_by] if sorted_by else []), *([*costs, *qualities] if "pareto" in shown else [])}
+
+    pareto = _pareto(rows, costs, qualities, is_for_people)
     best = best_cells(rows, [key for key in shown if key in keys])
     table = [
         {
             **{key: row.value(key) for key in keys},
-            "pareto": ("●" if mark else "") if is_for_people else mark,
+            **{key: cells[index] for key, cells in pareto.items()},
             "best": [key for key in shown if (index, key) in best],
+            "findings": _findings(row, format),
         }
-        for index, (row, mark) in enumerate(zip(rows, efficient, strict=True))
+        for index, row in enumerate(rows)
     ]
-    print_table(table, [_COLUMNS.get(key, Column(key, key, "float")) for key in shown], format, best)
-    if "flops" in used:
-        batch = BATCHES[convention]
-        size = f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets"
-        click.echo(f"FLOPs: {convention}, {size}", err=True)
+    printed = [each for key in shown for each in (pareto if key == "pareto" else (key,))]
+    print_table(table, [_column(key) for key in printed], format, best)
+    for line in notes(rows, used, convention, is_for_people):
+        click.echo(line, err=True)
 
 
-def _resolved(models: Iterable[str]) -> list[PublishedModel | str]:
-    """Returns the published models and the paths of runs that the arguments name, in their order.
-
-    Raises:
-        MissingError: no published model has such a name, or nothing is where a path or a glob points.
-    """
-    found: list[PublishedModel | str] = []
-    for model in models:
-        name = model.lower().removeprefix(_PREFIX)
-        if name in published_models():
-            found.append(published_models()[name])
-        elif model.lower().startswith(_PREFIX):
-            found += [published_models()[match] for match in _published_matches(name)]
-        else:
-            found += _paths(model)
-    return found
-
-
-def _rows(models: Iterable[PublishedModel | str], convention: Convention) -> list[Row]:
-    """Makes the rows; what holds no manifest that this version can use is reported and left out.
+def _reproduction(ctx: click.Context, published: Sequence[str], architectures: Sequence[str], format: str) -> None:
+    """Prints the report of what is published, or of all.
 
     Raises:
-        ConfigurationError: nothing is left, and the last manifest is not valid.
-        MissingError: nothing is left, and the last directory or remote file is not there or has no manifest.
+        MissingError: nothing published has such a name.
+        UsageError: an option that does not go with the report, or an architecture that no row has.
     """
-    rows: list[Row] = []
-    damage: list[ScalecliError] = []
-    for model in models:
-        try:
-            rows.append(row_of_published(model) if isinstance(model, PublishedModel) else row_of_run(model, convention))
-        except (ConfigurationError, MissingError) as error:
-            damage.append(error)
-    for reason in damage if rows else damage[:-1]:
-        click.echo(f"warning: left out: {reason}", err=True)
-    if not rows:
-        raise damage[-1]
-    return rows
+    for name in ("models", "where", "columns", "sort", "cost", "quality"):
+        if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            shown = "MODELS" if name == "models" else f"--{name}"
+            raise UsageError(f"--reproduction goes with --published, --arch and --format, not with {shown}")
+    models = [model for name in published for model in find_published(name)] if published else reproducible_rows()
+    _check_architectures(architectures, {model.architecture for model in reproducible_rows()})
+    print_report([model for model in models if not architectures or model.architecture in architectures], format)
 
 
-def _published_matches(pattern: str) -> list[str]:
-    names = fnmatch.filter(published_models(), pattern)
-    if not names:
-        raise MissingError(f"{_PREFIX}{pattern}: no published model of that name{nearest(pattern, published_models())}")
-    return names
+def _check_architectures(architectures: Sequence[str], known: Collection[str]) -> None:
+    for name in architectures:
+        if name not in known:
+            raise UsageError(f"--arch {name}: no such architecture{nearest(name, known)}")
 
 
-def _paths(model: str) -> list[str]:
-    """Returns the manifests or directories that an argument names: itself if it exists, else what its glob matches."""
-    if is_remote(model):
-        if not glob.has_magic(model):
-            return [model]
-        with one_line_errors(model):
-            file_system, pattern = locate(model)
-            paths = [file_system.unstrip_protocol(path) for path in sorted(file_system.glob(pattern))]
-    else:
-        paths = [model] if os.path.exists(model) else sorted(glob.glob(model, recursive=True))
-    if not paths:
-        hint = nearest(model.lower(), published_models())
-        raise MissingError(f"{model}: neither a published model nor a run manifest or its directory{hint}")
-    return paths
+def _filtered(rows: list[Row], conditions: Sequence[Condition], architectures: Sequence[str]) -> list[Row]:
+    """The rows that meet all conditions and have one of the architectures, if any are given; warns if none do.
+
+    Raises:
+        UsageError: an architecture that neither is known nor has a row.
+    """
+    known = {*ARCHITECTURES, *(model.architecture for model in published_models().values())}
+    _check_architectures(architectures, known | {row.architecture for row in rows})
+    left = [
+        row
+        for row in rows
+        if (not architectures or row.architecture in architectures) and all(each.holds(row) for each in conditions)
+    ]
+    if rows and not left:
+        click.echo(f"warning: none of the {len(rows)} rows meets --where and --arch", err=True)
+    return left
 
 
-def _known(key: str, keys: Sequence[str]) -> str:
-    if key not in keys:
-        hint = nearest(key, keys) or f"; there are {', '.join(keys)}"
-        raise UsageError(f"no column {key!r}{hint}")
-    return key
+def _headlines(rows: Sequence[Row], is_for_people: bool) -> list[str]:
+    """The columns that are shown unless others are chosen: where no row has a quality, all scores and traits too.
+
+    Programs always get the headlines; people get no empty columns beside those scores, and the number of chips where
+    speeds are not all of the usual one.
+    """
+    extra = []
+    if all(row.upstream is None and row.downstream is None for row in rows):
+        extra = column_keys(rows)[len(FIXED_COLUMNS) :]
+    shown = [*_HEADLINES, *extra, "pareto"]
+    if is_for_people and extra:
+        filled = {key for key in _HEADLINES if any(row.value(key) is not None for row in rows)}
+        shown = [*(key for key in _HEADLINES if key in filled), *extra]
+    if is_for_people and "steps_per_s" in shown:
+        chips = {row.chips for row in rows if row.steps_per_s is not None}
+        if len(chips) > 1 or chips - {None, _USUAL_CHIPS}:
+            shown.insert(shown.index("steps_per_s") + 1, "chips")
+    return shown
+
+
+def _pareto(
+    rows: Sequence[Row], costs: Sequence[str], qualities: Sequence[str], is_for_people: bool
+) -> dict[str, list[Any]]:
+    """The Pareto columns: one for each quality, with a mark, or with the costs for which the row is efficient."""
+    columns: dict[str, list[Any]] = {}
+    for quality in qualities:
+        marks = {cost: efficient_rows(rows, cost, quality) for cost in costs}
+        cells: list[Any] = [[cost for cost in costs if marks[cost][index]] for index in range(len(rows))]
+        if len(costs) == 1:
+            cells = [bool(cell) for cell in cells]
+        if is_for_people:
+            cells = [("●" if cell else "") if isinstance(cell, bool) else ", ".join(cell) for cell in cells]
+        columns["pareto" if len(qualities) == 1 else f"pareto/{quality}"] = cells
+    return columns
+
+
+def _findings(row: Row, format: str) -> list[dict[str, Any]] | str:
+    """The findings about a row as programs get them: mappings, or one text where a cell must be one."""
+    if format == "csv":
+        return "; ".join(finding.text() for finding in row.findings)
+    return [{key: value for key, value in strict.to_mapping(each).items() if key != "rows"} for each in row.findings]
+
+
+def _column(key: str) -> Column:
+    if key.startswith("pareto"):
+        return Column(key, key.capitalize().replace("/", ": "))
+    return _COLUMNS.get(key, Column(key, key, "float"))
 
 
 def _sorted(rows: list[Row], key: str, descending: bool) -> list[Row]:

@@ -8,18 +8,21 @@ from typing import Any
 import click
 
 from scalecli import costs
+from scalecli.advice import PAPER_NOTES
 from scalecli.architectures import build_spec
-from scalecli.cli.output import Column, format_option, print_table
-from scalecli.cli.shape import batch_options, tokens
+from scalecli.cli.batch_options import batch_options, tokens
+from scalecli.cli.output import Column, format_option, print_notes, print_table
 from scalecli.costs import Convention
+from scalecli.errors import UsageError
 from scalecli.references import model_options, resolve_model
+from scalecli.shape import LARGEST
 
 _COUNTED: dict[Convention, str] = {
-    "forward": "twice the multiply-adds of one forward pass, without embedding look-ups and elementwise products",
+    "forward": "twice the multiply-adds of one forward pass, without look-ups and products of one tensor with another",
     "training": "three times forward: one forward pass, and a backward pass that costs two",
     "paper": (
-        "multiply-adds of one forward pass, not doubled, with embedding look-ups as one-hot products and with "
-        "elementwise products"
+        "multiply-adds of one forward pass, not doubled, with look-ups as one-hot products and with products of one "
+        "tensor with another"
     ),
 }
 
@@ -33,38 +36,49 @@ _COUNTED: dict[Convention, str] = {
     show_default=True,
     help="What is counted; paper is what both papers print.",
 )
+@click.option(
+    "--model-parallel",
+    type=click.IntRange(1, LARGEST),
+    metavar="N",
+    help="Cores that share a replica and repeat some work, which only paper counts; the papers had 2 for large, 8 for "
+    "xl, 32 for xxl. [default: 1]",
+)
 @batch_options
 @format_option
 def command(
     model: str,
     architecture: str | None,
-    operators: dict[str, int],
+    operators: dict[str, Any],
     convention: Convention | str,
+    model_parallel: int | None,
     lengths: dict[str, int],
     format: str,
 ) -> None:
     """Break the FLOPs of one batch down by component.
 
     MODEL is a name (small, small-nl24, NL24-SM), a shape file, or a run's manifest or directory. Tokens are inputs and
-    targets together.
+    targets together. What training takes on a machine is in scalecli shape.
     """
+    if model_parallel is not None and convention not in ("paper", "all"):
+        raise UsageError("--model-parallel is counted by --convention paper alone")
     reference = resolve_model(model, architecture=architecture, operators=operators, reshape_runs=True)
     spec = build_spec(reference.architecture, reference.shape)
     chosen = [name for name in costs.CONVENTIONS if convention in (name, "all")]
     batches = {name: replace(costs.BATCHES[name], **lengths) for name in chosen}
-    counts = {name: _with_total(costs.flops(spec, batch, name)) for name, batch in batches.items()}
+    counts = {name: _with_total(costs.flops(spec, batch, name, model_parallel or 1)) for name, batch in batches.items()}
     if convention == "all":
         rows, columns = _side_by_side(counts)
     else:
         rows, columns = _breakdown(counts[chosen[0]], tokens(batches[chosen[0]]))
     print_table(rows, columns, format)
-    is_for_people = format in ("table", "markdown")
-    if format == "markdown":
-        click.echo()
-    for name, batch in batches.items():
-        size = f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets"
-        note = f"{name}, {reference.name} ({reference.architecture}), {size}: {_COUNTED[name]}."
-        click.echo(note, err=not is_for_people)
+    notes = [
+        f"{name}, {reference.name} ({reference.architecture}), batch {batch.sequences} x {batch.inputs} inputs x "
+        f"{batch.targets} targets: {_COUNTED[name]}."
+        for name, batch in batches.items()
+    ]
+    if "paper" in chosen and reference.architecture in PAPER_NOTES:
+        notes.append(f"paper, {reference.architecture}: {PAPER_NOTES[reference.architecture]}.")
+    print_notes(notes, format)
 
 
 def _with_total(counts: dict[str, int]) -> dict[str, int]:
@@ -95,5 +109,6 @@ def _side_by_side(counts: dict[Convention, dict[str, int]]) -> tuple[list[dict[s
     rows = [
         {"component": component, **{name: counted.get(component) for name, counted in counts.items()}}
         for component in (*costs.COMPONENTS, "total")
+        if any(component in counted for counted in counts.values())
     ]
     return rows, [Column("component", "Component"), *(Column(name, name, "flops") for name in counts)]

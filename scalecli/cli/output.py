@@ -93,6 +93,14 @@ def print_record(record: Mapping[str, Any], columns: Sequence[Column], format: s
     click.echo(_machine([plain] if format == "csv" else plain, list(plain), format), nl=False)
 
 
+def print_notes(notes: Sequence[str], format: str) -> None:
+    """Prints what there is to say about a table, a line each: below it for people, on stderr for programs."""
+    if format == "markdown" and notes:
+        click.echo()
+    for note in notes:
+        click.echo(note, err=format not in ("table", "markdown"))
+
+
 def _print_rich(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], marked: Collection) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

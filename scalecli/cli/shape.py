@@ -1,146 +1,131 @@
-"""`scalecli shape`: the fields of a shape, and what it costs."""
+"""`scalecli shape`: what a shape is and costs, and which shapes there are."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from scalecli import costs, strict
-from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
-from scalecli.cli.output import Column, format_option, print_record, print_table
+from scalecli import strict
+from scalecli.advice import warnings
+from scalecli.analysis.choosing import Setting
+from scalecli.architectures import DEFAULT_ARCHITECTURE
+from scalecli.cli.batch_options import batch_options
+from scalecli.cli.choosing import (
+    ALTERNATIVE_COLUMNS,
+    CANDIDATE_COLUMNS,
+    alternative_notes,
+    alternative_rows,
+    candidate_notes,
+    candidate_rows,
+    choosing_options,
+)
+from scalecli.cli.output import format_option, print_notes, print_table
+from scalecli.cli.released import released_table
+from scalecli.cli.run_costs import Run, run_from, run_notes, run_options
+from scalecli.cli.shape_figures import print_shape, print_shapes, shape_figures
 from scalecli.costs import Batch
 from scalecli.errors import UsageError
 from scalecli.references import ModelReference, complete_model, resolve_model, shape_options
-from scalecli.shape import LARGEST, Shape, presets
+from scalecli.shape import presets
 from scalecli.specs import VOCABULARY_ROWS
-
-_COLUMNS = (
-    Column("name", "Name"),
-    Column("architecture", "Architecture"),
-    *(Column(field.name, field.name, "float") for field in fields(Shape)),
-    Column("parameters", "Parameters", "count"),
-    Column("embedding_parameters", "  embedding", "count"),
-    Column("non_embedding_parameters", "  the rest", "count"),
-    Column("batch", "Batch, sequences", "float"),
-    Column("inputs", "Inputs, tokens", "float"),
-    Column("targets", "Targets, tokens", "float"),
-    Column("forward_flops", "Forward FLOPs per batch", "flops"),
-    Column("training_flops", "Training FLOPs per batch", "flops"),
-    Column("forward_flops_per_token", "Forward FLOPs per token", "flops"),
-    Column("training_flops_per_token", "Training FLOPs per token", "flops"),
-    Column("weights_bytes", "Weights, float32", "bytes"),
-    Column("adafactor_bytes", "Adafactor state, float32", "bytes"),
-)
-# Of several models people see what fits into a terminal: the fields by the papers' operators, FLOPs of a batch.
-_NARROW = {
-    **{"name": "Name", "encoder_layers": "EL", "decoder_layers": "DL", "d_model": "DM", "d_ff": "FF", "d_kv": "KV"},
-    **{"heads": "NH", "parameters": "Params", "forward_flops": "Forward", "adafactor_bytes": "Adafactor"},
-}
-
-
-def batch_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--batch --inputs --targets`; what is given arrives as `lengths`, by the names of `Batch`'s fields."""
-
-    @functools.wraps(function)
-    def collected(*arguments: Any, batch: int | None, inputs: int | None, targets: int | None, **options: Any) -> Any:
-        values = {"sequences": batch, "inputs": inputs, "targets": targets}
-        lengths = {name: value for name, value in values.items() if value is not None}
-        return function(*arguments, lengths=lengths, **options)
-
-    command = collected
-    paper = costs.BATCHES["paper"].targets
-    for flag, text in (
-        ("--targets", f"Tokens of a target. [default: {Batch.targets}; {paper} in flops --convention paper]"),
-        ("--inputs", f"Tokens of an input. [default: {Batch.inputs}]"),
-        ("--batch", f"Sequences of a batch. [default: {Batch.sequences}]"),
-    ):
-        command = click.option(flag, type=click.IntRange(1, LARGEST), metavar="N", help=text)(command)
-    return command
-
-
-def tokens(batch: Batch) -> int:
-    """Tokens of a batch, inputs and targets together: what "per token" divides by."""
-    return batch.sequences * (batch.inputs + batch.targets)
 
 
 @click.command("shape")
 @click.argument("models", nargs=-1, metavar="[MODEL]...", shell_complete=complete_model)
 @shape_options
 @batch_options
+@run_options
+@choosing_options
+@click.option("--released", is_flag=True, help="List the checkpoints that were released with Scale Efficiently.")
+@click.option("--size", metavar="SIZE", help="Of --released, only this size, such as small.")
+@click.option("--knob", metavar="OPERATOR", help="Of --released, only those with this operator, such as nl.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write the shape of one MODEL as YAML.")
 @format_option
 def command(
     models: tuple[str, ...],
     architecture: str | None,
-    operators: dict[str, int],
+    operators: dict[str, Any],
     lengths: dict[str, int],
+    run: Run | None,
+    like: str | None,
+    cheaper: str | None,
+    budgets: dict[str, float],
+    released: bool,
+    size: str | None,
+    knob: str | None,
     output: str | None,
     format: str,
 ) -> None:
-    """Show the fields of a shape, its parameters, FLOPs and memory.
+    """Show the fields of a shape, its parameters, FLOPs and memory, or find a shape.
 
     MODEL is a name (small, small-nl24, NL24-SM, t5-efficient-small-nl24), a shape file, or a run's manifest or
     directory; --nl and the like change it. Several MODELs make one row each; without MODEL, all sizes of the
     architecture. FLOPs are those of the convention `forward` (see scalecli flops); tokens are inputs and targets
     together.
+
+    Any of --chip, --chips, --model-parallel, --steps, --optimizer, --rematerialise, --precision, --pue and --grid adds
+    the memory of a device, an estimate of the speed, and FLOPs, time and energy of the whole training run.
+
+    Instead of MODEL: --released lists the released checkpoints, --like MODEL --cheaper COST published models that do as
+    well for less, --budget COST=VALUE shapes that cost no more.
     """
-    references = [
-        resolve_model(model, architecture=architecture, operators=operators, reshape_runs=True)
-        for model in models or presets(architecture or DEFAULT_ARCHITECTURE)
-    ]
     batch = replace(Batch(), **lengths)
-    rows = [_figures(reference, batch) for reference in references]
+    only_models = {"MODEL": models, "-o": output}
+    shaping = {"--arch": architecture, "--nl and the like": operators}
+    measuring = {"--batch and the like": lengths, "--chip and the like": run}
+    if released:
+        _refuse("--released", {**only_models, **shaping, **measuring, "--like": like, "--budget": budgets})
+        print_table(*released_table(size, knob), format)
+    elif size or knob:
+        raise UsageError("--size and --knob choose from the released checkpoints; add --released")
+    elif like is not None and cheaper is not None:
+        _refuse("--like", only_models)
+        reference = resolve_model(like, architecture=architecture, operators=operators, reshape_runs=True)
+        setting = _setting(run, batch)
+        rows = alternative_rows(reference, cheaper, setting)
+        print_table(rows, ALTERNATIVE_COLUMNS, format)
+        print_notes(alternative_notes(reference, cheaper, rows, setting), format)
+    elif budgets:
+        _refuse("--budget", {**only_models, "--nl and the like": operators})
+        setting = _setting(run, batch)
+        print_table(candidate_rows(architecture or DEFAULT_ARCHITECTURE, budgets, setting), CANDIDATE_COLUMNS, format)
+        print_notes(candidate_notes(setting), format)
+    else:
+        references = [
+            resolve_model(model, architecture=architecture, operators=operators, reshape_runs=True)
+            for model in models or presets(architecture or DEFAULT_ARCHITECTURE)
+        ]
+        _show(references, batch, run, output, format)
+
+
+def _show(references: Sequence[ModelReference], batch: Batch, run: Run | None, output: str | None, format: str) -> None:
+    """Prints the figures of models, with what there is to say about their shapes, and writes the shape of one."""
+    rows = [shape_figures(reference, batch, run) for reference in references]
     if output is not None:
         _write(references, output)
     for reference in references:
-        _warn(reference)
-    if len(models) == 1:
-        _print_one(rows[0], format)
-    elif format in ("table", "markdown"):
-        mixed = len({reference.architecture for reference in references}) > 1
-        titles = {**_NARROW, **({"architecture": "Architecture"} if mixed else {})}
-        columns = [replace(column, title=titles[column.key]) for column in _COLUMNS if column.key in titles]
-        print_table(rows, columns, format)
+        for warning in warnings(reference.architecture, reference.shape):
+            click.echo(f"warning: {reference.name}: {warning}", err=True)
+    if len(rows) == 1:
+        print_shape(rows[0], format)
     else:
-        print_table(rows, _COLUMNS, format)
+        print_shapes(rows, format)
+    if run is not None:
+        print_notes(run_notes(run), format)
 
 
-def _figures(model: ModelReference, batch: Batch) -> dict[str, Any]:
-    """Every value that is shown, by column."""
-    spec = build_spec(model.architecture, model.shape)
-    total, embedding = spec.parameters(), spec.embedding_parameters()
-    forward, training = (sum(costs.flops(spec, batch, name).values()) for name in ("forward", "training"))
-    return {
-        "name": model.name,
-        "architecture": model.architecture,
-        **model.shape.to_dict(),
-        "parameters": total,
-        "embedding_parameters": embedding,
-        "non_embedding_parameters": total - embedding,
-        "batch": batch.sequences,
-        "inputs": batch.inputs,
-        "targets": batch.targets,
-        "forward_flops": forward,
-        "training_flops": training,
-        "forward_flops_per_token": round(forward / tokens(batch)),
-        "training_flops_per_token": round(training / tokens(batch)),
-        "weights_bytes": costs.weights_bytes(spec),
-        "adafactor_bytes": costs.adafactor_bytes(spec),
-    }
+def _setting(run: Run | None, batch: Batch) -> Setting:
+    run = run or run_from({})
+    return Setting(run.machine, run.training, batch)
 
 
-def _print_one(row: dict[str, Any], format: str) -> None:
-    """One model, with all digits of its parameters for people too: two models may differ in the last."""
-    columns: Sequence[Column] = _COLUMNS
-    if format in ("table", "markdown"):
-        counts = [column.key for column in columns if column.kind == "count"]
-        row = {**row, **{key: f"{row[key]:,}" for key in counts}}
-        columns = [replace(column, kind="text") if column.key in counts else column for column in columns]
-    print_record(row, columns, format)
+def _refuse(mode: str, others: Mapping[str, Any]) -> None:
+    given = [flag for flag, value in others.items() if value]
+    if given:
+        raise UsageError(f"{mode} does not go with {', '.join(given)}")
 
 
 def _write(references: Sequence[ModelReference], output: str) -> None:
@@ -152,15 +137,3 @@ def _write(references: Sequence[ModelReference], output: str) -> None:
         del fields["vocabulary"]  # a shape file that states it keeps it, whatever the vocabulary
     strict.write_yaml(output, {"architecture": reference.architecture, **fields})
     click.echo(f"wrote {output}", err=True)
-
-
-def _warn(reference: ModelReference) -> None:
-    """Says where a TPU would pad: its tiles are 8 x 128, and the vocabulary is the widest matrix product."""
-    multiples = {"d_model": 8, "vocabulary": 128}
-    odd = [
-        f"{name} {getattr(reference.shape, name)} is no multiple of {multiple}"
-        for name, multiple in multiples.items()
-        if getattr(reference.shape, name) % multiple
-    ]
-    if odd:
-        click.echo(f"warning: {reference.name}: {' and '.join(odd)}; a TPU pads it and wastes lanes", err=True)

@@ -33,7 +33,7 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
             # In a loop within a loop TensorFlow's graph optimizer makes temporary variables that meet each other
             # ("AlreadyExists") as soon as a model is large. Without it a step of small took 5.20 s instead of 5.01 s.
             tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        return tf.function(function, jit_compile=uses_xla())
+        return tf.function(function, jit_compile=uses_xla(), autograph=False)
     if keras.backend.backend() == "jax":
         import jax
 

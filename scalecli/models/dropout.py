@@ -7,6 +7,7 @@ partitions freely.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,13 +44,27 @@ class Dropout:
     seed: Any = None
 
     @property
+    def training(self) -> bool:
+        """Whether this is training, with noise if not with dropout."""
+        return self.seed is not None
+
+    @property
     def active(self) -> bool:
         """Whether anything is dropped at all."""
-        return self.seed is not None and self.rate > 0
+        return self.training and self.rate > 0
 
     def at(self, place: Any) -> Dropout:
         """Dropout for a place within this one: a layer's number, or a position in a layer."""
-        return Dropout(self.rate, fold_seed(self.seed, place)) if self.active else self
+        return Dropout(self.rate, fold_seed(self.seed, place)) if self.training else self
+
+    def noise(self, shape: tuple[int, ...]) -> Any:
+        """Uniform float32 numbers from 0 to 1, one for each element of `shape`; only in training."""
+        return ops.cast(self._bits(shape), "float32") * 2.0**-31
+
+    def _bits(self, shape: tuple[int, ...]) -> Any:
+        """31 random bits for each element of `shape`, as int32."""
+        bits = _hash(ops.arange(math.prod(shape), dtype="int32") * ops.cast(_WEYL, "int32") + self.seed)
+        return ops.reshape(_shift_right(bits, 1), shape)
 
     def __call__(self, x: Any) -> Any:
         """`x` [batch, ..., length, width] with some of (batch, ..., width) zeroed and the rest scaled up.
@@ -58,10 +73,5 @@ class Dropout:
         """
         if not self.active:
             return x
-        shape = [*x.shape[:-2], 1, x.shape[-1]]
-        size = 1
-        for dimension in shape:
-            size *= dimension
-        bits = _hash(ops.arange(size, dtype="int32") * ops.cast(_WEYL, "int32") + self.seed)
-        kept = _shift_right(bits, 1) >= int(self.rate * 2**31)
-        return x * (ops.cast(ops.reshape(kept, shape), x.dtype) / (1 - self.rate))
+        kept = self._bits((*x.shape[:-2], 1, x.shape[-1])) >= int(self.rate * 2**31)
+        return x * (ops.cast(kept, x.dtype) / (1 - self.rate))

@@ -11,24 +11,37 @@ from keras import ops
 
 from scalecli import specs
 from scalecli.models.dropout import Dropout
-from scalecli.models.layers import MASKED, Context, SpecLayer
-from scalecli.models.stack import Stack
+from scalecli.models.layers import HEADS, MASKED, Context, Embedding, SpecLayer
+from scalecli.models.stack import Reports, Stack
 
 _ENCODER, _DECODER = 0, 1  # places of dropout
+AUXILIARY_LOSS = "auxiliary_loss"
+
+
+class Output(NamedTuple):
+    """What a forward pass gives.
+
+    `logits` [batch, targets, vocabulary] float32. `auxiliary_loss`: float32 scalar to add to the loss. `reports`: what
+    layers tell of their work, float32 [layers, ...] by paths such as `encoder/0/experts/overflow`.
+    """
+
+    logits: Any
+    auxiliary_loss: Any
+    reports: Reports
 
 
 class Memory(NamedTuple):
     """What decoding needs at every token of an encoded batch, computed once.
 
-    `layers`: per repeat of the decoder, its weights and constants. `context`, `position_bias` [1, heads, length,
-    length]: as in training. `table` [vocabulary, d_model], `kernel` [d_model, vocabulary]: embedding and output head.
+    `layers`: what the decoder's repeats need. `context`, `position_biases` ([1, heads, length, length] by heads): as in
+    training. `embedding`, `head`: the tensors of the token embedding and of the output head.
     """
 
     layers: list[Any]
     context: Context
-    position_bias: Any
-    table: Any
-    kernel: Any
+    position_biases: dict[int, Any]
+    embedding: Any
+    head: Any
 
 
 class EncoderDecoder(keras.Model):
@@ -38,6 +51,9 @@ class EncoderDecoder(keras.Model):
     and when several examples are packed into a row `inputs_segments`, `targets_segments` of the same shapes, which
     count the examples from 1 (0 is padding). Weights are float32; `precision` is the dtype of matrix products and
     activations.
+
+    Raises:
+        ConfigurationError: the architecture can't have inputs of that length.
     """
 
     def __init__(self, spec: specs.ModelSpec, precision: str = "float32", dropout_rate: float = 0.0) -> None:
@@ -45,98 +61,102 @@ class EncoderDecoder(keras.Model):
         super().__init__(name="encoder_decoder", dtype=policy, autocast=False)
         self.spec = spec
         self.dropout_rate = dropout_rate
-        self.embedding = SpecLayer(spec.embedding, name="embedding", dtype=policy)
-        self.encoder = Stack(spec.encoder, name="encoder", dtype=policy)
+        self.embedding = Embedding(spec.embedding, name="embedding", dtype=policy)
         self.decoder = Stack(spec.decoder, name="decoder", dtype=policy)
-        self.output_head = SpecLayer(spec.logits, name="logits", dtype=policy)
+        lender = self.decoder if spec.shared_stacks else None
+        self.encoder = Stack(spec.encoder, lender, name="encoder", dtype=policy)
+        self.output_head = HEADS[type(spec.logits)](spec.logits, name="logits", dtype=policy)
         self.built = True
 
     def call(self, batch: Mapping[str, Any], dropout_seed: Any = None) -> Any:
-        """Logits [batch, targets, vocabulary] in float32; dropout only with a seed (int32 scalar)."""
+        """Logits [batch, targets, vocabulary] in float32; see `outputs`."""
+        return self.outputs(batch, dropout_seed).logits
+
+    def outputs(self, batch: Mapping[str, Any], dropout_seed: Any = None) -> Output:
+        """Logits and what comes with them. A seed (int32 scalar) says that this is training, with dropout and noise."""
         dropout = Dropout(self.dropout_rate, dropout_seed)
         input_segments, target_segments = segments(batch, "inputs"), segments(batch, "targets")
-        cross_mask = _mask(target_segments, input_segments)
-        memory = self._encode(batch["inputs"], input_segments, dropout.at(_ENCODER))
+        memory, memory_segments, of_encoder = self._encode(batch["inputs"], input_segments, dropout.at(_ENCODER))
         length = batch["targets"].shape[1]
         causal = ops.tril(ops.ones((length, length), "bool"))
+        tokens = shift_right(batch["targets"], batch.get("targets_segments"))
         context = Context(
-            position_bias=self.decoder.position_bias(queries=length, keys=length),
+            position_biases=self.decoder.biases(length),
             self_mask=_mask(target_segments, target_segments, causal),
+            real=_present(target_segments),
+            tokens=_present(tokens),
             memory=memory,
-            cross_mask=cross_mask,
+            cross_mask=_mask(target_segments, memory_segments),
         )
-        hidden = self._embed(shift_right(batch["targets"], batch.get("targets_segments")))
-        decoded = self.decoder(hidden, context=context, dropout=dropout.at(_DECODER))
-        return self._logits(decoded, self._output_kernel())
+        embedded = self.embedding(self.embedding.weights_for_compute(), tokens)
+        decoded, of_decoder = self.decoder.run(embedded, context, dropout.at(_DECODER))
+        reports = {f"encoder/{name}": value for name, value in of_encoder.items()}
+        reports |= {f"decoder/{name}": value for name, value in of_decoder.items()}
+        auxiliary = [ops.sum(value) for name, value in reports.items() if name.endswith(AUXILIARY_LOSS)]
+        head = self.output_head.prepare(self.embedding.weights_for_compute())
+        return Output(self.output_head(head, decoded), sum(auxiliary, ops.zeros(())), reports)
 
-    def start_decoding(self, inputs: Any, length: int) -> tuple[Memory, Any]:
-        """Encodes `inputs` [batch, inputs]; returns that and the empty state for `length` output tokens."""
-        input_segments = segments({"inputs": inputs}, "inputs")
-        context = Context(
-            position_bias=None,
-            self_mask=None,
-            memory=self._encode(inputs, input_segments, Dropout(0.0)),
-            cross_mask=_mask(ops.ones((inputs.shape[0], 1), "int32"), input_segments),
-        )
-        memory = Memory(
-            layers=[repeat.start_decoding(context) for repeat in self.decoder.repeats],
+    def start_decoding(self, inputs: Any, length: int, beams: int = 1) -> tuple[Memory, Any]:
+        """Encodes `inputs` [batch, inputs]; returns that and the empty state for `length` output tokens.
+
+        From here on the batch is `beams` times as large: the beams of a row follow one another.
+        """
+        memory, memory_segments, _ = self._encode(inputs, segments({"inputs": inputs}, "inputs"), Dropout(0.0))
+        if beams > 1:
+            memory, memory_segments = (ops.repeat(each, beams, axis=0) for each in (memory, memory_segments))
+        rows = memory.shape[0]
+        context = Context(memory=memory, cross_mask=_mask(ops.ones((rows, 1), "int32"), memory_segments))
+        embedding = self.embedding.weights_for_compute()
+        encoded = Memory(
+            layers=self.decoder.start_decoding(context),
             context=context,
-            position_bias=self.decoder.position_bias(queries=length, keys=length),
-            table=self.embedding.weights_for_compute()["table"],
-            kernel=self._output_kernel(),
+            position_biases=self.decoder.biases(length),
+            embedding=embedding,
+            head=self.output_head.prepare(embedding),
         )
-        return memory, [repeat.initial_state(inputs.shape[0], length) for repeat in self.decoder.repeats]
+        return encoded, self.decoder.initial_state(rows, length)
 
     def decode_token(self, memory: Memory, state: Any, tokens: Any, position: Any) -> tuple[Any, Any]:
         """Logits [batch, vocabulary] of the token after `tokens` [batch], which stands at `position`; and the state."""
-        heads, length = memory.position_bias.shape[1], memory.position_bias.shape[3]
-        later = ops.arange(length, dtype="int32") > position
-        context = replace(
-            memory.context,
-            position_bias=ops.slice(memory.position_bias, (0, 0, position, 0), (1, heads, 1, length)),
-            self_mask=ops.cast(later, "float32")[None, None, None, :] * MASKED,
-            position=position,
-        )
-        embedded = ops.take(memory.table, tokens[:, None], axis=0)
+        context = replace(memory.context, tokens=_present(tokens[:, None]), position=position)
+        biases = memory.position_biases
+        if biases:
+            length = next(iter(biases.values())).shape[3]
+            later = ops.arange(length, dtype="int32") > position
+            rows = {
+                heads: ops.slice(bias, (0, 0, position, 0), (1, heads, 1, length)) for heads, bias in biases.items()
+            }
+            mask = ops.cast(later, "float32")[None, None, None, :] * MASKED
+            context = replace(context, position_biases=rows, self_mask=mask)
+        embedded = self.embedding(memory.embedding, tokens[:, None])
         hidden, state = self.decoder.step(embedded, memory.layers, state, context)
-        return self._logits(hidden, memory.kernel)[:, 0], state
+        return self.output_head(memory.head, hidden)[:, 0], state
+
+    def reorder_state(self, state: Any, rows: Any) -> Any:
+        """The decoding state whose row i of the batch is row `rows[i]` of `state`'s; `rows` [new batch] int32."""
+        return self.decoder.reorder(state, rows)
 
     def weights_by_path(self) -> dict[str, Any]:
         """Every variable by the path that `ModelSpec.weights()` gives it."""
-        layers: dict[str, SpecLayer] = {"embedding": self.embedding, "logits": self.output_head}
+        layers: dict[str, SpecLayer] = {"embedding/": self.embedding, "logits/": self.output_head}
         for side, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
-            layers[f"{side}/position_bias"] = stack.position_bias
-            layers[f"{side}/final_norm"] = stack.final_norm
-            for number, repeat in enumerate(stack.repeats):
-                for sublayer in repeat.sublayers:
-                    layers[f"{side}/{number}/{sublayer.name}"] = sublayer.layer
-                    layers[f"{side}/{number}/{sublayer.name}/norm"] = sublayer.norm
-        found = {f"{path}/{name}": owned for path, layer in layers.items() for name, owned in layer.owned.items()}
+            layers |= {f"{side}/{prefix}": layer for prefix, layer in stack.parts().items()}
+        found = {f"{prefix}{name}": owned for prefix, layer in layers.items() for name, owned in layer.owned.items()}
         return {path: found[path] for path in self.spec.weights()}
 
-    def _encode(self, inputs: Any, input_segments: Any, dropout: Dropout) -> Any:
-        """[batch, inputs] -> [batch, inputs, d_model]."""
+    def _encode(self, inputs: Any, input_segments: Any, dropout: Dropout) -> tuple[Any, Any, Reports]:
+        """The encoder's output [batch, memory, d_model], the segments of its positions, and its reports."""
         length = inputs.shape[1]
+        window = length // self.spec.memory_length(length)
         context = Context(
-            self.encoder.position_bias(queries=length, keys=length), _mask(input_segments, input_segments)
+            position_biases=self.encoder.biases(length),
+            self_mask=_mask(input_segments, input_segments),
+            real=_present(input_segments),
+            tokens=_present(inputs),
         )
-        return self.encoder(self._embed(inputs), context=context, dropout=dropout)
-
-    def _embed(self, tokens: Any) -> Any:
-        """[batch, length] -> [batch, length, d_model]."""
-        return ops.take(self.embedding.weights_for_compute()["table"], tokens, axis=0)
-
-    def _output_kernel(self) -> Any:
-        """[d_model, vocabulary]."""
-        if self.spec.logits.tied:
-            return ops.transpose(self.embedding.weights_for_compute()["table"])
-        return self.output_head.weights_for_compute()["kernel"]
-
-    def _logits(self, hidden: Any, kernel: Any) -> Any:
-        """[batch, length, d_model] -> [batch, length, vocabulary] in float32."""
-        if self.spec.logits.scaled:
-            hidden = hidden * self.spec.logits.d_model**-0.5
-        return ops.cast(ops.matmul(hidden, kernel), "float32")
+        embedded = self.embedding(self.embedding.weights_for_compute(), inputs)
+        memory, reports = self.encoder.run(embedded, context, dropout)
+        return memory, input_segments[:, ::window], reports
 
 
 def segments(batch: Mapping[str, Any], side: str) -> Any:
@@ -171,6 +191,11 @@ def token_losses(logits: Any, targets: Any, z_loss: float = 0.0) -> Any:
     """
     losses, log_normaliser = cross_entropy(logits, targets)
     return losses + z_loss * ops.square(log_normaliser)
+
+
+def _present(ids: Any) -> Any:
+    """float32 [batch, length, 1]: 1 where an id or a segment is not 0."""
+    return ops.cast(ids > 0, "float32")[:, :, None]
 
 
 def _mask(query_segments: Any, key_segments: Any, allowed: Any = True) -> Any:

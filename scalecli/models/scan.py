@@ -38,7 +38,8 @@ def scan(body: Body, carry: Any, stacked: Any, state: Any, length: int) -> tuple
 
     `stacked` is a nest of tensors [length, ...] (weights), of which each call sees its own slice [...]. `state` is
     another such nest that the calls may change (key/value caches); the changed one is returned after the last carry.
-    The carry keeps its shapes and dtypes. Both nests stacked, or both `Unstacked`.
+    The carry keeps its shapes and dtypes. Both nests stacked, or both `Unstacked`. A body may scan itself; weights that
+    it finds outside of the scan are shared by all calls, and each adds one gradient of their size.
     """
     if isinstance(stacked, Unstacked):
         after = []

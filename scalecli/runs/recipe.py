@@ -75,7 +75,14 @@ def new_manifest(
     parent: Parent | None = None,
     objective: dict[str, Any] | None = None,
 ) -> Manifest:
-    """The manifest of a training run that is about to start."""
+    """The manifest of a training run that is about to start.
+
+    Raises:
+        ConfigurationError: the architecture can't have such inputs, or examples packed into rows.
+    """
+    refused = spec.packing_refused() if data.packed else None
+    if refused is not None:
+        raise ConfigurationError(f"{spec.architecture} can't have packed examples: {refused}; use --padded")
     batch = Batch(recipe.batch, data.inputs_length, data.targets_length)
     schedule: dict[str, Any] = asdict(recipe.schedule)
     if recipe.schedule.name in ("inverse-square-root", "constant"):

@@ -198,11 +198,12 @@ class _Run:
             self._batches = iter(self.job.batches(self.step))
         count = min(stop - self.step, self._steps_per_call)
         start = time.perf_counter()
-        losses, norms = self._steps.run(self._batches, count)
+        figures = self._steps.run(self._batches, count)
         seconds = time.perf_counter() - start
-        finite = np.isfinite(losses) & np.isfinite(norms)
+        finite = np.isfinite(figures.losses) & np.isfinite(figures.norms)
         good = count if finite.all() else int(np.argmin(finite))
-        self._record(losses[:good], norms[:good], count / seconds)
+        rate = float(self.job.schedule.rate(self.step + good - 1))
+        self._records.append_steps(self.step, figures.first(good), rate, count / seconds)
         if good < count:
             last = self.step + good
             raise self._diverged(f"the loss or its gradient is not finite at step {last + 1:,}", weights_of=last)
@@ -218,7 +219,7 @@ class _Run:
             Progress(
                 step=self.step,
                 steps=self.manifest.steps,
-                loss=float(losses.mean()),
+                loss=float(figures.losses.mean()),
                 steps_per_s=speed.steps_per_s,
                 tokens_per_s=speed.tokens_per_s,
                 utilisation=speed.model_flops_utilisation,
@@ -284,19 +285,6 @@ class _Run:
         good = [step for step in checkpoints.checkpoint_steps(self._folder) if step < weights_of]
         last = f"the last good checkpoint is {self._folder / f'{good[-1]:08d}'}" if good else "no good checkpoint yet"
         return DivergedError(f"{self.directory}: {what}; {last}")
-
-    def _record(self, losses: np.ndarray, norms: np.ndarray, steps_per_s: float) -> None:
-        if not len(losses):
-            return
-        rows: list[dict[str, float]] = [
-            {"step": self.step + 1 + index, "loss": float(loss), "gradient_norm": float(norm)}
-            for index, (loss, norm) in enumerate(zip(losses, norms, strict=True))
-        ]
-        rows[-1]["steps_per_s"] = steps_per_s
-        self._records.append(rows)
-        last = self.step + len(losses)
-        rate = float(self.job.schedule.rate(last - 1))
-        self._records.show(last, {"loss": float(losses.mean()), "learning_rate": rate, "steps_per_s": steps_per_s})
 
 
 def _best(results: Mapping[int, Mapping[str, float]], rule: str) -> Best | None:

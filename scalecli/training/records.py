@@ -6,13 +6,33 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from scalecli.errors import ScalecliError
 from scalecli.files import write_atomically
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+REPORTS_EVERY = 10  # steps; the reports of all steps would make metrics.jsonl many times as large
+
+
+class Figures(NamedTuple):
+    """What steps tell, float32 arrays with a leading axis [steps].
+
+    `losses`: cross-entropy (nats per target token). `norms`: of the gradient. `reports`: those of the model's layers,
+    [steps, layers, ...] by path (see `scalecli.models.encoder_decoder.Output`).
+    """
+
+    losses: np.ndarray
+    norms: np.ndarray
+    reports: dict[str, np.ndarray]
+
+    def first(self, count: int) -> Figures:
+        """Those of the first `count` steps."""
+        reports = {name: report[:count] for name, report in self.reports.items()}
+        return Figures(self.losses[:count], self.norms[:count], reports)
 
 
 class Records:
@@ -22,13 +42,31 @@ class Records:
         self._metrics, self._folder = directory / METRICS, directory / TENSORBOARD
         self._board: Any = None
 
-    def append(self, rows: list[dict[str, float]]) -> None:
-        """Adds rows, each with its `step`, to metrics.jsonl."""
+    def append(self, rows: list[dict[str, Any]]) -> None:
+        """Adds rows, each with its `step`, to metrics.jsonl; figures are numbers or, one a layer, lists of them."""
         try:
             with self._metrics.open("a", encoding="utf-8") as stream:
                 stream.writelines(json.dumps(row) + "\n" for row in rows)
         except OSError as error:
             raise ScalecliError(f"{self._metrics}: cannot be written ({error.strerror})") from error
+
+    def append_steps(self, done: int, figures: Figures, learning_rate: float, steps_per_s: float) -> None:
+        """Records the steps after the first `done`: a row for each in metrics.jsonl, their means for TensorBoard.
+
+        The row of every tenth step has what the layers report of it as well, in lists by layer.
+        """
+        if not len(figures.losses):
+            return
+        rows: list[dict[str, Any]] = []
+        for index, (loss, norm) in enumerate(zip(figures.losses, figures.norms, strict=True)):
+            rows.append({"step": done + 1 + index, "loss": float(loss), "gradient_norm": float(norm)})
+            if rows[-1]["step"] % REPORTS_EVERY == 0:
+                rows[-1] |= {name: _rounded(report[index]) for name, report in figures.reports.items()}
+        rows[-1]["steps_per_s"] = steps_per_s
+        self.append(rows)
+        means = {name: float(report.mean()) for name, report in figures.reports.items()}
+        loss = float(figures.losses.mean())
+        self.show(rows[-1]["step"], {"loss": loss, "learning_rate": learning_rate, "steps_per_s": steps_per_s, **means})
 
     def forget_after(self, step: int) -> None:
         """Drops the rows of later steps, which a run will record again, and a last line that was cut short.
@@ -59,3 +97,8 @@ class Records:
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0].rpartition("; ")[2]
             raise ScalecliError(f"{self._folder}: cannot be written ({reason})") from error
+
+
+def _rounded(report: np.ndarray) -> Any:
+    """As nested lists, to six decimals."""
+    return report.astype("float64").round(6).tolist()

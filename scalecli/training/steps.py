@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from scalecli.models.compiled import compiled
 from scalecli.models.dropout import fold_seed
 from scalecli.models.encoder_decoder import EncoderDecoder, cross_entropy
+from scalecli.training.records import Figures
 
 Batch = Mapping[str, Any]
 
@@ -20,8 +20,9 @@ class TrainingSteps:
     """Runs optimizer steps on batches of a dataset's iterator.
 
     The loss is the cross-entropy of the target tokens plus the z-loss, summed and divided by the number of target
-    tokens of the whole batch. A batch is worked through in `accumulation` equal parts whose gradients are added up.
-    Dropout masks are a function of (seed, step, part).
+    tokens of the whole batch, plus the layers' auxiliary losses. A batch is worked through in `accumulation` equal
+    parts whose gradients are added up; an auxiliary loss is the mean of the parts' own. Dropout masks are a function of
+    (seed, step, part).
     """
 
     def __init__(
@@ -37,58 +38,68 @@ class TrainingSteps:
         self._seed = tf.constant(seed, tf.int32)
         self._z_loss, self._accumulation = z_loss, accumulation
         optimizer.build(model.trainable_variables)
-        step = compiled(model, self._step)
+        step: Any = compiled(model, self._step)
 
         @tf.function
-        def run(batches: Iterator[Batch], count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            losses = tf.TensorArray(tf.float32, size=count)
-            norms = tf.TensorArray(tf.float32, size=count)
+        def run(batches: Any, count: tf.Tensor) -> Any:
+            structure = step.get_concrete_function(batches.element_spec).structured_outputs
+            arrays = [
+                tf.TensorArray(each.dtype, count, element_shape=each.shape) for each in tf.nest.flatten(structure)
+            ]
             for index in tf.range(count):
-                loss, norm = step(next(batches))
-                losses, norms = losses.write(index, loss), norms.write(index, norm)
-            return losses.stack(), norms.stack()
+                figures = tf.nest.flatten(step(next(batches)))
+                arrays = [array.write(index, figure) for array, figure in zip(arrays, figures, strict=True)]
+            return tf.nest.pack_sequence_as(structure, [array.stack() for array in arrays])
 
         self._run = run
 
-    def run(self, batches: Iterator[Batch], count: int) -> tuple[np.ndarray, np.ndarray]:
-        """`count` steps; returns each one's cross-entropy (nats per token) and gradient norm, float32 [count]."""
-        losses, norms = self._run(batches, tf.constant(count))
-        return losses.numpy(), norms.numpy()
+    def run(self, batches: Iterator[Batch], count: int) -> Figures:
+        """`count` steps; returns each one's figures."""
+        figures: Figures = tf.nest.map_structure(lambda each: each.numpy(), self._run(batches, tf.constant(count)))
+        return figures
 
-    def _step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    def _step(self, batch: Batch) -> Figures:
         tokens = tf.reduce_sum(tf.cast(batch["targets"] > 0, tf.float32))
         seed = fold_seed(self._seed, self._optimizer.iterations)
         if self._accumulation == 1:
-            loss, gradients = self._loss_and_gradients(batch, tokens, fold_seed(seed, 0))
+            loss, gradients, reports = self._part(batch, tokens, fold_seed(seed, 0))
         else:
-            loss, gradients = self._accumulated(batch, tokens, seed)
+            loss, gradients, reports = self._accumulated(batch, tokens, seed)
         self._optimizer.apply(gradients, self._model.trainable_variables)
-        return loss, tf.linalg.global_norm(gradients)
+        return Figures(loss, tf.linalg.global_norm(gradients), reports)
 
-    def _loss_and_gradients(self, batch: Batch, tokens: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, list[Any]]:
-        """Cross-entropy and gradients of one part, both divided by the whole batch's number of `tokens`."""
+    def _part(self, batch: Batch, tokens: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, list[Any], dict[str, Any]]:
+        """What one part adds to the batch's loss, gradients and reports; the batch has that many target `tokens`."""
         targets = batch["targets"]
         real = tf.cast(targets > 0, tf.float32)
         with tf.GradientTape() as tape:
-            losses, log_normaliser = cross_entropy(self._model(batch, dropout_seed=seed), targets)
+            output = self._model.outputs(batch, seed)
+            losses, log_normaliser = cross_entropy(output.logits, targets)
             z_losses = self._z_loss * tf.square(log_normaliser)
-            loss = tf.reduce_sum((losses + z_losses) * real) / tokens
+            loss = tf.reduce_sum((losses + z_losses) * real) / tokens + output.auxiliary_loss / self._accumulation
         values = [variable.value for variable in self._model.trainable_variables]
         # The embedding's gradient comes as the looked-up rows alone: XLA wants it dense.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, values)]
-        return tf.reduce_sum(losses * real) / tokens, gradients
+        reports = {name: report / self._accumulation for name, report in output.reports.items()}
+        return tf.reduce_sum(losses * real) / tokens, gradients, reports
 
-    def _accumulated(self, batch: Batch, tokens: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, list[Any]]:
+    def _accumulated(self, batch: Batch, tokens: tf.Tensor, seed: tf.Tensor) -> Any:
+        """The sum over the parts of what `_part` returns."""
         parts = {name: tf.reshape(whole, [self._accumulation, -1, *whole.shape[1:]]) for name, whole in batch.items()}
-        zeros = [tf.zeros(variable.shape, tf.float32) for variable in self._model.trainable_variables]
-
-        def add(part: tf.Tensor, loss: tf.Tensor, gradients: list[Any]) -> tuple[Any, ...]:
-            of_part = {name: whole[part] for name, whole in parts.items()}
-            more_loss, more = self._loss_and_gradients(of_part, tokens, fold_seed(seed, part))
-            return part + 1, loss + more_loss, [a + b for a, b in zip(gradients, more, strict=True)]
-
-        start = (tf.constant(0), tf.constant(0.0), zeros)
-        _, loss, gradients = tf.while_loop(
-            lambda part, *_: part < self._accumulation, add, start, maximum_iterations=self._accumulation
+        compute = tf.function(
+            lambda number: self._part(
+                {name: whole[number] for name, whole in parts.items()}, tokens, fold_seed(seed, number)
+            )
         )
-        return loss, gradients
+        number = tf.constant(0)
+        total = tf.nest.map_structure(
+            lambda each: tf.zeros(each.shape, each.dtype), compute.get_concrete_function(number).structured_outputs
+        )
+
+        def add(number: tf.Tensor, total: Any) -> tuple[Any, ...]:
+            return number + 1, tf.nest.map_structure(tf.add, total, compute(number))
+
+        _, total = tf.while_loop(
+            lambda number, *_: number < self._accumulation, add, (number, total), maximum_iterations=self._accumulation
+        )
+        return total

@@ -52,7 +52,7 @@ def test_a_run_s_flops_are_of_the_table_s_batch_and_not_of_its_own(tmp_path, con
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "performer"}, "no architecture 'performer'; there are transformer"),
+        ({"architecture": "hyena"}, "no architecture 'hyena'; there are transformer"),
         ({"shape": {"d_model": 256}}, "shape: the shape lacks encoder_layers"),
     ],
 )
@@ -101,7 +101,36 @@ def test_a_run_and_published_models_are_marked_together(tmp_path):
     worse = {300: {"validation/negative_log_perplexity": -4.25}}
     dominated = row_of_run(save_run(tmp_path / "base", "base", results=worse), "paper")
     assert efficient_rows([*published("small"), dominated], "flops", "upstream") == [True, False]
-    assert efficient_rows(rows, "parameters", "steps_per_s") == [True, False, True]
+
+
+def test_speeds_on_other_chips_and_flops_of_other_batches_are_not_marked_against_each_other(tmp_path):
+    rows = published("small", "xxl", "base", "xl-nl32", "xl", "large-nl36")
+    assert best_cells(rows, ["steps_per_s"]) == {(0, "steps_per_s"), (3, "steps_per_s")}
+    # xl alone is of 64 sequences, and 64T of that would be a lie beside 50T of 128.
+    assert efficient_rows(rows, "flops", "upstream") == [True, True, True, True, False, True]
+    assert efficient_rows(rows, "parameters", "upstream") == [True, True, True, False, True, True]
+    assert efficient_rows(rows, "steps_per_s", "downstream") == [True, False, True, True, False, True]
+    assert efficient_rows(rows[4:5], "flops", "upstream") == [True]
+    of_64 = published("transformer-xl", "evolved-xl", "funnel-xl", "small")
+    assert efficient_rows(of_64, "flops", "upstream") == [True, False, True, False]
+    assert best_cells(of_64, ["flops"]) == {(2, "flops")}
+    run = row_of_run(save_run(tmp_path / "run", "small"), "paper")
+    assert best_cells([run, *published("small")], ["steps_per_s"]) == set()
+    images = published("vit-s", "vit-b", "small", "base")
+    assert best_cells(images, ["flops"]) == {(0, "flops"), (2, "flops")}
+
+
+def test_traits_are_neither_better_nor_worse():
+    rows = published("nl12-xxl", "nl32-xl")
+    assert best_cells(rows, ["heads", "encoder_layers", "chips", "flops_sequences", "source"]) == set()
+    assert [row.value("heads") for row in rows] == [128, 32]
+    assert column_keys(rows)[-6:] == ["encoder_layers", "decoder_layers", "d_model", "d_ff", "d_kv", "heads"]
+
+
+def test_a_published_row_has_its_findings():
+    (row,) = published("nl12-xxl")
+    assert [finding.other for finding in row.findings] == ["5.67B"]
+    assert (row.table, row.flops_sequences, row.chips) == ("table-3", 128, None)
 
 
 def test_the_frontier_of_scale_efficiently():
@@ -113,7 +142,7 @@ def test_the_frontier_of_scale_efficiently():
 
 def test_columns_are_the_fixed_ones_and_all_results(tmp_path):
     keys = column_keys([*published("small"), row_of_run(save_run(tmp_path / "run"), "paper")])
-    assert keys[:3] == ["name", "source", "architecture"]
+    assert keys[:4] == ["name", "source", "table", "architecture"]
     assert {"glue", "squad", "superglue", "validation/unigram_cross_entropy"} < set(keys)
     assert "results" not in keys
 

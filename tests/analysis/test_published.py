@@ -1,13 +1,29 @@
 import pytest
 
-from scalecli import shapes_directory, strict
-from scalecli.analysis.published import PublishedTable, parse_count, published_models
-from scalecli.errors import ConfigurationError
+from scalecli.analysis import published
+from scalecli.analysis.published import (
+    PAPERS,
+    PublishedTable,
+    find_published,
+    published_models,
+    published_names,
+    published_papers,
+    published_tables,
+)
+from scalecli.errors import ConfigurationError, MissingError
+
+TABLES = published_tables()
 
 
 def figures(name):
     model = published_models()[name]
-    return (model.parameters, model.flops, model.steps_per_s, model.upstream, model.glue, model.superglue, model.squad)
+    scores = [model.results[key] for key in ("glue", "superglue", "squad")]
+    return (model.parameters, model.flops, model.steps_per_s, model.upstream, *scores)
+
+
+def row(path):
+    table, _, name = path.rpartition("/")
+    return {model.name: model for model in TABLES[table]}[name]
 
 
 @pytest.mark.parametrize(
@@ -30,12 +46,64 @@ def test_the_printed_figures(name, expected):
     assert figures(name) == pytest.approx(expected)
 
 
-def test_every_row_of_the_papers_is_there():
-    models = published_models()
-    counts = {source: sum(model.source == source for model in models.values()) for source in ("scale-efficiently",)}
-    assert counts == {"scale-efficiently": 14 + 2}
+@pytest.mark.parametrize(
+    ("path", "traits"),
+    [
+        ("scale-efficiently/table-1/xxxl", {"encoder_layers": 28, "d_model": 1280, "d_ff": 131072, "heads": 256}),
+        ("scale-efficiently/table-3/nl12-xxl", {"encoder_layers": 12, "d_ff": 65536, "d_kv": 128}),
+        ("architectures/table-2/albert", {"flops_downstream": -0.12, "upstream_downstream": -1.67}),
+        ("architectures/table-2/mixer", {"flops_upstream": 0.32, "parameters_downstream": 0.65}),
+        ("architectures/table-3/small", {"d_kv": 32, "heads": 8}),
+        ("architectures/table-4/xl", {"encoder_layers": 48, "experts": 128, "d_model": 768}),
+        ("architectures/table-5/large", {"encoder_recurrence": 3, "d_ff": 32768}),
+    ],
+)
+def test_the_printed_traits(path, traits):
+    assert row(path).traits.items() >= traits.items()
+    assert row(path).results.keys().isdisjoint(traits)
+
+
+@pytest.mark.parametrize(
+    ("path", "results"),
+    [
+        ("scale-efficiently/table-6/small-nl24", {"hellaswag": 48.9, "winogrande": 65.9}),
+        ("scale-efficiently/table-7/base", {"xsum": 32.3, "cnn_dailymail": 38.9, "multi_news": 20.2}),
+        ("scale-efficiently/table-8/small-nl24", {"civil_comments": 88.4, "wiki_toxicity": 95.4, "imdb_reviews": 94.4}),
+        ("scale-efficiently/table-5/vit-s-nl28", {"imagenet_10shot": 61.6}),
+    ],
+)
+def test_scores_of_other_tasks(path, results):
+    assert row(path).results.items() >= results.items()
+    assert row(path).downstream is None
+
+
+def test_vision_transformers_and_chips():
+    model = published_models()["vit-b"]
+    assert (model.architecture, model.flops, model.chips, model.upstream) == ("vit", 4.44e9, 64, None)
+    chips = {name: model.chips for name, model in published_models().items() if model.chips != 16}
+    assert chips == {
+        **dict.fromkeys(("vit-s", "vit-b", "vit-s-nl24", "vit-s-nl28", "xxl", "xl-nl32"), 64),
+        **dict.fromkeys(("nl12-xxl", "nl32-xl"), None),
+    }
+
+
+def test_every_table_of_the_papers_is_there():
+    rows = {name: len(table) for name, table in TABLES.items()}
+    assert rows == {
+        **{f"scale-efficiently/table-{number}": count for number, count in {1: 8, 3: 2, 4: 14, 5: 4}.items()},
+        **{f"scale-efficiently/table-{number}": 2 for number in (6, 7, 8)},
+        **{f"architectures/table-{number}": count for number, count in enumerate((54, 11, 5, 5, 4), 1)},
+    }
+    assert len(published_models()) == 2 + 14 + 4 + 54
+    first = published_papers()["scale-efficiently"]
+    assert list(first.operators) == ["NL", "EL", "DL", "DM", "KV", "NH", "FF", "SH", "SKV"]
+    assert (first.setup.pretraining.steps, first.setup.finetuning.learning_rate) == (524288, 1e-3)
+    assert first.setup.model_parallelism == {"large": 2, "xl": 8, "xxl": 32}
+
+
+def test_every_row_of_the_architectures_is_there():
     sizes = {}
-    for name, model in models.items():
+    for name, model in published_models().items():
         if model.source == "architectures":
             assert name.startswith(f"{model.architecture}-")
             sizes[model.architecture] = sizes.get(model.architecture, 0) + 1
@@ -44,27 +112,86 @@ def test_every_row_of_the_papers_is_there():
     assert sizes == {**dict.fromkeys(four, 4), **dict.fromkeys(five, 5), "albert": 3}
 
 
+def test_prints_keep_their_digits():
+    assert published_models()["transformer-small"].printed == {"parameters": "60M", "flops": "3.70T"}
+    assert published_models()["evolved-large"].printed == {"parameters": "1.0B", "flops": "49.3T"}
+
+
 def test_a_printed_average_is_taken_and_another_one_computed():
     models = published_models()
-    assert models["small-nl24"].average == 79.92
-    assert models["switch-base"].average == pytest.approx((84.2 + 74.1 + 86.5) / 3)
+    assert models["small-nl24"].downstream == 79.92
+    assert models["switch-base"].downstream == pytest.approx((84.2 + 74.1 + 86.5) / 3)
     for model in models.values():
-        assert model.average == pytest.approx((model.glue + model.superglue + model.squad) / 3, abs=0.035)
+        if model.architecture != "vit":
+            scores = [model.results[key] for key in ("glue", "superglue", "squad")]
+            assert model.downstream == pytest.approx(sum(scores) / 3, abs=0.035)
 
 
-def test_every_table_has_as_many_cells_as_columns():
-    tables = 0
-    for path in (shapes_directory() / "published").glob("sca*.yaml"):
-        for title, content in strict.load_yaml(path).items():
-            if isinstance(content, dict) and "columns" in content:
-                table = strict.from_mapping(PublishedTable, content, f"{path}: {title}")
-                assert all(len(cells) == len(table.columns) for cells in table.rows.values()), title
-                tables += 1
-    assert tables == 7 + 5
+def test_alternatives_name_a_canonical_size():
+    models = published_models()
+    pairs = {name: model.instead_of for name, model in models.items() if model.instead_of}
+    assert pairs["small-nl24"] == "base" and pairs["xl-nl32"] == "xxl" and len(pairs) == 9
+    assert all(models[size].instead_of is None for size in pairs.values())
 
 
-def test_counts_are_read_as_printed():
-    assert [parse_count(text) for text in ("61M", "2.85B", "11.3B", "5K")] == [61e6, 2.85e9, 11.3e9, 5e3]
-    for text in ("61", "M", "61m", ""):
-        with pytest.raises(ConfigurationError):
-            parse_count(text)
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        *(("scale-efficiently", 20), ("architectures", 54), ("table-4", 14), ("Table-5", 4)),
+        *(("scale-efficiently/table-4", 14), ("architectures/table-4", 5), ("table-8", 2), ("small-nl24", 1)),
+        *(("switch-*", 5), ("*-XL", 9), ("vit-?", 2), ("*", 74)),
+    ],
+)
+def test_what_a_name_stands_for(name, count):
+    assert len(find_published(name)) == count
+
+
+def test_a_bare_table_is_of_scale_efficiently_and_names_do_not_collide():
+    assert next(iter(PAPERS)) == "scale-efficiently"
+    assert find_published("table-4") is TABLES["scale-efficiently/table-4"]
+    names = published_names()
+    assert len(names) == len(set(names)) == 2 + 12 + 7 + 74
+    assert all(find_published(name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("swich-base", "no published paper, table or model 'swich-base'; did you mean 'switch-base'?"),
+        ("tabel-4", "did you mean 'table-4'?"),
+        ("architectures/table-6", "did you mean 'architectures/table-"),
+        ("qqq*", "no published paper, table or model 'qqq*'; there are scale-efficiently, architectures, "),
+    ],
+)
+def test_what_is_not_published_is_named_with_the_nearest(name, message):
+    with pytest.raises(MissingError) as error:
+        find_published(name)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "message"),
+    [
+        (["parametres"], ["1M"], "columns: unknown column 'parametres'; did you mean 'parameters'?"),
+        (["parameters", "glue"], ["1M"], "rows.a: 1 cells for 2 columns"),
+    ],
+)
+def test_a_table_s_columns_are_known_and_filled(columns, cells, message):
+    with pytest.raises(ConfigurationError) as error:
+        PublishedTable(title="t", columns=columns, rows={"a": cells})
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("parameters", "many", "paper/table-1/a: expected a number such as 61M or 2.85B, found 'many'"),
+        ("glue", "good", "paper/table-1/a: results.glue: expected a number, found 'good'"),
+        ("chips", 1.5, "paper/table-1/a: chips: expected a whole number, found 1.5"),
+    ],
+)
+def test_every_cell_has_its_type(column, cell, message):
+    table = PublishedTable(title="t", columns=[column], rows={"a": [cell]})
+    with pytest.raises(ConfigurationError) as error:
+        published._model("paper", "table-1", table, "a")
+    assert str(error.value) == message

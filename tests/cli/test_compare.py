@@ -12,6 +12,7 @@ from tests.analysis.runs import child_of, save_run
 
 FORWARD_NOTE = "FLOPs: forward, batch 128 x 512 inputs x 114 targets\n"
 PAPER_NOTE = "FLOPs: paper, batch 128 x 512 inputs x 128 targets\n"
+CHIPS_NOTE = "note: marks only compare steps/s on as many chips\n"
 
 
 @pytest.fixture
@@ -46,7 +47,8 @@ def test_runs_and_published_models_in_one_json(runs, compare):
     assert first == {
         **{"name": "first", "source": "run", "architecture": "transformer", "parameters": 60_506_624},
         **{"flops": 3_694_433_140_736, "steps_per_s": 2.5, "upstream": -4.25, "downstream": None, "pareto": True},
-        **{"flops_convention": "paper", "best": ["parameters", "flops"]},
+        **{"flops_convention": "paper", "flops_sequences": 128, "chips": None, "table": None, "findings": []},
+        "best": ["parameters", "flops"],
     }
     assert second["downstream"] == 60.0 and second["upstream"] is None and second["pareto"] is False
     assert (small["source"], small["flops"], small["flops_convention"]) == ("scale-efficiently", 3.7e12, "paper")
@@ -69,10 +71,10 @@ def test_a_small_run_beside_the_published_small(runs, compare):
     out, err = compare("runs/first", "small")[1:]
     lines = [line.split() for line in out.splitlines()[2:]]
     assert lines == [
-        ["first", "run", "transformer", "60.5M*", "3.69T*", "2.5", "-4.25", "-", "●"],
-        ["small", "scale-efficiently", "transformer", "61.0M", "3.70T", "23*", "-2.021*", "73.57", "●"],
+        ["first", "run", "transformer", "60.5M*", "3.69T*", "2.5", "-", "-4.25", "-", "●"],
+        ["small", "scale-efficiently", "transformer", "61.0M", "3.70T", "23", "16", "-2.021*", "73.57", "●"],
     ]
-    assert err == PAPER_NOTE
+    assert err == PAPER_NOTE + CHIPS_NOTE
 
 
 def test_a_finetuned_run_and_its_evaluation_have_the_upstream_figure_of_the_pretrained_one(runs, compare):
@@ -124,7 +126,7 @@ def test_a_bare_name_is_the_published_model(runs, compare):
 
 def test_published_patterns_and_everything(compare):
     assert len(names(compare("published:switch-*", "--format", "json")[1])) == 5
-    assert len(names(compare("--format", "json")[1])) == 16 + 54
+    assert len(names(compare("--format", "json")[1])) == 16 + 4 + 54
 
 
 def test_columns_of_results(runs, compare):
@@ -154,12 +156,17 @@ def test_pareto_columns_are_chosen(compare):
     [
         (["smal"], 4, "smal: neither a published model nor a run manifest or its directory; did you mean 'small'?"),
         (["nothing/*"], 4, "nothing/*: neither a published model"),
-        (["published:swich-base"], 4, "no published model of that name; did you mean 'switch-base'?"),
+        (["published:swich-base"], 4, "no published paper, table or model 'swich-base'; did you mean 'switch-base'?"),
         (["runs"], 4, "runs: no run.yaml in this directory; there are 2 runs below it, such as runs/"),
         (["small", "--columns", "name,upstrem"], 2, "no column 'upstrem'; did you mean 'upstream'?"),
         (["small", "--columns", "sst2/accuracy"], 2, "no column 'sst2/accuracy'"),
         (["small", "--sort", "-flop"], 2, "no column 'flop'; did you mean 'flops'?"),
         (["small", "--cost", "parametres"], 2, "did you mean 'parameters'?"),
+        (["small", "--quality", "upstream,gleu"], 2, "no column 'gleu'; did you mean 'glue'?"),
+        (["small", "--where", "parameters"], 2, "expected a condition such as parameters<300M"),
+        (["small", "--where", "params<3"], 2, "no column 'params'; did you mean 'parameters'?"),
+        (["small", "--arch", "swich"], 2, "--arch swich: no such architecture; did you mean 'switch'?"),
+        (["--published", "table-9"], 4, "no published paper, table or model 'table-9'; did you mean 'table-"),
         (["small", "--format", "xml"], 2, "xml"),
         (["small", "--colums", "name"], 2, "--columns"),
     ],
@@ -221,10 +228,15 @@ def test_runs_in_a_bucket(compare):
 
 
 def test_completion_offers_the_published_names():
-    from scalecli.cli.compare import _complete_models
+    from scalecli.cli.compared_models import complete_models, complete_published
 
-    values = [item.value for item in _complete_models(None, None, "small-nl")]
+    values = [item.value for item in complete_models(None, None, "small-nl")]
     assert values == ["small-nl16", "small-nl20", "small-nl22", "small-nl24", "small-nl"]
+    assert complete_published(None, None, "arch") == [
+        "architectures",
+        *(f"architectures/table-{n}" for n in range(1, 6)),
+    ]
+    assert complete_published(None, None, "table-4") == ["table-4"]
 
 
 def test_nothing_heavy_is_imported(runs):

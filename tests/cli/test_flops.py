@@ -5,13 +5,14 @@ import json
 import pytest
 import yaml
 
+from scalecli.architectures import ARCHITECTURES
 from scalecli.cli.main import run
 from scalecli.manifest import save_manifest
 from scalecli.shape import presets
 from tests.manifests import example_manifest
 
 DONE = ["attention projections", "attention scores", "feed-forward", "logits"]
-COUNTED_IN_PAPER = ["embedding", *DONE[:3], "elementwise", "logits"]
+COUNTED_IN_PAPER = ["embedding", *DONE[:3], "elementwise", "products", "logits"]
 
 
 @pytest.fixture
@@ -86,6 +87,55 @@ def test_all_conventions_side_by_side(flops):
         }
 
 
+# What an architecture has beside attention, feed-forward and logits, or instead of it, in any convention.
+OF_THEIR_OWN = {
+    "evolved": {"convolutions", "wide convolutions"},
+    "universal": {"recurrence"},
+    "switch": {"router", "dispatch"},
+    "albert": {"embedding projections"},
+    **{"lconv": {"convolutions"}, "dconv": {"convolutions"}, "mixer": {"token mixing"}},
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_components_of_every_architecture(flops, architecture):
+    found = rows(flops, "tiny", "--arch", architecture, "--convention", "all")
+    assert set(found) == {*COUNTED_IN_PAPER, *OF_THEIR_OWN.get(architecture, ()), "total"}
+    for name in ("forward", "training", "paper"):
+        counts = {component: row[name] for component, row in found.items() if row[name] is not None}
+        assert all(counts.values())
+        total = counts.pop("total")
+        assert total == sum(counts.values())
+
+
+def test_model_parallelism_repeats_what_the_papers_count(flops):
+    arguments = ("xl", "--convention", "paper", "--batch", "64")
+    one, eight = (rows(flops, *arguments, "--model-parallel", count) for count in ("1", "8"))
+    assert one == rows(flops, *arguments)
+    assert eight["elementwise"]["flops"] == 8 * one["elementwise"]["flops"]
+    assert eight["total"]["flops"] == pytest.approx(63.8e12, rel=0.002)  # as printed
+    both = rows(flops, "xl", "--convention", "all", "--batch", "64", "--model-parallel", "8")
+    assert both["total"]["paper"] == eight["total"]["flops"]
+    assert both["total"]["forward"] == rows(flops, "xl", "--batch", "64")["total"]["flops"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "convention", "expected"),
+    [
+        ("mos", "paper", "never touched the logits"),
+        ("mos", "all", "never touched the logits"),
+        ("mos", "forward", None),
+        ("evolved", "paper", "leaves out the wide convolutions"),
+        ("transformer", "paper", None),
+    ],
+)
+def test_what_the_papers_figures_of_an_architecture_are_not_of_is_noted(flops, architecture, convention, expected):
+    _, out, err = flops("tiny", "--arch", architecture, "--convention", convention)
+    notes = [line for line in out.splitlines() if line.startswith(f"paper, {architecture}: ")]
+    assert err == "" and len(notes) == (expected is not None)
+    assert expected is None or expected in notes[0]
+
+
 def test_operators_and_runs(flops):
     save_manifest(example_manifest(shape=presets()["tiny"].to_dict()), "first")
     assert rows(flops, "first") == rows(flops, "tiny")
@@ -126,6 +176,11 @@ BAD = {
     "convention": (["small", "--convention", "papers"], 2, "'papers'"),
     "targets 0": (["small", "--targets", "0"], 2, "--targets"),
     "no file": (["a.yaml"], 4, "a.yaml: no such file"),
+    "knob": (["small", "--experts", "4"], 3, "small: NE: transformer has no experts, a knob of switch"),
+    "impossible": (["small-nl3", "--arch", "switch"], 3, "small-nl3: encoder_layers is 3; switch has its layers in"),
+    "inputs": (["small", "--arch", "funnel", "--inputs", "510"], 3, "a multiple of 4 is accepted"),
+    "inputs of mixer": (["small", "--arch", "mixer", "--inputs", "600"], 3, "--positions 600"),
+    "model parallelism": (["small", "--model-parallel", "2"], 2, "counted by --convention paper alone"),
 }
 
 

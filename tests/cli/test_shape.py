@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 
+import click
 import pytest
 import yaml
 
-from scalecli.cli.main import run
+from scalecli.architectures import ARCHITECTURES
+from scalecli.cli.main import cli, run
 from scalecli.manifest import save_manifest
+from scalecli.operators import OPERATORS
 from scalecli.references import resolve_model
-from scalecli.shape import parse_name, presets
+from scalecli.shape import knobs, parse_name, presets
 from tests.manifests import example_manifest
 
 
@@ -58,10 +61,60 @@ def test_other_words_for_the_same_shape(shape, arguments):
 
 
 def test_all_operators_as_options(shape):
-    options = {"--nl": 9, "--el": 2, "--dl": 3, "--dm": 64, "--kv": 8, "--nh": 5, "--ff": 96}
+    options = {"--nl": 9, "--el": 2, "--dl": 3, "--dm": 128, "--kv": 16, "--nh": 5, "--ff": 96}
     row = figures(shape, "tiny", *(str(part) for pair in options.items() for part in pair))
     fields = ("encoder_layers", "decoder_layers", "d_model", "d_kv", "heads", "d_ff")
-    assert [row[field] for field in fields] == [2, 3, 64, 8, 5, 96]
+    assert [row[field] for field in fields] == [2, 3, 128, 16, 5, 96]
+
+
+@pytest.mark.parametrize(
+    ("options", "fields", "name"),
+    [
+        (["--sh"], {"shared_heads": True}, "tiny-sh"),
+        (["--skv"], {"tied_key_values": True}, "tiny-skv"),
+        (["--shkv"], {"shared_heads": True, "tied_key_values": True}, "tiny-shkv"),
+        (["--arch", "switch", "--experts", "8"], {"experts": 8}, "tiny-ne8"),
+        (["--arch", "universal", "--recurrence", "2"], {"recurrence": 2, "recurrence_type": "act"}, "tiny-nr2"),
+        (["--arch", "universal", "--recurrence-type", "gated"], {"recurrence_type": "gated"}, "tiny-gated"),
+        (["--arch", "mos", "--softmaxes", "4"], {"softmaxes": 4}, "tiny-ns4"),
+        (["--arch", "dconv", "--taps", "3"], {"taps": 3}, "tiny-nt3"),
+        (["--arch", "funnel", "--funnel-blocks", "2"], {"funnel_blocks": 2}, "tiny-fb2"),
+        (["--arch", "albert", "--embedding-size", "64"], {"embedding_size": 64, "shared_stacks": False}, "tiny-es64"),
+        (["--arch", "albert", "--shared-stacks"], {"shared_stacks": True}, "tiny-ss"),
+        (["--arch", "mixer", "--positions", "1024"], {"positions": 1024}, "tiny-np1024"),
+    ],
+)
+def test_sharing_and_knobs_as_options(shape, options, fields, name):
+    row = figures(shape, "tiny", *options)
+    assert row["name"] == name and {field: row.get(field) for field in fields} == fields
+    assert figures(shape, name, *options[: options.index("--arch") + 2 if "--arch" in options else 0]) == row
+
+
+@pytest.mark.parametrize("subcommand", ["shape", "flops", "pretrain"])
+def test_no_two_options_have_one_name(subcommand):
+    command = cli.get_command(click.Context(cli), subcommand)
+    flags = [flag for option in command.params for flag in (*option.opts, *option.secondary_opts)]
+    names = [option.name for option in command.params]
+    assert len(set(flags)) == len(flags) and len(set(names)) == len(names)
+    assert {operator.option for operator in OPERATORS.values()} <= set(flags)
+
+
+def test_every_operator_has_an_option_in_the_help(shape):
+    code, out, _ = shape("--help")
+    assert code == 0
+    for operator in OPERATORS.values():
+        assert f"  {operator.option}" in out
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_knobs_of_an_architecture_are_shown_and_no_others(shape, architecture):
+    shown = {name for architecture in ARCHITECTURES for name in knobs(architecture)}
+    assert set(figures(shape, "tiny", "--arch", architecture)) & shown == set(knobs(architecture))
+    lines = [line.split()[0] for line in shape("tiny", "--arch", architecture)[1].splitlines()]
+    assert set(lines) & shown == set(knobs(architecture))
+    titles = {code.upper() for code, each in OPERATORS.items() if each.fields[0] in knobs(architecture)}
+    header = shape("--arch", architecture)[1].splitlines()[0].split()
+    assert header[:7] == ["Name", "EL", "DL", "DM", "FF", "KV", "NH"] and set(header[7:-3]) == titles
 
 
 def test_the_batch_scales_flops(shape):
@@ -125,13 +178,62 @@ def test_nothing_is_written_for_several_models(shape):
     assert not os.path.exists("mine.yaml")
 
 
-def test_odd_shapes_are_warned_about_in_one_line(shape, tmp_path):
+def test_odd_shapes_are_warned_about_a_line_each(shape, tmp_path):
     fields = {**presets()["tiny"].to_dict(), "d_model": 250, "vocabulary": 32100}
     (tmp_path / "odd.yaml").write_text(yaml.safe_dump(fields))
     code, _, err = shape("./odd.yaml")
-    assert code == 0 and err.count("\n") == 1 and err.startswith("warning: ")
-    assert "d_model 250 is no multiple of 8 and vocabulary 32100 is no multiple of 128" in err
+    assert code == 0
+    assert err.splitlines() == [
+        "warning: tiny-dm250: d_model 250 is no multiple of 128; a TPU pads it to 256",
+        "warning: tiny-dm250: vocabulary 32100 is no multiple of 128; a TPU pads it to 32128",
+    ]
+    assert "one softmax mixes nothing" in shape("tiny", "--arch", "mos", "--softmaxes", "1")[2]
     assert shape("small", "--kv", "96")[2] == ""
+
+
+def test_what_training_takes_is_shown_when_a_machine_is_named(shape):
+    plain = figures(shape, "small")
+    code, out, err = shape("small", "--chip", "tpu-v3", "--chips", "64", "--steps", "1000", "--format", "json")
+    row = json.loads(out)
+    assert code == 0 and err.count("\n") == 2 and err.startswith("Steps/s is an estimate")
+    assert {key: row[key] for key in plain} == plain
+    assert (row["chip"], row["chips"], row["steps"]) == ("tpu-v3", 64, 1000)
+    assert row["run_flops"] == 1000 * plain["training_flops"]
+    assert row["hours"] == pytest.approx(1000 / row["steps_per_s"] / 3600)
+    lines = shape("small", "--chips", "64")[1].splitlines()
+    assert any(line.startswith("Memory a device: weights") for line in lines) and lines[-1].startswith("Energy: ")
+    header = shape("small", "base", "--optimizer", "adamw")[1].splitlines()[0].split()
+    assert header[:5] == ["Name", "Params", "Memory", "Fits", "Steps/s"]
+
+
+def test_a_machine_that_cannot_train_a_model_is_refused_with_its_name(shape):
+    code, out, err = shape("small", "tiny", "--model-parallel", "32")
+    assert (code, out) == (3, "") and err.startswith("error: small: --model-parallel 32 does not divide heads 8")
+
+
+def test_released_checkpoints(shape):
+    code, out, _ = shape("--released", "--size", "mini", "--format", "json")
+    assert code == 0
+    names = [row["name"] for row in json.loads(out)]
+    assert "t5-efficient-mini-nl24" in names and all(name.startswith("t5-efficient-mini") for name in names)
+    kv = json.loads(shape("--released", "--size", "base", "--knob", "kv", "--format", "json")[1])
+    assert {row["d_kv"] for row in kv} == {16, 32, 128, 256}
+    # Any of them is a name, in both forms.
+    assert figures(shape, names[0])["parameters"] == figures(shape, f"google/{names[0]}")["parameters"]
+
+
+def test_shapes_are_found_by_what_they_may_cost(shape):
+    code, out, err = shape("--budget", "parameters=100M", "--format", "json")
+    rows = json.loads(out)
+    assert code == 0 and err and len(rows) > 3
+    assert all(row["parameters"] <= 100e6 for row in rows)
+    assert figures(shape, rows[0]["name"])["parameters"] == rows[0]["parameters"]
+
+
+def test_published_models_that_are_as_good_and_cheaper(shape):
+    code, out, _ = shape("--like", "base", "--cheaper", "parameters", "--format", "json")
+    own, *others = json.loads(out)
+    assert code == 0 and own["name"] == "base" and "small-nl24" in [row["name"] for row in others]
 
 
 BAD = {
@@ -143,6 +245,22 @@ BAD = {
     "architecture of all": (["--arch", "glue"], 3, "did you mean 'glu'?"),
     "no file": (["a/shape.yaml"], 4, "a/shape.yaml: no such file"),
     "no number": (["small", "--nl", "many"], 2, "'many' is not a valid integer"),
+    "no word": (
+        ["small", "--arch", "universal", "--recurrence-type", "acts"],
+        2,
+        "'acts' is not one of 'act', 'basic'",
+    ),
+    "knob": (["small", "--taps", "3"], 3, "small: NT: transformer has no taps, a knob of dconv and lconv"),
+    "knob 0": (["small", "--arch", "switch", "--experts", "0"], 3, "--experts is 0; a whole number from 1"),
+    "impossible": (["small", "--arch", "lconv", "--taps", "2"], 3, "small: taps is 2; the encoder's convolutions are"),
+    "inputs of mixer": (["small", "--arch", "mixer", "--inputs", "600"], 3, "small: mixer has matrices for 512"),
+    "size alone": (["small", "--size", "small"], 2, "add --released"),
+    "released and a model": (["small", "--released"], 2, "--released does not go with MODEL"),
+    "released and a machine": (["--released", "--chips", "4"], 2, "--released does not go with --chip and the like"),
+    "budget and a model": (["small", "--budget", "flops=1e12"], 2, "--budget does not go with MODEL"),
+    "like and a file": (["--like", "base", "--cheaper", "flops", "-o", "a.yaml"], 2, "--like does not go with -o"),
+    "like alone": (["--like", "base"], 2, "--like MODEL and --cheaper COST go together"),
+    "chip": (["small", "--chip", "tpu-v33"], 3, "no chip 'tpu-v33'"),
     "batch 0": (["small", "--batch", "0"], 2, "--batch"),
     "unknown option": (["small", "--layers", "3"], 2, "--layers"),
     "format": (["small", "--format", "xml"], 2, "'xml'"),

@@ -1,16 +1,22 @@
 """The model against the papers' original code, and against itself."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
+from scalecli import specs
 from scalecli.architectures import ARCHITECTURES, build_spec
 from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder, token_losses
+from scalecli.shape import presets
 from tests import oracle
 from tests.xla import either_way, use_xla
 
-FIXTURES = ("vanilla_t5v1", "t5v11_geglu_untied", "geglu_tied", "relu_untied")
+FIXTURES = tuple(oracle.ARCHITECTURE_OF)
+PACKED = ("vanilla_t5v1_packed", "evolved_packed")
+SEED = 0  # training, in which experts take fewer tokens; nothing is drawn where dropout and jitter are off
 
 
 def model_with(spec, weights, **options):
@@ -20,8 +26,8 @@ def model_with(spec, weights, **options):
     return model
 
 
-def gradients_of(model, batch, loss_of_logits, xla):
-    """Gradients by path, on whichever backend runs."""
+def gradients_of(model, loss, xla):
+    """Gradients of `loss()` by path, on whichever backend runs."""
     by_path = model.weights_by_path()
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -29,22 +35,37 @@ def gradients_of(model, batch, loss_of_logits, xla):
         @tf.function(jit_compile=xla)
         def compute():
             with tf.GradientTape() as tape:
-                loss = loss_of_logits(model(batch))
-            return [tf.convert_to_tensor(each) for each in tape.gradient(loss, [v.value for v in by_path.values()])]
+                value = loss()
+            return [tf.convert_to_tensor(each) for each in tape.gradient(value, [v.value for v in by_path.values()])]
 
         values = compute()
     else:
         import jax
 
-        trainable = [variable.value for variable in model.trainable_variables]
+        variables = list(by_path.values())
 
-        def loss(trainable):
-            return loss_of_logits(model.stateless_call(trainable, [], batch)[0])
+        def loss_of(values):
+            with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+                return loss()
 
-        computed = jax.jit(jax.grad(loss))(trainable)
-        order = {id(variable): value for variable, value in zip(model.trainable_variables, computed, strict=True)}
-        values = [order[id(variable)] for variable in by_path.values()]
+        values = jax.jit(jax.grad(loss_of))([variable.value for variable in variables])
     return dict(zip(by_path, map(np.asarray, values), strict=True))
+
+
+def without_jitter(spec):
+    """The spec with experts that are routed without noise."""
+
+    def changed(stack):
+        return replace(stack, repeats=tuple(replace(repeat, block=block_of(repeat.block)) for repeat in stack.repeats))
+
+    def block_of(block):
+        return replace(block, sublayers=tuple(map(sublayer_of, block.sublayers)))
+
+    def sublayer_of(each):
+        is_experts = isinstance(getattr(each, "layer", None), specs.MixtureOfExperts)
+        return replace(each, layer=replace(each.layer, jitter=0.0)) if is_experts else each
+
+    return replace(spec, encoder=changed(spec.encoder), decoder=changed(spec.decoder))
 
 
 @oracle.needs_oracle
@@ -53,31 +74,41 @@ def gradients_of(model, batch, loss_of_logits, xla):
 def test_logits_losses_and_gradients_are_the_original_codes(name, xla, monkeypatch):
     use_xla(monkeypatch, xla)
     arrays = oracle.load(f"{name}.npz")
-    spec = oracle.spec_of(name)
+    spec = without_jitter(oracle.spec_of(name))
     model = model_with(spec, oracle.stacked(arrays, "var:", spec))
     batch = {"inputs": arrays["inputs"], "targets": arrays["targets"]}
     real = arrays["targets"] > 0
-    logits = compiled(model, model)(batch)
-    np.testing.assert_allclose(np.asarray(logits)[real], arrays["logits"][real], atol=1e-4)
-    for z_loss, key in ((0.0, "token_loss_z0"), (1e-4, "token_loss_z1e4")):
-        losses = np.asarray(token_losses(logits, batch["targets"], z_loss))
-        np.testing.assert_allclose(losses[real], arrays[key][real], atol=1e-4)
 
-    def loss_train(logits):
-        losses = token_losses(logits, batch["targets"], 1e-4)
-        return keras.ops.sum(losses * keras.ops.cast(real, "float32")) / real.size
+    def check(seed, prefix):
+        logits = compiled(model, lambda batch: model(batch, dropout_seed=seed))(batch)
+        np.testing.assert_allclose(np.asarray(logits)[real], arrays[f"{prefix}logits"][real], atol=1e-4)
+        for z_loss, key in ((0.0, "token_loss_z0"), (1e-4, "token_loss_z1e4")):
+            losses = np.asarray(token_losses(logits, batch["targets"], z_loss))
+            np.testing.assert_allclose(losses[real], arrays[f"{prefix}{key}"][real], atol=1e-4)
 
+    check(None, "")
+    if "train_logits" in arrays:
+        check(SEED, "train_")
+
+    def loss_train():
+        output = model.outputs(batch, SEED)
+        losses = token_losses(output.logits, batch["targets"], 1e-4)
+        # The original adds the auxiliary loss to that of each token, and its mean takes in the padding, as zeros.
+        return keras.ops.mean((losses + output.auxiliary_loss) * keras.ops.cast(real, "float32"))
+
+    np.testing.assert_allclose(float(compiled(model, loss_train)()), arrays["loss_train"], atol=1e-4)
     expected = oracle.stacked(arrays, "grad:", spec)
-    found = gradients_of(model, batch, loss_train, xla)
+    found = gradients_of(model, loss_train, xla)
     for path, gradient in expected.items():
         np.testing.assert_allclose(found[path], gradient, atol=1e-4, err_msg=path)
-        assert np.abs(gradient).max() > 1e-3  # so that the tolerance means something
+    assert np.median([np.abs(gradient).max() for gradient in expected.values()]) > 1e-2  # or 1e-4 would mean nothing
 
 
 @oracle.needs_oracle
-def test_packed_examples_are_the_original_codes():
-    arrays = oracle.load("vanilla_t5v1_packed.npz")
-    spec = oracle.spec_of("vanilla_t5v1_packed")
+@pytest.mark.parametrize("name", PACKED)
+def test_packed_examples_are_the_original_codes(name):
+    arrays = oracle.load(f"{name}.npz")
+    spec = oracle.spec_of(name)
     model = model_with(spec, oracle.stacked(arrays, "var:", spec))
     batch = {"inputs": arrays["inputs"], "targets": arrays["targets"]}
     batch |= {f"{side}_segments": arrays[f"{side}_segmentation"] for side in batch}
@@ -87,7 +118,7 @@ def test_packed_examples_are_the_original_codes():
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_built_weights_are_the_specs(architecture):
-    spec = build_spec(architecture, oracle.shape_of_oracle())
+    spec = oracle.small_spec(architecture)
     model = EncoderDecoder(spec)
     assert model.count_params() == spec.parameters()
     assert len(model.weights_by_path()) == len(model.variables)
@@ -95,3 +126,14 @@ def test_built_weights_are_the_specs(architecture):
         variable = model.weights_by_path()[path]
         assert tuple(variable.shape) == ((layers,) if layers else ()) + weight.shape
         assert variable.stacked == (layers > 0)
+
+
+SIZES = [(architecture, size) for architecture in ARCHITECTURES for size in presets(architecture)]
+
+
+@pytest.mark.parametrize(("architecture", "size"), SIZES)
+def test_every_size_is_built_as_its_spec_says(architecture, size):
+    spec = build_spec(architecture, presets(architecture)[size])
+    with keras.StatelessScope(initialize_variables=False):  # nothing is allocated: some of them have billions
+        model = EncoderDecoder(spec)
+    assert model.count_params() == spec.parameters()

@@ -66,6 +66,31 @@ def value_and_gradients(loop, with_state, xla):
     return [np.asarray(each) for each in keras.tree.flatten(results)]
 
 
+def passes(loop):
+    """`loop` over the layers within `loop` over three passes, which share the layers' weights and have own state."""
+
+    def nested(body, carry, stacked, state, length):
+        def one_pass(number, carry, _, state):
+            (x, total), state = loop(body, carry, stacked, state, length)
+            return (x * ops.cast(number + 1, "float32") / 2, total), state
+
+        each = {name: ops.stack([whole, 2 * whole, 3 * whole]) for name, whole in state.items()}
+        return loop(one_pass, carry, {}, each, 3)
+
+    return nested
+
+
+@either_way
+@pytest.mark.parametrize("with_state", [False, True])
+def test_loops_within_loops_add_up_the_gradients_of_shared_weights(with_state, xla, monkeypatch):
+    use_xla(monkeypatch, xla)
+    found, expected = (value_and_gradients(passes(loop), with_state, xla) for loop in (scan, unrolled))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+        assert np.abs(theirs).max() > 1e-2  # so that the tolerance means something
+
+
 @either_way
 @pytest.mark.parametrize("with_state", [False, True])
 def test_values_and_gradients_are_the_unrolled_loops(with_state, xla, monkeypatch):

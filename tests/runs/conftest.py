@@ -138,13 +138,14 @@ def signalled(monkeypatch):
 @pytest.fixture
 def no_training(monkeypatch):
     """Steps that do nothing, and take no time to compile; their loss is the number in the list that is returned."""
+    from scalecli.training.records import Figures
     from scalecli.training.steps import TrainingSteps
 
     losses = [1.0]
 
     def run(self, batches, count):
         next(batches)
-        return np.full(count, losses[0], "float32"), np.ones(count, "float32")
+        return Figures(np.full(count, losses[0], "float32"), np.ones(count, "float32"), {})
 
     monkeypatch.setattr(TrainingSteps, "run", run)
     return losses

@@ -1,6 +1,8 @@
 import json
 
-from scalecli.training.records import METRICS, Records
+import numpy as np
+
+from scalecli.training.records import METRICS, Figures, Records
 
 
 def test_only_rows_of_later_steps_and_a_line_cut_short_are_forgotten(tmp_path):
@@ -17,3 +19,38 @@ def test_only_rows_of_later_steps_and_a_line_cut_short_are_forgotten(tmp_path):
     assert (tmp_path / METRICS).read_text().splitlines() == kept
     Records(tmp_path).append([{"step": 3, "loss": 0.5}])
     assert json.loads((tmp_path / METRICS).read_text().splitlines()[-1]) == {"step": 3, "loss": 0.5}
+
+
+def figures(steps):
+    """Losses that say the step, and the reports of two layers."""
+    numbers = np.arange(1, steps + 1, dtype="float32")
+    wide = np.stack([np.full((2, 3), number / 100) for number in numbers]).astype("float32")
+    return Figures(
+        numbers, 2 * numbers, {"encoder/0/experts/overflow": wide[:, :, 0], "encoder/0/experts/expert_use": wide}
+    )
+
+
+def test_every_tenth_step_has_the_reports_of_its_layers(tmp_path):
+    shown = []
+    records = Records(tmp_path)
+    records.show = lambda step, means: shown.append((step, means))
+    records.append_steps(5, figures(20).first(18), learning_rate=0.01, steps_per_s=2.0)
+    rows = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(6, 24))
+    assert [row["step"] for row in rows if "encoder/0/experts/overflow" in row] == [10, 20]
+    assert rows[4] == {
+        "step": 10,
+        "loss": 5.0,
+        "gradient_norm": 10.0,
+        "encoder/0/experts/overflow": [0.05, 0.05],
+        "encoder/0/experts/expert_use": [[0.05, 0.05, 0.05], [0.05, 0.05, 0.05]],
+    }
+    assert rows[-1] == {"step": 23, "loss": 18.0, "gradient_norm": 36.0, "steps_per_s": 2.0}
+    ((step, means),) = shown
+    assert (step, means["loss"], means["learning_rate"]) == (23, 9.5, 0.01)
+    assert abs(means["encoder/0/experts/overflow"] - 0.095) < 1e-6
+
+
+def test_no_steps_leave_no_record(tmp_path):
+    Records(tmp_path).append_steps(5, figures(3).first(0), learning_rate=0.01, steps_per_s=2.0)
+    assert not list(tmp_path.iterdir())

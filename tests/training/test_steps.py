@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from scalecli.architectures import build_spec
+from scalecli.models.dropout import fold_seed
 from scalecli.models.encoder_decoder import EncoderDecoder, token_losses
 from scalecli.training.adafactor import Adafactor, KerasSchedule
 from scalecli.training.schedules import Schedule
@@ -36,11 +37,11 @@ def weights_of(model):
 class Trial:
     """A small model, always with the same first weights, and its steps."""
 
-    def __init__(self, *, dropout=0.0, precision="float32", start=0, **options):
+    def __init__(self, *, architecture="transformer", dropout=0.0, precision="float32", start=0, **options):
         from scalecli.training.steps import TrainingSteps
 
         keras.utils.set_random_seed(0)
-        self.model = EncoderDecoder(build_spec("transformer", oracle.shape_of_oracle()), precision, dropout)
+        self.model = EncoderDecoder(oracle.small_spec(architecture), precision, dropout)
         self.optimizer = Adafactor(KerasSchedule(Schedule("constant", 0.01, 0, 1)))
         self.steps = TrainingSteps(self.model, self.optimizer, **{"seed": 5, "z_loss": Z_LOSS, **options})
         self.optimizer.iterations.assign(start)
@@ -58,7 +59,7 @@ def plain():
     """A trial that has done two steps on two batches, with its first weights, losses and norms."""
     trial = Trial()
     before = weights_of(trial.model)
-    losses, norms = trial.run(batches_of(2))
+    losses, norms, _ = trial.run(batches_of(2))
     return trial, before, losses, norms
 
 
@@ -99,7 +100,7 @@ def test_accumulated_parts_are_one_batch(plain):
     trial = Trial(accumulation=4)
     for path, weight in weights_of(trial.model).items():
         np.testing.assert_array_equal(weight, before[path])
-    more_losses, more_norms = trial.run(batches_of(2))
+    more_losses, more_norms, _ = trial.run(batches_of(2))
     np.testing.assert_allclose(more_losses, losses, rtol=1e-5)
     np.testing.assert_allclose(more_norms, norms, rtol=1e-4)
     expected = weights_of(whole.model)
@@ -115,7 +116,7 @@ def test_steps_compiled_by_xla_are_the_same(monkeypatch):
         trial = Trial(dropout=0.3, accumulation=2)
         results.append((trial.run(batches_of(2)), weights_of(trial.model)))
     (figures, weights), (xla_figures, xla_weights) = results
-    figures, xla_figures = np.array(figures), np.array(xla_figures)  # loss and norm, [2, steps]
+    figures, xla_figures = np.array(figures[:2]), np.array(xla_figures[:2])  # loss and norm, [2, steps]
     np.testing.assert_allclose(xla_figures[:, 0], figures[:, 0], rtol=1e-5)
     # Adafactor's first step has the size of the rate whatever the gradient: where that is rounding, so is its sign.
     np.testing.assert_allclose(xla_figures[:, 1], figures[:, 1], rtol=1e-3)
@@ -142,7 +143,7 @@ def test_dropout_is_a_function_of_the_step():
 def test_bfloat16_steps_are_near_those_of_float32(plain):
     _, before, losses, norms = plain
     trial = Trial(precision="bfloat16")
-    rough_losses, rough_norms = trial.run(batches_of(2))
+    rough_losses, rough_norms, _ = trial.run(batches_of(2))
     np.testing.assert_allclose(rough_losses, losses, rtol=0.02)
     np.testing.assert_allclose(rough_norms, norms, rtol=0.1)
     assert not np.array_equal(rough_losses, losses)  # it did compute in another precision
@@ -183,3 +184,39 @@ def test_packed_examples_have_the_losses_that_they_have_alone(plain):
     np.testing.assert_allclose(packed[3:8], alone[1][:5], rtol=1e-4, atol=1e-5)
     without = losses({"inputs": inputs, "targets": targets})
     assert np.abs(without[3:8] - alone[1][:5]).max() > 1e-3  # and it is the segments that keep them apart
+
+
+def test_the_auxiliary_loss_is_trained_on_and_reported_but_is_no_part_of_the_loss():
+    """With accumulation, it and the reports are the mean over the parts."""
+    import tensorflow as tf
+
+    batch = batches_of(1)[0]
+    trial = Trial(architecture="switch", accumulation=2, z_loss=0.0)
+    real = batch["targets"] > 0
+    variables = [variable.value for variable in trial.model.trainable_variables]
+    losses, gradients, outputs = [], [], []
+    seed = fold_seed(tf.constant(5), 0)
+    for part in range(2):
+        rows = slice(2 * part, 2 * part + 2)
+        of_part = {name: whole[rows] for name, whole in batch.items()}
+        with tf.GradientTape() as tape:
+            output = trial.model.outputs(of_part, fold_seed(seed, part))
+            loss = tf.reduce_sum(token_losses(output.logits, of_part["targets"]) * real[rows]) / real.sum()
+            whole = loss + output.auxiliary_loss / 2
+        losses.append(float(loss))
+        outputs.append(output)
+        gradients.append([tf.convert_to_tensor(each) for each in tape.gradient(whole, variables)])
+    found = trial.run([batch])
+    assert found.losses[0] == pytest.approx(sum(losses), rel=1e-5)
+    norm = tf.linalg.global_norm([one + other for one, other in zip(*gradients, strict=True)])
+    assert found.norms[0] == pytest.approx(float(norm), rel=1e-4)
+    assert set(found.reports) == {
+        f"{side}/0/experts/{name}"
+        for side in ("encoder", "decoder")
+        for name in ("auxiliary_loss", "overflow", "expert_use")
+    }
+    for name, report in found.reports.items():
+        mean = (outputs[0].reports[name] + outputs[1].reports[name]) / 2
+        np.testing.assert_allclose(report[0], mean, rtol=1e-4, atol=1e-6, err_msg=name)
+    total = sum(report.sum() for name, report in found.reports.items() if name.endswith("auxiliary_loss"))
+    assert total > 0.01

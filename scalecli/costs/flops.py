@@ -11,11 +11,31 @@ from scalecli.specs import ModelSpec, Weight
 Convention = Literal["forward", "training", "paper"]
 CONVENTIONS: tuple[Convention, ...] = ("forward", "training", "paper")
 
-COMPONENTS = ("embedding", "attention projections", "attention scores", "feed-forward", "elementwise", "logits")
+COMPONENTS = (
+    "embedding",
+    "embedding projections",
+    "attention projections",
+    "attention scores",
+    "token mixing",
+    "convolutions",
+    "wide convolutions",
+    "feed-forward",
+    "router",
+    "dispatch",
+    "recurrence",
+    "elementwise",
+    "products",
+    "logits",
+)
 
-# What "Scale Efficiently" and "Scaling Laws vs Model Architectures" count as work and `forward` does not: look-ups
-# done as one-hot products, and products of one tensor with another element by element.
-ONLY_IN_PAPER = ("embedding", "elementwise")
+# What "Scale Efficiently" and "Scaling Laws vs Model Architectures" count as work and `forward` does not: look-ups and
+# the dispatch of tokens to experts done as one-hot products, and products of one tensor with another element by
+# element (`elementwise` those as wide as d_model, `products` the others).
+ONLY_IN_PAPER = ("embedding", "dispatch", "elementwise", "products")
+# Their counter has true convolutions in another column.
+NOT_IN_PAPER = ("wide convolutions",)
+# d_model is never split: what is as wide as that on both sides, every core of a model-parallel group does for itself.
+REPLICATED = ("embedding projections", "convolutions", "router", "recurrence", "elementwise")
 FLOAT32_BYTES = 4
 
 # A backward pass costs two forward passes: one for the gradient of the activations, one for that of the weights.
@@ -41,21 +61,26 @@ BATCHES: dict[Convention, Batch] = {
 }
 
 
-def flops(spec: ModelSpec, batch: Batch, convention: Convention) -> dict[str, int]:
-    """FLOPs of one batch, by component.
+def flops(spec: ModelSpec, batch: Batch, convention: Convention, model_parallel: int = 1) -> dict[str, int]:
+    """FLOPs of one batch, by component; components that the model hasn't got are left out.
 
     `forward`: twice the multiply-adds of the work really done in one forward pass. `training`: three times that, for
     the backward pass. `paper`: what the two papers print, the multiply-adds of one forward pass, not doubled, with
     embedding look-ups as one-hot products and elementwise products counted. The papers' batch is 128 x 512 inputs x 128
-    targets. Work that their model parallelism repeats on each core is not counted here: that leaves
-    the figures 0.1 to 0.4% under the original graphs'.
+    targets, and theirs includes the work that each of `model_parallel` cores repeats, which the other conventions
+    leave out.
+
+    Raises:
+        ConfigurationError: the architecture can't have inputs of that length.
     """
     counts = spec.multiply_adds(batch.inputs, batch.targets)
     factor = {"paper": 1, "forward": 2, "training": 2 * TRAINING_PASSES}[convention]
+    left_out = NOT_IN_PAPER if convention == "paper" else ONLY_IN_PAPER
+    repeated = model_parallel if convention == "paper" else 1
     return {
-        component: factor * batch.sequences * counts[component]
+        component: factor * batch.sequences * counts[component] * (repeated if component in REPLICATED else 1)
         for component in COMPONENTS
-        if convention == "paper" or component not in ONLY_IN_PAPER
+        if component not in left_out and counts[component]
     }
 
 

@@ -1,0 +1,42 @@
+"""The lines under the table of `scalecli compare`: what its figures are of, and what is the matter with some."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from scalecli.analysis.comparison import Row
+from scalecli.analysis.findings import Finding
+from scalecli.costs import BATCHES, Convention
+
+
+def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is_for_people: bool) -> list[str]:
+    """Returns the lines about the columns `used`; programs have findings and what was measured on what in the rows."""
+    lines = []
+    batch = BATCHES[convention]
+    if "flops" in used and any(row.flops_sequences == batch.sequences for row in rows):
+        size = f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets"
+        lines.append(f"FLOPs: {convention}, {size}")
+    if is_for_people:
+        lines += _unlike(rows, used)
+        pairs = ((row.name, finding) for row in rows for finding in row.findings)
+        lines += finding_lines((name, found) for name, found in pairs if not set(found.figures).isdisjoint(used))
+    return lines
+
+
+def finding_lines(pairs: Iterable[tuple[str, Finding]]) -> list[str]:
+    """One line for each finding, with the names of all rows that it is about."""
+    found: dict[int, tuple[Finding, dict[str, None]]] = {}
+    for name, finding in pairs:
+        found.setdefault(id(finding), (finding, {}))[1][name] = None  # each finding is one object
+    return [f"note: {', '.join(names)}: {finding.text()}" for finding, names in found.values()]
+
+
+def _unlike(rows: Sequence[Row], used: Collection[str]) -> list[str]:
+    """Says where a column has figures that were not measured alike, so that marks leave some of them apart."""
+    kinds = {"flops": "FLOPs of as many sequences", "steps_per_s": "steps/s on as many chips"}
+    unlike = [
+        text
+        for key, text in kinds.items()
+        if key in used and len({row.measured_on(key) for row in rows if row.value(key) is not None}) > 1
+    ]
+    return [f"note: marks only compare {' and '.join(unlike)}"] if unlike else []

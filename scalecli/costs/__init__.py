@@ -1,0 +1,37 @@
+"""What a model costs: floating-point operations, bytes, time and energy. Pure Python."""
+
+from scalecli.costs.flops import (
+    BATCHES,
+    COMPONENTS,
+    CONVENTIONS,
+    FLOAT32_BYTES,
+    NOT_IN_PAPER,
+    ONLY_IN_PAPER,
+    REPLICATED,
+    TRAINING_PASSES,
+    Batch,
+    Convention,
+    adafactor_bytes,
+    adafactor_state_size,
+    factored_axes,
+    flops,
+    weights_bytes,
+)
+
+__all__ = [
+    "BATCHES",
+    "COMPONENTS",
+    "CONVENTIONS",
+    "FLOAT32_BYTES",
+    "NOT_IN_PAPER",
+    "ONLY_IN_PAPER",
+    "REPLICATED",
+    "TRAINING_PASSES",
+    "Batch",
+    "Convention",
+    "adafactor_bytes",
+    "adafactor_state_size",
+    "factored_axes",
+    "flops",
+    "weights_bytes",
+]

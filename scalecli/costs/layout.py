@@ -1,0 +1,129 @@
+"""Which part of a model each device holds when its layers are split over several devices. Pure Python.
+
+As Mesh-TensorFlow laid out both papers' models: the devices of a replica share heads, d_ff and the vocabulary among
+them, and experts are spread over the replicas. What is only as wide as d_model, every device has whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scalecli.costs.hardware import Machine
+from scalecli.errors import ConfigurationError
+from scalecli.specs import (
+    Attention,
+    Embedding,
+    FeedForward,
+    LayerSpec,
+    Logits,
+    MixtureOfExperts,
+    MixtureOfSoftmaxes,
+    ModelSpec,
+    Parallel,
+    PositionBias,
+    TokenMixing,
+)
+
+
+@dataclass(frozen=True)
+class LocalWeight:
+    """A weight's shape in the whole model and on one device, and how many layers have one.
+
+    `spread`: other replicas hold other parts of it.
+    """
+
+    copies: int
+    whole: tuple[int, ...]
+    local: tuple[int, ...]
+    spread: bool
+
+    @property
+    def size(self) -> int:
+        """Numbers that one device holds."""
+        return self.copies * math.prod(self.local)
+
+
+def local_weights(spec: ModelSpec, machine: Machine) -> Iterator[LocalWeight]:
+    """Every weight as one device has it.
+
+    Raises:
+        ConfigurationError: heads, d_ff or the vocabulary do not divide over a replica's devices.
+    """
+    for copies, layer in _owners(spec):
+        split = _split_axes(layer, machine.model_parallel)
+        for name, weight in layer.weights().items():
+            local = list(weight.shape)
+            if name in split:
+                local[split[name]] //= machine.model_parallel
+            holders = 1
+            if isinstance(layer, MixtureOfExperts) and name != "router":
+                holders = math.gcd(layer.experts, machine.replicas)
+                local[0] //= holders
+            yield LocalWeight(copies, weight.shape, tuple(local), spread=holders > 1)
+
+
+def local_activations(layer: LayerSpec, whole: int, parts: int) -> int:
+    """A device's part of a layer's activations: what is heads, d_ff or vocabulary wide is split, the rest is not."""
+    match layer:
+        case Attention() | FeedForward() | TokenMixing() | Logits() | MixtureOfSoftmaxes():
+            return whole // parts
+        case MixtureOfExperts():
+            hidden = whole * layer.d_ff // (layer.d_ff + layer.d_model)
+            return whole - hidden + hidden // parts
+    return whole
+
+
+def adds_up_over_devices(layer: LayerSpec) -> bool:
+    """Whether a split layer's output is a sum that its devices have to reduce."""
+    return isinstance(layer, (Attention, FeedForward, MixtureOfExperts, TokenMixing))
+
+
+def branches(layer: LayerSpec) -> list[LayerSpec]:
+    """The layers that a parallel layer consists of; any other is itself."""
+    return [branch for _, branch in layer.branches] if isinstance(layer, Parallel) else [layer]
+
+
+def _owners(spec: ModelSpec) -> Iterator[tuple[int, LayerSpec]]:
+    """Every layer that has weights, and how many copies of them there are."""
+    yield 1, spec.embedding
+    yield 1, spec.logits
+    for stack in (spec.decoder,) if spec.shared_stacks else (spec.encoder, spec.decoder):
+        for _, position_bias in stack.named_position_biases():
+            yield 1, position_bias
+        for repeat in stack.repeats:
+            for sublayer in repeat.block.residuals():
+                for part in sublayer.parts().values():
+                    for branch in branches(part):
+                        yield max(repeat.copies, 1), branch
+        if stack.recurrence is not None:
+            yield 1, stack.recurrence
+        yield 1, stack.final_norm
+
+
+def _split_axes(layer: LayerSpec, parts: int) -> dict[str, int]:
+    """Which axis of which of a layer's weights is split.
+
+    Raises:
+        ConfigurationError: heads, d_ff or vocabulary do not divide into that many parts.
+    """
+    what, size, axes = "", 0, {}
+    match layer:
+        case Attention():
+            what, size, axes = "heads", layer.heads, {"query": 1, "output": 0}
+            if not layer.shared_heads:
+                axes |= {"key": 1, "value": 1, "key_value": 1}
+        case PositionBias():
+            what, size, axes = "heads", layer.heads, {"table": 0}
+        case FeedForward() | TokenMixing():
+            what, size, axes = "d_ff", layer.d_ff, {"gate": 1, "input": 1, "output": 0}
+        case MixtureOfExperts():
+            what, size, axes = "d_ff", layer.d_ff, {"input": 2, "output": 1}
+        case Embedding():
+            what, size, axes = "vocabulary", layer.vocabulary, {"table": 0}
+        case Logits():
+            what, size, axes = "vocabulary", layer.vocabulary, {"kernel": 1}
+    if size % parts:
+        raise ConfigurationError(f"--model-parallel {parts} does not divide {what} {size}")
+    return axes

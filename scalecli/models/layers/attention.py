@@ -1,0 +1,108 @@
+"""Softmax attention and the relative position bias. keras.ops only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from scalecli import specs
+from scalecli.models.dropout import Dropout
+from scalecli.models.layers.base import Context, SpecLayer, Weights
+
+
+class Attention(SpecLayer):
+    """Multi-head attention (T5, section 2.1): softmax(Q K^T + bias + mask) V, without 1/sqrt(d_kv)."""
+
+    spec: specs.Attention
+
+    def call(self, weights: Weights, x: Any, context: Context, dropout: Dropout) -> Any:
+        """[batch, queries, d_model] -> [batch, queries, d_model]."""
+        cached = self._keys_and_values(weights, context.memory if self.spec.cross else x)
+        mask = context.cross_mask if self.spec.cross else context.self_mask
+        return self._attend(weights, x, cached, self._bias(context), mask, dropout)
+
+    def constants(self, weights: Weights, context: Context) -> Weights:
+        """Keys and values of the encoder's output [batch, key_heads, memory, d_kv], for cross-attention."""
+        return self._keys_and_values(weights, context.memory) if self.spec.cross else {}
+
+    def initial_state(self, batch: int, length: int, dtype: str) -> Weights:
+        """Room for the keys and values of `length` tokens [batch, key_heads, length, d_kv], for self-attention."""
+        if self.spec.cross:
+            return {}
+        shape = (batch, self.spec.key_heads, length, self.spec.d_kv)
+        return {name: ops.zeros(shape, dtype) for name in self._projections()}
+
+    def step(
+        self, weights: Weights, x: Any, constants: Weights, state: Weights, context: Context
+    ) -> tuple[Any, Weights]:
+        """One token x [batch, 1, d_model], after its key and value have joined those of the tokens before it."""
+        if self.spec.cross:
+            return self._attend(weights, x, constants, None, context.cross_mask, Dropout(0.0)), state
+        state = {
+            name: ops.slice_update(state[name], (0, 0, context.position, 0), new)
+            for name, new in self._keys_and_values(weights, x).items()
+        }
+        return self._attend(weights, x, state, self._bias(context), context.self_mask, Dropout(0.0)), state
+
+    def _projections(self) -> tuple[str, ...]:
+        return ("key_value",) if self.spec.tied_key_values else ("key", "value")
+
+    def _keys_and_values(self, weights: Weights, x: Any) -> Weights:
+        """Each of them, or the one that is both, [batch, key_heads, length, d_kv]."""
+        return {name: self._heads(x, weights[name], self.spec.key_heads) for name in self._projections()}
+
+    def _bias(self, context: Context) -> Any:
+        return None if self.spec.cross else context.position_biases.get(self.spec.heads)
+
+    def _heads(self, x: Any, kernel: Any, heads: int) -> Any:
+        """[batch, length, d_model] -> [batch, heads, length, d_kv]."""
+        projected = ops.reshape(ops.matmul(x, kernel), (*x.shape[:2], heads, self.spec.d_kv))
+        return ops.transpose(projected, (0, 2, 1, 3))
+
+    def _attend(self, weights: Weights, x: Any, cached: Weights, bias: Any, mask: Any, dropout: Dropout) -> Any:
+        keys, values = (cached[self._projections()[place]] for place in (0, -1))
+        queries = self._heads(x, weights["query"], self.spec.heads)
+        scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [batch, heads, queries, keys]
+        scores = ops.cast(scores, "float32") + mask
+        if bias is not None:
+            scores = scores + bias
+        shares = dropout(ops.cast(ops.softmax(scores, axis=-1), x.dtype))
+        mixed = ops.transpose(ops.matmul(shares, values), (0, 2, 1, 3))  # [batch, queries, heads, d_kv]
+        return ops.matmul(ops.reshape(mixed, (*x.shape[:2], self.spec.inner)), weights["output"])
+
+
+class PositionBias(SpecLayer):
+    """Bias on the scores by the bucket of the distance between key and query (T5, section 2.1)."""
+
+    spec: specs.PositionBias
+
+    def call(self, queries: int, keys: int) -> Any:
+        """float32 [1, heads, queries, keys] for positions counted from 0."""
+        period = queries + keys
+        # Entry d modulo the period is the bias of distance d = key - query; the one that is neither is never read.
+        distances = np.arange(period)
+        distances = np.where(distances < keys, distances, distances - period)
+        one_hot = np.eye(self.spec.buckets, dtype="float32")[relative_buckets(distances, self.spec)]
+        by_distance = ops.matmul(ops.convert_to_tensor(self.owned["table"]), one_hot.T)  # [heads, period]
+        # Repeating rows of one period and reading them with rows one shorter moves each row on by one distance.
+        skewed = ops.tile(by_distance, (1, queries))[:, : queries * (period - 1)]
+        return ops.reshape(skewed, (1, self.spec.heads, queries, period - 1))[..., :keys]
+
+
+def relative_buckets(distances: np.ndarray, spec: specs.PositionBias) -> np.ndarray:
+    """Bucket of each distance (key position - query position): exact when near, logarithmic further off."""
+    buckets, offset = spec.buckets, np.zeros_like(distances)
+    if spec.bidirectional:
+        buckets //= 2
+        offset = np.where(distances > 0, buckets, 0)
+        behind = np.abs(distances)
+    else:
+        behind = np.maximum(-distances, 0)
+    exact = buckets // 2
+    # float32 throughout: the borders between buckets are where the original's float32 arithmetic put them.
+    ratio = np.log(np.maximum(behind, 1).astype("float32") / np.float32(exact))
+    ratio = ratio / np.float32(np.log(spec.max_distance / exact))
+    far = exact + (ratio * np.float32(buckets - exact)).astype("int32")
+    return offset + np.where(behind < exact, behind, np.minimum(far, buckets - 1))

@@ -1,0 +1,133 @@
+"""What every layer offers, what the layers of a stack share, and the norms. keras.ops only.
+
+A layer owns the weights that its spec lists, stacked over the layers of a scan (a leading axis [layers]), and
+computes with the slice of one layer that it is handed:
+
+    call(weights, x, context, dropout)           whole sequences, x [batch, length, d_model]
+    constants(weights, context)                  what decoding computes once for the encoder's output
+    initial_state(batch, length, dtype)          what decoding keeps from token to token, for `length` tokens
+    step(weights, x, constants, state, context)  one token, x [batch, 1, d_model]; returns output and state
+
+A layer that has something to tell of its work (an auxiliary loss, what overflowed) lists it in `reported` and returns
+it from `run`. Weights and activations come in the compute dtype; norms and softmax are float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras import ops
+
+from scalecli import specs
+from scalecli.models.dropout import Dropout
+
+Weights = dict[str, Any]
+MASKED = -1e9  # added to the scores of positions that must not be seen
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stack's layers share.
+
+    `position_biases` [1, heads, queries, keys] by number of heads, `self_mask` and `cross_mask` [batch, 1, queries,
+    keys] are float32 and added to attention scores; `real` and `tokens` [batch, length, 1] are float32 and 1 where a
+    position is no padding, and where the token that the stack reads there is none (the first of a decoder is): what
+    convolutions see. `memory` [batch, memory, d_model] is the encoder's output; `position` (int32 scalar) is the place
+    of the one token of a decoding step, for which `real` is None.
+    """
+
+    position_biases: Mapping[int, Any] = field(default_factory=dict)
+    self_mask: Any = None
+    real: Any = None
+    tokens: Any = None
+    memory: Any = None
+    cross_mask: Any = None
+    position: Any = None
+
+
+class SpecLayer(keras.layers.Layer):
+    """A layer built from its spec: owns `spec.weights()`, each with a leading axis when `layers` is not 0.
+
+    With a `lender`, a layer of the same kind, it has no weights of its own and uses the lender's.
+    """
+
+    def __init__(self, spec: specs.LayerSpec, layers: int = 0, lender: SpecLayer | None = None, **options: Any) -> None:
+        super().__init__(autocast=False, **options)
+        self.spec = spec
+        self.owned: dict[str, Any] = self._new_weights(layers) if lender is None else lender.owned
+        self.built = True
+
+    def _new_weights(self, layers: int) -> dict[str, Any]:
+        owned = {}
+        for name, weight in self.spec.weights().items():
+            owned[name] = self.add_weight(
+                name=name.replace("/", "_"),
+                shape=((layers,) if layers else ()) + weight.shape,
+                initializer=keras.initializers.RandomNormal(weight.mean, weight.stddev)
+                if weight.stddev
+                else keras.initializers.Constant(weight.mean),
+                autocast=False,
+            )
+            # Adafactor treats each layer's slice as a weight of its own.
+            owned[name].stacked = layers > 0
+        return owned
+
+    @property
+    def reported(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of each float32 tensor that `run` reports; `auxiliary_loss` is added to the loss."""
+        return {}
+
+    def weights_for_compute(self) -> Weights:
+        """The weights as tensors of the compute dtype."""
+        return {name: ops.cast(variable, self.compute_dtype) for name, variable in self.owned.items()}
+
+    def run(self, weights: Weights, x: Any, context: Context, dropout: Dropout) -> tuple[Any, Weights]:
+        """`call`, and what the layer reports."""
+        return self(weights, x, context=context, dropout=dropout), {}
+
+    def constants(self, weights: Weights, context: Context) -> Weights:
+        """Nothing, unless the layer looks at the encoder's output."""
+        return {}
+
+    def initial_state(self, batch: int, length: int, dtype: str) -> Weights:
+        """Nothing, unless the layer looks at earlier tokens."""
+        return {}
+
+    def step(
+        self, weights: Weights, x: Any, constants: Weights, state: Weights, context: Context
+    ) -> tuple[Any, Weights]:
+        """Each token by itself, unless the layer looks at other ones."""
+        return self(weights, x, context=context, dropout=Dropout(0.0)), state
+
+
+class RMSNorm(SpecLayer):
+    """x / sqrt(mean(x^2) + 1e-6) * scale over the last axis, in float32 (T5, section 2.1)."""
+
+    def weights_for_compute(self) -> Weights:
+        """The weights stay float32."""
+        return {name: ops.convert_to_tensor(variable) for name, variable in self.owned.items()}
+
+    def call(self, weights: Weights, x: Any, real: Any = None) -> Any:
+        """[batch, length, d_model] -> the same, zero where `real` [batch, length, 1] is."""
+        wide = ops.cast(x, "float32")
+        factor = ops.rsqrt(ops.mean(ops.square(wide), axis=-1, keepdims=True) + 1e-6)
+        factor = factor if real is None else factor * real
+        return ops.cast(wide * factor * weights["scale"], x.dtype)
+
+
+class LayerNorm(RMSNorm):
+    """(x - mean) / sqrt(variance + 1e-6) * scale + bias over the last axis, in float32 (Ba et al. 2016)."""
+
+    def call(self, weights: Weights, x: Any, real: Any = None) -> Any:
+        """[batch, length, d_model] -> the same, zero where `real` [batch, length, 1] is."""
+        wide = ops.cast(x, "float32")
+        wide = wide - ops.mean(wide, axis=-1, keepdims=True)
+        factor = ops.rsqrt(ops.mean(ops.square(wide), axis=-1, keepdims=True) + 1e-6)
+        normed = wide * factor * weights["scale"] + weights["bias"]
+        return ops.cast(normed if real is None else normed * real, x.dtype)
+
+
+NORMS: dict[type, type[RMSNorm]] = {specs.Norm: RMSNorm, specs.LayerNorm: LayerNorm}

@@ -1,0 +1,77 @@
+"""The output head that mixes several softmaxes over the vocabulary. keras.ops only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from scalecli import specs
+from scalecli.models.layers.base import Weights
+from scalecli.models.layers.vocabulary import OutputHead
+from scalecli.models.scan import scan
+
+_NO_SHARE = -1e30  # the logarithm of nothing, finite so that differences of it are
+
+
+class MixtureOfSoftmaxes(OutputHead):
+    """log sum_k prior_k(h) softmax(tanh(h W_k) E^T) over the tied embedding E (Yang et al. 2018, equation 5).
+
+    h is scaled by d_model^-0.5, as in T5 v1's tied head. The logarithm of a mixture of softmaxes is normalised: these
+    "logits" are log-probabilities.
+    """
+
+    spec: specs.MixtureOfSoftmaxes
+
+    def prepare(self, embedding: Weights) -> Weights:
+        """`context` [softmaxes, d_model, d_model], `prior` [softmaxes, d_model], `kernel` [d_model, vocabulary]."""
+        return {**self.weights_for_compute(), "kernel": ops.transpose(embedding["table"])}
+
+    def call(self, prepared: Weights, hidden: Any) -> Any:
+        """[batch, length, d_model] -> log-probabilities [batch, length, vocabulary] in float32."""
+        hidden = hidden * self.spec.d_model**-0.5
+        contexts = ops.tanh(ops.einsum("bld,kde->kble", hidden, prepared["context"]))
+        priors = ops.cast(ops.einsum("bld,kd->kbl", hidden, prepared["prior"]), "float32")
+        return log_mixture(contexts, ops.log_softmax(priors, axis=0), prepared["kernel"])
+
+
+@ops.custom_gradient
+def log_mixture(contexts: Any, log_priors: Any, kernel: Any) -> tuple[Any, Callable[..., tuple[Any, Any, Any]]]:
+    """Log sum_k exp(log_priors_k) softmax(contexts_k kernel), float32 [batch, length, vocabulary]; and its gradient.
+
+    `contexts` [softmaxes, batch, length, d_model] and `kernel` [d_model, vocabulary] are of one dtype, `log_priors`
+    [softmaxes, batch, length] is float32. One softmax at a time is computed, and computed again in the backward pass:
+    no more than a few [batch, length, vocabulary] are ever kept, however many softmaxes there are.
+    """
+    softmaxes, *places = log_priors.shape
+
+    def forward(_: Any, mixed: Any, slices: Any, __: Any) -> tuple[Any, Any]:
+        context, log_prior = slices
+        logits = ops.cast(ops.matmul(context, kernel), "float32")
+        log_normaliser = ops.logsumexp(logits, axis=-1)
+        return ops.logaddexp(mixed, logits + (log_prior - log_normaliser)[..., None]), log_normaliser
+
+    nothing = ops.full((*places, kernel.shape[1]), _NO_SHARE, "float32")
+    mixed, log_normalisers = scan(forward, nothing, (contexts, log_priors), ops.zeros_like(log_priors), softmaxes)
+
+    def gradient(upstream: Any) -> tuple[Any, Any, Any]:
+        def backward(_: Any, of_kernel: Any, slices: Any, __: Any) -> tuple[Any, Any]:
+            context, log_prior, log_normaliser = slices
+            log_softmax = ops.cast(ops.matmul(context, kernel), "float32") - log_normaliser[..., None]
+            # What this softmax contributes to each probability, as a share of it.
+            part = upstream * ops.exp(log_softmax + log_prior[..., None] - mixed)
+            of_prior = ops.sum(part, axis=-1)
+            of_logits = ops.cast(part - ops.exp(log_softmax) * of_prior[..., None], kernel.dtype)
+            of_context = ops.matmul(of_logits, ops.transpose(kernel))
+            of_kernel = of_kernel + ops.cast(ops.einsum("bld,blv->dv", context, of_logits), "float32")
+            return of_kernel, (of_context, of_prior)
+
+        start = ops.zeros(kernel.shape, "float32")
+        blank = (ops.zeros_like(contexts), ops.zeros_like(log_priors))
+        of_kernel, (of_contexts, of_priors) = scan(
+            backward, start, (contexts, log_priors, log_normalisers), blank, softmaxes
+        )
+        return of_contexts, of_priors, ops.cast(of_kernel, kernel.dtype)
+
+    return mixed, gradient

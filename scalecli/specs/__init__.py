@@ -1,0 +1,51 @@
+"""Layer specs: what an architecture is made of, and what each part costs. Pure Python.
+
+An architecture is a function from a `Shape` to a `ModelSpec`, a tree of the frozen dataclasses of this package.
+Everything else is derived from that tree: `scalecli.models` builds one Keras layer from each spec, with exactly the
+weights that `weights()` lists; `scalecli.costs` adds up `multiply_adds()` and `activations()`.
+"""
+
+from scalecli.specs.attention import Attention, LinearAttention, Parallel, PositionBias
+from scalecli.specs.base import VOCABULARY_ROWS, LayerNorm, LayerSpec, Norm, Weight
+from scalecli.specs.convolutions import (
+    Convolution,
+    ConvolutionBranch,
+    GatedLinearUnit,
+    LocalConvolution,
+    SeparableConvolution,
+)
+from scalecli.specs.feed_forward import FeedForward, MixtureOfExperts, TokenMixing
+from scalecli.specs.model import Block, ModelSpec, Pooling, Repeat, Stack, Sublayer
+from scalecli.specs.recurrence import Recurrence, TransformGates
+from scalecli.specs.vocabulary import Embedding, Logits, MixtureOfSoftmaxes
+
+__all__ = [
+    "VOCABULARY_ROWS",
+    "Attention",
+    "Block",
+    "Convolution",
+    "ConvolutionBranch",
+    "Embedding",
+    "FeedForward",
+    "GatedLinearUnit",
+    "LayerNorm",
+    "LayerSpec",
+    "LinearAttention",
+    "LocalConvolution",
+    "Logits",
+    "MixtureOfExperts",
+    "MixtureOfSoftmaxes",
+    "ModelSpec",
+    "Norm",
+    "Parallel",
+    "Pooling",
+    "PositionBias",
+    "Recurrence",
+    "Repeat",
+    "SeparableConvolution",
+    "Stack",
+    "Sublayer",
+    "TokenMixing",
+    "TransformGates",
+    "Weight",
+]

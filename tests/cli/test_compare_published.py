@@ -1,0 +1,123 @@
+import csv
+import io
+import json
+
+import pytest
+
+from scalecli.cli.main import run
+from tests.analysis.runs import save_run
+
+PAPER_NOTE = "FLOPs: paper, batch 128 x 512 inputs x 128 targets\n"
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Two runs of small under runs/."""
+    monkeypatch.chdir(tmp_path)
+    save_run("runs/first", "small")
+    save_run("runs/second", "small")
+
+
+@pytest.fixture
+def compare(capsys):
+    """Runs the subcommand; returns its exit code, stdout and stderr."""
+
+    def invoke(*arguments):
+        code = run(["compare", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return invoke
+
+
+def names(out):
+    return [row["name"] for row in json.loads(out)]
+
+
+def test_published_tables_beside_runs(runs, compare):
+    code, out, err = compare("runs/first", "--published", "table-3", "--published", "switch-base", "--format", "json")
+    assert (code, err) == (0, PAPER_NOTE)
+    assert names(out) == ["first", "nl12-xxl", "nl32-xl", "switch-base"]
+    assert names(compare("published:table-3", "--format", "json")[1]) == ["nl12-xxl", "nl32-xl"]
+
+
+def test_architectures_and_conditions_choose_rows(runs, compare):
+    switch = compare("--published", "architectures", "--arch", "switch", "--format", "json")[1]
+    assert names(switch) == [f"switch-{size}" for size in ("tiny", "small", "base", "large", "xl")]
+    two = ("--arch", "albert", "--arch", "performer", "--where", "parameters<=61M", "--where", "glue>60")
+    chosen = compare("--published", "architectures", *two, "--sort", "-glue", "--format", "json")[1]
+    assert names(chosen) == ["albert-small", "albert-base", "albert-large"]
+    ours = compare("runs/*", "--published", "table-4", "--where", "source=run", "--format", "json")[1]
+    assert names(ours) == ["first", "second"]
+    # What is left out marks nothing.
+    best = json.loads(compare("--published", "table-4", "--where", "parameters>1B", "--format", "json")[1])
+    assert {row["name"]: "parameters" in row["best"] for row in best} == {
+        **{"xl": False, "large-nl36": True, "xxl": False, "xl-nl32": False},
+    }
+
+
+def test_no_row_is_left(compare):
+    code, out, err = compare("--published", "table-4", "--where", "parameters<1M", "--format", "json")
+    assert (code, json.loads(out)) == (0, [])
+    assert err == "warning: none of the 14 rows meets --where and --arch\n"
+
+
+def test_several_costs_and_qualities(compare):
+    choice = ("--published", "table-4", "--where", "parameters<300M", "--cost", "parameters,flops, steps_per_s")
+    rows = {row["name"]: row for row in json.loads(compare(*choice, "--format", "json")[1])}
+    assert rows["small-nl24"]["pareto"] == ["parameters", "flops"]
+    assert rows["base"]["pareto"] == ["parameters", "flops", "steps_per_s"]
+    assert rows["small-nl22"]["pareto"] == []
+    rows = {
+        row["name"]: row for row in json.loads(compare(*choice, "--quality", "upstream,glue", "--format", "json")[1])
+    }
+    assert rows["small-el32"]["pareto/upstream"] == [] and rows["small-el32"]["pareto/glue"] == ["parameters"]
+    assert "pareto" not in rows["base"]
+    out = compare(*choice, "--quality", "upstream,glue")[1]
+    assert out.splitlines()[0].split()[-4:] == ["Pareto:", "upstream", "Pareto:", "glue"]
+    (line,) = (line for line in out.splitlines() if line.split()[0] == "small-nl24")
+    assert line.rstrip().endswith("parameters, flops")
+    table = list(csv.DictReader(io.StringIO(compare(*choice, "--format", "csv")[1])))
+    assert table[-2]["pareto"] == "parameters flops"
+    two = compare("small", "base", "--quality", "glue,squad", "--columns", "name,pareto,flops", "--format", "markdown")[
+        1
+    ]
+    assert two.splitlines()[0] == "| Name | Pareto: glue | Pareto: squad | FLOPs |"
+
+
+def test_figures_that_do_not_compare_are_noted(compare):
+    out, err = compare("--published", "table-4")[1:]
+    header = out.splitlines()[0].split()
+    assert header[-4:] == ["Chips", "Upstream", "Downstream", "Pareto"]
+    xl, xxl = (next(line.split() for line in out.splitlines() if line.split()[0] == name) for name in ("xl", "xxl"))
+    assert xl[-1] != "●" and xxl[-1] == "●" and xxl[6] == "64"
+    lines = err.splitlines()
+    assert lines[1].startswith("note: marks only compare FLOPs of as many sequences and steps/s on as many chips")
+    assert any(line.startswith("note: xl: flops: FLOPs are of 64 sequences") for line in lines)
+    assert any(line.startswith("note: xxl: flops, otherwise 500T: ") for line in lines)
+    assert "Chips" not in compare("small", "base")[1]
+
+
+def test_contradictions_are_shown_where_their_figures_are(compare):
+    assert compare("nl12-xxl", "--columns", "name,upstream")[2] == ""
+    err = compare("nl12-xxl", "--columns", "name,parameters")[2]
+    assert err == "note: nl12-xxl: parameters, otherwise 5.67B: a model of the printed shape is larger\n"
+    (row,) = json.loads(compare("nl12-xxl", "--format", "json")[1])
+    (finding,) = row["findings"]
+    assert finding["other"] == "5.67B" and finding["kind"] == "contradiction" and finding["evidence"]
+    assert "rows" not in finding
+    (row,) = csv.DictReader(io.StringIO(compare("nl12-xxl", "--format", "csv")[1]))
+    assert row["findings"].startswith("parameters, otherwise 5.67B")
+
+
+def test_tables_of_other_figures_show_them(compare):
+    out, err = compare("--published", "table-6")[1:]
+    assert out.splitlines()[0].split()[:4] == ["Name", "Source", "Architecture", "anli"]
+    assert err == ""
+    out, err = compare("--published", "table-5")[1:]
+    assert out.splitlines()[0].split()[-3:] == ["Steps/s", "Chips", "imagenet_10shot"]
+    assert "FLOPs: paper" not in err and "FLOPs are of one image" in err
+    sizes = json.loads(compare("--published", "architectures/table-4", "--format", "json")[1])
+    assert (sizes[-1]["experts"], sizes[-1]["architecture"], sizes[-1]["parameters"]) == (128, "switch", 30_000_000_000)
+    slopes = compare("--published", "architectures/table-2")[1]
+    assert "*" not in slopes and "-1.67" in slopes

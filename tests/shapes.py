@@ -1,0 +1,39 @@
+"""Shapes to try properties on: operators that make one an architecture can be built at."""
+
+from hypothesis import strategies as st
+
+from scalecli.operators import OPERATORS
+from scalecli.shape import KNOBS, knobs
+
+# What an architecture takes only some numbers of: (first, step). Funnel's three blocks need as many layers.
+STEPS = {
+    **{("evolved", "dm"): (2, 2), ("lconv", "nt"): (1, 2), ("dconv", "nt"): (1, 2)},
+    **{("switch", code): (2, 2) for code in ("nl", "el", "dl")},
+    **{("funnel", "nl"): (3, 1), ("funnel", "el"): (3, 1)},
+}
+
+
+def operators_of(architecture):
+    """The operators that an architecture knows, by their codes."""
+    others = set(KNOBS) - set(knobs(architecture))
+    return {code: operator for code, operator in OPERATORS.items() if others.isdisjoint(operator.fields)}
+
+
+def values(architecture, code, largest):
+    """Values of one operator."""
+    accepted = OPERATORS[code].values
+    if accepted is bool:
+        return st.just(True)
+    if accepted is not int:
+        return st.sampled_from(accepted)
+    if code == "fb":
+        return st.integers(1, 3)
+    first, step = STEPS.get((architecture, code), (1, 1))
+    return st.integers(0, (largest - first) // step).map(lambda number: first + number * step)
+
+
+def changes(architecture, largest=4096):
+    """Operators with values, of those that the architecture knows; numbers up to `largest`."""
+    return st.fixed_dictionaries(
+        {}, optional={code: values(architecture, code, largest) for code in operators_of(architecture)}
+    )
