@@ -23,6 +23,7 @@ import numpy as np
 
 from scalecli import strict
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
+from scalecli.manifest import Scalar
 
 WEIGHTS, OPTIMIZER, DESCRIPTION = "weights.safetensors", "optimizer.safetensors", "checkpoint.yaml"
 HASH_BLOCK = 1 << 20
@@ -49,7 +50,7 @@ class Description:
 
     step: int
     architecture: str
-    shape: dict[str, int]
+    shape: dict[str, Scalar]
     sha256: dict[str, str]
 
 
@@ -66,7 +67,7 @@ def save_checkpoint(
     weights: Mapping[str, Any],
     optimizer: Mapping[str, Any],
     architecture: str,
-    shape: Mapping[str, int],
+    shape: Mapping[str, Scalar],
 ) -> Path:
     """Writes the checkpoint of `step` from Keras variables by path; returns its folder.
 

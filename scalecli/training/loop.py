@@ -246,7 +246,7 @@ class _Run:
             self._weights,
             self._state,
             self.manifest.architecture,
-            {name: int(size) for name, size in self.manifest.shape.items()},
+            self.manifest.shape,
         )
         self._untrusted = self.step
         self._note_checkpoints([step for step in checkpoints.checkpoint_steps(self._folder) if step <= self.step])

@@ -19,8 +19,7 @@ TASK = {
     "validation": "rows.tsv",
     "input": "word: {word}",
     "target": "label",
-    "inputs_length": 16,
-    "targets_length": 4,
+    "lengths": {"inputs": 16, "targets": 4},
 }
 
 

@@ -110,6 +110,7 @@ def group_size(tokens: int, most: int) -> int:
     return next(tokens // count for count in range(-(-tokens // most), tokens + 1) if tokens % count == 0)
 
 
+@ops.custom_gradient
 def _moved(rows: Any, source: Any, target: Any) -> Any:
     """Row `source[i]` of `rows` [n, width] as row i, and zeros where that is 0; rows count from 1.
 
@@ -120,11 +121,7 @@ def _moved(rows: Any, source: Any, target: Any) -> Any:
     def picked(rows: Any, numbers: Any) -> Any:
         return ops.take(ops.concatenate([ops.zeros_like(rows[:1]), rows]), numbers, axis=0)
 
-    @ops.custom_gradient
-    def moved(rows: Any) -> Any:
-        return picked(rows, source), lambda upstream: picked(upstream, target)
-
-    return moved(rows)
+    return picked(rows, source), lambda upstream: (picked(upstream, target), None, None)
 
 
 def _balance_loss(choice: Any, probabilities: Any) -> Any:
