@@ -29,3 +29,8 @@ def build_spec(architecture: str, shape: Shape) -> ModelSpec:
             f"{nearest(architecture, ARCHITECTURES)}"
         )
     return ARCHITECTURES[architecture](shape)
+
+
+def packing_refused(architecture: str) -> str | None:
+    """Why an architecture can't keep several examples in a row apart, or None where it can."""
+    return None
