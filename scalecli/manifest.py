@@ -62,7 +62,7 @@ class Data:
     """What was read: `identity` is a content hash or a dataset's version, lengths are in tokens.
 
     `documents` and `tokens` count the training examples and their tokens, where that is known before training; `task`
-    is a task's definition and `rates` a mixture's sampling rates by task.
+    is a task's definition, or `tasks` those of several by name, and `rates` a mixture's sampling rates by task.
     """
 
     name: str
@@ -73,6 +73,7 @@ class Data:
     packed: bool
     vocabulary: Vocabulary
     task: dict[str, Any] | None = None
+    tasks: dict[str, dict[str, Any]] | None = None
     documents: int | None = None
     tokens: int | None = None
     rates: dict[str, float] | None = None
@@ -255,7 +256,8 @@ _CONFIGURATION = (
     *("seed", "precision", "dropout", "z_loss", "parent"),
 )
 # A hash of the content stands beside each of these, and files may move.
-_PLACES = {"parent.path", "data.name", "data.vocabulary.file", "data.task.train", "data.task.validation"}
+_PLACES = {"parent.path", "data.name", "data.vocabulary.file"}
+_PLACES_OF_TASK = ("train", "validation", "test", "data_dir")
 _VOCABULARY_NAME = "data.vocabulary.name"
 
 
@@ -271,8 +273,12 @@ def differences(a: Manifest, b: Manifest) -> list[str]:
     return [
         f"{key}: {run.get(key, 'nothing')} in the run, {now.get(key, 'nothing')} now"
         for key in dict.fromkeys((*run, *now))
-        if key not in places and run.get(key) != now.get(key)
+        if key not in places and not _is_place_of_task(key) and run.get(key) != now.get(key)
     ]
+
+
+def _is_place_of_task(key: str) -> bool:
+    return key.startswith(("data.task.", "data.tasks.")) and key.rpartition(".")[2] in _PLACES_OF_TASK
 
 
 def _configuration(manifest: Manifest) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from scalecli import shapes_directory
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_wheel_holds_every_module_and_every_shape(tmp_path):
+def test_a_wheel_holds_every_module_every_shape_and_every_task(tmp_path):
     # Built from a copy, so that no build folder is left in the checkout.
     copy = tmp_path / "copy"
     for path in ("scalecli", "shapes", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
@@ -27,5 +27,6 @@ def test_a_wheel_holds_every_module_and_every_shape(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "scalecli").rglob("*.py")}
     shapes = {f"scalecli/shapes/{file.relative_to(shapes_directory())}" for file in shapes_directory().rglob("*.yaml")}
-    assert len(shapes) >= 4
-    assert modules | shapes <= names
+    tasks = {str(file.relative_to(ROOT)) for file in (ROOT / "scalecli/data/registry").glob("*.yaml")}
+    assert len(shapes) >= 4 and len(tasks) == 6
+    assert modules | shapes | tasks <= names

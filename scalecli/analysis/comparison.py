@@ -129,14 +129,19 @@ def row_of_published(model: PublishedModel) -> Row:
 
 
 def downstream_score(results: dict[str, float]) -> float | None:
-    """The mean over tasks of the mean over a task's scores, as in the papers; None without any `task/metric` result.
+    """The papers' average of GLUE, SuperGLUE and SQuAD, else the mean over tasks of the mean over a task's scores.
 
-    Losses, and all that was measured on held-out pretraining text, are no scores.
+    None without any `task/metric` result. Losses, numbers of examples, the bounds of intervals (`task/metric/low`), and
+    all that was measured on held-out pretraining text, are no scores.
     """
+    for name in ("average", "mean_over_tasks"):
+        if name in results:
+            return results[name]
     tasks: dict[str, list[float]] = {}
     for name, value in results.items():
-        task, slash, _ = name.rpartition("/")
-        if slash and task != UPSTREAM_GROUP and not lower_is_better(name) and not name.endswith("log_perplexity"):
+        task, slash, metric = name.partition("/")
+        is_score = slash and "/" not in metric and metric != "examples" and not name.endswith("log_perplexity")
+        if is_score and task != UPSTREAM_GROUP and not lower_is_better(name):
             tasks.setdefault(task, []).append(value)
     return _mean([_mean(scores) for scores in tasks.values()]) if tasks else None
 

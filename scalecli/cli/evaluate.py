@@ -1,9 +1,9 @@
-"""`scalecli eval`: a run's scores on a task, or its perplexity on text."""
+"""`scalecli eval`: a run's scores on tasks, or its perplexity on text."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,76 +19,183 @@ if TYPE_CHECKING:
 
 
 @click.command("eval")
-@click.argument("model", metavar="RUN")
+@click.argument("model", metavar="RUN", required=False)
 @run_option("Where results go. [default: RUN/eval/TASK-SPLIT-STEP; text-HASH-STEP for text]")
-@click.option("--step", type=int, help="The checkpoint to evaluate. [default: the last]")
+@click.option(
+    "--checkpoints",
+    "--step",
+    metavar="all|best|last|STEP",
+    help="The checkpoints to evaluate. [default: the last]",
+)
 @task_options
-@click.option("--split", type=click.Choice(("train", "validation")), default="validation", show_default=True)
+@click.option("--list-tasks", is_flag=True, help="List the tasks that --tasks knows, and their groups.")
+@click.option("--split", type=click.Choice(("train", "validation", "test")), default="validation", show_default=True)
+@click.option(
+    "--rank-classification",
+    is_flag=True,
+    help="Take the likeliest of a task's labels instead of decoding, if it has any.",
+)
 @click.option("--text", multiple=True, metavar="PATH", help="Text whose perplexity to measure, instead of a task.")
 @click.option("--examples", type=int, default=4096, show_default=True, help="Segments of text, at most.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Examples at once.")
 @cache_option
 @format_option
 def command(
-    model: str,
+    model: str | None,
     run: Path | None,
-    step: int | None,
-    task: Task | None,
+    checkpoints: str | None,
+    tasks: tuple[Task, ...],
+    tasks_name: str | None,
+    list_tasks: bool,
     split: str,
+    rank_classification: bool,
     text: tuple[str, ...],
     examples: int,
     batch: int,
     cache_directory: Path | None,
     format: str,
 ) -> None:
-    """Score RUN on a task, or measure its perplexity on text.
+    """Score RUN on tasks, or measure its perplexity on text.
 
-    RUN is a run's directory or manifest, or the folder of one of its checkpoints. A task (--task FILE, or its flags) is
-    decoded greedily; predictions.jsonl, the scores and what they were measured on go into a directory of their own. A
-    finetuned run is scored on its own task when neither a task nor --text is given.
+    RUN is a run's directory or manifest, or the folder of one of its checkpoints. Tasks are those of the papers by name
+    (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task) or described by flags; they are decoded
+    greedily. Predictions, the scores with their 95% intervals, and what they were measured on go into a directory of
+    their own; predictions for the test sets of GLUE and SuperGLUE also as the files that are handed in. A finetuned run
+    is scored on its own tasks when neither tasks nor --text are given.
     """
-    from scalecli.runs.directory import open_trained
-
-    if task and text:
+    if list_tasks:
+        _list_tasks(format)
+        return
+    if model is None:
+        raise UsageError("no run: give its directory, or --list-tasks")
+    if tasks and text:
         raise UsageError("a task and --text are two things to measure; give one")
     for flag, value in (("--batch", batch), ("--examples", examples)):
         if value < 1:
             raise ConfigurationError(f"{flag} is {value}; 1 or more is accepted")
-    trained = open_trained(model, step)
-    if task is None and not text:
-        task = _own_task(trained)
 
-    from scalecli.runs.evaluation import Evaluation, default_directory, evaluate_task, evaluate_text, objective_of
+    from scalecli.runs.evaluation import (
+        Evaluation,
+        default_directory,
+        evaluate_text,
+        name_of_text,
+        objective_of,
+        open_checkpoints,
+    )
 
+    measured_at = open_checkpoints(model, checkpoints)
+    last = measured_at[-1]
+    if not tasks and not text:
+        tasks = _own_tasks(last)
+    lacking = [task.name for task in tasks if not task.has(split)]
+    tasks = tuple(task for task in tasks if task.has(split))
+    if lacking:
+        click.echo(f"without a {split} split, and left out: {', '.join(lacking)}", err=True)
+    if lacking and not tasks:
+        raise ConfigurationError(f"none of the tasks has a {split} split")
+
+    from scalecli.cli.progress import ConsoleReporter
+    from scalecli.runs.task_evaluation import evaluate_tasks, name_of_tasks
+
+    measured = name_of_tasks(tasks, split, rank_classification) if tasks else name_of_text(text)
     job = Evaluation(
-        trained=trained,
+        checkpoints=measured_at,
         batch=batch,
-        directory=run or default_directory(trained, task, split, text),
+        directory=run or default_directory(measured_at, measured),
         cache_directory=the_cache_directory(cache_directory),
         command_line=this_command_line(),
     )
-    from scalecli.cli.progress import ConsoleReporter
-
-    baseline: dict[str, float] = {}
     with ConsoleReporter() as reporter:
-        if task:
-            manifest, scores = evaluate_task(job, task, split, reporter.examples)
-            baseline = scores.baseline
+        if tasks:
+            found = evaluate_tasks(job, tasks, split, reporter.examples, rank_classification)
+            manifest = found.manifest
         else:
-            manifest = evaluate_text(job, text, objective_of(trained), examples, reporter)
-    results = manifest.results[trained.step]
-    rows = [{"result": key, "value": value, "baseline": baseline.get(key)} for key, value in results.items()]
-    columns = [Column("result", "Result"), Column("value", "Value", "float")]
-    if task:
-        columns.append(Column("baseline", "Best constant", "float"))
-    print_table(rows, columns, format)
-    click.echo(f"{trained.directory} at step {trained.step:,}: results in {job.directory}", err=True)
+            manifest = evaluate_text(job, text, objective_of(last), examples, reporter)
+    for warning in manifest.warnings:
+        click.echo(warning, err=True)
+    if tasks:
+        print_table(*_table_of_tasks(found), format)
+    else:
+        rows = [
+            {"result": key, "step": step, "value": value}
+            for step, of in manifest.results.items()
+            for key, value in of.items()
+        ]
+        columns = [Column("result", "Result"), Column("value", "Value", "float")]
+        print_table(rows, columns if len(measured_at) == 1 else [Column("step", "Step"), *columns], format)
+    steps = f"step {last.step:,}" if len(measured_at) == 1 else f"{len(measured_at)} checkpoints"
+    click.echo(f"{last.directory} at {steps}: results in {job.directory}", err=True)
 
 
-def _own_task(trained: Trained) -> Task:
+def _table_of_tasks(found: Any) -> tuple[list[dict[str, Any]], list[Column]]:
+    """A row for each score and each average, at the one step or that of the best mean over tasks, with its interval.
+
+    Of several checkpoints also what each task's own best step gave, and the averages of those: the papers report the
+    peak of the validation.
+    """
+    step = found.manifest.best.step if found.manifest.best else max(found.manifest.results)
+    results, peaks = found.manifest.results[step], found.peaks()
+    rows = []
+    for name in peaks:
+        task = name.partition("/")[0]
+        peak, peak_step = peaks[name]
+        rows.append(
+            {
+                **{"result": name, "value": results[name], "baseline": found.baseline.get(name)},
+                **{"low": results.get(f"{name}/low"), "high": results.get(f"{name}/high")},
+                **{"examples": results.get(f"{task}/examples"), "step": step, "peak": peak, "peak_step": peak_step},
+            }
+        )
+    columns = [
+        Column("result", "Result"),
+        Column("value", "Value", "float"),
+        Column("low", "Low (95%)", "float"),
+        Column("high", "High (95%)", "float"),
+        Column("examples", "Examples"),
+        Column("baseline", "Best constant", "float"),
+    ]
+    if len(found.scores) > 1:
+        columns += [Column("step", "Step"), Column("peak", "Peak", "float"), Column("peak_step", "Step of the peak")]
+    return rows, columns
+
+
+def _own_tasks(trained: Trained) -> tuple[Task, ...]:
     from scalecli.data.tasks import Task
 
-    described = trained.manifest.data.task
-    if described is None:
-        raise UsageError(f"{trained.directory} was not finetuned: give --task FILE, or --text PATH")
-    return Task.from_dict(described, source=f"{trained.directory}: data.task")
+    data = trained.manifest.data
+    if data.task is not None:
+        return (Task.from_dict(data.task, None, source=f"{trained.directory}: data.task"),)
+    if data.tasks is not None:
+        return tuple(
+            Task.from_dict(values, None, source=f"{trained.directory}: data.tasks.{name}")
+            for name, values in data.tasks.items()
+        )
+    raise UsageError(f"{trained.directory} was not finetuned: give --tasks NAMES, --task FILE, or --text PATH")
+
+
+def _list_tasks(format: str) -> None:
+    from scalecli.data.registry import ALL, all_tasks, groups
+
+    group_of = {name: group for group, names in groups().items() if group != ALL for name in names}
+    rows = [
+        {
+            "task": task.name,
+            "group": group_of.get(task.name, ""),
+            "dataset": task.dataset,
+            "metrics": ", ".join(task.metrics),
+            "examples": task.examples,
+            "lengths": f"{task.inputs_length}/{task.targets_length}",
+            "labels": ", ".join(task.labels or ()),
+        }
+        for task in all_tasks().values()
+    ]
+    columns = [
+        Column("task", "Task"),
+        Column("group", "Group"),
+        Column("dataset", "TensorFlow dataset"),
+        Column("metrics", "Metrics"),
+        Column("examples", "Training examples"),
+        Column("lengths", "Inputs/targets"),
+        Column("labels", "Labels"),
+    ]
+    print_table(rows, columns, format)

@@ -1,4 +1,4 @@
-"""`scalecli finetune`: a pretrained run on a task."""
+"""`scalecli finetune`: a pretrained run on a task or a mixture of tasks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecli.cli.mixing_options import mixing_options
 from scalecli.cli.output import format_option
 from scalecli.cli.pretrain import print_plan, print_results
 from scalecli.cli.task_options import task_options
@@ -15,15 +16,20 @@ from scalecli.cli.training_options import recipe_and_saving, recipe_options, run
 from scalecli.errors import UsageError
 
 if TYPE_CHECKING:
+    from scalecli.data.mixing import Mixing
     from scalecli.data.tasks import Task
 
 
 @click.command("finetune")
 @click.argument("model", metavar="RUN")
-@run_option("The new run's directory. [default: RUN-TASK]")
+@run_option("The new run's directory. [default: RUN-TASKS]")
 @click.option("--step", type=int, help="The checkpoint to start from. [default: the last]")
 @task_options
+@mixing_options
 @click.option("--packed/--padded", default=False, show_default=True, help="Several examples in a row, or one.")
+@click.option(
+    "--show-examples", type=int, metavar="N", help="Show N rows as the model will see them, and start nothing."
+)
 @click.option("--evaluation-batch", type=int, default=64, show_default=True, help="Examples decoded at once.")
 @recipe_options(steps=1000, batch=128, schedule="constant", learning_rate=1e-3, warmup=0, dropout=0.1)
 @format_option
@@ -31,8 +37,11 @@ def command(
     model: str,
     run: Path | None,
     step: int | None,
-    task: Task | None,
+    tasks: tuple[Task, ...],
+    tasks_name: str | None,
+    mixing: Mixing,
     packed: bool,
+    show_examples: int | None,
     evaluation_batch: int,
     peak_flops: float | None,
     dry_run: bool,
@@ -40,45 +49,58 @@ def command(
     format: str,
     **recipe_values: Any,
 ) -> None:
-    """Finetune RUN on a task, text to text.
+    """Finetune RUN on a task or a mixture of tasks, text to text.
 
-    RUN is a run's directory or manifest, or the folder of one of its checkpoints. The task is a YAML file (--task) or
-    is described by flags. Schedule, dropout and batch are those of the papers by default. The same command goes on
-    with a run that was stopped.
+    RUN is a run's directory or manifest, or the folder of one of its checkpoints. Tasks are those of the papers by name
+    (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task) or described by flags. Schedule, dropout and
+    batch are those of the papers by default. The same command goes on with a run that was stopped.
     """
     from scalecli.runs.directory import open_trained
-    from scalecli.runs.finetuning import Finetuning, finetune
+    from scalecli.runs.finetuning import Finetuning, example_batches, finetune
 
-    if task is None:
-        raise UsageError("no task: give --task FILE, or describe it with --train, --validation, --input and --target")
+    if not tasks or tasks_name is None:
+        raise UsageError(
+            "no task: give --tasks NAMES, --task FILE, or describe it with --train, --validation, --input and --target"
+        )
+    if show_examples is not None and show_examples < 1:
+        raise UsageError(f"--show-examples is {show_examples}; 1 or more is accepted")
     parent = open_trained(model, step)
     recipe, saving = recipe_and_saving(recipe_values)
     job = Finetuning(
         parent=parent,
-        task=task,
+        name=tasks_name,
+        tasks=tasks,
+        mixing=mixing,
         packed=packed,
         recipe=recipe,
         saving=saving,
         evaluation_batch=evaluation_batch,
-        directory=run or parent.directory.with_name(f"{parent.directory.name}-{task.name}"),
+        directory=run or parent.directory.with_name(f"{parent.directory.name}-{tasks_name}"),
         cache_directory=the_cache_directory(cache_directory),
         command_line=this_command_line(),
         peak_flops=peak_flops,
     )
-    if dry_run:
-        from scalecli.data.tasks import SPLITS, read_examples
+    if show_examples is not None:
+        from scalecli.cli.examples import print_examples
 
-        for split in SPLITS:
-            read_examples(task, split)
+        batches, vocabulary, names = example_batches(job)
+        print_examples(batches, vocabulary, show_examples, names)
+        return
+    if dry_run:
+        from scalecli.runs.task_data import read_tasks
+
+        read_tasks(job.measured_on, "validation")
+        packing = "packed" if packed and not job.packing_refused else "padded"
         print_plan(
             parent.spec,
             parent.shape,
             recipe,
-            task.inputs_length,
-            task.targets_length,
+            job.inputs_length,
+            job.targets_length,
             job.directory,
             format,
-            data=f"{task.name}, {'packed' if packed else 'padded'}",
+            data=f"{tasks_name}, {packing}",
+            rates=", ".join(f"{name} {rate:.4g}" for name, rate in job.rates.items()),
             vocabulary=f"of {parent.directory}, step {parent.step}",
         )
         return

@@ -27,6 +27,7 @@ PLAN_COLUMNS = (
     Column("weights_bytes", "Weights, float32", "bytes"),
     Column("adafactor_bytes", "Adafactor state, float32", "bytes"),
     Column("data", "Data"),
+    Column("rates", "Rates"),
     Column("validation_examples", "Validation examples, at most"),
     Column("vocabulary", "Vocabulary"),
     Column("lengths", "Lengths, inputs/targets"),
@@ -80,11 +81,13 @@ def print_plan(
     "--text",
     multiple=True,
     metavar="PATH",
-    help="Text, one document a line, or .jsonl with a text field; .gz, globs, URLs.",
+    help="Text, one document a line, or .jsonl (or .json) with a text field a line; .gz, globs, URLs.",
 )
 @click.option("--validation-text", multiple=True, metavar="PATH", help="Held-out text. [default: every 50th document]")
 @click.option("--dataset", metavar="NAME", help="A TensorFlow dataset with a text feature, such as c4/en.")
-@click.option("--data-dir", metavar="DIR", help="Where TensorFlow datasets are prepared.")
+@click.option("--data-dir", metavar="DIR", help="Where TensorFlow datasets are prepared: a folder, or gs://.")
+@click.option("--split", metavar="SPLIT", help="Of the dataset, such as train[:16shard]. [default: train]")
+@click.option("--validation-split", metavar="SPLIT", help="Of the dataset. [default: validation]")
 @click.option(
     "--vocabulary",
     metavar="FILE|t5|train:N",
@@ -111,6 +114,9 @@ def print_plan(
 @click.option(
     "--validation-examples", type=int, default=512, show_default=True, help="Segments of held-out text, at most."
 )
+@click.option(
+    "--show-examples", type=int, metavar="N", help="Show N examples as the model will see them, and start nothing."
+)
 @recipe_options(steps=2**19, batch=128, schedule="inverse-square-root", learning_rate=0.01, warmup=10_000, dropout=0.0)
 @format_option
 def command(
@@ -122,11 +128,14 @@ def command(
     validation_text: tuple[str, ...],
     dataset: str | None,
     data_dir: str | None,
+    split: str | None,
+    validation_split: str | None,
     vocabulary: str | None,
     inputs_length: int,
     noise_density: float,
     mean_span_length: float,
     validation_examples: int,
+    show_examples: int | None,
     peak_flops: float | None,
     dry_run: bool,
     cache_directory: Path | None,
@@ -142,12 +151,15 @@ def command(
     """
     from scalecli.architectures import build_spec
     from scalecli.data.span_corruption import SpanCorruption
-    from scalecli.runs.pretraining import Pretraining, TextSource, pretrain
+    from scalecli.runs.pretraining import Pretraining, example_batches, pretrain
+    from scalecli.runs.text import TextSource
 
+    if show_examples is not None and show_examples < 1:
+        raise UsageError(f"--show-examples is {show_examples}; 1 or more is accepted")
     reference = resolve_model(model, architecture=architecture, operators=operators)
     if reference.run and vocabulary:
         raise UsageError(f"--vocabulary {vocabulary}: {model} is a run and brings its own; leave it out")
-    source = TextSource(text, validation_text, dataset, data_dir)
+    source = TextSource(text, validation_text, dataset, data_dir, split, validation_split)
     recipe, saving = recipe_and_saving(recipe_values)
     job = Pretraining(
         model=reference,
@@ -163,9 +175,7 @@ def command(
         peak_flops=peak_flops,
     )
     if dry_run:
-        from scalecli.data.sources import find_files
-
-        find_files((*source.text, *source.validation))
+        source.check()
         shape = job.planned_shape()
         print_plan(
             build_spec(reference.architecture, shape),
@@ -182,6 +192,13 @@ def command(
         return
     from scalecli.cli.progress import ConsoleReporter
 
+    if show_examples is not None:
+        from scalecli.cli.examples import print_examples
+
+        with ConsoleReporter() as reporter:
+            batches, its_vocabulary = example_batches(job, reporter)
+        print_examples(batches, its_vocabulary, show_examples)
+        return
     with ConsoleReporter() as reporter:
         manifest = pretrain(job, reporter)
     print_results(manifest, job.directory, format)

@@ -22,6 +22,7 @@ class ConsoleReporter:
     def __init__(self) -> None:
         self._status: Any = None
         self._last_line = 0.0
+        self._first_examples: tuple[int, float] | None = None  # of an evaluation under way: how many, and when
 
     def __enter__(self) -> ConsoleReporter:
         if sys.stderr.isatty():
@@ -55,8 +56,21 @@ class ConsoleReporter:
         self._now(f"tokenised {documents:,} documents, {tokens:,} tokens", last=False)
 
     def examples(self, done: int, total: int) -> None:
-        """How many examples of a validation or an evaluation are done; the result says when all of them are."""
-        self._now(f"evaluated {done:,} of {total:,} examples", last=False)
+        """How many examples of a validation or an evaluation are done, at what rate, and the time left for the others.
+
+        The rate is that since the first report, before which the program was compiled; the result says when all are.
+        """
+        now = time.monotonic()
+        if self._first_examples is None:
+            self._first_examples = done, now
+        before, start = self._first_examples
+        text = f"evaluated {done:,} of {total:,} examples"
+        if done > before and now > start:
+            rate = (done - before) / (now - start)
+            text += f"  {rate:,.3g} examples/s  {_duration((total - done) / rate)} left"
+        if done == total:
+            self._first_examples = None
+        self._now(text, last=False)
 
     def results(self, step: int, results: Mapping[str, float]) -> None:
         """The figures of a validation."""

@@ -1,9 +1,11 @@
-"""The options that describe a task, for `finetune` and `eval`: a YAML file, or each of its keys as a flag."""
+"""The options that say which tasks, for `finetune` and `eval`: by name, as a YAML file, or described by flags."""
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,18 +26,28 @@ _KEYS = (
 
 
 def task_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--task FILE` and the flags; they arrive as `task`, a `Task` or None when there are none of them.
+    """Adds `--tasks NAMES`, `--task FILE` and the flags; they arrive as `tasks`, a tuple of `Task`, empty without any.
 
-    The decorated function's errors are those of `load_task`; a file and flags together are a usage error.
+    What they are called together arrives as `tasks_name`. The decorated function's errors are those of `find_tasks` and
+    `load_task`; two of these ways at once are a usage error.
     """
 
     @functools.wraps(function)
-    def collected(*arguments: Any, task: str | None, **options: Any) -> Any:
+    def collected(*arguments: Any, tasks: str | None, task: str | None, data_dir: str | None, **options: Any) -> Any:
         flags = {key: options.pop(key) for key in _KEYS}
-        return function(*arguments, task=_task(task, {key: value for key, value in flags.items() if value}), **options)
+        found, name = _tasks(tasks, task, data_dir, {key: value for key, value in flags.items() if value})
+        return function(*arguments, tasks=found, tasks_name=name, **options)
 
     for option in reversed(
         (
+            click.option(
+                "--tasks",
+                metavar="A,B,...",
+                help="Names of tasks and groups (scalecli eval --list-tasks), or task files.",
+            ),
+            click.option(
+                "--data-dir", metavar="DIR", help="Original files or TensorFlow datasets of --tasks; a URL will do."
+            ),
             click.option("--task", metavar="FILE", help="A task described in YAML."),
             click.option("--name", help="The task's name."),
             click.option("--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV or JSONL."),
@@ -54,21 +66,39 @@ def task_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return collected
 
 
-def _task(file: str | None, flags: dict[str, Any]) -> Any:
+def _tasks(
+    names: str | None, file: str | None, data_dir: str | None, flags: dict[str, Any]
+) -> tuple[tuple[Any, ...], str | None]:
+    from scalecli.data.registry import find_tasks
     from scalecli.data.tasks import Task, load_task
     from scalecli.errors import UsageError
+    from scalecli.files import is_remote
 
+    if names is not None and file is not None:
+        raise UsageError("--tasks and --task are two ways to say it; --tasks takes names and task files together")
+    given = f"--tasks {names}" if names is not None else f"--task {file}"
+    if (names or file) and flags:
+        raise UsageError(f"{given} describes the task; leave out {', '.join(map(_flag, flags))}")
+    if names is not None:
+        listed = [name.strip() for name in names.split(",") if name.strip()]
+        if data_dir is not None and not is_remote(data_dir):
+            data_dir = os.path.abspath(os.path.expanduser(data_dir))  # the manifest is read from elsewhere, too
+        tasks = tuple(find_tasks(listed, data_dir))
+        if not tasks:
+            raise UsageError("--tasks names none")
+        return tasks, tasks[0].name if len(tasks) == 1 else "-".join(Path(name).stem for name in listed)
+    if data_dir is not None:
+        raise UsageError("--data-dir goes with --tasks; a task file and its flags name their own files")
     if file is not None:
-        if flags:
-            raise UsageError(f"--task {file} describes the task; leave out {', '.join(map(_flag, flags))}")
-        return load_task(file)
-    if not flags:
-        return None
-    for key in ("columns", "labels", "metrics"):
-        if key in flags:
-            flags[key] = [part.strip() for part in flags[key].split(",")]
-    renamed = {key.removeprefix("task_"): value for key, value in flags.items()}
-    return Task.from_flags(**renamed)
+        task = load_task(file)
+    elif flags:
+        for key in ("columns", "labels", "metrics"):
+            if key in flags:
+                flags[key] = [part.strip() for part in flags[key].split(",")]
+        task = Task.from_flags(**{key.removeprefix("task_"): value for key, value in flags.items()})
+    else:
+        return (), None
+    return (task,), task.name
 
 
 def _flag(key: str) -> str:

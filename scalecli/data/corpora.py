@@ -12,13 +12,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from scalecli.data.datasets import DatasetSplit, open_split
 from scalecli.data.docstrings import Docstring, cached_docstrings, docstring_documents
 from scalecli.data.sources import display_name, find_files, fingerprint, read_lines
-from scalecli.errors import ConfigurationError, MissingError, nearest
+from scalecli.errors import ConfigurationError, MissingError
 
-__all__ = ["HELD_OUT_EVERY", "Corpus", "Docstring", "dataset_documents", "docstring_documents", "text_documents"]
+__all__ = ["HELD_OUT_EVERY", "Corpus", "Docstring", "docstring_documents", "open_text", "text_documents"]
 
 # Where no validation text is given, the documents 0, 50, 100 ... are for validation and the others for training.
 HELD_OUT_EVERY = 50
@@ -30,13 +30,14 @@ class Corpus:
 
     `identity` is a hash of the whole source's content, equal for its splits: the dataset version of a run manifest.
     `split` is "train" or "validation" where every 50th document is held out, "all" where none is, and for TensorFlow
-    Datasets a split of theirs. `read` starts the stream anew.
+    Datasets a split of theirs, which `dataset` is. `read` starts the stream anew.
     """
 
     name: str
     identity: str
     split: str
     read: Callable[[], Iterator[str]]
+    dataset: DatasetSplit | None = None
 
     def documents(self) -> Iterator[str]:
         """Yields the documents from the first. Raises MissingError, as the source's reader does, or when none comes."""
@@ -49,6 +50,11 @@ class Corpus:
                 f"; documents 1, {HELD_OUT_EVERY + 1} ... are the validation split" if self.split == "train" else ""
             )
             raise MissingError(f"{self.name}: no documents in the split {self.split!r}{held_out}")
+
+    def first(self, documents: int) -> Corpus:
+        """Returns the corpus of the first documents of this one."""
+        split = f"{self.split}, first {documents}"
+        return Corpus(self.name, self.identity, split, lambda: itertools.islice(self.read(), documents))
 
     @classmethod
     def from_text(cls, patterns: Sequence[str | Path], split: str = "train") -> Corpus:
@@ -68,14 +74,19 @@ class Corpus:
 
     @classmethod
     def from_dataset(cls, name: str, split: str = "train", data_dir: str | None = None) -> Corpus:
-        """Returns one split of a TensorFlow dataset, as `c4/en`, with its text feature (see `dataset_documents`)."""
-        builder, size = _dataset(name, split, data_dir)
-        described = [str(builder.info.full_name), json.dumps([size.num_examples, list(size.shard_lengths)])]
-        return cls(name, _hash(described), split, lambda: dataset_documents(name, split, data_dir))
+        """Returns one split of a TensorFlow dataset, as `c4/en`, with its text feature; empty texts are left out.
+
+        Nothing is downloaded: the dataset is prepared in `data_dir` (see `datasets.open_split`, whose errors it
+        raises). Raises ConfigurationError when the dataset has no text feature.
+        """
+        found = open_text(name, split, data_dir)
+        described = [found.identity, json.dumps([length for _, _, length in found.shards()])]
+        documents = lambda: filter(None, (row["text"].strip() for row in found.rows()))  # noqa: E731
+        return cls(found.identity, _hash(described), split, documents, found)
 
 
 def text_documents(patterns: Sequence[str | Path]) -> Iterator[str]:
-    """Yields the documents of text files: one a line, or the "text" field of each line of a .jsonl file.
+    """Yields the documents of text files: one a line, or the "text" field of each line of a .jsonl or .json file.
 
     `patterns` are paths, globs and URLs that fsspec knows; a name that ends in .gz is unpacked. Empty documents are
     left out. Raises MissingError for no file, no text at all, what isn't UTF-8 and lines without a text (with
@@ -95,54 +106,13 @@ def text_documents(patterns: Sequence[str | Path]) -> Iterator[str]:
         raise MissingError(f"{', '.join(map(display_name, locations))}: no text")
 
 
-def dataset_documents(name: str, split: str, data_dir: str | None = None) -> Iterator[str]:
-    """Yields the "text" feature of a TensorFlow dataset's examples, in the order on disk, empty ones left out.
-
-    Nothing is downloaded: the prepared dataset is read from `data_dir` (TFDS_DATA_DIR or ~/tensorflow_datasets when
-    None). Raises MissingError when the name, the split or the prepared files are not there, ConfigurationError when the
-    dataset has no text feature.
-    """
-    import tensorflow_datasets as tfds
-
-    builder, _ = _dataset(name, split, data_dir)
-    in_order = tfds.ReadConfig(interleave_cycle_length=1)
-    for example in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False, read_config=in_order)):
-        if text := example["text"].decode("utf-8").strip():
-            yield text
-
-
-def _dataset(name: str, split: str, data_dir: str | None) -> tuple[Any, Any]:
-    """Returns the TFDS builder of a prepared dataset and what it knows of the split."""
-    import tensorflow_datasets as tfds
-
-    where = data_dir or "TFDS_DATA_DIR or ~/tensorflow_datasets"
-    try:
-        builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
-    except tfds.core.DatasetNotFoundError as error:
-        hint = nearest(name.split("/")[0], tfds.list_builders(with_community_datasets=False))
-        raise MissingError(
-            f"dataset {name}: TensorFlow Datasets has none of that name, nor has {where}{hint}"
-        ) from error
-    except ValueError as error:  # a configuration that the dataset doesn't have
-        known_configurations = list(tfds.builder_cls(name.split("/")[0]).builder_configs)
-        hint = nearest(name.partition("/")[2], known_configurations)
-        raise MissingError(f"dataset {name}: it has {', '.join(known_configurations)}{hint}") from error
-    except Exception as error:  # a builder's own code runs here: missing packages, no network
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise MissingError(f"dataset {name}: {reason}") from error
-    if not builder.info.splits:
-        prepare = f"prepare it with `tfds build {name} --data_dir DIRECTORY` and pass --data-dir DIRECTORY"
-        raise MissingError(f"dataset {name}: not found under {builder.data_dir}; {prepare}")
-    if "text" not in (builder.info.features or {}):
-        known = ", ".join(builder.info.features or {})
+def open_text(name: str, split: str, data_dir: str | None) -> DatasetSplit:
+    """Returns a split of a TensorFlow dataset that has texts. Raises as `Corpus.from_dataset` does."""
+    found = open_split(name, split, data_dir)
+    if "text" not in found.builder.info.features:
+        known = ", ".join(found.builder.info.features)
         raise ConfigurationError(f"dataset {name}: no feature 'text'; it has {known}")
-    try:
-        return builder, builder.info.splits[split]
-    except (KeyError, ValueError) as error:
-        known = ", ".join(builder.info.splits)
-        raise MissingError(
-            f"dataset {name}: no split {split!r}; it has {known}{nearest(split, builder.info.splits)}"
-        ) from error
+    return found
 
 
 def _jsonl_text(line: str, place: str) -> str:
@@ -158,7 +128,7 @@ def _jsonl_text(line: str, place: str) -> str:
 
 
 def _is_jsonl(location: str) -> bool:
-    return location.removesuffix(".gz").endswith(".jsonl")
+    return location.removesuffix(".gz").endswith((".jsonl", ".json"))
 
 
 def _check_split(split: str) -> None:

@@ -56,7 +56,7 @@ def write_package_task(
         validation=("validation.jsonl",),
         input="package docstring: {text}",
         target="package",
-        labels={package: package for package in packages},
+        labels=tuple(packages),
         metrics=("accuracy",),
         inputs_length=inputs_length,
         targets_length=targets_length,

@@ -1,18 +1,19 @@
-"""Batches for finetuning and evaluation, text to text: padded to a length, or several examples packed in a row.
+"""Batches for finetuning and evaluation, text to text: tasks mixed at their rates, padded or packed; inputs in buckets.
 
-A batch is a function of (seed, step), as in pretraining. Sequences are cut to length first, then the end of sequence is
-appended, so every one ends with it.
+A batch of training is a function of (seed, step), as in pretraining. Sequences are cut to length first, then the end of
+sequence is appended, so every one ends with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalecli.data.span_corruption import shuffled_index
+from scalecli.data.mixtures import Turns
+from scalecli.data.packing import Rows, pack
 from scalecli.data.tasks import Example
 from scalecli.data.vocabulary import EOS, PAD, Vocabulary
 from scalecli.errors import MissingError
@@ -20,131 +21,140 @@ from scalecli.errors import MissingError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_OPEN_ROWS = 1_000  # how many of the last rows packing looks at for room
-_PACKING_EPOCH = -1  # the order in which examples are packed is that of an epoch that never comes
+_SHORTEST_BUCKET = 64
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Rows of sequences, end to end in flat arrays: row r is [starts[r], starts[r + 1]) of each."""
+class Encoded:
+    """A task's examples as ids, int32 [at most the length] each, and how many of them had to be cut to the lengths."""
 
-    tokens: np.ndarray  # int32 [tokens of all rows]
-    segments: np.ndarray  # int32 [tokens of all rows]: the number, from 1, of the sequence in its row
-    starts: np.ndarray  # int64 [rows + 1]
+    inputs: list[np.ndarray]
+    targets: list[np.ndarray]
+    inputs_cut: int
+    targets_cut: int
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[np.ndarray]]) -> _Rows:
-        """Returns rows of sequences, each int32 [tokens]."""
-        flat = [(sequence, number) for row in rows for number, sequence in enumerate(row, start=1)]
-        empty = np.zeros(0, np.int32)
-        return cls(
-            np.concatenate([empty, *(sequence for sequence, _ in flat)]),
-            np.concatenate([empty, *(np.full(len(sequence), number, np.int32) for sequence, number in flat)]),
-            np.cumsum([0, *(sum(map(len, row)) for row in rows)], dtype=np.int64),
-        )
+    def of(
+        cls, examples: Sequence[Example], vocabulary: Vocabulary, *, inputs_length: int, targets_length: int
+    ) -> Encoded:
+        """Returns examples, each sequence cut to its length and ended.
 
-    def reader(self, length: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-        """Returns a function in the graph from a row's index to its tokens and segments, padded to [length]."""
-        import tensorflow as tf
-
-        with tf.device("CPU"):
-            flat = tf.constant(np.stack([self.tokens, self.segments]))  # [2, tokens of all rows]
-            starts = tf.constant(self.starts)
-
-        def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            row = flat[:, starts[index] : starts[index + 1]]
-            row = tf.pad(row, [[0, 0], [0, length - tf.shape(row)[1]]], constant_values=PAD)
-            return tuple(tf.unstack(tf.ensure_shape(row, [2, length])))
-
-        return read
+        Raises:
+            MissingError: there are none.
+        """
+        if not examples:
+            raise MissingError("no examples to finetune on")
+        inputs, inputs_cut = encode([example.input for example in examples], vocabulary, inputs_length)
+        targets, targets_cut = encode([example.target for example in examples], vocabulary, targets_length)
+        return cls(inputs, targets, inputs_cut, targets_cut)
 
 
-def finetuning_batches(
-    examples: Sequence[Example],
-    vocabulary: Vocabulary,
-    *,
-    inputs_length: int,
-    targets_length: int,
-    batch: int,
-    seed: int,
-    start_step: int = 0,
-    packed: bool = False,
-) -> tuple[Any, int]:
-    """Returns an endless tf.data.Dataset of training batches from `start_step` on, and the rows of an epoch.
+class FinetuningBatches:
+    """Training batches of a mixture of tasks.
 
     A batch has int32 "inputs" [batch, inputs_length] and "targets" [batch, targets_length]; when packed, a row holds
-    several examples, and "inputs_segments" and "targets_segments", of the same shapes, number them from 1 with 0 for
-    padding. Examples are packed once, each into the first row that has room, in an order that the seed gives; rows
-    change places from epoch to epoch. Raises MissingError when there are no examples.
+    several examples of a task, and "inputs_segments" and "targets_segments", of the same shapes, number them from 1
+    with 0 for padding. Examples are packed once, each into the first row that has room, in an order that the seed
+    gives; a task's rows change places from epoch to epoch.
     """
-    import tensorflow as tf
 
-    if not examples:
-        raise MissingError("no examples to finetune on")
-    inputs = [_sequence(vocabulary, example.input, inputs_length) for example in examples]
-    targets = [_sequence(vocabulary, example.target, targets_length) for example in examples]
-    rows = [[n] for n in range(len(examples))]
-    if packed:
-        sizes = np.array([[len(a), len(b)] for a, b in zip(inputs, targets, strict=True)])
-        rows = _pack(sizes, np.array([inputs_length, targets_length]), seed)
-    read_inputs = _Rows.of([[inputs[n] for n in row] for row in rows]).reader(inputs_length)
-    read_targets = _Rows.of([[targets[n] for n in row] for row in rows]).reader(targets_length)
+    def __init__(
+        self,
+        tasks: Mapping[str, Encoded],
+        rates: Mapping[str, float],
+        *,
+        inputs_length: int,
+        targets_length: int,
+        batch: int,
+        seed: int,
+        packed: bool,
+    ) -> None:
+        """`rates` are the shares of the tasks among examples; those among rows are by how many a row has."""
+        self.names = list(tasks)
+        self._batch, self._seed, self._packed = batch, seed, packed
+        room = np.array([inputs_length, targets_length])
+        inputs: list[list[np.ndarray]] = []
+        targets: list[list[np.ndarray]] = []
+        self.rows: dict[str, int] = {}
+        for name, task in tasks.items():
+            rows = [[n] for n in range(len(task.inputs))]
+            if packed:
+                tokens = np.array([[len(a), len(b)] for a, b in zip(task.inputs, task.targets, strict=True)])
+                rows = pack(tokens, room, seed)
+            inputs += [[task.inputs[n] for n in row] for row in rows]
+            targets += [[task.targets[n] for n in row] for row in rows]
+            self.rows[name] = len(rows)
+        self._read_inputs = Rows.of(inputs).reader(inputs_length)
+        self._read_targets = Rows.of(targets).reader(targets_length)
+        of_rows = np.array([rates[name] * self.rows[name] / len(tasks[name].inputs) for name in self.names])
+        sizes = list(self.rows.values())
+        self._read_place = Turns.of(of_rows / of_rows.sum(), seed).reader(sizes, seed)
+        self._first_rows = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
 
-    def build(n: tf.Tensor) -> dict[str, tf.Tensor]:
-        index = shuffled_index(n, len(rows), seed)
+    def __call__(self, start_step: int = 0) -> Any:
+        """Returns an endless tf.data.Dataset of batches from `start_step` on."""
+        return self._dataset(start_step, self._row)
+
+    def named(self) -> Any:
+        """Returns the same from the beginning, with "task", the place [batch] of each row's task among `names`."""
+        return self._dataset(0, lambda n: {**self._row(n), "task": self._read_place(n)[0]})
+
+    def _dataset(self, start_step: int, row: Any) -> Any:
+        import tensorflow as tf
+
+        rows = tf.data.Dataset.range(start_step * self._batch, np.iinfo(np.int64).max)
+        rows = rows.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return rows.batch(self._batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+    def _row(self, n: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the row at place n of training."""
+        import tensorflow as tf
+
+        task, place = self._read_place(n)
+        index = tf.constant(self._first_rows)[task] + place
         row: dict[str, tf.Tensor] = {}
-        row["inputs"], inputs_segments = read_inputs(index)
-        row["targets"], targets_segments = read_targets(index)
-        return row | {"inputs_segments": inputs_segments, "targets_segments": targets_segments} if packed else row
+        row["inputs"], inputs_segments = self._read_inputs(index)
+        row["targets"], targets_segments = self._read_targets(index)
+        if self._packed:
+            row |= {"inputs_segments": inputs_segments, "targets_segments": targets_segments}
+        return row
 
-    dataset = tf.data.Dataset.range(start_step * batch, np.iinfo(np.int64).max)
-    return _batches(dataset.map(build, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True), batch), len(rows)
+
+@dataclass(frozen=True)
+class EvaluationBatch:
+    """Inputs [batch, bucket] of the examples with these numbers; rows beyond them are empty, and fill it up."""
+
+    numbers: np.ndarray
+    inputs: np.ndarray
 
 
-def evaluation_batches(examples: Sequence[Example], vocabulary: Vocabulary, *, inputs_length: int, batch: int) -> Any:
-    """Returns a tf.data.Dataset of {"inputs": int32 [batch, inputs_length]}: all examples once, in order.
+def evaluation_batches(
+    texts: Sequence[str], vocabulary: Vocabulary, *, inputs_length: int, batch: int
+) -> tuple[list[EvaluationBatch], int]:
+    """Returns every text once, as int32 ids, the longest first so that those of a batch are about equally long.
 
-    The last batch is filled up with empty rows, so that all have one shape. Raises MissingError without examples.
+    A batch is as long as a power of two, at least 64, that its longest text fits in: there are few shapes to compile.
+    The other number is how many texts had to be cut.
     """
-    import tensorflow as tf
-
-    if not examples:
-        raise MissingError("no examples to evaluate")
-    rows = [[_sequence(vocabulary, example.input, inputs_length)] for example in examples]
-    rows += [[]] * (-len(examples) % batch)
-    read = _Rows.of(rows).reader(inputs_length)
-    dataset = tf.data.Dataset.range(len(rows)).map(lambda index: {"inputs": read(index)[0]})
-    return _batches(dataset, batch)
-
-
-def _batches(rows: Any, batch: int) -> Any:
-    import tensorflow as tf
-
-    return rows.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    sequences, cut = encode(texts, vocabulary, inputs_length)
+    order = sorted(range(len(sequences)), key=lambda n: -len(sequences[n]))
+    batches = []
+    for start in range(0, len(order), batch):
+        numbers = order[start : start + batch]
+        inputs = np.full((batch, bucket(len(sequences[numbers[0]]))), PAD, np.int32)
+        for row, number in enumerate(numbers):
+            inputs[row, : len(sequences[number])] = sequences[number]
+        batches.append(EvaluationBatch(np.array(numbers), inputs))
+    return batches, cut
 
 
-def _sequence(vocabulary: Vocabulary, text: str, length: int) -> np.ndarray:
-    """Returns a text's ids, int32 [at most length], cut and then ended."""
-    return np.array([*vocabulary.encode(text)[: length - 1], EOS], np.int32)
+def bucket(length: int, shortest: int = _SHORTEST_BUCKET) -> int:
+    """Returns the power of two, or `shortest` of them, that a length fits in."""
+    return max(shortest, 1 << (length - 1).bit_length())
 
 
-def _pack(sizes: np.ndarray, room: np.ndarray, seed: int) -> list[list[int]]:
-    """Returns rows of example numbers so that no row takes more than `room`, [2]: first fit, in an order by the seed.
-
-    `sizes` [examples, 2] are the tokens of each example's inputs and targets, none more than the room.
-    """
-    count = len(sizes)
-    order = shuffled_index(np.arange(count, dtype=np.int64) + _PACKING_EPOCH * count, count, seed).numpy()
-    free = np.tile(room.astype(np.int64), (count, 1))  # room left in each row; a row for each example is enough
-    rows: list[list[int]] = []
-    first_open = 0  # the rows before it are full, or have been passed over often enough
-    for n in order.tolist():
-        place = first_open + int(np.argmax((free[first_open : len(rows) + 1] >= sizes[n]).all(axis=1)))
-        if place == len(rows):
-            rows.append([])
-        rows[place].append(n)
-        free[place] -= sizes[n]
-        while first_open < len(rows) and free[first_open].min() < 1:
-            first_open += 1
-        first_open = max(first_open, len(rows) - _OPEN_ROWS)  # else the time grows with the square of the examples
-    return rows
+def encode(texts: Sequence[str], vocabulary: Vocabulary, length: int) -> tuple[list[np.ndarray], int]:
+    """Returns texts' ids, int32 [at most length] each, cut and then ended, and how many of them were cut."""
+    encoded = [vocabulary.encode(text) for text in texts]
+    cut = sum(len(ids) >= length for ids in encoded)
+    return [np.array([*ids[: length - 1], EOS], np.int32) for ids in encoded], cut

@@ -55,6 +55,11 @@ def read_lines(location: str) -> Iterator[tuple[int, str]]:
             raise MissingError(f"{name}: cannot be unpacked ({error})") from error
 
 
+def read_text(location: str) -> str:
+    """Returns the whole text of a UTF-8 file, unpacked if its name ends in .gz. Raises as `read_lines` does."""
+    return "\n".join(line for _, line in read_lines(location))
+
+
 def fingerprint(location: str) -> str:
     """Returns a hash of a file's content, or for a remote file of what its store tells about the content.
 

@@ -199,7 +199,7 @@ def validation_batches(
     return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def shuffled_index(n: tf.Tensor, count: int, seed: int) -> tf.Tensor:
+def shuffled_index(n: tf.Tensor, count: int | tf.Tensor, seed: int) -> tf.Tensor:
     """Returns which of `count` items is the n-th of training, int64 in the shape of `n`, [] or [any].
 
     Each epoch, `count` values of n, is a permutation of its own; n of several epochs must not be mixed in one vector.
@@ -209,17 +209,22 @@ def shuffled_index(n: tf.Tensor, count: int, seed: int) -> tf.Tensor:
     n = tf.convert_to_tensor(n, tf.int64)
     epoch = tf.reshape(n, [-1])[0] // count
     return tf.random.experimental.index_shuffle(
-        n % count, tf.stack([tf.constant(seed, tf.int64), epoch]), tf.constant(count - 1, tf.int64)
+        n % count, tf.stack([tf.constant(seed, tf.int64), epoch]), tf.cast(count, tf.int64) - 1
     )
 
 
-def _segments(store: TokenStore, objective: SpanCorruption) -> int:
-    """Returns the number of whole segments in a store, after a look whether they can be corrupted."""
+def check_sentinels(objective: SpanCorruption) -> None:
+    """Raises ConfigurationError for an objective with more spans in a segment than a vocabulary has sentinels."""
     if objective.spans > SENTINELS:
         raise ConfigurationError(
             f"span corruption: {objective.spans} spans a segment, and a vocabulary has {SENTINELS} sentinels; "
             "shorten inputs_length or lengthen mean_span_length"
         )
+
+
+def _segments(store: TokenStore, objective: SpanCorruption) -> int:
+    """Returns the number of whole segments in a store, after a look whether they can be corrupted."""
+    check_sentinels(objective)
     segments = store.tokens // objective.segment_length
     if not segments:
         raise MissingError(
@@ -237,10 +242,19 @@ def _example(
     objective: SpanCorruption,
     vocabulary_size: int,
 ) -> dict[str, tf.Tensor]:
-    """Returns example `n`: the segment at `index` in `tokens` [any], corrupted with the run's seed and `n`."""
+    """Returns example `n`: the segment at `index` in `tokens` [any], corrupted."""
     import tensorflow as tf
 
     segment = tf.slice(tokens, [index * objective.segment_length], [objective.segment_length])
+    return corrupted_example(segment, n, seed, objective, vocabulary_size)
+
+
+def corrupted_example(
+    segment: tf.Tensor, n: tf.Tensor, seed: int, objective: SpanCorruption, vocabulary_size: int
+) -> dict[str, tf.Tensor]:
+    """Returns "inputs" [inputs_length] and "targets" [targets_length] of a segment, corrupted by the seed and `n`."""
+    import tensorflow as tf
+
     seeds = tf.stack([[tf.constant(seed, tf.int64), 2 * n], [tf.constant(seed, tf.int64), 2 * n + 1]])  # [2, 2]
     mask = noise_mask(objective.segment_length, objective.noise_density, objective.mean_span_length, seeds)
     inputs, targets = corrupt(

@@ -42,12 +42,14 @@ Progress = Callable[[int, int], None]
 class TokenStore:
     """The tokens of one split of a corpus on disk: a .npy file of int32 [tokens], from that many documents.
 
-    `name` is that of the corpus and its split, for messages.
+    `squares` is the sum of the squares of the documents' lengths, which says how much they differ. `name` is that of
+    the corpus and its split, for messages.
     """
 
     path: Path
     documents: int
     tokens: int
+    squares: int = 0
     name: str = "corpus"
 
     @cached_property
@@ -77,21 +79,34 @@ class TokenStore:
 
     @classmethod
     def build(
-        cls, corpus: Corpus, vocabulary: Vocabulary, *, cache_directory: Path, on_progress: Progress | None = None
+        cls,
+        corpus: Corpus,
+        vocabulary: Vocabulary,
+        *,
+        cache_directory: Path,
+        on_progress: Progress | None = None,
+        at_least: int | None = None,
     ) -> TokenStore:
         """Returns the store of a corpus, from the cache when this corpus, split and vocabulary have been there before.
 
-        `on_progress` hears the documents and tokens done so far, after each batch of documents. Raises what the corpus
-        raises, and ScalecliError when the cache can't be written.
+        `on_progress` hears the documents and tokens done so far, after each batch of documents. `at_least` ends the
+        store where it has so many tokens. Raises what the corpus raises, and ScalecliError when the cache can't be
+        written.
         """
-        key = [corpus.identity, corpus.split, vocabulary.sha256, _WINDOW_RULE]
+        key = [
+            corpus.identity,
+            corpus.split,
+            vocabulary.sha256,
+            _WINDOW_RULE,
+            *([] if at_least is None else [at_least]),
+        ]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
         path = cache_directory / "tokens" / f"{name}.npy"
         counts = path.with_suffix(".json")  # written after the array: where it is, the array is whole
         if not (counts.is_file() and path.is_file()):
             with _replacing(path) as file:
-                documents, tokens = _write(file, corpus, vocabulary, on_progress or (lambda documents, tokens: None))
-            write_atomically(counts, json.dumps({"documents": documents, "tokens": tokens}))
+                counted = _write(file, corpus, vocabulary, on_progress or (lambda documents, tokens: None), at_least)
+            write_atomically(counts, json.dumps(counted))
         try:
             return cls(path, **json.loads(counts.read_text()), name=f"{corpus.name}, split {corpus.split!r}")
         except (OSError, ValueError, TypeError) as error:
@@ -123,20 +138,25 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
             os.unlink(temporary)
 
 
-def _write(file: IO[bytes], corpus: Corpus, vocabulary: Vocabulary, on_progress: Progress) -> tuple[int, int]:
-    """Writes a corpus's tokens as a .npy file; returns the number of documents and of tokens."""
-    documents = tokens = 0
+def _write(
+    file: IO[bytes], corpus: Corpus, vocabulary: Vocabulary, on_progress: Progress, at_least: int | None
+) -> dict[str, int]:
+    """Writes a corpus's tokens as a .npy file; returns the number of documents, of tokens, and the lengths' squares."""
+    documents = tokens = squares = 0
     _write_header(file, tokens)
     start = file.tell()
     for batch, lengths in _tokenized(corpus, vocabulary):
         file.write(batch.astype("<i4", copy=False).tobytes())
         documents += len(lengths)
         tokens += len(batch)
+        squares += int(np.square(lengths).sum())
         on_progress(documents, tokens)
+        if at_least is not None and tokens >= at_least:
+            break
     file.seek(0)
     _write_header(file, tokens)
     assert file.tell() == start, "numpy leaves room in the header for a longer array"
-    return documents, tokens
+    return {"documents": documents, "tokens": tokens, "squares": squares}
 
 
 def _write_header(file: IO[bytes], tokens: int) -> None:

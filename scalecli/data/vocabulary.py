@@ -80,6 +80,12 @@ class Vocabulary:
                 parts.append(self._processor.decode(list(run)))
         return " ".join(parts)
 
+    def piece(self, token: int) -> str:
+        """Returns how an id is written: the piece, with ▁ for a space, </s>, <pad>, <unk>, or <extra_id_k>."""
+        if token >= self.pieces:
+            return f"<extra_id_{self.size - 1 - token}>"
+        return self._processor.id_to_piece(token)
+
     def tokenizer(self) -> Any:
         """Returns the tensorflow_text.SentencepieceTokenizer (int32 ids, nothing added) for use inside tf.data."""
         import tensorflow_text

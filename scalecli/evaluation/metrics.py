@@ -1,126 +1,197 @@
-"""Task metrics: how near predicted texts come to target texts, on a scale of 0 to 100 where more is better.
+"""Task metrics: how near predicted texts come to what was to be written, on a scale of 0 to 100 where more is better.
 
-Each metric is one function of (predictions, targets, labels) in `METRICS`, all texts stripped, that returns a fraction;
-`score` turns fractions into the papers' scale. Predictions are whatever the model wrote, so each metric says what a
-prediction counts as that is no label or no number at all.
+Each metric is one function of `Outcomes` in `METRICS`; it returns a `Measure` of fractions, whose figure and interval
+`score` turns into the papers' scale. Predictions are whatever the model wrote, so each metric says what a prediction
+counts as that is no label or no number at all.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import string
-import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 
+from scalecli.data.tasks import Example
 from scalecli.errors import ConfigurationError, MissingError, nearest
+from scalecli.evaluation import answers, measures
+from scalecli.evaluation.measures import Measure
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_NO_ANSWER = "-"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score and its 95% bootstrap interval, from 0 to 100 (correlations from -100), and of how many examples."""
+
+    value: float
+    low: float
+    high: float
+    examples: int
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Predictions beside what they are compared with, example by example, all texts stripped.
+
+    `accepted` are the right answers of each. `groups` are drawn, and by some metrics judged, as one; None where each
+    example stands alone. `labels` are the texts of the classes in the task's order. `truths` say whether the target is
+    to be named, where that is the question.
+    """
+
+    predictions: list[str]
+    targets: list[str]
+    accepted: list[tuple[str, ...]]
+    groups: list[Hashable] | None
+    labels: list[str] | None
+    truths: list[int | None]
+
+    @classmethod
+    def of(cls, predictions: Sequence[str], examples: Sequence[Example], labels: Sequence[str] | None) -> Outcomes:
+        """Returns the outcomes of the predictions of examples.
+
+        Raises:
+            ValueError: there aren't equally many.
+            MissingError: there are none.
+        """
+        if not examples:
+            raise MissingError("no predictions to score: the split has no examples")
+        if len(predictions) != len(examples):
+            raise ValueError(f"{len(predictions)} predictions for {len(examples)} examples")
+        groups = [example.group for example in examples]
+        return cls(
+            predictions=[text.strip() for text in predictions],
+            targets=[example.target.strip() for example in examples],
+            accepted=[tuple(text.strip() for text in example.answers or [example.target]) for example in examples],
+            groups=None if None in groups else list(groups),
+            labels=None if labels is None else list(dict.fromkeys(label.strip() for label in labels)),
+            truths=[example.label for example in examples],
+        )
 
 
 def score(
-    metrics: Sequence[str], predictions: Sequence[str], targets: Sequence[str], labels: Sequence[str] | None
-) -> dict[str, float]:
-    """Returns each metric of the predictions times 100: 0 to 100, and -100 to 100 for the correlations.
+    metrics: Sequence[str], predictions: Sequence[str], examples: Sequence[Example], labels: Sequence[str] | None
+) -> dict[str, Score]:
+    """Returns each metric of the predictions times 100, in the order asked for.
 
-    predictions and targets: one text per example, in the same order; ValueError when there aren't equally many.
-    labels: the texts of the classes, in the task's order, which f1 and matthews need.
+    predictions: one text for each example, in the same order; ValueError when there aren't equally many. labels: the
+    texts of the classes, in the task's order, which f1 and matthews need.
 
-    Raises ConfigurationError for a metric that isn't known, or that these labels and targets can't be scored with;
-    MissingError when there is nothing to score.
+    Raises:
+        ConfigurationError: a metric isn't known, or these labels and answers can't be scored with it.
+        MissingError: there is nothing to score.
     """
+    measured = _measures(metrics, Outcomes.of(predictions, examples, labels))
+    scores = {}
+    for metric, measure in measured.items():
+        low, high = measure.interval()
+        scores[metric] = Score(100 * measure.figure(), 100 * low, 100 * high, len(examples))
+    return scores
+
+
+def baseline(metrics: Sequence[str], examples: Sequence[Example], labels: Sequence[str] | None) -> dict[str, float]:
+    """Returns, on the scale of `score`, what the best constant prediction gets: what a model has to beat.
+
+    The constant is the most frequent target, or a text that is no answer to anything; with labels, the one that is best
+    by the metric, since the most frequent one can be a negative class, whose f1 is 0. Correlations with a constant are
+    0. Raises as `score` does.
+    """
+    frequent = Counter(example.target for example in examples).most_common(None if labels else 1)
+    constants = [*(text for text, _ in frequent), _NO_ANSWER]
+    figures = [_measures(metrics, Outcomes.of([constant] * len(examples), examples, labels)) for constant in constants]
+    return {metric: max(100 * each[metric].figure() for each in figures) for metric in metrics}
+
+
+def _measures(metrics: Sequence[str], outcomes: Outcomes) -> dict[str, Measure]:
     for metric in metrics:
         if metric not in METRICS:
             accepted = ", ".join(METRICS)
             raise ConfigurationError(f"metric {metric!r}: not known; it has {accepted}{nearest(metric, METRICS)}")
-    if not predictions:
-        raise MissingError("no predictions to score: the split has no examples")
-    if len(predictions) != len(targets):
-        raise ValueError(f"{len(predictions)} predictions for {len(targets)} targets")
-    predictions, targets = [text.strip() for text in predictions], [text.strip() for text in targets]
-    return {metric: 100.0 * METRICS[metric](predictions, targets, labels) for metric in metrics}
+    return {metric: METRICS[metric](outcomes) for metric in metrics}
 
 
-def baseline(metrics: Sequence[str], targets: Sequence[str], labels: Sequence[str] | None) -> dict[str, float]:
-    """Returns, on the scale of `score`, what the best constant prediction gets: what a model has to beat.
+def accuracy(outcomes: Outcomes) -> Measure:
+    """The share of predictions that are a right answer, letter by letter."""
+    return measures.mean([float(value) for value in _right(outcomes)], outcomes.groups)
 
-    The constant is the most frequent target; with labels, the target that is best by the metric, since the most
-    frequent one can be a negative class, whose f1 is 0. Correlations with a constant are 0. Raises as `score` does.
+
+def group_exact_match(outcomes: Outcomes) -> Measure:
+    """The share of groups, such as the answers to one question, all of whose predictions are right (MultiRC's EM).
+
+    Raises ConfigurationError where examples are of no group.
     """
-    constants = [text for text, _ in Counter(targets).most_common(None if labels else 1)]
-    # Without targets there is no constant either: any will do for `score` to say that nothing is there.
-    scores = [score(metrics, [constant] * len(targets), targets, labels) for constant in constants or [""]]
-    return {metric: max(each[metric] for each in scores) for metric in metrics}
+    if outcomes.groups is None:
+        raise ConfigurationError("metric 'group_exact_match': the examples are of no groups")
+    return measures.mean_of_whole_groups(_right(outcomes), outcomes.groups)
 
 
-def accuracy(predictions: Sequence[str], targets: Sequence[str], labels: Sequence[str] | None) -> float:
-    """Returns the share of predictions that are the target, letter by letter."""
-    return _mean([float(prediction == target) for prediction, target in zip(predictions, targets, strict=True)])
+def referent_accuracy(outcomes: Outcomes) -> Measure:
+    """The share of predictions that name the target where it is the pronoun's referent, and only there (WSC).
+
+    A prediction without words is wrong. Raises ConfigurationError where the examples don't say what is true.
+    """
+    if any(truth not in (0, 1) for truth in outcomes.truths):
+        raise ConfigurationError(
+            "metric 'referent_accuracy': the examples don't say whether the target is the referent"
+        )
+    named = [answers.names_referent(*pair) for pair in zip(outcomes.predictions, outcomes.targets, strict=True)]
+    right = [name is not None and name == bool(truth) for name, truth in zip(named, outcomes.truths, strict=True)]
+    return measures.mean([float(value) for value in right], outcomes.groups)
 
 
-def f1(predictions: Sequence[str], targets: Sequence[str], labels: Sequence[str] | None) -> float:
-    """Returns F1 of the second of two labels (GLUE), or the mean of F1 over all of more (SuperGLUE's CB).
+def f1(outcomes: Outcomes) -> Measure:
+    """F1 of the second of two labels (GLUE, MultiRC), or the mean of F1 over all of more (SuperGLUE's CB).
 
-    A prediction that is no label counts as the wrong one of two labels, and as none of more. A class without true
+    A prediction that is no label counts as the wrong one of two labels, and as none of more (T5). A class without true
     positives has F1 of 0, one that never occurs among them. Raises ConfigurationError as `_classes` does.
     """
-    from sklearn.metrics import f1_score
+    predicted, true, count = _classes("f1", outcomes)
+    if count == 2:
+        predicted = [1 - place if guess == count else guess for guess, place in zip(predicted, true, strict=True)]
+    return measures.f1(predicted, true, [1] if count == 2 else range(count), outcomes.groups)
 
-    predicted, true, count = _classes("f1", predictions, targets, labels)
-    averaged = [1] if count == 2 else list(range(count))
-    return float(f1_score(true, predicted, labels=averaged, average="macro", zero_division=0.0))
 
+def matthews(outcomes: Outcomes) -> Measure:
+    """The Matthews correlation, -1 to 1, in its form for many classes (Gorodkin 2004).
 
-def matthews(predictions: Sequence[str], targets: Sequence[str], labels: Sequence[str] | None) -> float:
-    """Returns the Matthews correlation, -1 to 1, in its form for many classes (Gorodkin 2004) beyond two labels.
-
-    A prediction that is no label counts as the wrong one of two labels, and as a class of its own beside more. It is 0
-    where it isn't defined: when all predictions or all targets are of one class. Raises ConfigurationError as
-    `_classes` does.
+    A prediction that is no label counts as a class of its own (T5). It is 0 where it isn't defined: when all
+    predictions or all answers are of one class. Raises ConfigurationError as `_classes` does.
     """
-    from sklearn.metrics import matthews_corrcoef
-
-    predicted, true, _ = _classes("matthews", predictions, targets, labels)
-    return float(matthews_corrcoef(true, predicted))
+    predicted, true, count = _classes("matthews", outcomes)
+    return measures.matthews(predicted, true, count + 1, outcomes.groups)
 
 
-def pearson(predictions: Sequence[str], targets: Sequence[str], labels: Sequence[str] | None) -> float:
-    """Returns the linear correlation of the numbers, -1 to 1; a prediction that is no number counts as -1 (T5).
+def pearson(outcomes: Outcomes) -> Measure:
+    """The linear correlation of the numbers, -1 to 1; a prediction that is no number counts as -1 (T5).
 
-    It is 0 where it isn't defined: when all predictions or all targets are equal, or there is only one. Raises
-    ConfigurationError for a target that is no number.
+    It is 0 where it isn't defined: when all predictions or all answers are equal, or there is only one. Raises
+    ConfigurationError for an answer that is no number.
     """
-    from scipy.stats import pearsonr
-
-    return _correlation("pearson", pearsonr, predictions, targets)
+    return measures.pearson(*_numbers("pearson", outcomes))
 
 
-def spearman(predictions: Sequence[str], targets: Sequence[str], labels: Sequence[str] | None) -> float:
-    """Returns the correlation of the numbers' ranks, ties at their mean rank; otherwise as `pearson`."""
-    from scipy.stats import spearmanr
-
-    return _correlation("spearman", spearmanr, predictions, targets)
+def spearman(outcomes: Outcomes) -> Measure:
+    """The correlation of the numbers' ranks, ties at their mean rank; otherwise as `pearson`."""
+    return measures.spearman(*_numbers("spearman", outcomes))
 
 
-def exact_match(predictions: Sequence[str], targets: Sequence[str], labels: Sequence[str] | None) -> float:
-    """Returns the share of predictions with the target's words, as SQuAD compares them (Rajpurkar et al. 2016, 6.1)."""
-    pairs = zip(predictions, targets, strict=True)
-    return _mean([float(_words(prediction) == _words(target)) for prediction, target in pairs])
+def exact_match(outcomes: Outcomes) -> Measure:
+    """The share of predictions with the words of a right answer, as SQuAD compares them (Rajpurkar et al. 2016)."""
+    return _mean_of_best(answers.exact, outcomes)
 
 
-def token_f1(predictions: Sequence[str], targets: Sequence[str], labels: Sequence[str] | None) -> float:
-    """Returns the mean over examples of F1 between the words of prediction and target (Rajpurkar et al. 2016, 6.1).
+def token_f1(outcomes: Outcomes) -> Measure:
+    """The mean of F1 between the words of a prediction and of the nearest answer (Rajpurkar et al. 2016, 6.1)."""
+    return _mean_of_best(answers.overlap, outcomes)
 
-    A word counts as often as it occurs in both. Without words on either side F1 is 1, without on one side 0.
-    """
-    pairs = zip(predictions, targets, strict=True)
-    return _mean([_overlap(_words(prediction), _words(target)) for prediction, target in pairs])
+
+def rouge_l(outcomes: Outcomes) -> Measure:
+    """The mean of ROUGE-L's F-measure (Lin 2004) of a prediction and the nearest answer."""
+    return _mean_of_best(answers.rouge_l, outcomes)
 
 
 # Task files are checked against these names too (scalecli.data.tasks), which can't import from here.
-METRICS: dict[str, Callable[[Sequence[str], Sequence[str], Sequence[str] | None], float]] = {
+METRICS: dict[str, Callable[[Outcomes], Measure]] = {
     "accuracy": accuracy,
     "f1": f1,
     "matthews": matthews,
@@ -128,48 +199,48 @@ METRICS: dict[str, Callable[[Sequence[str], Sequence[str], Sequence[str] | None]
     "spearman": spearman,
     "exact_match": exact_match,
     "token_f1": token_f1,
+    "rouge_l": rouge_l,
+    "group_exact_match": group_exact_match,
+    "referent_accuracy": referent_accuracy,
 }
 
 
-def _classes(
-    metric: str, predictions: Sequence[str], targets: Sequence[str], labels: Sequence[str] | None
-) -> tuple[list[int], list[int], int]:
-    """Returns predictions and targets as places in the list of distinct labels, and how many those are.
+def _right(outcomes: Outcomes) -> list[bool]:
+    return [text in accepted for text, accepted in zip(outcomes.predictions, outcomes.accepted, strict=True)]
 
-    A prediction that is no label becomes the other label than the truth where there are two, and -1 where there are
-    more. Raises ConfigurationError without two labels, and for a target that is none of them.
+
+def _mean_of_best(compare: Callable[[str, str], float], outcomes: Outcomes) -> Measure:
+    pairs = zip(outcomes.predictions, outcomes.accepted, strict=True)
+    return measures.mean([answers.best_of(compare, *pair) for pair in pairs], outcomes.groups)
+
+
+def _classes(metric: str, outcomes: Outcomes) -> tuple[list[int], list[int], int]:
+    """Returns predictions and answers as places in the list of labels, and how many those are.
+
+    A prediction that is no label is one place further. Raises ConfigurationError without two labels, and for an answer
+    that is none of them.
     """
-    places = {label: place for place, label in enumerate(dict.fromkeys(label.strip() for label in labels or ()))}
+    places = {label: place for place, label in enumerate(outcomes.labels or ())}
     if len(places) < 2:
         raise ConfigurationError(f"metric {metric!r}: labels: the task must list two or more, and has {len(places)}")
-    for target in targets:
+    for target in outcomes.targets:
         if target not in places:
             accepted = ", ".join(map(repr, places))
             raise ConfigurationError(
                 f"metric {metric!r}: labels: target {target!r} is none of {accepted}{nearest(target, places)}"
             )
-    true = [places[target] for target in targets]
-    invalid = [1 - place if len(places) == 2 else -1 for place in true]
-    predicted = [places.get(prediction, wrong) for prediction, wrong in zip(predictions, invalid, strict=True)]
-    return predicted, true, len(places)
+    predicted = [places.get(prediction, len(places)) for prediction in outcomes.predictions]
+    return predicted, [places[target] for target in outcomes.targets], len(places)
 
 
-def _correlation(
-    metric: str, function: Callable[..., tuple[float, float]], predictions: Sequence[str], targets: Sequence[str]
-) -> float:
-    """Returns the first value of scipy's `function` of the numbers, or 0 where it isn't defined."""
-    predicted = [_number(text, -1.0) for text in predictions]
-    true = [_number(text, math.nan) for text in targets]
-    for number, text in zip(true, targets, strict=True):
+def _numbers(metric: str, outcomes: Outcomes) -> tuple[list[float], list[float]]:
+    """Returns predictions and answers as numbers. Raises ConfigurationError for an answer that is none."""
+    predicted = [_number(text, -1.0) for text in outcomes.predictions]
+    true = [_number(text, math.nan) for text in outcomes.targets]
+    for number, text in zip(true, outcomes.targets, strict=True):
         if math.isnan(number):
             raise ConfigurationError(f"metric {metric!r}: target {text!r} is not a number")
-    if len(set(predicted)) == 1 or len(set(true)) == 1:
-        return 0.0
-    # What a model writes can be too large, or too nearly equal, for scipy to do more than warn.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        correlation = float(function(predicted, true)[0])
-    return correlation if math.isfinite(correlation) else 0.0
+    return predicted, true
 
 
 def _number(text: str, default: float) -> float:
@@ -179,23 +250,3 @@ def _number(text: str, default: float) -> float:
     except ValueError:
         return default
     return number if math.isfinite(number) else default
-
-
-def _words(text: str) -> list[str]:
-    """Returns the words that SQuAD compares: lower case, no ASCII punctuation, no articles.
-
-    Punctuation goes first and leaves no space, so "U.S." is one word and "the." an article.
-    """
-    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
-
-
-def _overlap(predicted: list[str], true: list[str]) -> float:
-    """Returns F1 of two lists of words: 2 * shared / (number of both), since precision and recall share a numerator."""
-    if not predicted and not true:
-        return 1.0
-    shared = (Counter(predicted) & Counter(true)).total()
-    return 2 * shared / (len(predicted) + len(true))
-
-
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)

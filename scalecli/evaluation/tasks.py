@@ -1,60 +1,137 @@
-"""Scoring a model on a task: greedy predictions for every example, and the task's metrics of them."""
+"""Scoring a model on tasks: a prediction for every example, and each task's metrics of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from scalecli.data.finetuning import evaluation_batches
-from scalecli.data.tasks import Example, Task
+import numpy as np
+
+from scalecli.data.finetuning import EvaluationBatch, bucket, encode, evaluation_batches
+from scalecli.data.tasks import UNLABELLED, Example, Task
 from scalecli.data.vocabulary import Vocabulary
+from scalecli.evaluation.aggregates import aggregates
 from scalecli.evaluation.decoding import greedy_decoder
-from scalecli.evaluation.metrics import baseline, score
+from scalecli.evaluation.metrics import Score, baseline, score
+from scalecli.evaluation.ranking import label_ranker
 from scalecli.models.encoder_decoder import EncoderDecoder
 
 OnProgress = Callable[[int, int], None]  # examples done, examples in all
+Predict = Callable[[np.ndarray], list[str]]  # inputs [batch, bucket] to texts [batch]
+
+_FEWEST_TOKENS = 8
 
 
 @dataclass(frozen=True)
-class Scores:
-    """A model's predictions on a task, in the order of the examples, and each metric from 0 to 100 by `task/metric`.
+class TaskSplit:
+    """A task and the examples that it is tested on.
 
-    `baseline` are the scores of the best constant prediction: what there is to beat.
+    Raises:
+        ConfigurationError: the task's metrics can't score them.
     """
 
+    task: Task
+    examples: list[Example]
+
+    def __post_init__(self) -> None:
+        _ = self.baseline  # found before anything is predicted
+
+    @cached_property
+    def baseline(self) -> dict[str, float]:
+        """The score of the best constant prediction by metric: what there is to beat."""
+        return baseline(self._metrics, self.examples, self.task.labels)
+
+    def score(self, predictions: Sequence[str]) -> dict[str, Score]:
+        """Returns each metric of predictions, one for each example; none where the labels aren't published."""
+        return score(self._metrics, predictions, self.examples, self.task.labels)
+
+    def invalid(self, predictions: Sequence[str]) -> int:
+        """Returns how many predictions are none of the task's labels, if it has labels."""
+        return sum(text.strip() not in self.task.labels for text in predictions) if self.task.labels else 0
+
+    @property
+    def _metrics(self) -> tuple[str, ...]:
+        unlabelled = any(example.target == UNLABELLED or example.label == -1 for example in self.examples)
+        return () if unlabelled else self.task.metrics
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """A model's predictions on a task, in the order of the examples, and the score of each metric."""
+
     predictions: list[str]
-    results: dict[str, float]
-    baseline: dict[str, float]
+    scores: dict[str, Score]
 
 
 class TaskEvaluation:
-    """Scores a model on the examples of a task; compiled once, whatever the weights.
+    """Scores a model on test sets, decoding greedily or, `ranked`, by the likeliest label of tasks that have labels.
 
-    Raises:
-        ConfigurationError: the examples' targets can't be scored with the task's metrics and labels.
+    Examples of all tasks are brought to few shapes, each compiled once, whatever the weights. `examples` is how many
+    there are, `warnings` say which tasks' inputs had to be cut.
     """
 
     def __init__(
-        self, model: EncoderDecoder, vocabulary: Vocabulary, task: Task, examples: Sequence[Example], batch: int
+        self,
+        model: EncoderDecoder,
+        vocabulary: Vocabulary,
+        tests: Sequence[TaskSplit],
+        batch: int,
+        ranked: bool = False,
     ) -> None:
-        self._task, self._examples, self._vocabulary = task, examples, vocabulary
-        self._batch = batch
-        self._decode = greedy_decoder(model, task.targets_length)
-        self._labels = list(task.labels.values()) if task.labels else None
-        self._targets = [example.target for example in examples]
-        self._baseline = self._named(baseline(task.metrics, self._targets, self._labels))
+        self.tests = tests
+        self._model, self._vocabulary, self._batch, self._ranked = model, vocabulary, batch, ranked
+        self._decoders: dict[int, Callable[[np.ndarray], np.ndarray]] = {}
+        self._predictors = [self._predictor(test.task) for test in tests]
+        self._batches: list[list[EvaluationBatch]] = []
+        self.examples = sum(len(test.examples) for test in tests)
+        self.warnings: list[str] = []
+        for test in tests:
+            length = test.task.inputs_length
+            texts = [example.input for example in test.examples]
+            batches, cut = evaluation_batches(texts, vocabulary, inputs_length=length, batch=batch)
+            self._batches.append(batches)
+            if cut:
+                self.warnings.append(f"{test.task.name}: {cut:,} of {len(texts):,} inputs cut to {length} tokens")
 
-    def __call__(self, on_progress: OnProgress = lambda done, total: None) -> Scores:
-        """Decodes every example with the model's present weights, and scores the predictions."""
-        task, examples = self._task, self._examples
-        batches = evaluation_batches(examples, self._vocabulary, inputs_length=task.inputs_length, batch=self._batch)
-        predictions: list[str] = []
-        for batch in batches:
-            predictions += [self._vocabulary.decode(row) for row in self._decode(batch["inputs"])]
-            on_progress(min(len(predictions), len(examples)), len(examples))
-        del predictions[len(examples) :]  # the empty rows that fill up the last batch
-        scores = score(task.metrics, predictions, self._targets, self._labels)
-        return Scores(predictions, self._named(scores), self._baseline)
+    def __call__(self, on_progress: OnProgress = lambda done, total: None) -> dict[str, TaskScores]:
+        """Predicts every example with the model's present weights, and scores the predictions, by task."""
+        done, found = 0, {}
+        for test, predict, batches in zip(self.tests, self._predictors, self._batches, strict=True):
+            predictions = [""] * len(test.examples)
+            for batch in batches:
+                # Beyond the numbers are the empty rows that fill up the last batch.
+                for number, text in zip(batch.numbers.tolist(), predict(batch.inputs), strict=False):
+                    predictions[number] = text
+                done += len(batch.numbers)
+                on_progress(done, self.examples)
+            found[test.task.name] = TaskScores(predictions, test.score(predictions))
+        return found
 
-    def _named(self, scores: dict[str, float]) -> dict[str, float]:
-        return {f"{self._task.name}/{metric}": value for metric, value in scores.items()}
+    def _predictor(self, task: Task) -> Predict:
+        if self._ranked and task.labels:
+            labels, _ = encode(task.labels, self._vocabulary, task.targets_length)
+            rank, texts = label_ranker(self._model, labels), task.labels
+            return lambda inputs: [texts[place] for place in rank(inputs)]
+        # What comes later changes nothing before it, so tasks can share a decoder of the next power of two.
+        length = bucket(task.targets_length, _FEWEST_TOKENS)
+        decode = self._decoders.setdefault(length, greedy_decoder(self._model, length))
+        return lambda inputs: [self._vocabulary.decode(row[: task.targets_length]) for row in decode(inputs)]
+
+
+def figures(found: Mapping[str, TaskScores], tasks: Sequence[Task]) -> dict[str, float]:
+    """Returns the scores by `task/metric`, and their averages."""
+    values = {name: {metric: each.value for metric, each in of.scores.items()} for name, of in found.items()}
+    flat = {f"{name}/{metric}": value for name, of_task in values.items() for metric, value in of_task.items()}
+    return {**flat, **aggregates(values, tasks)}
+
+
+def figures_with_intervals(found: Mapping[str, TaskScores], tasks: Sequence[Task]) -> dict[str, float]:
+    """Returns the same with `task/metric/low` and `/high`, the bounds of the 95% interval, and `task/examples`."""
+    rest: dict[str, float] = {}
+    for name, of_task in found.items():
+        for metric, each in of_task.scores.items():
+            rest |= {f"{name}/{metric}/low": each.low, f"{name}/{metric}/high": each.high}
+        if of_task.scores:
+            rest[f"{name}/examples"] = len(of_task.predictions)
+    return {**figures(found, tasks), **rest}

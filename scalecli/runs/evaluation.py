@@ -1,8 +1,7 @@
-"""Evaluation of a run: a task's scores, or the perplexity of text, with a manifest of its own."""
+"""Evaluation of a run's checkpoints, with a manifest of its own; what is measured here is the perplexity of text."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from scalecli.data.corpora import Corpus
 from scalecli.data.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
-from scalecli.data.tasks import Task, read_examples
 from scalecli.data.tokens import TokenStore
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
-from scalecli.evaluation.tasks import OnProgress, Scores, TaskEvaluation
-from scalecli.files import write_atomically
 from scalecli.manifest import (
     FILE_NAME,
+    Best,
     Checkpoints,
     Data,
     Manifest,
@@ -26,39 +23,66 @@ from scalecli.manifest import (
     save_manifest,
     utc_now,
 )
-from scalecli.runs.directory import Trained, prepare_directory
-from scalecli.runs.finetuning import task_identity
+from scalecli.runs.directory import Trained, open_trained, prepare_directory
 from scalecli.runs.pretraining import NEGATIVE_LOG_PERPLEXITY, UNIGRAM, objective_entry, objective_from_entry
 from scalecli.runs.recipe import environment, require_tensorflow
+from scalecli.training.checkpoints import checkpoint_steps
 
 if TYPE_CHECKING:
+    from scalecli.models.encoder_decoder import EncoderDecoder
     from scalecli.training.loop import Reporter
-
-PREDICTIONS = "predictions.jsonl"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A checkpoint to measure, on how many examples at once, and where the results go."""
+    """Checkpoints of one run to measure, on how many examples at once, and where the results go."""
 
-    trained: Trained
+    checkpoints: tuple[Trained, ...]
     batch: int
     directory: Path
     cache_directory: Path
     command_line: str
 
+    @property
+    def trained(self) -> Trained:
+        """The last of them."""
+        return self.checkpoints[-1]
 
-def default_directory(trained: Trained, task: Task | None, split: str, text: Sequence[str]) -> Path:
-    """Where the results of measuring a run on a task's split, or on text, go: one place for each and for each step.
+
+def open_checkpoints(path: str, which: str | None) -> tuple[Trained, ...]:
+    """The checkpoints of a run: `all`, the `best`, the `last`, or that of a step; None is the last, or the path's own.
 
     Raises:
-        MissingError: the text can't be read.
+        MissingError: there is no run, or no such checkpoint.
+        ConfigurationError: the manifest is not valid, the run is in a bucket, or `which` is none of these.
     """
-    measured = f"{task.name}-{split}" if task else f"text-{Corpus.from_text(text, 'all').identity[:8]}"
-    return trained.directory / "eval" / f"{measured}-{trained.step}"
+    if which is not None and which not in ("all", "best", "last") and not which.isdecimal():
+        raise ConfigurationError(f"checkpoints: {which!r}; accepted: all, best, last, or the number of a step")
+    last = open_trained(path)
+    if which == "all":
+        folder = last.checkpoint.parent
+        return tuple(replace(last, checkpoint=folder / f"{n:08d}", step=n) for n in checkpoint_steps(folder))
+    if which == "best":
+        if last.manifest.best is None:
+            raise MissingError(f"{last.directory}: the run names no best step; --checkpoints all finds it")
+        return (open_trained(str(last.directory), last.manifest.best.step),)
+    if which is None:
+        return (last,)
+    return (open_trained(str(last.directory), int(which) if which.isdecimal() else None),)
 
 
-def _prepare(directory: Path) -> None:
+def default_directory(checkpoints: Sequence[Trained], measured: str) -> Path:
+    """Where the results of measuring a run go: one place for each thing measured, and for each step."""
+    last = checkpoints[-1]
+    return last.directory / "eval" / f"{measured}-{last.step if len(checkpoints) == 1 else 'all'}"
+
+
+def name_of_text(text: Sequence[str]) -> str:
+    """How a folder of results on text is called. Raises MissingError when the text can't be read."""
+    return f"text-{Corpus.from_text(text, 'all').identity[:8]}"
+
+
+def prepare(directory: Path) -> None:
     """Makes the directory of results, or finds that what is there may be replaced.
 
     Raises:
@@ -75,38 +99,6 @@ def _prepare(directory: Path) -> None:
         raise ConfigurationError(f"{directory}: what is there can't be replaced ({error}); {another}") from error
     if kind != "eval":
         raise ConfigurationError(f"{directory}: holds a {kind} run, which results would overwrite; {another}")
-
-
-def evaluate_task(job: Evaluation, task: Task, split: str, on_progress: OnProgress) -> tuple[Manifest, Scores]:
-    """Decodes a split of a task, writes predictions.jsonl and the manifest, and returns that and the scores.
-
-    Raises:
-        ScalecliError: of the kind that says what is wrong (see `errors`).
-    """
-    require_tensorflow()
-    _prepare(job.directory)
-    examples = read_examples(task, split)
-    vocabulary = job.trained.vocabulary(job.cache_directory)
-    scores = TaskEvaluation(_model(job.trained), vocabulary, task, examples, job.batch)(on_progress)
-    lines = (
-        {"row": example.row, "input": example.input, "target": example.target, "prediction": prediction}
-        for example, prediction in zip(examples, scores.predictions, strict=True)
-    )
-    content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_atomically(job.directory / PREDICTIONS, content)
-    data = replace(
-        job.trained.manifest.data,
-        name=f"{task.name} ({split})",
-        kind="task",
-        identity=task_identity(task),
-        inputs_length=task.inputs_length,
-        targets_length=task.targets_length,
-        packed=False,
-        task=task.to_dict(),
-        documents=len(examples),
-        tokens=None,
-    )
-    return _write_manifest(job, data, scores.results, objective=None), scores
 
 
 def objective_of(trained: Trained) -> SpanCorruption:
@@ -147,7 +139,7 @@ def evaluate_text(
     from scalecli.evaluation.cross_entropy import CrossEntropy
 
     require_tensorflow()
-    _prepare(job.directory)
+    prepare(job.directory)
     vocabulary = job.trained.vocabulary(job.cache_directory)
     corpus = Corpus.from_text(text, "all")
     store = TokenStore.build(corpus, vocabulary, cache_directory=job.cache_directory, on_progress=reporter.documents)
@@ -163,7 +155,12 @@ def evaluate_text(
             yield batch
             reporter.examples(min(number * job.batch, total), total)
 
-    results = {NEGATIVE_LOG_PERPLEXITY: -CrossEntropy(_model(job.trained))(reported()), UNIGRAM: -unigram}
+    model = model_of(job.trained)
+    cross_entropy = CrossEntropy(model)
+    results = {}
+    for checkpoint in job.checkpoints:
+        checkpoint.load_into(model)
+        results[checkpoint.step] = {NEGATIVE_LOG_PERPLEXITY: -cross_entropy(reported()), UNIGRAM: -unigram}
     data = replace(
         job.trained.manifest.data,
         name=corpus.name,
@@ -173,23 +170,30 @@ def evaluate_text(
         targets_length=objective.targets_length,
         packed=False,
         task=None,
+        tasks=None,
+        rates=None,
         documents=store.documents,
         tokens=store.tokens,
     )
-    return _write_manifest(job, data, results, objective_entry(objective, examples))
+    return write_manifest(job, data, results, objective_entry(objective, examples))
 
 
-def _model(trained: Trained):  # type: ignore[no-untyped-def]  # the class is known only once Keras is imported
+def model_of(trained: Trained) -> EncoderDecoder:
+    """A model of a run's spec, whose weights are yet to be loaded."""
     from scalecli.models.encoder_decoder import EncoderDecoder
 
-    model = EncoderDecoder(trained.spec, trained.manifest.precision)
-    trained.load_into(model)
-    return model
+    return EncoderDecoder(trained.spec, trained.manifest.precision)
 
 
-def _write_manifest(
-    job: Evaluation, data: Data, results: dict[str, float], objective: dict[str, Scalar] | None
+def write_manifest(
+    job: Evaluation,
+    data: Data,
+    results: dict[int, dict[str, float]],
+    objective: dict[str, Scalar] | None,
+    warnings: Sequence[str] = (),
+    best: Best | None = None,
 ) -> Manifest:
+    """Writes, and returns, the manifest of an evaluation: the run's own, with what was measured on what."""
     of_run = job.trained.manifest
     vocabulary = replace(data.vocabulary, file=str(job.trained.directory.resolve() / data.vocabulary.file))
     manifest = replace(
@@ -207,13 +211,13 @@ def _write_manifest(
         batch=job.batch,
         accumulation=1,
         steps=job.trained.step,
-        start_step=job.trained.step,
+        start_step=job.checkpoints[0].step,
         checkpoints=Checkpoints(directory=of_run.checkpoints.directory),
-        results={job.trained.step: results},
-        best=None,
+        results=results,
+        best=best,
         throughput=None,
         environment=environment(),
-        warnings=[],
+        warnings=list(warnings),
     )
     save_manifest(manifest, job.directory)
     return manifest

@@ -1,20 +1,23 @@
-"""Finetuning: a pretrained run, text to text, on one task."""
+"""Finetuning: a pretrained run, text to text, on one task or on a mixture of several."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from scalecli.data.finetuning import finetuning_batches
-from scalecli.data.tasks import Task, read_examples
+from scalecli.architectures import packing_refused
+from scalecli.data.finetuning import Encoded, FinetuningBatches
+from scalecli.data.mixing import Mixing
+from scalecli.data.tasks import Task
+from scalecli.data.vocabulary import Vocabulary
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import Data, Manifest
 from scalecli.runs.directory import Trained, keep_vocabulary, prepare_directory, take_up, vocabulary_entry
 from scalecli.runs.recipe import Recipe, build_model, new_manifest, require_tensorflow
+from scalecli.runs.task_data import TaskData, described, read_tasks, task_identity
 from scalecli.training.checkpoints import Saving
 
 if TYPE_CHECKING:
@@ -23,10 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finetuning:
-    """All that a finetuning run is told. `packed` puts several examples into a row."""
+    """All that a finetuning run is told.
+
+    `name` is the mixture's, or the one task's. `packed` puts several examples into a row. `inputs_length` and
+    `targets_length` are those of the longest task.
+
+    Raises:
+        ConfigurationError: a value that can't be, or tasks that nothing can be learned from or measured on.
+    """
 
     parent: Trained
-    task: Task
+    name: str
+    tasks: tuple[Task, ...]
+    mixing: Mixing
     packed: bool
     recipe: Recipe
     saving: Saving
@@ -39,17 +51,88 @@ class Finetuning:
     def __post_init__(self) -> None:
         if self.evaluation_batch < 1:
             raise ConfigurationError(f"evaluation_batch is {self.evaluation_batch}; 1 or more is accepted")
+        for split, found in (("train", self.trained_on), ("validation", self.measured_on)):
+            if not found:
+                raise ConfigurationError(f"task {self.name}: it has no {split} examples")
+
+    @property
+    def trained_on(self) -> list[Task]:
+        """The tasks that have training examples; MNLI's mismatched half has none."""
+        return [task for task in self.tasks if task.has("train")]
+
+    @property
+    def measured_on(self) -> list[Task]:
+        """The tasks that have validation examples."""
+        return [task for task in self.tasks if task.has("validation")]
+
+    @property
+    def inputs_length(self) -> int:
+        """Tokens of a row's inputs."""
+        return max(task.inputs_length for task in self.trained_on)
+
+    @property
+    def targets_length(self) -> int:
+        """Tokens of a row's targets."""
+        return max(task.targets_length for task in self.trained_on)
+
+    @property
+    def packing_refused(self) -> str | None:
+        """Why rows are padded although they were to be packed, or None."""
+        refused = packing_refused(self.parent.manifest.architecture) if self.packed else None
+        return f"rows are padded, not packed: {refused}" if refused else None
+
+    @cached_property
+    def training(self) -> TaskData:
+        """The training examples, read once. Raises ScalecliError for data that can't be had."""
+        return read_tasks(self.trained_on, "train")
+
+    @cached_property
+    def rates(self) -> dict[str, float]:
+        """The share of each task among training examples. Raises as `training` and `Mixing.rates` do."""
+        return self.mixing.rates({name: len(examples) for name, examples in self.training.examples.items()})
 
 
-def task_identity(task: Task) -> str:
-    """A hash of the contents of the task's files: its dataset version."""
-    return hashlib.sha256(json.dumps(task.versions(), sort_keys=True).encode()).hexdigest()
+def training_batches(job: Finetuning, vocabulary: Vocabulary) -> tuple[FinetuningBatches, list[str]]:
+    """The batches of a run, and what is to be known about them: what was left out or cut, or isn't the whole data set.
+
+    Raises:
+        ScalecliError: data that can't be had, or rates that can't be.
+    """
+    encoded, warnings = {}, list(job.training.warnings)
+    for task in job.trained_on:
+        examples = job.training.examples[task.name]
+        lengths = {"inputs_length": task.inputs_length, "targets_length": task.targets_length}
+        found = encoded[task.name] = Encoded.of(examples, vocabulary, **lengths)
+        for side, cut in (("inputs", found.inputs_cut), ("targets", found.targets_cut)):
+            if cut:
+                length = lengths[f"{side}_length"]
+                warnings.append(f"{task.name}, train: {cut:,} of {len(examples):,} {side} cut to {length} tokens")
+        if task.examples not in (None, len(examples)):
+            warnings.append(f"{task.name}, train: {len(examples):,} examples; the whole set has {task.examples:,}")
+    batches = FinetuningBatches(
+        encoded,
+        job.rates,
+        inputs_length=job.inputs_length,
+        targets_length=job.targets_length,
+        batch=job.recipe.batch,
+        seed=job.recipe.seed,
+        packed=job.packed and not job.packing_refused,
+    )
+    return batches, [*warnings, *filter(None, [job.packing_refused])]
+
+
+def example_batches(job: Finetuning) -> tuple[Iterator[Mapping[str, Any]], Vocabulary, list[str]]:
+    """The batches from the first on as NumPy arrays with the place of each row's task, the vocabulary, the tasks."""
+    vocabulary = job.parent.vocabulary(job.cache_directory)
+    batches, _ = training_batches(job, vocabulary)
+    return batches.named().as_numpy_iterator(), vocabulary, batches.names
 
 
 def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
     """Carries out a finetuning run, or goes on with it, in its directory; returns the finished manifest.
 
-    The optimizer starts anew. The task's validation examples are decoded and scored at every validation.
+    The optimizer starts anew. The tasks' validation examples are decoded and scored at every validation; the best step
+    is the best by the first metric of one task, or by the mean over several.
 
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
@@ -60,59 +143,55 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
     require_tensorflow()
     prepare_directory(job.directory)
     vocabulary = job.parent.vocabulary(job.cache_directory)
-    task = job.task
-    training, validation = read_examples(task, "train"), read_examples(task, "validation")
-    batches = partial(
-        finetuning_batches,
-        training,
-        vocabulary,
-        inputs_length=task.inputs_length,
-        targets_length=task.targets_length,
-        batch=job.recipe.batch,
-        seed=job.recipe.seed,
-        packed=job.packed,
-    )
+    batches, warnings = training_batches(job, vocabulary)
+    validation = read_tasks(job.measured_on, "validation")
+    for warning in warnings:
+        reporter.message(warning)
     manifest = new_manifest(
         "finetune",
         name=job.directory.name,
         spec=job.parent.spec,
         shape=job.parent.shape,
         data=Data(
-            name=task.name,
+            name=job.name,
             kind="task",
-            identity=task_identity(task),
-            inputs_length=task.inputs_length,
-            targets_length=task.targets_length,
-            packed=job.packed,
+            identity=task_identity(job.tasks, ("train", "validation")),
+            inputs_length=job.inputs_length,
+            targets_length=job.targets_length,
+            packed=job.packed and not job.packing_refused,
             vocabulary=vocabulary_entry(vocabulary, job.parent.manifest.data.vocabulary.name),
-            task=task.to_dict(),
-            documents=len(training),
+            **described(job.tasks),
+            documents=sum(map(len, job.training.examples.values())),
+            rates=job.rates if len(job.rates) > 1 else None,
         ),
         recipe=job.recipe,
         command_line=job.command_line,
         parent=job.parent.as_parent(job.directory),
     )
-    manifest = take_up(manifest, job.directory)
+    manifest = take_up(replace(manifest, warnings=[*warnings, *validation.warnings]), job.directory)
     if manifest.status == "completed":
         reporter.message(f"{job.directory}: already complete")
         return manifest
+
+    from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
+    from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures
+
+    tests = [TaskSplit(task, validation.examples[task.name]) for task in job.measured_on]
     keep_vocabulary(vocabulary, job.directory)
     model = build_model(job.parent.spec, job.recipe)
     job.parent.load_into(model)
-
-    from scalecli.evaluation.tasks import TaskEvaluation
-
-    evaluation = TaskEvaluation(model, vocabulary, task, validation, job.evaluation_batch)
+    evaluation = TaskEvaluation(model, vocabulary, tests, job.evaluation_batch)
+    only = job.measured_on[0]
     return train(
         Job(
             manifest=manifest,
             model=model,
             schedule=job.recipe.schedule,
             saving=job.saving,
-            batches=lambda step: batches(start_step=step)[0],
-            validate=lambda: evaluation(reporter.examples).results,
-            best=f"{task.name}/{task.metrics[0]}",
-            tokens_per_step=job.recipe.batch * (task.inputs_length + task.targets_length),
+            batches=batches,
+            validate=lambda: figures(evaluation(reporter.examples), job.tasks),
+            best=f"{only.name}/{only.metrics[0]}" if len(job.tasks) == 1 else MEAN_OVER_TASKS,
+            tokens_per_step=job.recipe.batch * (job.inputs_length + job.targets_length),
             peak_flops=job.peak_flops,
         ),
         job.directory,

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from scalecli.architectures import build_spec
 from scalecli.data.corpora import Corpus
-from scalecli.data.span_corruption import (
-    SpanCorruption,
-    pretraining_batches,
-    unigram_cross_entropy,
-    validation_batches,
-)
-from scalecli.data.tokens import TokenStore
+from scalecli.data.datasets import readable
+from scalecli.data.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
+from scalecli.data.streams import TextStream
 from scalecli.data.vocabulary import SENTINELS, Vocabulary, count_pieces, load_vocabulary, train_vocabulary
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Data, Manifest, Scalar
 from scalecli.references import ModelReference
 from scalecli.runs.directory import (
     VOCABULARY_FILE,
+    Trained,
     keep_vocabulary,
     open_trained,
     prepare_directory,
@@ -31,6 +27,13 @@ from scalecli.runs.directory import (
     vocabulary_entry,
 )
 from scalecli.runs.recipe import Recipe, build_model, new_manifest, require_tensorflow
+from scalecli.runs.text import (
+    TextSource,
+    TrainingText,
+    open_training_text,
+    open_validation_text,
+    vocabulary_text,
+)
 from scalecli.shape import Shape
 from scalecli.strict import from_mapping
 from scalecli.training.checkpoints import Saving
@@ -41,46 +44,6 @@ if TYPE_CHECKING:
 NEGATIVE_LOG_PERPLEXITY = "validation/negative_log_perplexity"
 _FEWEST_PIECES = 10
 UNIGRAM = "validation/unigram_negative_log_perplexity"
-
-
-@dataclass(frozen=True)
-class TextSource:
-    """Where text comes from: files, or a TensorFlow dataset, or with neither the embedded docstrings.
-
-    `validation` are files of held-out text; without them every 50th document is held out, or a TensorFlow dataset's
-    own validation split taken.
-    """
-
-    text: tuple[str, ...] = ()
-    validation: tuple[str, ...] = ()
-    dataset: str | None = None
-    data_dir: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.text and self.dataset:
-            raise ConfigurationError("--text and --dataset are two sources; give one")
-        if self.validation and not self.text:
-            raise ConfigurationError("--validation-text goes with --text")
-        if self.data_dir and not self.dataset:
-            raise ConfigurationError("--data-dir goes with --dataset")
-
-    @property
-    def kind(self) -> Literal["text", "tfds", "embedded"]:
-        """As manifests name it."""
-        return "text" if self.text else "tfds" if self.dataset else "embedded"
-
-    def corpora(self, cache_directory: Path) -> tuple[Corpus, Corpus]:
-        """The corpora of training and of validation."""
-        if self.dataset:
-            return (
-                Corpus.from_dataset(self.dataset, "train", self.data_dir),
-                Corpus.from_dataset(self.dataset, "validation", self.data_dir),
-            )
-        if self.validation:
-            return Corpus.from_text(self.text, "all"), Corpus.from_text(self.validation, "all")
-        if self.text:
-            return Corpus.from_text(self.text, "train"), Corpus.from_text(self.text, "validation")
-        return Corpus.embedded(cache_directory, "train"), Corpus.embedded(cache_directory, "validation")
 
 
 @dataclass(frozen=True)
@@ -146,40 +109,25 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
 
     require_tensorflow()
     prepare_directory(job.directory)
-    parent = open_trained(job.model.run) if job.model.run else None
-    train_corpus, validation_corpus = job.source.corpora(job.cache_directory)
-    if parent:
-        vocabulary, vocabulary_name = parent.vocabulary(job.cache_directory), parent.manifest.data.vocabulary.name
-    else:
-        vocabulary, vocabulary_name = _vocabulary(job, train_corpus, reporter), job.vocabulary
-    shape = job.model.shape if parent else _with_rows_for(job.model, vocabulary)
-
-    def build_store(corpus: Corpus) -> TokenStore:
-        reporter.message(f"reading {corpus.name} ({corpus.split})")
-        cache, on_progress = job.cache_directory, reporter.documents
-        return TokenStore.build(corpus, vocabulary, cache_directory=cache, on_progress=on_progress)
-
-    train_store, validation_store = build_store(train_corpus), build_store(validation_corpus)
-    batches = partial(
-        pretraining_batches,
-        train_store,
-        job.objective,
-        vocabulary_size=vocabulary.size,
-        batch=job.recipe.batch,
-        seed=job.recipe.seed,
-    )
+    prepared = _Prepared.of(job, job.directory / VOCABULARY_FILE, reporter)
+    corpus, held_out_corpus, training = prepared.corpus, prepared.held_out, prepared.training
+    parent, vocabulary, batches = prepared.parent, prepared.vocabulary, prepared.batches
+    tokens = job.validation_examples * job.objective.segment_length
+    validation = open_validation_text(held_out_corpus, vocabulary, job.cache_directory, tokens, reporter)
     try:
         held_out = validation_batches(
-            validation_store,
+            validation,
             job.objective,
             vocabulary_size=vocabulary.size,
             batch=job.recipe.batch // job.recipe.accumulation,
             examples=job.validation_examples,
         )
     except MissingError as error:
-        way_out = "; --validation-text takes held-out text from files" if validation_corpus.split != "all" else ""
+        from_text = held_out_corpus.split != "all" and held_out_corpus.dataset is None
+        way_out = "; --validation-text takes held-out text from files" if from_text else ""
         raise MissingError(f"{error}{way_out}") from error
     batches(start_step=0)  # a corpus with too few tokens is found before anything else is done
+    shape = prepared.shape
     spec = build_spec(job.model.architecture, shape)
     manifest = new_manifest(
         "pretrain",
@@ -187,15 +135,15 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         spec=spec,
         shape=shape,
         data=Data(
-            name=train_corpus.name,
+            name=corpus.name,
             kind=job.source.kind,
-            identity=f"{train_corpus.identity}+{validation_corpus.identity}",
+            identity=f"{corpus.identity}+{held_out_corpus.identity}",
             inputs_length=job.objective.inputs_length,
             targets_length=job.objective.targets_length,
             packed=False,
-            vocabulary=vocabulary_entry(vocabulary, vocabulary_name),
-            documents=train_store.documents,
-            tokens=train_store.tokens,
+            vocabulary=vocabulary_entry(vocabulary, prepared.vocabulary_name),
+            documents=training.text.documents,
+            tokens=training.tokens,
         ),
         recipe=job.recipe,
         command_line=job.command_line,
@@ -216,7 +164,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
     cross_entropy = CrossEntropy(model)
     unigram = unigram_cross_entropy(
         (batch["targets"] for batch in held_out.as_numpy_iterator()),
-        train_store,
+        training.sample,
         job.objective,
         vocabulary_size=vocabulary.size,
     )
@@ -224,21 +172,74 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
     def validate() -> dict[str, float]:
         return {NEGATIVE_LOG_PERPLEXITY: -cross_entropy(held_out), UNIGRAM: -unigram}
 
-    return train(
-        Job(
-            manifest=manifest,
-            model=model,
-            schedule=job.recipe.schedule,
-            saving=job.saving,
-            batches=lambda step: batches(start_step=step),
-            validate=validate,
-            best=NEGATIVE_LOG_PERPLEXITY,
-            tokens_per_step=job.recipe.batch * (job.objective.inputs_length + job.objective.targets_length),
-            peak_flops=job.peak_flops,
-        ),
-        job.directory,
-        reporter,
-    )
+    with readable(corpus.name):
+        if isinstance(training.text, TextStream):
+            speed = training.text.tokens_per_second(job.objective)
+            reporter.message(f"input pipeline: {speed:,.0f} tokens/s or more")
+        return train(
+            Job(
+                manifest=manifest,
+                model=model,
+                schedule=job.recipe.schedule,
+                saving=job.saving,
+                batches=lambda step: batches(start_step=step),
+                validate=validate,
+                best=NEGATIVE_LOG_PERPLEXITY,
+                tokens_per_step=job.recipe.batch * (job.objective.inputs_length + job.objective.targets_length),
+                peak_flops=job.peak_flops,
+            ),
+            job.directory,
+            reporter,
+        )
+
+
+def example_batches(job: Pretraining, reporter: Reporter) -> tuple[Iterator[dict[str, Any]], Vocabulary]:
+    """The batches that a run begins with, as NumPy arrays, and its vocabulary; the run's directory is left alone.
+
+    Raises:
+        ScalecliError: of the kind that says what is wrong (see `errors`).
+    """
+    file = job.directory / VOCABULARY_FILE
+    if not file.is_file():
+        file = job.cache_directory / "vocabularies" / "shown.model"
+    prepared = _Prepared.of(job, file, reporter)
+
+    def batches() -> Iterator[dict[str, Any]]:
+        with readable(prepared.corpus.name):
+            yield from prepared.batches(start_step=0).as_numpy_iterator()
+
+    return batches(), prepared.vocabulary
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What a run reads: the corpora, the vocabulary, the training text, and its batches from a step on."""
+
+    parent: Trained | None
+    shape: Shape
+    corpus: Corpus
+    held_out: Corpus
+    vocabulary: Vocabulary
+    vocabulary_name: str
+    training: TrainingText
+    batches: Callable[..., Any]
+
+    @classmethod
+    def of(cls, job: Pretraining, trained_vocabulary: Path, reporter: Reporter) -> _Prepared:
+        """Opens them; a vocabulary that is to be trained goes to, or is already in, the file `trained_vocabulary`."""
+        parent = open_trained(job.model.run) if job.model.run else None
+        corpus, held_out = job.source.corpora(job.cache_directory)
+        if parent:
+            vocabulary, name = parent.vocabulary(job.cache_directory), parent.manifest.data.vocabulary.name
+            shape = job.model.shape
+        else:
+            vocabulary, name = _vocabulary(job, corpus, trained_vocabulary, reporter), job.vocabulary
+            shape = _with_rows_for(job.model, vocabulary)
+        training = open_training_text(corpus, vocabulary, job.cache_directory, reporter)
+        batches = training.batches(
+            job.objective, vocabulary_size=vocabulary.size, batch=job.recipe.batch, seed=job.recipe.seed
+        )
+        return cls(parent, shape, corpus, held_out, vocabulary, name, training, batches)
 
 
 def objective_entry(objective: SpanCorruption, examples: int) -> dict[str, Scalar]:
@@ -272,14 +273,14 @@ def _with_rows_for(model: ModelReference, vocabulary: Vocabulary) -> Shape:
     return model.shape
 
 
-def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabulary:
-    """The vocabulary that the run is told to use, trained first if need be."""
+def _vocabulary(job: Pretraining, corpus: Corpus, file: Path, reporter: Reporter) -> Vocabulary:
+    """The vocabulary that the run is told to use, trained into `file` first if need be."""
     if not job.vocabulary.startswith("train:"):
         return load_vocabulary(job.vocabulary, cache_directory=job.cache_directory)
-    pieces, file = trained_pieces(job.vocabulary), job.directory / VOCABULARY_FILE
+    pieces = trained_pieces(job.vocabulary)
     # Of this run's earlier life; another run's is found out when manifests are compared. Without a manifest it is what
     # an attempt that failed has left, maybe on other text.
-    if file.is_file() and (job.directory / FILE_NAME).is_file():
+    if file.is_file() and (file.parent / FILE_NAME).is_file():
         return load_vocabulary(str(file), cache_directory=job.cache_directory)
     reporter.message(f"training a vocabulary of {pieces:,} pieces on {corpus.name}")
-    return train_vocabulary(corpus.documents(), pieces, file)
+    return train_vocabulary(vocabulary_text(corpus).documents(), pieces, file)

@@ -145,6 +145,10 @@ def require_tensorflow() -> None:
 
     if keras.backend.backend() != "tensorflow":
         raise ConfigurationError(f"KERAS_BACKEND is {keras.backend.backend()!r}; runs need 'tensorflow', the default")
+    import tensorflow as tf
+
+    # An evaluation compiles a function for each of its few shapes, and TensorFlow warns that this happens often.
+    tf.get_logger().setLevel("ERROR")
 
 
 def environment() -> Environment:

@@ -13,8 +13,9 @@ def test_text_jsonl_gz_and_globs(tmp_path):
     (tmp_path / "b.jsonl").write_text(json.dumps({"text": "three\nlines"}) + "\n" + json.dumps({"text": ""}) + "\n")
     (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"four\n" + b"x" * 1_000_000))
     (tmp_path / "d[1].txt").write_text("five")
-    found = list(text_documents([tmp_path / "*.txt*", str(tmp_path / "b.jsonl")]))
-    assert found == ["one", "two", "ünï\u2028x", "four", "x" * 1_000_000, "five", "three\nlines"]
+    (tmp_path / "c4-train.00000-of-01024.json.gz").write_bytes(gzip.compress(b'{"text": "six", "url": "u"}\n'))
+    found = list(text_documents([tmp_path / "*.txt*", str(tmp_path / "b.jsonl"), tmp_path / "c4-*.json.gz"]))
+    assert found == ["one", "two", "ünï\u2028x", "four", "x" * 1_000_000, "five", "three\nlines", "six"]
     assert list(text_documents([tmp_path / "d[1].txt"])) == ["five"]
 
 

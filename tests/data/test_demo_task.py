@@ -2,7 +2,8 @@ import pytest
 
 from scalecli.data.corpora import Docstring
 from scalecli.data.demo_task import write_package_task
-from scalecli.data.tasks import load_task, read_examples
+from scalecli.data.examples import read_examples
+from scalecli.data.tasks import load_task
 from scalecli.errors import MissingError
 from tests.data.conftest import sentences
 

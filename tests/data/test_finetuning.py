@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scalecli.data.finetuning import evaluation_batches, finetuning_batches
+from scalecli.data.finetuning import Encoded, FinetuningBatches, bucket, encode, evaluation_batches
 from scalecli.data.tasks import Example
 from scalecli.errors import MissingError
 from tests.data.conftest import sentences
@@ -15,11 +15,15 @@ EXAMPLES = [
 LENGTHS = {"inputs_length": 32, "targets_length": 16}
 
 
-def batches(vocabulary, count, *, examples=EXAMPLES, batch=5, seed=1, start_step=0, packed=False):
-    dataset, rows = finetuning_batches(
-        examples, vocabulary, **LENGTHS, batch=batch, seed=seed, start_step=start_step, packed=packed
-    )
-    return list(dataset.take(count).as_numpy_iterator()), rows
+def make(vocabulary, tasks, rates=None, *, batch=5, seed=1, packed=False):
+    encoded = {name: Encoded.of(examples, vocabulary, **LENGTHS) for name, examples in tasks.items()}
+    rates = rates or {name: 1 / len(tasks) for name in tasks}
+    return FinetuningBatches(encoded, rates, **LENGTHS, batch=batch, seed=seed, packed=packed)
+
+
+def batches(vocabulary, count, *, examples=EXAMPLES, start_step=0, **options):
+    made = make(vocabulary, {"only": examples}, **options)
+    return list(made(start_step).take(count).as_numpy_iterator()), made.rows["only"]
 
 
 def pairs_of(vocabulary, examples):
@@ -60,10 +64,47 @@ def test_a_batch_is_a_function_of_seed_and_step(vocabulary, packed):
     assert (whole[0]["inputs"] != other[0]["inputs"]).any()
 
 
-def test_cut_first_then_ended(vocabulary):
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_mixture_has_each_task_at_its_rate_and_each_example_once_an_epoch(vocabulary, packed):
+    """Task "b" has longer inputs, so that its rows hold fewer examples; the rates are those of examples."""
+    tasks = {"a": EXAMPLES[:20], "b": [Example(e.input + " long text" * 2, e.target, e.row) for e in EXAMPLES[20:]]}
+    rates = {"a": 0.25, "b": 0.75}
+    made = make(vocabulary, tasks, rates, packed=packed, batch=50)
+    found = list(made.named().take(40).as_numpy_iterator())
+    pairs = {name: [] for name in tasks}
+    for batch in found:
+        for row, task in enumerate(batch["task"]):
+            pairs[made.names[task]] += unpack(batch, row, packed)
+    total = sum(map(len, pairs.values()))
+    for name, examples in tasks.items():
+        assert len(pairs[name]) / total == pytest.approx(rates[name], abs=0.02)
+        epoch = sorted(pairs[name][: len(examples)])
+        assert epoch == pairs_of(vocabulary, examples)
+        assert pairs[name][len(examples) : 2 * len(examples)] != pairs[name][: len(examples)]
+    assert sum(made.rows.values()) < 50 if packed else made.rows == {"a": 20, "b": 30}
+
+
+def test_a_mixture_is_a_function_of_seed_and_step(vocabulary):
+    made = make(vocabulary, {"a": EXAMPLES[:7], "b": EXAMPLES[7:]}, {"a": 0.3, "b": 0.7})
+    whole = list(made().take(12).as_numpy_iterator())
+    for batch, again in zip(whole[9:], made(9).take(3).as_numpy_iterator(), strict=True):
+        assert (batch["inputs"] == again["inputs"]).all() and (batch["targets"] == again["targets"]).all()
+
+
+def test_cut_first_then_ended_and_counted(vocabulary):
     (batch,), _ = batches(vocabulary, 1, examples=[Example("noise " * 100, "text " * 100, 0)], batch=1)
     assert batch["inputs"][0, -1] == batch["targets"][0, -1] == 1
     assert batch["inputs"][0, :-1].tolist() == vocabulary.encode("noise " * 100)[:31]
+    examples = [Example("noise " * 100, "text", 0), Example("noise", "text", 1)]
+    encoded = Encoded.of(examples, vocabulary, **LENGTHS)
+    assert (encoded.inputs_cut, encoded.targets_cut) == (1, 0)
+
+
+def test_what_just_fits_is_not_cut(vocabulary):
+    length = len(vocabulary.encode("noise text"))
+    for room, expected in ((length + 1, 0), (length, 1)):
+        sequences, cut = encode(["noise text"], vocabulary, room)
+        assert cut == expected and len(sequences[0]) == room and sequences[0][-1] == 1
 
 
 def test_fewer_examples_than_a_batch(vocabulary):
@@ -73,25 +114,33 @@ def test_fewer_examples_than_a_batch(vocabulary):
     assert sorted(unpack(batch, row, False)[0] for row in range(6)) == sorted(first + second)
 
 
-def test_evaluation_is_in_order_and_filled_up(vocabulary):
-    found = list(evaluation_batches(EXAMPLES, vocabulary, inputs_length=32, batch=16).as_numpy_iterator())
-    inputs = np.concatenate([batch["inputs"] for batch in found])
-    assert inputs.shape == (64, 32) and not inputs[50:].any()
-    for example, row in zip(EXAMPLES, inputs, strict=False):
-        assert row[row > 0].tolist() == [*vocabulary.encode(example.input)[:31], 1]
+def test_evaluation_has_every_text_once_in_buckets(vocabulary):
+    texts = [example.input for example in EXAMPLES] + ["long text of noise " * 12, "long " * 300]
+    found, cut = evaluation_batches(texts, vocabulary, inputs_length=200, batch=8)
+    assert [batch.inputs.shape for batch in found] == [(8, 256), *[(8, 64)] * 6]
+    seen = [number for batch in found for number in batch.numbers.tolist()]
+    assert sorted(seen) == list(range(52)) and cut == 1
+    for batch in found:
+        assert not batch.inputs[len(batch.numbers) :].any()
+        for number, row in zip(batch.numbers, batch.inputs, strict=False):
+            assert row[row > 0].tolist() == [*vocabulary.encode(texts[number])[:199], 1]
+
+
+@pytest.mark.parametrize(("length", "expected"), [(1, 64), (64, 64), (65, 128), (512, 512), (513, 1024)])
+def test_buckets(length, expected):
+    assert bucket(length) == expected
+    assert bucket(6, 8) == 8
 
 
 def test_no_examples(vocabulary):
     with pytest.raises(MissingError):
         batches(vocabulary, 1, examples=[])
-    with pytest.raises(MissingError):
-        evaluation_batches([], vocabulary, inputs_length=32, batch=2)
 
 
 def test_an_abandoned_iterator_does_not_hang(vocabulary):
     """Batches must be made in the graph: a call into Python from tf.data deadlocks when its iterator is dropped."""
     for _ in range(5):
-        dataset, _ = finetuning_batches(EXAMPLES, vocabulary, **LENGTHS, batch=5, seed=1)
+        dataset = make(vocabulary, {"a": EXAMPLES[:9], "b": EXAMPLES[9:]})()
         iterator = dataset.as_numpy_iterator()
         next(iterator)
         del iterator, dataset

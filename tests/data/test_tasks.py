@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from scalecli.data.tasks import Task, load_task, read_examples
+from scalecli.data.examples import read_examples, split_version
+from scalecli.data.tasks import Task, load_task
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.files import write_atomically
 from scalecli.strict import dump_yaml
@@ -23,12 +24,12 @@ def pairs(path, split="train"):
 
 
 def test_tsv_template_and_list_of_labels(tmp_path):
-    expected = [("sst2 sentence: fine", "positive"), ('sst2 sentence: "bad', "negative")]
+    expected = [("sst2 sentence: fine ", "positive"), ('sst2 sentence: "bad', "negative")]
     assert pairs(write(tmp_path)) == expected
     assert pairs(write(tmp_path, '\ufeffsentence\tlabel\r\nfine \t1\r\n"bad\t0\r\n')) == expected
     packed = gzip.compress(b'sentence\tlabel\nfine \t1\n"bad\t0\n')
     assert pairs(write(tmp_path, packed, name="a.tsv.gz")) == expected
-    assert pairs(write(tmp_path, 'fine\t1\n"bad\t0', columns=["sentence", "label"])) == expected
+    assert pairs(write(tmp_path, 'fine \t1\n"bad\t0', columns=["sentence", "label"])) == expected
 
 
 def test_csv_columns_and_mapping_of_labels(tmp_path):
@@ -53,6 +54,26 @@ def test_jsonl_and_no_labels(tmp_path):
     assert load_task(path).metrics == ("exact_match", "token_f1")
 
 
+def test_items_of_lists_and_numbered_labels(tmp_path):
+    path = write_jsonl(
+        tmp_path,
+        {"choices": ["x", "y"], "label": 1},
+        {"choices": ["z", "w"], "label": "NO "},
+        {"choices": ["v", "u"], "label": False},
+        labels=["no", "yes"],
+        input="1: {choices[0]} 2: {choices[1]}",
+    )
+    assert pairs(path) == [("1: x 2: y", "yes"), ("1: z 2: w", "no"), ("1: v 2: u", "no")]
+    with pytest.raises(ConfigurationError, match=r"a\.jsonl:1: task sst2 takes more items"):
+        pairs(write_jsonl(tmp_path, {"choices": [], "label": 1}, input="{choices[0]}"))
+
+
+def test_a_number_from_a_threshold_on_is_the_second_label(tmp_path):
+    content = "text\ttoxicity\na\t0.5\nb\t0.49\n"
+    changes = {"input": ["text"], "target": "toxicity", "labels": ["fine", "toxic"], "threshold": 0.5}
+    assert [target for _, target in pairs(write(tmp_path, content, **changes))] == ["toxic", "fine"]
+
+
 def test_a_task_in_a_bucket_has_its_files_there():
     write_atomically("memory://tasks/sst2/a.tsv", "sentence\tlabel\nfine\t1\n")
     write_atomically("memory://tasks/b.tsv", "sentence\tlabel\nbad\t0\n")
@@ -70,10 +91,9 @@ def test_a_task_travels(tmp_path):
     assert Task.from_dict(task.to_dict()) == task
     assert task.train == (str(tmp_path / "a.tsv"),)
     assert [e.row for e in read_examples(task, "train")] == [0, 1]
-    before = task.versions()
-    assert list(before) == ["train"]
+    before = split_version(task, "train")
     (tmp_path / "a.tsv").write_text("sentence\tlabel\nother\t1\n")
-    assert task.versions() != before
+    assert split_version(task, "train") != before
 
 
 def test_flags_say_the_same_as_a_file(tmp_path):
@@ -81,7 +101,8 @@ def test_flags_say_the_same_as_a_file(tmp_path):
     flags = {"name": "sst2", "train": (str(tmp_path / "a.tsv"),), "input": "sentence", "target": "label"}
     lengths = {"inputs_length": 32, "targets_length": 8}
     assert Task.from_flags(**flags, **lengths, labels=("negative", "positive"), validation=()) == load_task(path)
-    assert Task.from_flags(**flags, labels=("a=x", "b=y")).labels == {"a": "x", "b": "y"}
+    task = Task.from_flags(**flags, labels=("a=x", "b=y"))
+    assert task.raw_labels == {"a": "x", "b": "y"} and task.labels == ("x", "y")
 
 
 @pytest.mark.parametrize(
@@ -101,10 +122,15 @@ def test_flags_say_the_same_as_a_file(tmp_path):
         ({"labels": {"0": "bad", 0: "good"}}, "labels: '0' stands there twice"),
         ({"labels": ["bad", " "]}, "labels: the text of '1' is empty"),
         ({"train": []}, "neither train nor validation"),
-        ({"format": "xml"}, "format"),
+        ({"format": "jsnol"}, "format: 'jsnol'.*did you mean 'jsonl'"),
+        ({"input": "{choices[first]}"}, "taken by its number"),
+        ({"threshold": 0.5, "labels": ["a"]}, "two labels"),
+        ({"form": "sqad"}, "did you mean 'squad'"),
+        ({"splits": {"dev": "validation"}}, "splits: 'dev'"),
+        ({"fields": {"label": "quality"}}, r"a\.tsv:1: no column 'quality'"),
         ({"input": "{sentense}"}, r"a\.tsv:1: no column 'sentense'.*did you mean 'sentence'"),
         ({"target": "labels"}, r"a\.tsv:1: no column 'labels'"),
-        ({"labels": ["negative"]}, r"a\.tsv:2: '1' is not a label of task sst2; it has '0'"),
+        ({"labels": ["negative"]}, r"a\.tsv:2: '1' is not a label of task sst2; it has 'negative'"),
     ],
 )
 def test_bad_tasks_are_named(tmp_path, changes, message):

@@ -26,6 +26,16 @@ def test_the_store_is_the_documents_end_to_end(corpus, vocabulary, tmp_path):
     assert [documents for documents, _ in heard] == [64, 128, 192, 200]
 
 
+def test_a_store_that_ends_where_it_has_enough(corpus, vocabulary, tmp_path):
+    whole = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path)
+    part = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path, at_least=whole.tokens // 3)
+    assert part.documents == 128 and part.array.tolist() == whole.array[: part.tokens].tolist()
+    lengths = [len(vocabulary.encode(document)) for document in sentences(128)]
+    assert part.squares == sum(length**2 for length in lengths)
+    first = TokenStore.build(corpus.first(128), vocabulary, cache_directory=tmp_path)
+    assert (first.array == part.array).all()
+
+
 def test_the_store_is_made_once(corpus, vocabulary, tmp_path, monkeypatch):
     first = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path)
     monkeypatch.setattr(module, "_write", None)

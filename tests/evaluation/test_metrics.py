@@ -6,15 +6,41 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from scalecli.data.tasks import METRICS as TASK_METRICS
+from scalecli.data.tasks import Example
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.evaluation.metrics import METRICS, baseline, score
+from scalecli.evaluation import metrics
+from scalecli.evaluation.metrics import METRICS, Score
 
 BINARY = ["not_equivalent", "equivalent"]
 CB = ["entailment", "contradiction", "neutral"]
 
 
-def one(metric, predictions, targets, labels=None):
-    return score([metric], predictions, targets, labels)[metric]
+def examples(targets, groups=None, truths=None):
+    """Examples with these targets, or with several answers where a target is a tuple of them."""
+    return [
+        Example(
+            f"input {row}",
+            target if isinstance(target, str) else target[0],
+            row,
+            answers=() if isinstance(target, str) else target,
+            group=groups and groups[row],
+            label=truths and truths[row],
+        )
+        for row, target in enumerate(targets)
+    ]
+
+
+def score(metrics_, predictions, targets, labels=None, **more):
+    found = metrics.score(metrics_, predictions, examples(targets, **more), labels)
+    return {name: each.value for name, each in found.items()}
+
+
+def baseline(metrics_, targets, labels=None, **more):
+    return metrics.baseline(metrics_, examples(targets, **more), labels)
+
+
+def one(metric, predictions, targets, labels=None, **more):
+    return score([metric], predictions, targets, labels, **more)[metric]
 
 
 def texts(codes, labels):
@@ -83,10 +109,10 @@ def test_matthews_of_two_labels():
     assert one("matthews", texts([0, 1], BINARY), texts([1, 0], BINARY), BINARY) == pytest.approx(-100.0)
 
 
-def test_matthews_of_two_labels_counts_an_invalid_prediction_as_the_wrong_label():
-    # As above, with the false negative and the false positive written as something else.
-    predictions, targets = texts([1, 1, 1, 8, 0, 0, 9], BINARY), texts([1, 1, 1, 1, 0, 0, 0], BINARY)
-    assert one("matthews", predictions, targets, BINARY) == pytest.approx(100 * 5 / 12)
+def test_matthews_of_two_labels_counts_invalid_predictions_as_one_more_class():
+    truth, prediction = [1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 8, 0, 0, 9]
+    expected = matthews_corrcoef(truth, [1, 1, 1, 2, 0, 0, 2])
+    assert one("matthews", texts(prediction, BINARY), texts(truth, BINARY), BINARY) == pytest.approx(100 * expected)
 
 
 def test_matthews_of_three_labels_counts_invalid_predictions_as_one_more_class():
@@ -131,7 +157,7 @@ def test_a_correlation_that_is_not_defined_is_zero(metric, predictions, targets)
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("predictions", [["1.7e308", "1.7e308", "3"], ["1", "1.0000000000000002", "1"]])
 def test_a_correlation_of_absurd_numbers_is_in_range_and_silent(predictions):
-    result = score(["pearson", "spearman"], predictions, ["1", "2", "3"], None)
+    result = score(["pearson", "spearman"], predictions, ["1", "2", "3"])
     assert all(-100.0 <= value <= 100.0 for value in result.values())
 
 
@@ -149,8 +175,8 @@ def test_a_target_that_is_no_number_is_an_error(metric):
         ("  Denver \t Broncos ", "Denver\nBroncos", 1, 1),
         ("U.S.A.", "usa", 1, 1),  # punctuation leaves no space
         ("well-known", "well known", 0, 0),
-        ("the.", "", 1, 1),  # an article once its full stop is gone: both empty
-        ("", "", 1, 1),
+        ("the.", "", 1, 0),  # an article once its full stop is gone: both empty, which is equal and shares no word
+        ("", "", 1, 0),
         ("", "Denver", 0, 0),
         ("the", "Denver", 0, 0),
         ("Denver", "!", 0, 0),
@@ -203,7 +229,7 @@ def test_nothing_to_score_is_an_error():
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_predictions_and_targets_must_pair_up(metric):
-    with pytest.raises(ValueError, match="2 predictions for 1 targets"):
+    with pytest.raises(ValueError, match="2 predictions for 1 examples"):
         score([metric], ["1", "2"], ["1"], ["1", "2"])
 
 
@@ -221,8 +247,92 @@ def test_baseline_without_labels_is_the_most_frequent_target():
     assert baseline(["pearson", "spearman"], ["1.0", "1.0", "3.0"], None) == {"pearson": 0.0, "spearman": 0.0}
 
 
-def test_importing_metrics_imports_no_scientific_library():
-    libraries = "{'sklearn', 'scipy', 'numpy', 'tensorflow'}"
+def test_baseline_of_a_referent_is_that_of_naming_none():
+    assert baseline(["referent_accuracy"], ["Bob", "Ann", "Ann"], truths=[1, 0, 0]) == {
+        "referent_accuracy": pytest.approx(200 / 3)
+    }
+
+
+def test_scoring_imports_no_scientific_library_but_numpy():
+    libraries = "{'sklearn', 'scipy', 'tensorflow', 'keras'}"
     program = f"import sys, scalecli.evaluation.metrics; print(*{libraries} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "predictions", "targets", "expected"),
+    [
+        # The examples of the T5 library's own tests of these metrics.
+        ("f1", [0, 1, 2, 2], [0, 1, 1, 0], 50.0),
+        ("accuracy", [0, 1, 2, 1], [0, 0, 2, 1], 75.0),
+        ("matthews", [0, 1, 2, 1], [0, 0, 2, 1], 70.0),
+    ],
+)
+def test_published_examples_of_classes(metric, predictions, targets, expected):
+    labels = BINARY if metric == "f1" else CB
+    assert one(metric, texts(predictions, labels), texts(targets, labels), labels) == pytest.approx(expected)
+
+
+def test_published_example_of_the_mean_over_classes():
+    assert one("f1", texts([0, 0, 2, 2], CB), texts([0, 1, 1, 2], CB), CB) == pytest.approx(44.444444444)
+
+
+def test_published_examples_of_question_answering():
+    answers = [("big moose", "hippo"), ("correct1",), ("correct2.1", "correct2.2"), ("a", "b")]
+    predictions = ["a big  Moose!", "wrong", "correct2.2", "c"]
+    assert score(["exact_match", "token_f1"], predictions, answers) == {"exact_match": 50.0, "token_f1": 50.0}
+    assert one("token_f1", ["abd"], [("abc abd", "$$$$")]) == pytest.approx(200 / 3)
+    assert one("exact_match", ["abd"], [("abc abd", "$$$$")]) == 0.0
+
+
+def test_an_answer_that_is_an_article_is_matched_but_shares_no_word():
+    """In SQuAD v1.1's script: exact match compares what is left, F1 is 0 where nothing is shared."""
+    result = score(["exact_match", "token_f1"], ["the"], [("a",)])
+    assert result == {"exact_match": 100.0, "token_f1": 0.0}
+
+
+def test_the_best_of_several_answers_counts_for_each_metric_on_its_own():
+    # Exactly the second; "red fox" and "big red fox": 2 * 2 / 5.
+    result = score(["exact_match", "token_f1"], ["red fox", "a red fox!"], [("big red fox", "owl"), ("owl", "red fox")])
+    assert result == {"exact_match": 50.0, "token_f1": pytest.approx(100 * (0.8 + 1) / 2)}
+
+
+def test_multirc():
+    """F1 over all answers, and the share of questions all of whose answers are right (Khashabi et al. 2018)."""
+    labels = ["False", "True"]
+    truth, predicted = [1, 0, 1, 1, 0, 0], [1, 0, 1, 0, 0, 7]
+    groups = ["0/0", "0/0", "0/1", "0/1", "1/0", "1/0"]
+    result = score(["f1", "group_exact_match"], texts(predicted, labels), texts(truth, labels), labels, groups=groups)
+    # True positives 2, a false negative, and the prediction that is no label is a false positive.
+    assert result == {"f1": pytest.approx(100 * 4 / 6), "group_exact_match": pytest.approx(100 / 3)}
+
+
+def test_what_is_judged_by_groups_has_groups():
+    with pytest.raises(ConfigurationError, match="of no groups"):
+        one("group_exact_match", ["True"] * 2, ["True"] * 2, groups=["0/0", None])
+
+
+def test_referents():
+    targets = ["the cat", "Bob", "fuzzy hungry bunny", "Ann", "Ann"]
+    predictions = ["Cat", "Bob's hat", "fuzzy bunny", "", "the dog"]
+    truths = [1, 1, 0, 0, 0]
+    # Right, wrong (the apostrophe), wrong (named), wrong (nothing said), right (not named).
+    assert one("referent_accuracy", predictions, targets, truths=truths) == pytest.approx(40.0)
+    with pytest.raises(ConfigurationError, match="don't say whether"):
+        one("referent_accuracy", predictions, targets)
+
+
+def test_rouge_l_is_the_packages():
+    scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rougeL"])
+    predictions, targets = ["the cat sat on mats", "no"], ["A cat sat on the mat.", "yes"]
+    expected = [scorer.score(t, p)["rougeL"].fmeasure for p, t in zip(predictions, targets, strict=True)]
+    assert expected[0] == pytest.approx(2 * 3 / (5 + 6))
+    assert one("rouge_l", predictions, targets) == pytest.approx(100 * sum(expected) / 2)
+
+
+def test_a_score_states_its_interval_and_its_number_of_examples():
+    found = metrics.score(["accuracy"], ["yes"] * 80 + ["no"] * 20, examples(["yes"] * 100), None)["accuracy"]
+    assert isinstance(found, Score) and (found.value, found.examples) == (80.0, 100)
+    # The normal approximation of a share of 0.8 of 100: 1.96 * sqrt(0.8 * 0.2 / 100) = 0.078.
+    assert (found.low, found.high) == (pytest.approx(72.2, abs=1.5), pytest.approx(87.8, abs=1.5))

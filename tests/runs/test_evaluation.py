@@ -1,14 +1,16 @@
-"""Where an evaluation's results go, and the objective that text is measured with."""
+"""Which checkpoints are evaluated, where results go, and the objective that text is measured with."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from scalecli.data.tasks import Task
-from scalecli.errors import MissingError
+from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Parent, load_manifest, manifest_hash
 from scalecli.runs.directory import Trained
-from scalecli.runs.evaluation import default_directory, objective_of
+from scalecli.runs.evaluation import default_directory, name_of_text, objective_of, open_checkpoints
+from scalecli.runs.task_evaluation import name_of_tasks
 from tests.analysis.runs import child_of, save_run
 from tests.runs.conftest import command
 
@@ -22,15 +24,33 @@ def trained(directory, step=300):
 def test_each_task_split_text_and_step_has_a_place_of_its_own(tmp_path):
     run = save_run(tmp_path / "run") and trained(tmp_path / "run")
     task = Task.from_flags(name="sst2", train="a.tsv", input="sentence", target="label")
-    assert default_directory(run, task, "train", ()) == tmp_path / "run/eval/sst2-train-300"
+    assert default_directory([run], name_of_tasks([task], "train")) == tmp_path / "run/eval/sst2-train-300"
+    both = [run, trained(run.directory, 200)]
+    assert default_directory(both, name_of_tasks([task], "test", ranked=True)).name == "sst2-test-ranked-all"
+    two = name_of_tasks([task, replace(task, name="cola")], "train")
+    assert re.fullmatch(r"2-tasks-[0-9a-f]{8}-train", two)
+    assert two != name_of_tasks([task, replace(task, name="rte")], "train")
     texts = [tmp_path / name for name in ("a.txt", "b.txt")]
     for text in texts:
         text.write_text(f"some words of {text.name}\n")
-    first, second = (default_directory(run, None, "validation", (str(text),)) for text in texts)
-    assert first != second
-    assert first.parent == run.directory / "eval"
-    assert re.fullmatch(r"text-[0-9a-f]{8}-300", first.name)
-    assert default_directory(trained(run.directory, 200), None, "validation", (str(texts[0]),)).name.endswith("-200")
+    first, second = (name_of_text((str(text),)) for text in texts)
+    assert first != second and re.fullmatch(r"text-[0-9a-f]{8}", first)
+    assert default_directory([trained(run.directory, 200)], first) == run.directory / "eval" / f"{first}-200"
+
+
+def test_checkpoints_are_chosen(reference):
+    """The reference run keeps its last two, and step 6 by name."""
+    kept = [6, 20, 24]
+    best = load_manifest(reference).best.step
+    assert [each.step for each in open_checkpoints(str(reference), "all")] == kept
+    assert [each.checkpoint.name for each in open_checkpoints(str(reference), "all")] == [f"{n:08d}" for n in kept]
+    for which, step in ((None, 24), ("last", 24), ("6", 6), ("best", best)):
+        assert [each.step for each in open_checkpoints(str(reference), which)] == [step]
+    assert [each.step for each in open_checkpoints(str(reference / "checkpoints/00000006"), None)] == [6]
+    with pytest.raises(ConfigurationError, match="'first'; accepted: all, best, last"):
+        open_checkpoints(str(reference), "first")
+    with pytest.raises(MissingError, match="no checkpoint of step 7; there are 6, 20, 24"):
+        open_checkpoints(str(reference), "7")
 
 
 def test_results_never_take_the_place_of_a_training_run(place, reference, tmp_path):

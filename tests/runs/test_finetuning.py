@@ -85,7 +85,8 @@ def test_an_evaluation_writes_predictions_and_scores(place, finetuned, task, tmp
     manifest = load_manifest(tmp_path / "eval")
     run = load_manifest(finetuned)
     assert (manifest.kind, manifest.status, manifest.steps) == ("eval", "completed", 140)
-    assert manifest.results == {140: run.results[140]}
+    assert manifest.results[140].items() >= run.results[140].items()
+    assert manifest.objective == {"name": "greedy decoding"}
     rows = {row["result"]: row for row in json.loads(ran.out)}
     assert rows["marker/accuracy"]["value"] == pytest.approx(run.results[140]["marker/accuracy"])
     lines = [json.loads(line) for line in (tmp_path / "eval/predictions.jsonl").read_text().splitlines()]
@@ -97,6 +98,19 @@ def test_an_evaluation_writes_predictions_and_scores(place, finetuned, task, tmp
     targets = [line["target"] for line in lines]
     most = max(targets.count("good"), targets.count("bad"))
     assert rows["marker/accuracy"]["baseline"] == pytest.approx(100 * most / 90)
+    for row in (rows["marker/accuracy"], rows["marker/matthews"]):
+        assert row["low"] <= row["value"] <= row["high"] <= 100 and row["examples"] == 90
+        assert manifest.results[140][f"{row['result']}/low"] == pytest.approx(row["low"])
+
+
+def test_the_likeliest_label_is_an_alternative_to_decoding(place, finetuned, tmp_path):
+    arguments = ["--cache-directory", place.folder / "cache", "--batch", 32, "--format", "json"]
+    ran = command("eval", finetuned, "--run", tmp_path / "eval", "--rank-classification", *arguments)
+    assert ran.code == 0, ran.err
+    manifest = load_manifest(tmp_path / "eval")
+    assert manifest.objective == {"name": "rank classification"}
+    decoded = load_manifest(finetuned).results[140]["marker/accuracy"]
+    assert manifest.results[140]["marker/accuracy"] == pytest.approx(decoded, abs=3)
 
 
 def test_the_three_runs_stand_in_one_table(place, reference, finetuned, task):
@@ -224,7 +238,7 @@ def test_a_label_that_is_not_in_the_list_is_named_with_its_line(place, reference
     shutil.copy(place.folder / "train.tsv", tmp_path)
     shutil.copy(task, tmp_path)
     line = finetuning(place, reference, tmp_path / "run", "--task", tmp_path / "task.yaml").failed(3)
-    assert f"{tmp_path / 'validation.tsv'}:92: '2' is not a label of task marker; it has '0', '1'" in line
+    assert f"{tmp_path / 'validation.tsv'}:92: '2' is not a label of task marker; it has 'bad', 'good'" in line
 
 
 def test_a_run_that_is_not_there_and_a_task_that_is_not_given(place, reference, task, tmp_path):

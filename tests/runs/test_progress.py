@@ -45,6 +45,21 @@ def test_decoding_while_finetuning(place, reference, heard, tmp_path, no_trainin
     assert heard["examples"] == [(3, 5), (5, 5)]
 
 
+def test_an_evaluation_says_how_long_it_will_take(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("scalecli.cli.progress.time.monotonic", lambda: now[0])
+    with ConsoleReporter() as reporter:
+        for done in (100, 500, 900, 100):  # the last is of the next evaluation
+            reporter.examples(done, 900)
+            now[0] += 20
+    assert capsys.readouterr().err.splitlines() == [
+        "evaluated 100 of 900 examples",
+        "evaluated 500 of 900 examples  20 examples/s  0:20 left",
+        "evaluated 900 of 900 examples  20 examples/s  0:00 left",
+        "evaluated 100 of 900 examples",
+    ]
+
+
 def test_waiting_off_a_terminal_is_a_line_now_and_then(capsys, monkeypatch):
     monkeypatch.setattr("scalecli.cli.progress.time.monotonic", lambda: 100.0)
     with ConsoleReporter() as reporter:

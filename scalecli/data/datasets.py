@@ -1,0 +1,190 @@
+"""TensorFlow Datasets: found where they are prepared, or downloaded, and read row by row.
+
+A dataset is named as there: `glue/mrpc`, `c4/en`, or with a version, `c4/en:3.0.1`. A split may be a part:
+`train[:1%]`, or by files, `train[:16shard]`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from scalecli.errors import ConfigurationError, MissingError, nearest
+from scalecli.files import is_remote
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_ELSEWHERE = {"c4": ", or give the files of huggingface.co/datasets/allenai/c4 by --text"}
+
+
+@dataclass(frozen=True)
+class DatasetSplit:
+    """A split of a prepared dataset: `identity` is its name and version, `examples` how many it has."""
+
+    builder: Any
+    name: str
+    identity: str
+    info: Any
+
+    @property
+    def examples(self) -> int:
+        """Returns the number of examples."""
+        return sum(length for _, _, length in self.shards())
+
+    def shards(self) -> list[tuple[str, int, int]]:
+        """Returns each file's path, the number of its examples before the split's first, and that of the split's."""
+        return [(str(part.filename), part.skip, part.take) for part in self.info.file_instructions]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yields the examples in the order on disk, as plain values. Raises MissingError for files that are damaged."""
+        import tensorflow_datasets as tfds
+
+        in_order = tfds.ReadConfig(interleave_cycle_length=1)
+        rows = self.builder.as_dataset(split=self.name, shuffle_files=False, read_config=in_order)
+        with readable(self.identity):
+            for row in tfds.as_numpy(rows):
+                yield _plain(row)
+
+
+@contextlib.contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turns what TensorFlow raises about a dataset's files that can't be read into one line. Raises MissingError."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if "IteratorGetNext" not in str(error):  # of a model's own graph
+            raise
+        raise MissingError(f"dataset {name}: a file cannot be read ({_reason(error)})") from error
+
+
+def open_split(name: str, split: str, data_dir: str | None, *, download: bool = False) -> DatasetSplit:
+    """Returns a split of a dataset that is prepared in `data_dir`, a folder or bucket.
+
+    Without one it is in TFDS_DATA_DIR or ~/tensorflow_datasets, and `download` has it fetched and prepared there first.
+    Raises MissingError when the name, the split or the files are not there.
+    """
+    builder = open_dataset(name, data_dir, download=download)
+    try:
+        info = builder.info.splits[split]
+    except (KeyError, ValueError, AssertionError) as error:
+        known = builder.info.splits
+        listed = ", ".join(known)
+        raise MissingError(f"dataset {name}: no split {split!r}; it has {listed}{nearest(split, known)}") from error
+    return DatasetSplit(builder, split, f"{name.partition(':')[0]}/{builder.version}", info)
+
+
+def open_dataset(name: str, data_dir: str | None, *, download: bool = False) -> Any:
+    """Returns the builder of a prepared dataset; see `open_split`. Raises MissingError."""
+    import tensorflow_datasets as tfds
+
+    folder = _prepared_folder(name, data_dir)
+    if folder is not None:
+        builder = _of_tfds(name, lambda: tfds.builder_from_directory(folder))
+    else:
+        builder = _builder_of_code(name, data_dir)
+        if download and data_dir is None and not builder.info.splits:
+            _download(name, builder)
+    if not builder.info.splits:
+        raise MissingError(f"dataset {name}: not found under {builder.data_dir}; {how_to_get(name, builder)}")
+    if str(builder.info.file_format.value) != "tfrecord":
+        raise ConfigurationError(f"dataset {name}: prepared as {builder.info.file_format.value}; tfrecord is accepted")
+    return builder
+
+
+def how_to_get(name: str, builder: Any = None) -> str:
+    """Returns what a person can do to have a dataset."""
+    by_hand = builder is not None and builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    first = (
+        " (some files must be downloaded by hand first: its page in the TFDS catalogue says which)" if by_hand else ""
+    )
+    elsewhere = _ELSEWHERE.get(name.partition("/")[0], "")
+    return f"prepare it with `tfds build {name} --data_dir DIRECTORY`{first} and pass --data-dir DIRECTORY{elsewhere}"
+
+
+def _prepared_folder(name: str, data_dir: str | None) -> str | None:
+    """Returns the folder of a prepared dataset, of the version that the name states or else of the latest."""
+    from etils import epath
+
+    name, _, version = name.partition(":")
+    where = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    folder = epath.Path(where if is_remote(where) else os.path.expanduser(where)) / name
+    try:
+        versions = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    except Exception as error:  # every kind of bucket raises errors of its own
+        raise MissingError(f"{folder}: cannot be read ({_first_line(error)})") from error
+    found = [each for each in versions if _VERSION.fullmatch(each) and version in ("", each)]
+    latest = max(found, key=lambda each: [int(part) for part in each.split(".")], default=None)
+    return None if latest is None else str(folder / latest)
+
+
+def _builder_of_code(name: str, data_dir: str | None) -> Any:
+    """Returns the builder that the TFDS package has for a name."""
+    import tensorflow_datasets as tfds
+
+    base, _, configuration = name.partition("/")
+    try:
+        return tfds.builder(name, data_dir=data_dir, try_gcs=False)
+    except tfds.core.DatasetNotFoundError as error:
+        hint = nearest(base, tfds.list_builders(with_community_datasets=False))
+        where = data_dir or "TFDS_DATA_DIR or ~/tensorflow_datasets"
+        raise MissingError(
+            f"dataset {name}: TensorFlow Datasets has none of that name, nor has {where}{hint}"
+        ) from error
+    except ValueError as error:  # a configuration that the dataset doesn't have
+        known = list(tfds.builder_cls(base.partition(":")[0]).builder_configs)
+        raise MissingError(f"dataset {name}: it has {', '.join(known)}{nearest(configuration, known)}") from error
+    except Exception as error:  # a builder's own code runs here: missing packages, no network
+        raise MissingError(f"dataset {name}: {_first_line(error)}") from error
+
+
+def _download(name: str, builder: Any) -> None:
+    """Downloads and prepares a dataset in TFDS's own folder."""
+    import tensorflow_datasets as tfds
+
+    if isinstance(builder, tfds.core.BeamBasedBuilder):
+        raise MissingError(f"dataset {name}: too large to be prepared here; {how_to_get(name, builder)}")
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # TFDS says there what it does
+            builder.download_and_prepare()
+    except Exception as error:  # no network, no disk, or a builder's own code
+        reason = f"can't be downloaded ({_first_line(error)})"
+        raise MissingError(f"dataset {name}: {reason}; {how_to_get(name, builder)}") from error
+
+
+def _of_tfds(name: str, function: Callable[[], Any]) -> Any:
+    """Returns what a function of TFDS does; its errors, of many classes, are one line. Raises MissingError."""
+    try:
+        return function()
+    except Exception as error:
+        raise MissingError(f"dataset {name}: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the line of TensorFlow's message that says what is wrong, without the names of operations around it."""
+    message = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error))
+    if asserted := re.search(r"assertion failed: \[(.*?)\]", message):
+        return asserted[1]
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    nodes = [number for number, line in enumerate(lines) if line.startswith("[[")]
+    return lines[max(nodes[0] - 1, 0) if nodes else 0]
+
+
+def _plain(value: Any) -> Any:
+    """Returns NumPy's values as Python's, bytes as text."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return _plain(value.tolist()) if hasattr(value, "tolist") else value

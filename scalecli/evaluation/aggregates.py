@@ -1,0 +1,48 @@
+"""Averages over tasks, as the papers have them: GLUE, SuperGLUE, SQuAD, and the mean of the three (Table 4's AVG)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from scalecli.data.registry import all_tasks, groups
+from scalecli.data.tasks import Task
+
+BENCHMARKS = ("glue", "superglue", "squad")
+AVERAGED_GROUPS = (*BENCHMARKS, "rainbow")
+MEAN_OVER_TASKS = "mean_over_tasks"
+
+
+def aggregates(scores: Mapping[str, Mapping[str, float]], tasks: Sequence[Task]) -> dict[str, float]:
+    """Returns the averages that scores by task and metric allow, each only where none of its tasks is lacking.
+
+    The metrics of a task are averaged first, then a task with the one that it is `scored_with`, then tasks. `average`
+    is the mean of glue, superglue and squad; `mean_over_tasks` that of all tasks, whichever they are.
+    """
+    means = {name: _mean(list(of_task.values())) for name, of_task in scores.items() if of_task}
+    if not means:
+        return {}
+    partners = {task.name: task.scored_with for task in (*all_tasks().values(), *tasks)}
+    found = {}
+    for group in AVERAGED_GROUPS:
+        members = [name for name in groups()[group] if all_tasks()[name].has("validation")]
+        if all(name in means for name in members):
+            found[group] = _mean_over_tasks({name: means[name] for name in members}, partners)
+    if all(benchmark in found for benchmark in BENCHMARKS):
+        found["average"] = average(found)
+    return {**found, MEAN_OVER_TASKS: _mean_over_tasks(means, partners)}
+
+
+def average(benchmarks: Mapping[str, float]) -> float:
+    """Returns the plain mean of glue, superglue and squad, which is Table 4's AVG."""
+    return _mean([benchmarks[name] for name in BENCHMARKS])
+
+
+def _mean_over_tasks(means: Mapping[str, float], partners: Mapping[str, str | None]) -> float:
+    together: dict[str, list[float]] = {}
+    for name, value in means.items():
+        together.setdefault(partners.get(name) or name, []).append(value)
+    return _mean([_mean(values) for values in together.values()])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

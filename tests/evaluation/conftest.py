@@ -1,0 +1,1 @@
+from tests.data.conftest import vocabulary  # noqa: F401 (a fixture)
