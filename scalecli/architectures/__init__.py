@@ -51,8 +51,3 @@ def build_spec(architecture: str, shape: Shape) -> ModelSpec:
         )
     check_knobs(shape, architecture)
     return ARCHITECTURES[architecture](shape)
-
-
-def packing_refused(architecture: str) -> str | None:
-    """Why an architecture can't keep several examples in a row apart, or None where it can."""
-    return None

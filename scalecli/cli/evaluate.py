@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Take the likeliest of a task's labels instead of decoding, if it has any.",
 )
+@click.option("--beams", type=int, default=1, show_default=True, help="Beams of the decoding; 1 is greedy.")
 @click.option("--text", multiple=True, metavar="PATH", help="Text whose perplexity to measure, instead of a task.")
 @click.option("--examples", type=int, default=4096, show_default=True, help="Segments of text, at most.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Examples at once.")
@@ -49,6 +50,7 @@ def command(
     list_tasks: bool,
     split: str,
     rank_classification: bool,
+    beams: int,
     text: tuple[str, ...],
     examples: int,
     batch: int,
@@ -59,9 +61,9 @@ def command(
 
     RUN is a run's directory or manifest, or the folder of one of its checkpoints. Tasks are those of the papers by name
     (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task) or described by flags; they are decoded
-    greedily. Predictions, the scores with their 95% intervals, and what they were measured on go into a directory of
-    their own; predictions for the test sets of GLUE and SuperGLUE also as the files that are handed in. A finetuned run
-    is scored on its own tasks when neither tasks nor --text are given.
+    greedily, or by beam search (--beams). Predictions, the scores with their 95% intervals, and what they were measured
+    on go into a directory of their own; predictions for the test sets of GLUE and SuperGLUE also as the files that are
+    handed in. A finetuned run is scored on its own tasks when neither tasks nor --text are given.
     """
     if list_tasks:
         _list_tasks(format)
@@ -70,7 +72,7 @@ def command(
         raise UsageError("no run: give its directory, or --list-tasks")
     if tasks and text:
         raise UsageError("a task and --text are two things to measure; give one")
-    for flag, value in (("--batch", batch), ("--examples", examples)):
+    for flag, value in (("--batch", batch), ("--examples", examples), ("--beams", beams)):
         if value < 1:
             raise ConfigurationError(f"{flag} is {value}; 1 or more is accepted")
 
@@ -97,7 +99,7 @@ def command(
     from scalecli.cli.progress import ConsoleReporter
     from scalecli.runs.task_evaluation import evaluate_tasks, name_of_tasks
 
-    measured = name_of_tasks(tasks, split, rank_classification) if tasks else name_of_text(text)
+    measured = name_of_tasks(tasks, split, rank_classification, beams) if tasks else name_of_text(text)
     job = Evaluation(
         checkpoints=measured_at,
         batch=batch,
@@ -107,7 +109,7 @@ def command(
     )
     with ConsoleReporter() as reporter:
         if tasks:
-            found = evaluate_tasks(job, tasks, split, reporter.examples, rank_classification)
+            found = evaluate_tasks(job, tasks, split, reporter.examples, rank_classification, beams)
             manifest = found.manifest
         else:
             manifest = evaluate_text(job, text, objective_of(last), examples, reporter)

@@ -12,6 +12,7 @@ from scalecli.data.finetuning import EvaluationBatch, bucket, encode, evaluation
 from scalecli.data.tasks import UNLABELLED, Example, Task
 from scalecli.data.vocabulary import Vocabulary
 from scalecli.evaluation.aggregates import aggregates
+from scalecli.evaluation.beam_search import beam_decoder
 from scalecli.evaluation.decoding import greedy_decoder
 from scalecli.evaluation.metrics import Score, baseline, score
 from scalecli.evaluation.ranking import label_ranker
@@ -65,7 +66,7 @@ class TaskScores:
 
 
 class TaskEvaluation:
-    """Scores a model on test sets, decoding greedily or, `ranked`, by the likeliest label of tasks that have labels.
+    """Scores a model on test sets, decoding with `beams` (1: greedily) or, `ranked`, by the likeliest label.
 
     Examples of all tasks are brought to few shapes, each compiled once, whatever the weights. `examples` is how many
     there are, `warnings` say which tasks' inputs had to be cut.
@@ -78,9 +79,11 @@ class TaskEvaluation:
         tests: Sequence[TaskSplit],
         batch: int,
         ranked: bool = False,
+        beams: int = 1,
     ) -> None:
         self.tests = tests
-        self._model, self._vocabulary, self._batch, self._ranked = model, vocabulary, batch, ranked
+        self._model, self._vocabulary, self._batch = model, vocabulary, batch
+        self._ranked, self._beams = ranked, beams
         self._decoders: dict[int, Callable[[np.ndarray], np.ndarray]] = {}
         self._predictors = [self._predictor(test.task) for test in tests]
         self._batches: list[list[EvaluationBatch]] = []
@@ -115,8 +118,17 @@ class TaskEvaluation:
             return lambda inputs: [texts[place] for place in rank(inputs)]
         # What comes later changes nothing before it, so tasks can share a decoder of the next power of two.
         length = bucket(task.targets_length, _FEWEST_TOKENS)
-        decode = self._decoders.setdefault(length, greedy_decoder(self._model, length))
+        if length not in self._decoders:
+            self._decoders[length] = self._decoder(length)
+        decode = self._decoders[length]
         return lambda inputs: [self._vocabulary.decode(row[: task.targets_length]) for row in decode(inputs)]
+
+    def _decoder(self, length: int) -> Callable[[np.ndarray], np.ndarray]:
+        """From inputs [batch, inputs] to tokens [batch, length]."""
+        if self._beams == 1:
+            return greedy_decoder(self._model, length)
+        search = beam_decoder(self._model, length, self._beams)
+        return lambda inputs: search(inputs)[0]
 
 
 def figures(found: Mapping[str, TaskScores], tasks: Sequence[Task]) -> dict[str, float]:

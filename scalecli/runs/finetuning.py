@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalecli.architectures import packing_refused
 from scalecli.data.finetuning import Encoded, FinetuningBatches
 from scalecli.data.mixing import Mixing
 from scalecli.data.tasks import Task
@@ -78,7 +77,7 @@ class Finetuning:
     @property
     def packing_refused(self) -> str | None:
         """Why rows are padded although they were to be packed, or None."""
-        refused = packing_refused(self.parent.manifest.architecture) if self.packed else None
+        refused = self.parent.spec.packing_refused() if self.packed else None
         return f"rows are padded, not packed: {refused}" if refused else None
 
     @cached_property

@@ -19,11 +19,12 @@ from scalecli.runs.recipe import require_tensorflow
 from scalecli.runs.task_data import described, read_tasks, task_identity
 
 
-def name_of_tasks(tasks: Sequence[Task], split: str, ranked: bool = False) -> str:
+def name_of_tasks(tasks: Sequence[Task], split: str, ranked: bool = False, beams: int = 1) -> str:
     """How a folder of results is called after what was measured."""
     names = [task.name for task in tasks]
     several = f"{len(names)}-tasks-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
-    return f"{names[0] if len(names) == 1 else several}-{split}{'-ranked' if ranked else ''}"
+    how = "-ranked" if ranked else f"-beams{beams}" if beams > 1 else ""
+    return f"{names[0] if len(names) == 1 else several}-{split}{how}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,12 @@ class TaskResults:
 
 
 def evaluate_tasks(
-    job: Evaluation, tasks: Sequence[Task], split: str, on_progress: OnProgress, ranked: bool = False
+    job: Evaluation,
+    tasks: Sequence[Task],
+    split: str,
+    on_progress: OnProgress,
+    ranked: bool = False,
+    beams: int = 1,
 ) -> TaskResults:
     """Predicts a split of tasks with each checkpoint, and writes predictions, scores and the manifest.
 
@@ -68,7 +74,7 @@ def evaluate_tasks(
     tests = [TaskSplit(task, data.examples[task.name]) for task in tasks]
     vocabulary = job.trained.vocabulary(job.cache_directory)
     model = model_of(job.trained)
-    evaluation = TaskEvaluation(model, vocabulary, tests, job.batch, ranked)
+    evaluation = TaskEvaluation(model, vocabulary, tests, job.batch, ranked, beams)
     scores: dict[int, dict[str, TaskScores]] = {}
     notes: list[str] = []
     total = len(job.checkpoints) * evaluation.examples
@@ -92,7 +98,8 @@ def evaluate_tasks(
         rates=None,
     )
     results = {step: figures_with_intervals(found, tasks) for step, found in scores.items()}
-    objective: dict[str, Scalar] = {"name": "rank classification" if ranked else "greedy decoding"}
+    decoded = {"name": "greedy decoding"} if beams == 1 else {"name": "beam search", "beams": beams}
+    objective: dict[str, Scalar] = {**decoded, **({"name": "rank classification"} if ranked else {})}
     means = {step: found[MEAN_OVER_TASKS] for step, found in results.items() if MEAN_OVER_TASKS in found}
     manifest = write_manifest(
         job,
