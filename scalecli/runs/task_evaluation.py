@@ -103,63 +103,6 @@ def evaluate_tasks(
         objective = {"name": "beam search", "beams": beams}
     if ranked:
         objective |= {"name": "rank classification"}
-    means = {step: _mean_score(found[task.name]) for step, found in self.scores.items()}
-            best[task.name] = max(means, key=means.__getitem__)
-        peaks = figures({name: self.scores[step][name] for name, step in best.items()}, self.tasks)
-        return {
-            name: (value, best.get(name.partition("/")[0]) if "/" in name else None) for name, value in peaks.items()
-        }
-
-
-def evaluate_tasks(
-    job: Evaluation,
-    tasks: Sequence[Task],
-    split: str,
-    on_progress: OnProgress,
-    ranked: bool = False,
-    beams: int = 1,
-) -> TaskResults:
-    """Predicts a split of tasks with each checkpoint, and writes predictions, scores and the manifest.
-
-    Predictions go to predictions.jsonl, with the step in the name where there are several; those of a test split to
-    glue.zip and superglue.zip as well. The manifest has every score with its interval and number of examples, and names
-    the step with the best mean over tasks.
-
-    Raises:
-        ScalecliError: of the kind that says what is wrong (see `errors`).
-    """
-    require_tensorflow()
-    prepare(job.directory)
-    data = read_tasks(tasks, split)
-    tests = [TaskSplit(task, data.examples[task.name]) for task in tasks]
-    vocabulary = job.trained.vocabulary(job.cache_directory)
-    model = model_of(job.trained)
-    evaluation = TaskEvaluation(model, vocabulary, tests, job.batch, ranked, beams)
-    scores: dict[int, dict[str, TaskScores]] = {}
-    notes: list[str] = []
-    total = len(job.checkpoints) * evaluation.examples
-    for number, checkpoint in enumerate(job.checkpoints):
-        checkpoint.load_into(model)
-        done_before = number * evaluation.examples
-        found = evaluation(partial(_report, on_progress, done_before, total))
-        scores[checkpoint.step] = found
-        notes += _write_predictions(job, checkpoint.step, split, tests, found)
-    entry = replace(
-        job.trained.manifest.data,
-        name=f"{tasks[0].name} ({split})" if len(tasks) == 1 else f"{len(tasks)} tasks ({split})",
-        kind="task",
-        identity=task_identity(tasks, (split,)),
-        inputs_length=max(task.inputs_length for task in tasks),
-        targets_length=max(task.targets_length for task in tasks),
-        packed=False,
-        **described(tasks),
-        documents=evaluation.examples,
-        tokens=None,
-        rates=None,
-    )
-    results = {step: figures_with_intervals(found, tasks) for step, found in scores.items()}
-    decoded = {"name": "greedy decoding"} if beams == 1 else {"name": "beam search", "beams": beams}
-    objective: dict[str, Scalar] = {**decoded, **({"name": "rank classification"} if ranked else {})}
     means = {step: found[MEAN_OVER_TASKS] for step, found in results.items() if MEAN_OVER_TASKS in found}
     manifest = write_manifest(
         job,
