@@ -22,7 +22,7 @@ def test_models_and_decoding_on_jax():
         env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1500,
     )
     assert ran.returncode == 0, ran.stdout[-4000:]
     assert " passed" in ran.stdout
