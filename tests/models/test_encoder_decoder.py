@@ -26,30 +26,31 @@ def model_with(spec, weights, **options):
     return model
 
 
-def gradients_of(model, loss, xla):
-    """Gradients of `loss()` by path, on whichever backend runs."""
+def computed(model, forward, xla):
+    """What `forward()` returns, (loss, logits), and the loss's gradients by path: one program, on either backend."""
     by_path = model.weights_by_path()
+    variables = list(by_path.values())
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        @tf.function(jit_compile=xla)
+        @tf.function(jit_compile=xla, autograph=False)
         def compute():
             with tf.GradientTape() as tape:
-                value = loss()
-            return [tf.convert_to_tensor(each) for each in tape.gradient(value, [v.value for v in by_path.values()])]
+                loss, logits = forward()
+            gradients = tape.gradient(loss, [variable.value for variable in variables])
+            return loss, logits, [tf.convert_to_tensor(each) for each in gradients]
 
-        values = compute()
+        loss, logits, gradients = compute()
     else:
         import jax
 
-        variables = list(by_path.values())
-
-        def loss_of(values):
+        def stateless(values):
             with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-                return loss()
+                return forward()
 
-        values = jax.jit(jax.grad(loss_of))([variable.value for variable in variables])
-    return dict(zip(by_path, map(np.asarray, values), strict=True))
+        program = jax.jit(jax.value_and_grad(stateless, has_aux=True))
+        (loss, logits), gradients = program([variable.value for variable in variables])
+    return float(loss), np.asarray(logits), dict(zip(by_path, map(np.asarray, gradients), strict=True))
 
 
 def without_jitter(spec):
@@ -79,26 +80,26 @@ def test_logits_losses_and_gradients_are_the_original_codes(name, xla, monkeypat
     batch = {"inputs": arrays["inputs"], "targets": arrays["targets"]}
     real = arrays["targets"] > 0
 
-    def check(seed, prefix):
-        logits = compiled(model, lambda batch: model(batch, dropout_seed=seed))(batch)
-        np.testing.assert_allclose(np.asarray(logits)[real], arrays[f"{prefix}logits"][real], atol=1e-4)
+    def forward():
+        output = model.outputs(batch, SEED)
+        losses = token_losses(output.logits, batch["targets"], 1e-4)
+        # The original adds the auxiliary loss to that of each token, and its mean takes in the padding, as zeros.
+        losses = (losses + output.auxiliary_loss) * keras.ops.cast(real, "float32")
+        return keras.ops.mean(losses), output.logits
+
+    def check(logits, prefix):
+        np.testing.assert_allclose(logits[real], arrays[f"{prefix}logits"][real], atol=1e-4)
         for z_loss, key in ((0.0, "token_loss_z0"), (1e-4, "token_loss_z1e4")):
             losses = np.asarray(token_losses(logits, batch["targets"], z_loss))
             np.testing.assert_allclose(losses[real], arrays[f"{prefix}{key}"][real], atol=1e-4)
 
-    check(None, "")
-    if "train_logits" in arrays:
-        check(SEED, "train_")
-
-    def loss_train():
-        output = model.outputs(batch, SEED)
-        losses = token_losses(output.logits, batch["targets"], 1e-4)
-        # The original adds the auxiliary loss to that of each token, and its mean takes in the padding, as zeros.
-        return keras.ops.mean((losses + output.auxiliary_loss) * keras.ops.cast(real, "float32"))
-
-    np.testing.assert_allclose(float(compiled(model, loss_train)()), arrays["loss_train"], atol=1e-4)
+    loss, logits, found = computed(model, forward, xla)
+    np.testing.assert_allclose(loss, arrays["loss_train"], atol=1e-4)
+    in_training = "train_logits" in arrays  # where it is another function than in evaluation
+    check(logits, "train_" if in_training else "")
+    if in_training:
+        check(np.asarray(compiled(model, model)(batch)), "")
     expected = oracle.stacked(arrays, "grad:", spec)
-    found = gradients_of(model, loss_train, xla)
     for path, gradient in expected.items():
         np.testing.assert_allclose(found[path], gradient, atol=1e-4, err_msg=path)
     assert np.median([np.abs(gradient).max() for gradient in expected.values()]) > 1e-2  # or 1e-4 would mean nothing

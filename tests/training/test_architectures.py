@@ -17,6 +17,8 @@ from tests.xla import use_xla
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the steps are TensorFlow's")
 
+# The others' gradients are compiled by XLA where they are compared with the original code's.
+WITHOUT_FIXTURE = ("performer", "mixer")
 INPUTS, TARGETS, BATCH, STEPS = 32, 16, 16, 60
 
 
@@ -41,7 +43,7 @@ def test_the_loss_goes_down_on_real_text(architecture, monkeypatch):
 
     from scalecli.training.steps import TrainingSteps
 
-    use_xla(monkeypatch, True)
+    use_xla(monkeypatch, architecture in WITHOUT_FIXTURE)
     optimizer = Adafactor(KerasSchedule(Schedule("constant", 0.03, 0, 1)))
     steps = TrainingSteps(model_of(architecture), optimizer, seed=0, z_loss=1e-4)
     batches = iter(tf.data.Dataset.from_tensor_slices(source_code(STEPS)))
