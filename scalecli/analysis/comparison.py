@@ -15,6 +15,7 @@ from scalecli.costs import BATCHES, Convention, flops
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import load_manifest, manifest_path
 from scalecli.shape import Shape
+from scalecli.specs import ModelSpec
 
 # Lower is better for these columns, and for every result whose name ends in one of these words.
 _COSTS = ("parameters", "flops")
@@ -78,7 +79,8 @@ def column_keys(rows: Iterable[Row]) -> list[str]:
 def row_of_run(path: str, convention: Convention) -> Row:
     """The row of a run's manifest or directory, with the FLOPs of its architecture and shape in `convention`.
 
-    They are not those in the manifest: those are of the batch that the run happened to train with.
+    They are not those in the manifest: those are of the batch that the run happened to train with. A model that can't
+    have inputs as long as the convention's has none.
 
     Raises:
         MissingError: there is no manifest, or it cannot be read.
@@ -97,7 +99,7 @@ def row_of_run(path: str, convention: Convention) -> Row:
         source="run",
         architecture=manifest.architecture,
         parameters=spec.parameters(),
-        flops=sum(flops(spec, batch, convention).values()),
+        flops=_flops(spec, convention),
         flops_convention=convention,
         flops_sequences=batch.sequences,
         steps_per_s=manifest.throughput.steps_per_s if manifest.throughput else None,
@@ -105,6 +107,13 @@ def row_of_run(path: str, convention: Convention) -> Row:
         downstream=downstream_score(results),
         results=results,
     )
+
+
+def _flops(spec: ModelSpec, convention: Convention) -> int | None:
+    try:
+        return sum(flops(spec, BATCHES[convention], convention).values())
+    except ConfigurationError:
+        return None
 
 
 def row_of_published(model: PublishedModel) -> Row:

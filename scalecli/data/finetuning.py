@@ -133,7 +133,8 @@ def evaluation_batches(
 ) -> tuple[list[EvaluationBatch], int]:
     """Returns every text once, as int32 ids, the longest first so that those of a batch are about equally long.
 
-    A batch is as long as a power of two, at least 64, that its longest text fits in: there are few shapes to compile.
+    A batch is as long as a power of two, at least 64, that its longest text fits in, but no longer than
+    `inputs_length`: there are few shapes to compile, and none that an architecture can't have.
     The other number is how many texts had to be cut.
     """
     sequences, cut = encode(texts, vocabulary, inputs_length)
@@ -141,7 +142,8 @@ def evaluation_batches(
     batches = []
     for start in range(0, len(order), batch):
         numbers = order[start : start + batch]
-        inputs = np.full((batch, bucket(len(sequences[numbers[0]]))), PAD, np.int32)
+        length = min(bucket(len(sequences[numbers[0]])), inputs_length)
+        inputs = np.full((batch, length), PAD, np.int32)
         for row, number in enumerate(numbers):
             inputs[row, : len(sequences[number])] = sequences[number]
         batches.append(EvaluationBatch(np.array(numbers), inputs))

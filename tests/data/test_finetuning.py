@@ -117,7 +117,7 @@ def test_fewer_examples_than_a_batch(vocabulary):
 def test_evaluation_has_every_text_once_in_buckets(vocabulary):
     texts = [example.input for example in EXAMPLES] + ["long text of noise " * 12, "long " * 300]
     found, cut = evaluation_batches(texts, vocabulary, inputs_length=200, batch=8)
-    assert [batch.inputs.shape for batch in found] == [(8, 256), *[(8, 64)] * 6]
+    assert [batch.inputs.shape for batch in found] == [(8, 200), *[(8, 64)] * 6]
     seen = [number for batch in found for number in batch.numbers.tolist()]
     assert sorted(seen) == list(range(52)) and cut == 1
     for batch in found:
