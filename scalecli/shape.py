@@ -12,9 +12,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
-import yaml
-
-from scalecli import shapes_directory
+from scalecli import shapes_directory, strict
 from scalecli.errors import ConfigurationError, nearest
 from scalecli.operators import OPERATORS, operator_forms, operator_text, read_operator
 from scalecli.specs.base import VOCABULARY_ROWS
@@ -190,7 +188,7 @@ def presets(architecture: str = "transformer") -> dict[str, Shape]:
             f"no architecture {architecture!r}; there are {', '.join(names)}{nearest(architecture, names)}"
         )
     path = shapes_directory() / f"{architecture}.yaml"
-    sizes = yaml.safe_load(path.read_text(encoding="utf-8"))
+    sizes = strict.load_yaml(path)
     return {name: Shape.from_dict(values, f"{path.name}: {name}") for name, values in sizes.items()}
 
 
