@@ -43,4 +43,5 @@ def test_flops_are_those_that_xla_counts(architecture):
     ids = [np.ones((BATCH.sequences, length), "int32") for length in (BATCH.inputs, BATCH.targets)]
     compiled = jax.jit(forward).lower([variable.value for variable in variables], *ids).compile()
     counted = compiled.cost_analysis()["flops"]
-    assert sum(costs.flops(spec, BATCH, "forward").values()) == pytest.approx(counted, rel=0.03)
+    within = 0.02 if architecture in ("transformer", "glu") else 0.03
+    assert sum(costs.flops(spec, BATCH, "forward").values()) == pytest.approx(counted, rel=within)
