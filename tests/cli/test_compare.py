@@ -7,8 +7,8 @@ import sys
 import pytest
 import yaml
 
-from scalecli.cli.main import run
 from tests.analysis.runs import child_of, save_run
+from tests.cli.conftest import names
 
 FORWARD_NOTE = "FLOPs: forward, batch 128 x 512 inputs x 114 targets\n"
 PAPER_NOTE = "FLOPs: paper, batch 128 x 512 inputs x 128 targets\n"
@@ -22,22 +22,6 @@ def runs(tmp_path, monkeypatch):
     save_run("runs/first", "small")
     save_run("runs/second", "small", **{**child_of("runs/first", "../first"), "parent": None})
     return tmp_path
-
-
-@pytest.fixture
-def compare(capsys):
-    """Runs the subcommand; returns its exit code, stdout and stderr."""
-
-    def invoke(*arguments):
-        code = run(["compare", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
-
-
-def names(out):
-    return [row["name"] for row in json.loads(out)]
 
 
 def test_runs_and_published_models_in_one_json(runs, compare):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from scalecli.cli.main import run
 from tests.analysis.runs import save_run
+from tests.cli.conftest import names
 
 PAPER_NOTE = "FLOPs: paper, batch 128 x 512 inputs x 128 targets\n"
 
@@ -16,22 +16,6 @@ def runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_run("runs/first", "small")
     save_run("runs/second", "small")
-
-
-@pytest.fixture
-def compare(capsys):
-    """Runs the subcommand; returns its exit code, stdout and stderr."""
-
-    def invoke(*arguments):
-        code = run(["compare", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
-
-
-def names(out):
-    return [row["name"] for row in json.loads(out)]
 
 
 def test_published_tables_beside_runs(runs, compare):
