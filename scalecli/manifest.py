@@ -116,12 +116,13 @@ class Throughput:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """The software and the host's devices; TensorFlow is None on another backend, git None outside a repository."""
+    """The software and the devices; TensorFlow or JAX is None where it is not the backend, git outside a repository."""
 
     python: str
     scalecli: str
     keras: str | None = None
     tensorflow: str | None = None
+    jax: str | None = None
     git_commit: str | None = None
     git_dirty: bool | None = None
     devices: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ import click
 from scalecli.cli.output import Column, format_option, print_table
 from scalecli.cli.task_options import task_options
 from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import cache_option, run_option, this_command_line
+from scalecli.cli.training_options import cache_option, device_options, devices_asked_for, run_option, this_command_line
 from scalecli.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--text", multiple=True, metavar="PATH", help="Text whose perplexity to measure, instead of a task.")
 @click.option("--examples", type=int, default=4096, show_default=True, help="Segments of text, at most.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Examples at once.")
+@device_options
 @cache_option
 @format_option
 def command(
@@ -56,6 +57,7 @@ def command(
     batch: int,
     cache_directory: Path | None,
     format: str,
+    **device_values: Any,
 ) -> None:
     """Score RUN on tasks, or measure its perplexity on text.
 
@@ -106,6 +108,7 @@ def command(
         directory=run or default_directory(measured_at, measured),
         cache_directory=the_cache_directory(cache_directory),
         command_line=this_command_line(),
+        devices=devices_asked_for(device_values),
     )
     with ConsoleReporter() as reporter:
         if tasks:

@@ -12,7 +12,13 @@ from scalecli.cli.output import format_option
 from scalecli.cli.pretrain import print_plan, print_results
 from scalecli.cli.task_options import task_options
 from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import recipe_and_saving, recipe_options, run_option, this_command_line
+from scalecli.cli.training_options import (
+    devices_asked_for,
+    recipe_and_saving,
+    recipe_options,
+    run_option,
+    this_command_line,
+)
 from scalecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,6 +72,7 @@ def command(
         raise UsageError(f"--show-examples is {show_examples}; 1 or more is accepted")
     parent = open_trained(model, step)
     recipe, saving = recipe_and_saving(recipe_values)
+    devices = devices_asked_for(recipe_values)
     job = Finetuning(
         parent=parent,
         name=tasks_name,
@@ -79,6 +86,7 @@ def command(
         cache_directory=the_cache_directory(cache_directory),
         command_line=this_command_line(),
         peak_flops=peak_flops,
+        devices=devices,
     )
     if show_examples is not None:
         from scalecli.cli.examples import print_examples

@@ -9,7 +9,14 @@ import click
 
 from scalecli.cli.output import Column, format_option, print_record
 from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import finite, recipe_and_saving, recipe_options, run_option, this_command_line
+from scalecli.cli.training_options import (
+    devices_asked_for,
+    finite,
+    recipe_and_saving,
+    recipe_options,
+    run_option,
+    this_command_line,
+)
 from scalecli.errors import UsageError
 from scalecli.references import model_options, resolve_model
 
@@ -161,6 +168,7 @@ def command(
         raise UsageError(f"--vocabulary {vocabulary}: {model} is a run and brings its own; leave it out")
     source = TextSource(text, validation_text, dataset, data_dir, split, validation_split)
     recipe, saving = recipe_and_saving(recipe_values)
+    devices = devices_asked_for(recipe_values)
     job = Pretraining(
         model=reference,
         source=source,
@@ -173,6 +181,7 @@ def command(
         cache_directory=the_cache_directory(cache_directory),
         command_line=this_command_line(),
         peak_flops=peak_flops,
+        devices=devices,
     )
     if dry_run:
         source.check()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scalecli.training.loop import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+LONG_WAIT = 0.1  # share of the time from which on the input pipeline is said to be what holds training up
 
 
 class ConsoleReporter:
@@ -48,6 +49,8 @@ class ConsoleReporter:
         ]
         if progress.utilisation is not None:
             parts.append(f"{progress.utilisation:.1%} of peak FLOPs")
+        if progress.input_wait > LONG_WAIT:
+            parts.append(f"input pipeline too slow: {progress.input_wait:.0%} of the time waits for it")
         parts.append(f"{_duration(progress.seconds_left)} left")
         self._now("  ".join(parts), last=progress.step == progress.steps)
 

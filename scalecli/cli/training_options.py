@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecli.devices import KINDS, Request
 from scalecli.errors import ConfigurationError
 from scalecli.files import is_remote
 
@@ -55,6 +56,20 @@ def _positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return value
 
 
+def _steps_between(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """A callback: the two steps of START:STOP.
+
+    Raises:
+        ConfigurationError: it has another form, or STOP is not after START.
+    """
+    if value is None:
+        return None
+    start, _, stop = value.partition(":")
+    if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
+        raise ConfigurationError(f"{param.opts[0]} {value}: START:STOP is accepted, such as 100:110")
+    return int(start), int(stop)
+
+
 def run_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds `--run`, which arrives as an absolute path or None, so that even `.` has a name and a parent."""
 
@@ -63,6 +78,41 @@ def run_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return path and Path(os.path.abspath(path))
 
     return click.option("--run", type=click.Path(), callback=absolute, metavar="DIRECTORY", help=help)
+
+
+DEVICE_OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+    click.option(
+        "--strategy",
+        type=click.Choice(KINDS),
+        default="auto",
+        show_default=True,
+        help="Devices: a TPU, several hosts by TF_CONFIG, several GPUs, or one; auto takes the first that is there.",
+    ),
+    click.option("--tpu", metavar="NAME", help="A TPU's name or address. [default: this machine's]"),
+    click.option(
+        "--model-parallel",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Devices that hold a model together, on the JAX backend; the papers': 2 for large, 8 for xl, 32 for xxl.",
+    ),
+)
+
+
+def device_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of `devices.Request`."""
+    for option in reversed(DEVICE_OPTIONS):
+        function = option(function)
+    return function
+
+
+def devices_asked_for(options: dict[str, Any]) -> Request:
+    """Takes the device options out of `options`.
+
+    Raises:
+        ConfigurationError: two that don't go together.
+    """
+    return Request(options.pop("strategy"), options.pop("tpu"), options.pop("model_parallel"))
 
 
 def recipe_options(
@@ -120,6 +170,13 @@ def recipe_options(
             metavar="STEP",
             help="Save a checkpoint at this step and never remove it; may be repeated.",
         ),
+        click.option("--rematerialise", is_flag=True, help="Keep less of each layer, and compute it again backwards."),
+        click.option(
+            "--profile",
+            callback=_steps_between,
+            metavar="START:STOP",
+            help="Record the steps after START up to STOP for TensorBoard's profiler.",
+        ),
         click.option(
             "--peak-flops",
             type=float,
@@ -127,6 +184,7 @@ def recipe_options(
             help="Peak FLOPs per second of the devices, to show how much of it is used.",
         ),
         click.option("--dry-run", is_flag=True, help="Show configuration and cost, and start nothing."),
+        *DEVICE_OPTIONS,
         cache_option,
     ]
 
@@ -171,7 +229,10 @@ def recipe_and_saving(options: dict[str, Any]) -> tuple[Recipe, Saving]:
     recipe = Recipe(
         steps=steps,
         schedule=Schedule(options.pop("schedule"), options.pop("learning_rate"), options.pop("warmup"), steps),
-        **{name: options.pop(name) for name in ("batch", "accumulation", "dropout", "z_loss", "precision", "seed")},
+        **{
+            name: options.pop(name)
+            for name in ("batch", "accumulation", "dropout", "z_loss", "precision", "seed", "rematerialise")
+        },
     )
     regular = max(1, min(MOST_STEPS_BETWEEN_VALIDATIONS, steps // VALIDATIONS_PER_RUN))
     validate_every, checkpoint_every = options.pop("validate_every"), options.pop("checkpoint_every")
@@ -180,6 +241,7 @@ def recipe_and_saving(options: dict[str, Any]) -> tuple[Recipe, Saving]:
         checkpoint_every=regular if checkpoint_every is None else checkpoint_every,
         keep=options.pop("keep"),
         named=options.pop("keep_step"),
+        profile=options.pop("profile"),
     )
     return recipe, saving
 

@@ -26,6 +26,8 @@ from scalecli.specs import (
     TokenMixing,
 )
 
+DATA, MODEL = "data", "model"  # the axes of a mesh of devices
+
 
 @dataclass(frozen=True)
 class LocalWeight:
@@ -62,6 +64,27 @@ def local_weights(spec: ModelSpec, machine: Machine) -> Iterator[LocalWeight]:
                 holders = math.gcd(layer.experts, machine.replicas)
                 local[0] //= holders
             yield LocalWeight(copies, weight.shape, tuple(local), spread=holders > 1)
+
+
+def mesh_axes(layer: LayerSpec, model_parallel: int, replicas: int) -> dict[str, tuple[str | None, ...]]:
+    """The axis of a (data, model) mesh that each axis of a layer's weights is split over, None where it is whole.
+
+    Experts are spread over the replicas where these divide their number.
+
+    Raises:
+        ConfigurationError: heads, d_ff or the vocabulary do not divide into `model_parallel` parts.
+    """
+    if isinstance(layer, Parallel):
+        of_branches = [(name, mesh_axes(branch, model_parallel, replicas)) for name, branch in layer.branches]
+        inside = {f"{name}/{weight}": axes for name, found in of_branches for weight, axes in found.items()}
+        return {name: inside[name] for name in layer.weights()}
+    split, found = _split_axes(layer, model_parallel), {}
+    for name, weight in layer.weights().items():
+        axes: list[str | None] = [MODEL if split.get(name) == place else None for place in range(len(weight.shape))]
+        if isinstance(layer, MixtureOfExperts) and name != "router" and layer.experts % replicas == 0:
+            axes[0] = DATA
+        found[name] = tuple(axes)
+    return found
 
 
 def local_activations(layer: LayerSpec, whole: int, parts: int) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from scalecli.data.mixtures import Turns
 from scalecli.data.packing import Rows, pack
+from scalecli.data.shares import WHOLE, Share
 from scalecli.data.tasks import Example
 from scalecli.data.vocabulary import EOS, PAD, Vocabulary
 from scalecli.errors import MissingError
@@ -91,20 +92,20 @@ class FinetuningBatches:
         self._read_place = Turns.of(of_rows / of_rows.sum(), seed).reader(sizes, seed)
         self._first_rows = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
 
-    def __call__(self, start_step: int = 0) -> Any:
-        """Returns an endless tf.data.Dataset of batches from `start_step` on."""
-        return self._dataset(start_step, self._row)
+    def __call__(self, start_step: int = 0, share: Share = WHOLE) -> Any:
+        """Returns an endless tf.data.Dataset of batches, or a host's share of them, from `start_step` on."""
+        return self._dataset(start_step, share, self._row)
 
     def named(self) -> Any:
         """Returns the same from the beginning, with "task", the place [batch] of each row's task among `names`."""
-        return self._dataset(0, lambda n: {**self._row(n), "task": self._read_place(n)[0]})
+        return self._dataset(0, WHOLE, lambda n: {**self._row(n), "task": self._read_place(n)[0]})
 
-    def _dataset(self, start_step: int, row: Any) -> Any:
+    def _dataset(self, start_step: int, share: Share, row: Any) -> Any:
         import tensorflow as tf
 
-        rows = tf.data.Dataset.range(start_step * self._batch, np.iinfo(np.int64).max)
+        rows = share.numbers(start_step, self._batch)
         rows = rows.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return rows.batch(self._batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        return rows.batch(share.piece(self._batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
     def _row(self, n: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the row at place n of training."""

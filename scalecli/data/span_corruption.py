@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalecli.data.shares import WHOLE, Share
 from scalecli.data.tokens import TokenStore
 from scalecli.data.vocabulary import EOS, PAD, SENTINELS
 from scalecli.errors import ConfigurationError, MissingError
@@ -152,8 +153,9 @@ def pretraining_batches(
     batch: int,
     seed: int,
     start_step: int = 0,
+    share: Share = WHOLE,
 ) -> Any:
-    """Returns an endless tf.data.Dataset of training batches.
+    """Returns an endless tf.data.Dataset of training batches, or of the pieces of them that are a host's share.
 
     They have int32 "inputs" [batch, inputs_length] and "targets" [batch, targets_length]. The first one is that of
     `start_step`; batch `step` is the same whichever that is. Every epoch goes through all segments in an order of its
@@ -167,9 +169,9 @@ def pretraining_batches(
         index = shuffled_index(n, segments, seed)
         return _example(tokens, index, n, seed, objective, vocabulary_size)
 
-    dataset = tf.data.Dataset.range(start_step * batch, np.iinfo(np.int64).max)
+    dataset = share.numbers(start_step, batch)
     dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return dataset.batch(share.piece(batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def validation_batches(

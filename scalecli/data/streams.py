@@ -22,6 +22,7 @@ import numpy as np
 
 from scalecli.data.corpora import Corpus
 from scalecli.data.datasets import DatasetSplit
+from scalecli.data.shares import WHOLE, Share
 from scalecli.data.span_corruption import SpanCorruption, check_sentinels, corrupted_example, shuffled_index
 from scalecli.data.tokens import Progress, TokenStore, cut_to_window
 from scalecli.data.vocabulary import Vocabulary
@@ -76,7 +77,14 @@ class TextStream:
         return np.maximum(tokens // objective.segment_length, 0).astype(np.int64)
 
     def batches(
-        self, objective: SpanCorruption, *, vocabulary_size: int, batch: int, seed: int, start_step: int = 0
+        self,
+        objective: SpanCorruption,
+        *,
+        vocabulary_size: int,
+        batch: int,
+        seed: int,
+        start_step: int = 0,
+        share: Share = WHOLE,
     ) -> Any:
         """Returns an endless tf.data.Dataset of training batches, as `pretraining_batches` does for a token store.
 
@@ -100,8 +108,10 @@ class TextStream:
         windows = windows.flat_map(lambda shard, first: epochs.windows_of(shard, first, start))
         segments = windows.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         segments = segments.flat_map(lambda *parts: tf.data.Dataset.from_tensor_slices(parts))
+        if share.hosts > 1:
+            segments = segments.filter(lambda segment, n: share.has(tf.cast(n, tf.int64), batch))
         examples = segments.map(build, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return examples.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        return examples.batch(share.piece(batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
     def tokens_per_second(self, objective: SpanCorruption) -> float:
         """Returns how fast the first window is read, tokenised and corrupted: the least that the pipeline gives."""

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from scalecli.devices import Mapped
+from scalecli.devices.alone import ALONE
 from scalecli.evaluation.decoding import EOS, PAD
-from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder
 
 _NEVER = -1e9  # the score of a hypothesis that isn't there
 
 
 def beam_decoder(
-    model: EncoderDecoder, length: int, beams: int, alpha: float = 0.6
+    model: EncoderDecoder, length: int, beams: int, alpha: float = 0.6, devices: Mapped = ALONE
 ) -> Callable[[Any], tuple[np.ndarray, np.ndarray]]:
     """A function from inputs [batch, inputs] (int32) to the best tokens [batch, length] and their scores [batch].
 
@@ -25,13 +26,8 @@ def beam_decoder(
     returned; one that has not ended only where none has. Rows are padded after the end. Shapes are static: a new shape
     of inputs compiles again.
     """
-    search = compiled(model, lambda inputs: beam_search(model, inputs, length, beams, alpha))
-
-    def decode(inputs: Any) -> tuple[np.ndarray, np.ndarray]:
-        tokens, scores = search(ops.convert_to_tensor(inputs, "int32"))
-        return np.asarray(tokens), np.asarray(scores)
-
-    return decode
+    search = devices.mapped(model, lambda inputs: beam_search(model, inputs, length, beams, alpha), "rows")
+    return lambda inputs: search(np.asarray(inputs, "int32"))
 
 
 def beam_search(model: EncoderDecoder, inputs: Any, length: int, beams: int, alpha: float) -> tuple[Any, Any]:

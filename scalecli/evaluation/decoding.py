@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from scalecli.models.compiled import compiled
+from scalecli.devices import Mapped
+from scalecli.devices.alone import ALONE
 from scalecli.models.encoder_decoder import EncoderDecoder
 
 PAD, EOS = 0, 1
 
 
-def greedy_decoder(model: EncoderDecoder, length: int) -> Callable[[Any], np.ndarray]:
+def greedy_decoder(model: EncoderDecoder, length: int, devices: Mapped = ALONE) -> Callable[[Any], np.ndarray]:
     """A function from inputs [batch, inputs] (int32) to the likeliest tokens [batch, length], one after another.
 
     Each row ends with the end of sequence, if it comes within `length`, and is padded after it. The loop ends early
     when every row has ended. Shapes are static: a new shape of inputs compiles again.
     """
-    decode = compiled(model, lambda inputs: greedy_decode(model, inputs, length))
-    return lambda inputs: np.asarray(decode(ops.convert_to_tensor(inputs, "int32")))
+    decode = devices.mapped(model, lambda inputs: greedy_decode(model, inputs, length), "rows")
+    return lambda inputs: decode(np.asarray(inputs, "int32"))
 
 
 def greedy_decode(model: EncoderDecoder, inputs: Any, length: int) -> Any:

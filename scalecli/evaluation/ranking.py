@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from scalecli.models.compiled import compiled
-from scalecli.models.encoder_decoder import EncoderDecoder, token_losses
+from scalecli.devices import Mapped
+from scalecli.devices.alone import ALONE
+from scalecli.models.encoder_decoder import EncoderDecoder
 
 
-def label_ranker(model: EncoderDecoder, labels: Sequence[np.ndarray]) -> Callable[[Any], np.ndarray]:
+def label_ranker(
+    model: EncoderDecoder, labels: Sequence[np.ndarray], devices: Mapped = ALONE
+) -> Callable[[Any], np.ndarray]:
     """A function from inputs [batch, inputs] (int32) to the place of the likeliest label, int [batch].
 
     labels: the ids of each, with the end of sequence. The probability is that of the whole label, with no regard to how
@@ -24,9 +27,9 @@ def label_ranker(model: EncoderDecoder, labels: Sequence[np.ndarray]) -> Callabl
     def place(inputs: Any) -> Any:
         batch = inputs.shape[0]
         targets = ops.tile(ops.convert_to_tensor(texts), (batch, 1))  # [batch * labels, longest]
-        logits = model({"inputs": ops.repeat(inputs, len(labels), axis=0), "targets": targets})
-        losses = token_losses(logits, targets) * ops.cast(targets > 0, "float32")
+        found = model.losses({"inputs": ops.repeat(inputs, len(labels), axis=0), "targets": targets})
+        losses = found.cross_entropy * ops.cast(targets > 0, "float32")
         return ops.argmin(ops.reshape(ops.sum(losses, axis=1), (batch, len(labels))), axis=1)
 
-    rank = compiled(model, place)
-    return lambda inputs: np.asarray(rank(ops.convert_to_tensor(inputs, "int32")))
+    rank = devices.mapped(model, place, "rows")
+    return lambda inputs: rank(np.asarray(inputs, "int32"))

@@ -11,6 +11,8 @@ import numpy as np
 from scalecli.data.finetuning import EvaluationBatch, bucket, encode, evaluation_batches
 from scalecli.data.tasks import UNLABELLED, Example, Task
 from scalecli.data.vocabulary import Vocabulary
+from scalecli.devices import Mapped
+from scalecli.devices.alone import ALONE
 from scalecli.evaluation.aggregates import aggregates
 from scalecli.evaluation.beam_search import beam_decoder
 from scalecli.evaluation.decoding import greedy_decoder
@@ -80,9 +82,10 @@ class TaskEvaluation:
         batch: int,
         ranked: bool = False,
         beams: int = 1,
+        devices: Mapped = ALONE,
     ) -> None:
         self.tests = tests
-        self._model, self._vocabulary, self._batch = model, vocabulary, batch
+        self._model, self._vocabulary, self._devices = model, vocabulary, devices
         self._ranked, self._beams = ranked, beams
         self._decoders: dict[int, Callable[[np.ndarray], np.ndarray]] = {}
         self._predictors = [self._predictor(test.task) for test in tests]
@@ -114,7 +117,7 @@ class TaskEvaluation:
     def _predictor(self, task: Task) -> Predict:
         if self._ranked and task.labels:
             labels, _ = encode(task.labels, self._vocabulary, task.targets_length)
-            rank, texts = label_ranker(self._model, labels), task.labels
+            rank, texts = label_ranker(self._model, labels, self._devices), task.labels
             return lambda inputs: [texts[place] for place in rank(inputs)]
         # What comes later changes nothing before it, so tasks can share a decoder of the next power of two.
         length = bucket(task.targets_length, _FEWEST_TOKENS)
@@ -126,8 +129,8 @@ class TaskEvaluation:
     def _decoder(self, length: int) -> Callable[[np.ndarray], np.ndarray]:
         """From inputs [batch, inputs] to tokens [batch, length]."""
         if self._beams == 1:
-            return greedy_decoder(self._model, length)
-        search = beam_decoder(self._model, length, self._beams)
+            return greedy_decoder(self._model, length, self._devices)
+        search = beam_decoder(self._model, length, self._beams, devices=self._devices)
         return lambda inputs: search(inputs)[0]
 
 

@@ -11,7 +11,8 @@ from keras import ops
 
 from scalecli import specs
 from scalecli.models.dropout import Dropout
-from scalecli.models.layers import HEADS, MASKED, Context, Embedding, SpecLayer
+from scalecli.models.layers import HEADS, MASKED, Context, Embedding, SpecLayer, Weights
+from scalecli.models.losses import chunked_cross_entropy, cross_entropy
 from scalecli.models.stack import Reports, Stack
 
 _ENCODER, _DECODER = 0, 1  # places of dropout
@@ -26,6 +27,19 @@ class Output(NamedTuple):
     """
 
     logits: Any
+    auxiliary_loss: Any
+    reports: Reports
+
+
+class TokenLosses(NamedTuple):
+    """What training and validation need of a forward pass.
+
+    `cross_entropy`, in nats, and `log_normaliser`, log Z of the softmax: [batch, targets] float32, padding not masked.
+    `auxiliary_loss` and `reports`: as in `Output`.
+    """
+
+    cross_entropy: Any
+    log_normaliser: Any
     auxiliary_loss: Any
     reports: Reports
 
@@ -50,21 +64,27 @@ class EncoderDecoder(keras.Model):
     A batch is a mapping of int32 arrays: `inputs` [batch, inputs] and `targets` [batch, targets], 0 being padding,
     and when several examples are packed into a row `inputs_segments`, `targets_segments` of the same shapes, which
     count the examples from 1 (0 is padding). Weights are float32; `precision` is the dtype of matrix products and
-    activations.
+    activations. With `rematerialise` the backward pass computes each scanned block's activations again.
 
     Raises:
         ConfigurationError: the architecture can't have inputs of that length.
     """
 
-    def __init__(self, spec: specs.ModelSpec, precision: str = "float32", dropout_rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        spec: specs.ModelSpec,
+        precision: str = "float32",
+        dropout_rate: float = 0.0,
+        rematerialise: bool = False,
+    ) -> None:
         policy = keras.dtype_policies.DTypePolicy("mixed_bfloat16" if precision == "bfloat16" else "float32")
         super().__init__(name="encoder_decoder", dtype=policy, autocast=False)
         self.spec = spec
         self.dropout_rate = dropout_rate
         self.embedding = Embedding(spec.embedding, name="embedding", dtype=policy)
-        self.decoder = Stack(spec.decoder, name="decoder", dtype=policy)
+        self.decoder = Stack(spec.decoder, rematerialise=rematerialise, name="decoder", dtype=policy)
         lender = self.decoder if spec.shared_stacks else None
-        self.encoder = Stack(spec.encoder, lender, name="encoder", dtype=policy)
+        self.encoder = Stack(spec.encoder, lender, rematerialise, name="encoder", dtype=policy)
         self.output_head = HEADS[type(spec.logits)](spec.logits, name="logits", dtype=policy)
         self.built = True
 
@@ -74,6 +94,22 @@ class EncoderDecoder(keras.Model):
 
     def outputs(self, batch: Mapping[str, Any], dropout_seed: Any = None) -> Output:
         """Logits and what comes with them. A seed (int32 scalar) says that this is training, with dropout and noise."""
+        decoded, auxiliary_loss, reports = self._decoded(batch, dropout_seed)
+        return Output(self.output_head(self._prepared_head(), decoded), auxiliary_loss, reports)
+
+    def losses(self, batch: Mapping[str, Any], dropout_seed: Any = None) -> TokenLosses:
+        """The losses of the targets, in training (with a seed) or not; the logits never exist all at once."""
+        decoded, auxiliary_loss, reports = self._decoded(batch, dropout_seed)
+        found = chunked_cross_entropy(
+            self.output_head, self._prepared_head(), decoded, batch["targets"], self.spec.logits.vocabulary
+        )
+        return TokenLosses(*found, auxiliary_loss, reports)
+
+    def _prepared_head(self) -> Weights:
+        return self.output_head.prepare(self.embedding.weights_for_compute())
+
+    def _decoded(self, batch: Mapping[str, Any], dropout_seed: Any) -> tuple[Any, Any, Reports]:
+        """The decoder's output [batch, targets, d_model], the auxiliary loss, and the reports."""
         dropout = Dropout(self.dropout_rate, dropout_seed)
         input_segments, target_segments = segments(batch, "inputs"), segments(batch, "targets")
         memory, memory_segments, of_encoder = self._encode(batch["inputs"], input_segments, dropout.at(_ENCODER))
@@ -93,8 +129,7 @@ class EncoderDecoder(keras.Model):
         reports = {f"encoder/{name}": value for name, value in of_encoder.items()}
         reports |= {f"decoder/{name}": value for name, value in of_decoder.items()}
         auxiliary = [ops.sum(value) for name, value in reports.items() if name.endswith(AUXILIARY_LOSS)]
-        head = self.output_head.prepare(self.embedding.weights_for_compute())
-        return Output(self.output_head(head, decoded), sum(auxiliary, ops.zeros(())), reports)
+        return decoded, sum(auxiliary, ops.zeros(())), reports
 
     def start_decoding(self, inputs: Any, length: int, beams: int = 1) -> tuple[Memory, Any]:
         """Encodes `inputs` [batch, inputs]; returns that and the empty state for `length` output tokens.
@@ -136,12 +171,17 @@ class EncoderDecoder(keras.Model):
         """The decoding state whose row i of the batch is row `rows[i]` of `state`'s; `rows` [new batch] int32."""
         return self.decoder.reorder(state, rows)
 
-    def weights_by_path(self) -> dict[str, Any]:
-        """Every variable by the path that `ModelSpec.weights()` gives it."""
+    def parts(self) -> dict[str, SpecLayer]:
+        """Every layer that owns weights, by the prefix of its paths in `ModelSpec.weights()`."""
         layers: dict[str, SpecLayer] = {"embedding/": self.embedding, "logits/": self.output_head}
         for side, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
             layers |= {f"{side}/{prefix}": layer for prefix, layer in stack.parts().items()}
-        found = {f"{prefix}{name}": owned for prefix, layer in layers.items() for name, owned in layer.owned.items()}
+        return layers
+
+    def weights_by_path(self) -> dict[str, Any]:
+        """Every variable by the path that `ModelSpec.weights()` gives it."""
+        parts = self.parts().items()
+        found = {f"{prefix}{name}": owned for prefix, layer in parts for name, owned in layer.owned.items()}
         return {path: found[path] for path in self.spec.weights()}
 
     def _encode(self, inputs: Any, input_segments: Any, dropout: Dropout) -> tuple[Any, Any, Reports]:
@@ -172,16 +212,6 @@ def shift_right(targets: Any, target_segments: Any = None) -> Any:
         return shifted
     before = ops.pad(target_segments, ((0, 0), (1, 0)))[:, :-1]
     return ops.where(before == target_segments, shifted, 0)
-
-
-def cross_entropy(logits: Any, targets: Any) -> tuple[Any, Any]:
-    """Cross-entropy of each target in nats, and log Z of its softmax's normaliser Z: both [batch, targets], float32.
-
-    Padding is not masked.
-    """
-    log_normaliser = ops.logsumexp(logits, axis=-1)
-    at_target = ops.sum(logits * ops.one_hot(targets, logits.shape[-1], dtype=logits.dtype), axis=-1)
-    return log_normaliser - at_target, log_normaliser
 
 
 def token_losses(logits: Any, targets: Any, z_loss: float = 0.0) -> Any:

@@ -23,13 +23,14 @@ class Residual(keras.layers.Layer):
     def __init__(self, spec: specs.Sublayer, layers: int, lender: Residual | None = None, **options: Any) -> None:
         super().__init__(name=spec.name, autocast=False, **options)
         common = {"layers": layers, "dtype": self.dtype_policy}
-        self.norm: RMSNorm = NORMS[type(spec.norm)](spec.norm, lender=lender and lender.norm, name="norm", **common)
-        self.layer: SpecLayer = LAYERS[type(spec.layer)](
-            spec.layer, lender=lender and lender.layer, name=spec.name, **common
-        )
-        self.gates: TransformGates | None = None
-        if spec.gates is not None:
-            self.gates = TransformGates(spec.gates, lender=lender and lender.gates, name="gates", **common)
+        with keras.name_scope(self.name):
+            self.norm: RMSNorm = NORMS[type(spec.norm)](spec.norm, lender=lender and lender.norm, name="norm", **common)
+            self.layer: SpecLayer = LAYERS[type(spec.layer)](
+                spec.layer, lender=lender and lender.layer, name=spec.name, **common
+            )
+            self.gates: TransformGates | None = None
+            if spec.gates is not None:
+                self.gates = TransformGates(spec.gates, lender=lender and lender.gates, name="gates", **common)
 
     def parts(self) -> dict[str, SpecLayer]:
         """What has weights here, by the prefixes of `specs.Sublayer.parts`."""

@@ -16,6 +16,8 @@ from scalecli.models.compiled import uses_xla
 
 # body(index, carry, slices, state) -> (carry, state): `slices` and `state` are those of layer `index`.
 Body = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
+# body(index, carry, slices, shared) -> (carry, output): `shared` is the same for all layers.
+RematerialisedBody = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
 
 
 class Unstacked(NamedTuple):
@@ -55,6 +57,60 @@ def scan(body: Body, carry: Any, stacked: Any, state: Any, length: int) -> tuple
         return body(index, carry, slices, layer_state)
 
     return keras.ops.scan(step, carry, (keras.ops.arange(length, dtype="int32"), stacked, state), length)
+
+
+def rematerialised_scan(
+    body: RematerialisedBody, carry: Any, stacked: Any, shared: Any, blank: Any, length: int
+) -> tuple[Any, Any]:
+    """A scan whose backward pass keeps each call's carry alone, and runs the call again for all else.
+
+    `stacked` and `carry` are as in `scan`; `shared` is a nest of tensors that all calls see. What the calls return
+    beside the carry takes the place of `blank`, a nest of tensors [length, ...], and is returned after the last carry.
+    Gradients flow to carry, stacked and shared; whatever else the body finds outside is taken for a constant. A body
+    must compute the same when it runs again: randomness is to come from seeds.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return _tensorflow_rematerialised_scan(body, carry, stacked, shared, blank, length)
+
+    def step(carry: Any, each: Any) -> tuple[Any, Any]:
+        index, slices = each
+        return body(index, carry, slices, shared)
+
+    indices = keras.ops.arange(length, dtype="int32")
+    return keras.ops.scan(keras.remat(step), carry, (indices, stacked), length)
+
+
+def _tensorflow_rematerialised_scan(
+    body: RematerialisedBody, carry: Any, stacked: Any, shared: Any, blank: Any, length: int
+) -> tuple[Any, Any]:
+    import tensorflow as tf
+
+    stacked, shared = tf.nest.map_structure(tf.convert_to_tensor, (stacked, shared))
+
+    def again(index: Any, slices: Any) -> Any:
+        """The slices once more: XLA takes them from the stacks, so that no copies are kept; others are references."""
+        return tf.nest.map_structure(lambda whole: _slice(whole, index), stacked) if uses_xla() else slices
+
+    def scanned(index: Any, carry: Any, slices: Any, _: Any) -> tuple[Any, Any]:
+        nests = (carry, slices, shared)
+
+        @tf.custom_gradient
+        def run(*inputs: Any) -> Any:
+            carry, slices, shared = tf.nest.pack_sequence_as(nests, inputs)
+
+            def gradient(*upstream: Any) -> list[Any]:
+                sources = tf.nest.flatten((carry, again(index, slices), shared))
+                with tf.GradientTape() as tape:
+                    tape.watch([source for source in sources if source.dtype.is_floating])
+                    outputs = tf.nest.flatten(body(index, *tf.nest.pack_sequence_as(nests, sources)))
+                return tape.gradient(outputs, sources, upstream)
+
+            return tf.nest.flatten(body(index, carry, slices, shared)), gradient
+
+        carry, output = tf.nest.pack_sequence_as((carry, blank), run(*tf.nest.flatten(nests)))
+        return carry, output
+
+    return _tensorflow_scan(scanned, carry, stacked, blank, length)
 
 
 def _tensorflow_scan(body: Body, carry: Any, stacked: Any, state: Any, length: int) -> tuple[Any, Any]:
@@ -106,7 +162,8 @@ def _xla_reader(stacked: Any) -> Reader:
         def read_all(*whole: Any) -> Any:
             def gradient(*upstream: Any) -> list[Any]:
                 wholes, parts = upstream[: len(whole)], upstream[len(whole) :]
-                return [_with_slice(each, index, part) for each, part in zip(wholes, parts, strict=True)]
+                pairs = zip(wholes, parts, strict=True)  # integers have no gradients
+                return [whole if part is None else _with_slice(whole, index, part) for whole, part in pairs]
 
             return [tf.identity(each) for each in whole] + [_slice(each, index) for each in whole], gradient
 

@@ -14,23 +14,30 @@ from scalecli.models.dropout import Dropout
 from scalecli.models.layers import NORMS, Context, PositionBias, RMSNorm, SpecLayer
 from scalecli.models.recurrence import RECURRENCES, Recurrence
 from scalecli.models.residual import Reports, Residual
-from scalecli.models.scan import Unstacked, scan, unstack
+from scalecli.models.scan import Unstacked, rematerialised_scan, scan, unstack
 
 # Places of dropout within a stack; the repeats or the passes follow, and within a pass its repeats.
 _EMBEDDED, _FINAL, _REPEATS = 0, 1, 2
 
 
 class Repeat(keras.layers.Layer):
-    """A block, scanned over the stacked weights of its copies, or over the same weights where they are shared."""
+    """A block, scanned over the stacked weights of its copies, or over the same weights where they are shared.
 
-    def __init__(self, spec: specs.Repeat, lender: Repeat | None = None, **options: Any) -> None:
+    Rematerialised, training keeps each copy's input alone, and the backward pass runs the copy again for all else.
+    """
+
+    def __init__(
+        self, spec: specs.Repeat, lender: Repeat | None = None, rematerialise: bool = False, **options: Any
+    ) -> None:
         super().__init__(autocast=False, **options)
         self.spec = spec
+        self.rematerialise = rematerialise
         lenders = {each.name: each for each in lender.sublayers} if lender else {}
-        self.sublayers: list[Residual] = [
-            Residual(sublayer, spec.copies, lenders.get(sublayer.name), dtype=self.dtype_policy)
-            for sublayer in spec.block.residuals()
-        ]
+        with keras.name_scope(self.name):
+            self.sublayers: list[Residual] = [
+                Residual(sublayer, spec.copies, lenders.get(sublayer.name), dtype=self.dtype_policy)
+                for sublayer in spec.block.residuals()
+            ]
         self.built = True
 
     def weights_for_compute(self) -> list[Any]:
@@ -52,16 +59,25 @@ class Repeat(keras.layers.Layer):
         if any(isinstance(each, specs.Pooling) for each in self.spec.block.sublayers):
             return self._pooled(x, weights, context, dropout)
 
-        def body(index: Any, x: Any, slices: Any, _: Any) -> tuple[Any, Any]:
+        # What gradients flow to is handed to the body, and so is the rest of the context with it.
+        seen = {name: value for name, value in vars(context).items() if value is not None}
+        stacked, shared = ((), (weights, seen)) if self.spec.shared else (weights, ((), seen))
+
+        def body(index: Any, x: Any, slices: Any, shared: Any) -> tuple[Any, Any]:
             here = dropout.at(index)
+            shared_weights, seen = shared
             reports: Reports = {}
             for place, sublayer in enumerate(self.sublayers):
-                of_layer = weights[place] if self.spec.shared else slices[place]
-                x, report = sublayer.run(of_layer, x, context, here.at(place))
+                of_layer = shared_weights[place] if self.spec.shared else slices[place]
+                x, report = sublayer.run(of_layer, x, Context(**seen), here.at(place))
                 reports |= report
             return x, reports
 
-        x, reports = scan(body, x, () if self.spec.shared else weights, _blank(self.reported), self.spec.times)
+        blank, times = _blank(self.reported), self.spec.times
+        if self.rematerialise and dropout.training:
+            x, reports = rematerialised_scan(body, x, stacked, shared, blank, times)
+        else:
+            x, reports = scan(lambda index, x, slices, _: body(index, x, slices, shared), x, stacked, blank, times)
         return x, context, reports
 
     def _pooled(self, x: Any, weights: Any, context: Context, dropout: Dropout) -> tuple[Any, Context, Reports]:
@@ -117,29 +133,32 @@ class Stack(keras.layers.Layer):
     """An encoder or decoder: repeats of blocks that share position biases, then a norm and dropout.
 
     With a recurrence the repeats are run several times over, with the same weights. With a `lender`, the other stack,
-    it has no weights of its own.
+    it has no weights of its own. With `rematerialise`, training keeps no more than the input of each scanned block.
     """
 
-    def __init__(self, spec: specs.Stack, lender: Stack | None = None, **options: Any) -> None:
+    def __init__(
+        self, spec: specs.Stack, lender: Stack | None = None, rematerialise: bool = False, **options: Any
+    ) -> None:
         super().__init__(autocast=False, **options)
         self.spec = spec
         policy = self.dtype_policy
-        self.position_biases: list[PositionBias] = [
-            PositionBias(bias, lender=lender and lender.position_biases[number], name=name, dtype=policy)
-            for number, (name, bias) in enumerate(spec.named_position_biases())
-        ]
-        self.repeats: list[Repeat] = [
-            Repeat(repeat, lender=lender and lender.repeats[number], name=str(number), dtype=policy)
-            for number, repeat in enumerate(spec.repeats)
-        ]
-        self.final_norm: RMSNorm = NORMS[type(spec.final_norm)](
-            spec.final_norm, lender=lender and lender.final_norm, name="final_norm", dtype=policy
-        )
-        self.recurrence: Recurrence | None = None
-        if spec.recurrence is not None:
-            self.recurrence = RECURRENCES[spec.recurrence.type](
-                spec.recurrence, lender=lender and lender.recurrence, name="recurrence", dtype=policy
+        with keras.name_scope(self.name):  # variables have unique paths then
+            self.position_biases: list[PositionBias] = [
+                PositionBias(bias, lender=lender and lender.position_biases[number], name=name, dtype=policy)
+                for number, (name, bias) in enumerate(spec.named_position_biases())
+            ]
+            self.repeats: list[Repeat] = [
+                Repeat(repeat, lender and lender.repeats[number], rematerialise, name=str(number), dtype=policy)
+                for number, repeat in enumerate(spec.repeats)
+            ]
+            self.final_norm: RMSNorm = NORMS[type(spec.final_norm)](
+                spec.final_norm, lender=lender and lender.final_norm, name="final_norm", dtype=policy
             )
+            self.recurrence: Recurrence | None = None
+            if spec.recurrence is not None:
+                self.recurrence = RECURRENCES[spec.recurrence.type](
+                    spec.recurrence, lender=lender and lender.recurrence, name="recurrence", dtype=policy
+                )
         self.built = True
 
     def biases(self, length: int) -> dict[int, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scalecli.data.corpora import Corpus
 from scalecli.data.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
 from scalecli.data.tokens import TokenStore
+from scalecli.devices import AUTOMATIC, Devices, Request, open_devices
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import (
     FILE_NAME,
@@ -25,7 +26,7 @@ from scalecli.manifest import (
 )
 from scalecli.runs.directory import Trained, open_trained, prepare_directory
 from scalecli.runs.pretraining import NEGATIVE_LOG_PERPLEXITY, UNIGRAM, objective_entry, objective_from_entry
-from scalecli.runs.recipe import environment, require_tensorflow
+from scalecli.runs.recipe import environment
 from scalecli.training.checkpoints import checkpoint_steps
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Evaluation:
     directory: Path
     cache_directory: Path
     command_line: str
+    devices: Request = AUTOMATIC
 
     @property
     def trained(self) -> Trained:
@@ -138,7 +140,8 @@ def evaluate_text(
     """
     from scalecli.evaluation.cross_entropy import CrossEntropy
 
-    require_tensorflow()
+    devices = open_devices(job.devices)
+    job = replace(job, batch=devices.divisible(job.batch))
     prepare(job.directory)
     vocabulary = job.trained.vocabulary(job.cache_directory)
     corpus = Corpus.from_text(text, "all")
@@ -155,8 +158,8 @@ def evaluate_text(
             yield batch
             reporter.examples(min(number * job.batch, total), total)
 
-    model = model_of(job.trained)
-    cross_entropy = CrossEntropy(model)
+    model = model_of(job.trained, devices)
+    cross_entropy = CrossEntropy(model, devices)
     results = {}
     for checkpoint in job.checkpoints:
         checkpoint.load_into(model)
@@ -178,11 +181,11 @@ def evaluate_text(
     return write_manifest(job, data, results, objective_entry(objective, examples))
 
 
-def model_of(trained: Trained) -> EncoderDecoder:
+def model_of(trained: Trained, devices: Devices) -> EncoderDecoder:
     """A model of a run's spec, whose weights are yet to be loaded."""
     from scalecli.models.encoder_decoder import EncoderDecoder
 
-    return EncoderDecoder(trained.spec, trained.manifest.precision)
+    return devices.new_model(lambda: EncoderDecoder(trained.spec, trained.manifest.precision))
 
 
 def write_manifest(

@@ -12,10 +12,11 @@ from scalecli.data.finetuning import Encoded, FinetuningBatches
 from scalecli.data.mixing import Mixing
 from scalecli.data.tasks import Task
 from scalecli.data.vocabulary import Vocabulary
+from scalecli.devices import AUTOMATIC, Request, open_devices
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import Data, Manifest
 from scalecli.runs.directory import Trained, keep_vocabulary, prepare_directory, take_up, vocabulary_entry
-from scalecli.runs.recipe import Recipe, build_model, new_manifest, require_tensorflow
+from scalecli.runs.recipe import Recipe, build_model, new_manifest
 from scalecli.runs.task_data import TaskData, described, read_tasks, task_identity
 from scalecli.training.checkpoints import Saving
 
@@ -46,6 +47,7 @@ class Finetuning:
     cache_directory: Path
     command_line: str
     peak_flops: float | None = None
+    devices: Request = AUTOMATIC
 
     def __post_init__(self) -> None:
         if self.evaluation_batch < 1:
@@ -139,7 +141,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
     """
     from scalecli.training.loop import Job, train
 
-    require_tensorflow()
+    devices = open_devices(job.devices)
     prepare_directory(job.directory)
     vocabulary = job.parent.vocabulary(job.cache_directory)
     batches, warnings = training_batches(job, vocabulary)
@@ -164,6 +166,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
             rates=job.rates if len(job.rates) > 1 else None,
         ),
         recipe=job.recipe,
+        devices=devices,
         command_line=job.command_line,
         parent=job.parent.as_parent(job.directory),
     )
@@ -177,13 +180,14 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
 
     tests = [TaskSplit(task, validation.examples[task.name]) for task in job.measured_on]
     keep_vocabulary(vocabulary, job.directory)
-    model = build_model(job.parent.spec, job.recipe)
+    model = build_model(job.parent.spec, job.recipe, devices)
     job.parent.load_into(model)
-    evaluation = TaskEvaluation(model, vocabulary, tests, job.evaluation_batch)
+    evaluation = TaskEvaluation(model, vocabulary, tests, devices.divisible(job.evaluation_batch), devices=devices)
     only = job.measured_on[0]
     return train(
         Job(
             manifest=manifest,
+            devices=devices,
             model=model,
             schedule=job.recipe.schedule,
             saving=job.saving,

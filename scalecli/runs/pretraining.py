@@ -14,6 +14,7 @@ from scalecli.data.datasets import readable
 from scalecli.data.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
 from scalecli.data.streams import TextStream
 from scalecli.data.vocabulary import SENTINELS, Vocabulary, count_pieces, load_vocabulary, train_vocabulary
+from scalecli.devices import AUTOMATIC, Request, open_devices
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Data, Manifest, Scalar
 from scalecli.references import ModelReference
@@ -26,7 +27,7 @@ from scalecli.runs.directory import (
     take_up,
     vocabulary_entry,
 )
-from scalecli.runs.recipe import Recipe, build_model, new_manifest, require_tensorflow
+from scalecli.runs.recipe import Recipe, build_model, new_manifest
 from scalecli.runs.text import (
     TextSource,
     TrainingText,
@@ -64,6 +65,7 @@ class Pretraining:
     cache_directory: Path
     command_line: str
     peak_flops: float | None = None
+    devices: Request = AUTOMATIC
 
     def __post_init__(self) -> None:
         if self.validation_examples < 1:
@@ -107,7 +109,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
     """
     from scalecli.training.loop import Job, train
 
-    require_tensorflow()
+    devices = open_devices(job.devices)
     prepare_directory(job.directory)
     prepared = _Prepared.of(job, job.directory / VOCABULARY_FILE, reporter)
     corpus, held_out_corpus, training = prepared.corpus, prepared.held_out, prepared.training
@@ -119,7 +121,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
             validation,
             job.objective,
             vocabulary_size=vocabulary.size,
-            batch=job.recipe.batch // job.recipe.accumulation,
+            batch=devices.divisible(job.recipe.batch // job.recipe.accumulation),
             examples=job.validation_examples,
         )
     except MissingError as error:
@@ -146,6 +148,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
             tokens=training.tokens,
         ),
         recipe=job.recipe,
+        devices=devices,
         command_line=job.command_line,
         parent=parent.as_parent(job.directory) if parent else None,
         objective=objective_entry(job.objective, job.validation_examples),
@@ -155,13 +158,13 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         reporter.message(f"{job.directory}: already complete")
         return manifest
     keep_vocabulary(vocabulary, job.directory)
-    model = build_model(spec, job.recipe)
+    model = build_model(spec, job.recipe, devices)
     if parent:
         parent.load_into(model)
 
     from scalecli.evaluation.cross_entropy import CrossEntropy
 
-    cross_entropy = CrossEntropy(model)
+    cross_entropy = CrossEntropy(model, devices)
     unigram = unigram_cross_entropy(
         (batch["targets"] for batch in held_out.as_numpy_iterator()),
         training.sample,
@@ -179,10 +182,11 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         return train(
             Job(
                 manifest=manifest,
+                devices=devices,
                 model=model,
                 schedule=job.recipe.schedule,
                 saving=job.saving,
-                batches=lambda step: batches(start_step=step),
+                batches=lambda step, share: batches(start_step=step, share=share),
                 validate=validate,
                 best=NEGATIVE_LOG_PERPLEXITY,
                 tokens_per_step=job.recipe.batch * (job.objective.inputs_length + job.objective.targets_length),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import subprocess
@@ -19,7 +20,6 @@ from scalecli.manifest import (
     Manifest,
     Parameters,
     Parent,
-    Strategy,
     utc_now,
 )
 from scalecli.shape import Shape
@@ -27,6 +27,7 @@ from scalecli.specs import ModelSpec
 from scalecli.training.schedules import Schedule
 
 if TYPE_CHECKING:
+    from scalecli.devices import Devices
     from scalecli.models.encoder_decoder import EncoderDecoder
 
 
@@ -46,6 +47,7 @@ class Recipe:
     precision: Literal["float32", "bfloat16"] = "float32"
     accumulation: int = 1
     z_loss: float = 1e-4
+    rematerialise: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("batch", 1), ("accumulation", 1), ("seed", 0)):
@@ -71,6 +73,7 @@ def new_manifest(
     shape: Shape,
     data: Data,
     recipe: Recipe,
+    devices: Devices,
     command_line: str,
     parent: Parent | None = None,
     objective: dict[str, Any] | None = None,
@@ -78,8 +81,12 @@ def new_manifest(
     """The manifest of a training run that is about to start.
 
     Raises:
-        ConfigurationError: the architecture can't have such inputs, or examples packed into rows.
+        ConfigurationError: the architecture can't have such inputs, or examples packed into rows, or the batch can't be
+            divided over the devices.
     """
+    from scalecli.devices import check_batch
+
+    check_batch(recipe.batch, recipe.accumulation, devices.replicas)
     refused = spec.packing_refused() if data.packed else None
     if refused is not None:
         raise ConfigurationError(f"{spec.architecture} can't have packed examples: {refused}; use --padded")
@@ -113,7 +120,7 @@ def new_manifest(
         precision=recipe.precision,
         dropout=recipe.dropout,
         z_loss=recipe.z_loss,
-        strategy=Strategy(kind="one", replicas=1),
+        strategy=devices.strategy,
         checkpoints=Checkpoints(directory="checkpoints"),
         environment=environment(),
     )
@@ -125,51 +132,45 @@ def parameter_counts(spec: ModelSpec) -> Parameters:
     return Parameters(total=total, embedding=embedding, non_embedding=total - embedding)
 
 
-def build_model(spec: ModelSpec, recipe: Recipe) -> EncoderDecoder:
-    """The model with its weights drawn from the recipe's seed."""
+def build_model(spec: ModelSpec, recipe: Recipe, devices: Devices) -> EncoderDecoder:
+    """The model on the devices, with its weights drawn from the recipe's seed."""
     import keras
 
     from scalecli.models.encoder_decoder import EncoderDecoder
 
     keras.utils.set_random_seed(recipe.seed)
-    return EncoderDecoder(spec, recipe.precision, recipe.dropout)
-
-
-def require_tensorflow() -> None:
-    """Runs need the TensorFlow backend; models alone run on others.
-
-    Raises:
-        ConfigurationError: Keras was told to use another one.
-    """
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        raise ConfigurationError(f"KERAS_BACKEND is {keras.backend.backend()!r}; runs need 'tensorflow', the default")
-    import tensorflow as tf
-
-    # An evaluation compiles a function for each of its few shapes, and TensorFlow warns that this happens often.
-    tf.get_logger().setLevel("ERROR")
+    return devices.new_model(lambda: EncoderDecoder(spec, recipe.precision, recipe.dropout, recipe.rematerialise))
 
 
 def environment() -> Environment:
     """The software and devices of this process, and the state of the git repository that it runs in."""
     import keras
-    import tensorflow as tf
 
-    commit = _git("rev-parse", "HEAD")
+    backend = keras.backend.backend()
+    version = importlib.import_module(backend).__version__
     changes = _git("status", "--porcelain")
     return Environment(
         python=platform.python_version(),
         scalecli=__version__,
-        keras=keras.__version__,
-        tensorflow=tf.__version__,
-        git_commit=commit,
+        git_commit=_git("rev-parse", "HEAD"),
         git_dirty=None if changes is None else bool(changes),
-        devices=[
-            *(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()),
-            f"{os.cpu_count()} cores, {platform.machine()}",
-        ],
+        devices=[*_devices(), f"{os.cpu_count()} cores, {platform.machine()}"],
+        keras=keras.__version__,
+        tensorflow=version if backend == "tensorflow" else None,
+        jax=version if backend == "jax" else None,
     )
+
+
+def _devices() -> list[str]:
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
+    import tensorflow as tf
+
+    return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
 
 
 def _git(*arguments: str) -> str | None:

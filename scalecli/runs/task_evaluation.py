@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from scalecli.data.tasks import Task
+from scalecli.devices import open_devices
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.evaluation.submissions import write_submissions
 from scalecli.evaluation.tasks import OnProgress, TaskEvaluation, TaskScores, TaskSplit, figures, figures_with_intervals
 from scalecli.files import write_atomically
 from scalecli.manifest import Best, Manifest, Scalar
 from scalecli.runs.evaluation import Evaluation, model_of, prepare, write_manifest
-from scalecli.runs.recipe import require_tensorflow
 from scalecli.runs.task_data import described, read_tasks, task_identity
 
 
@@ -68,13 +68,14 @@ def evaluate_tasks(
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`).
     """
-    require_tensorflow()
+    devices = open_devices(job.devices)
+    job = replace(job, batch=devices.divisible(job.batch))
     prepare(job.directory)
     data = read_tasks(tasks, split)
     tests = [TaskSplit(task, data.examples[task.name]) for task in tasks]
     vocabulary = job.trained.vocabulary(job.cache_directory)
-    model = model_of(job.trained)
-    evaluation = TaskEvaluation(model, vocabulary, tests, job.batch, ranked, beams)
+    model = model_of(job.trained, devices)
+    evaluation = TaskEvaluation(model, vocabulary, tests, job.batch, ranked, beams, devices)
     scores: dict[int, dict[str, TaskScores]] = {}
     notes: list[str] = []
     total = len(job.checkpoints) * evaluation.examples

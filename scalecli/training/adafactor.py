@@ -59,16 +59,21 @@ class Adafactor(keras.optimizers.Optimizer):
         ]
 
     def _new_statistics(self, variable: Any, leading_axes: int) -> dict[str, Any]:
-        def zeros(shape: tuple[int, ...], kind: str) -> Any:
+        def zeros(shape: tuple[int, ...], kind: str, left_out: int | None = None) -> Any:
             name = f"{variable.path}_{kind}".replace("/", "_")
-            return self.add_variable(shape, initializer="zeros", dtype="float32", name=name)
+            layout = _layout_without(variable, left_out)
+            return self.add_variable(shape, initializer="zeros", dtype="float32", name=name, layout=layout)
 
         leading, shape = tuple(variable.shape[:leading_axes]), tuple(variable.shape[leading_axes:])
         axes = factored_axes(shape)
         if axes is None:
             return {"full": zeros(leading + shape, "second_moment")}
         rows, columns = (tuple(size for axis, size in enumerate(shape) if axis != left_out) for left_out in axes)
-        return {"rows": zeros(leading + rows, "row_moment"), "columns": zeros(leading + columns, "column_moment")}
+        largest, second = (axis + leading_axes for axis in axes)
+        return {
+            "rows": zeros(leading + rows, "row_moment", largest),
+            "columns": zeros(leading + columns, "column_moment", second),
+        }
 
     def state_by_path(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         """The variables that a checkpoint must hold: the step, and each weight's statistics by the weight's path."""
@@ -77,6 +82,10 @@ class Adafactor(keras.optimizers.Optimizer):
             for kind, statistic in self._statistics[self._get_variable_index(weight)].items():
                 state[f"{path}/{kind}"] = statistic
         return state
+
+    def _all_reduce_sum_gradients(self, gradients_and_variables: Any) -> Any:
+        """Keras' hook on TensorFlow: here gradients come added up, since their norm must be known before."""
+        return gradients_and_variables
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step of one variable; `gradient` has its shape."""
@@ -113,3 +122,12 @@ class Adafactor(keras.optimizers.Optimizer):
 
 def _root_mean_square(x: Any, axes: tuple[int, ...]) -> Any:
     return ops.sqrt(ops.mean(ops.square(x), axis=axes, keepdims=True))
+
+
+def _layout_without(variable: Any, left_out: int | None) -> Any:
+    """How a variable is laid out over devices, if it is (on JAX), but for one of its axes."""
+    layout = getattr(variable, "_layout", None)
+    if layout is None or left_out is None:
+        return layout
+    axes = [axis for place, axis in enumerate(layout.axes) if place != left_out]
+    return keras.distribution.TensorLayout(axes, layout.device_mesh)

@@ -31,12 +31,16 @@ HASH_BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Saving:
-    """When to measure and save, in steps: the last `keep` checkpoints stay, the best, and those of steps in `named`."""
+    """When to measure and save, in steps: the last `keep` checkpoints stay, the best, and those of steps in `named`.
+
+    `profile`: the steps after which the profiler starts and stops, if it is to.
+    """
 
     validate_every: int
     checkpoint_every: int
     keep: int = 2
     named: tuple[int, ...] = ()
+    profile: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         for name in ("validate_every", "checkpoint_every", "keep"):
@@ -64,12 +68,12 @@ def checkpoint_steps(folder: Path) -> list[int]:
 def save_checkpoint(
     folder: Path,
     step: int,
-    weights: Mapping[str, Any],
-    optimizer: Mapping[str, Any],
+    weights: Mapping[str, np.ndarray],
+    optimizer: Mapping[str, np.ndarray],
     architecture: str,
     shape: Mapping[str, Scalar],
 ) -> Path:
-    """Writes the checkpoint of `step` from Keras variables by path; returns its folder.
+    """Writes the checkpoint of `step`, arrays by path; returns its folder.
 
     Raises:
         ScalecliError: the disk is full or the folder can't be written; nothing of this checkpoint is left behind.
@@ -82,10 +86,9 @@ def save_checkpoint(
     try:
         temporary.mkdir(parents=True)
         hashes = {}
-        for name, variables in ((WEIGHTS, weights), (OPTIMIZER, optimizer)):
-            if variables:
-                arrays = {path: np.asarray(variable, order="C") for path, variable in variables.items()}
-                save_file(arrays, temporary / name)
+        for name, arrays in ((WEIGHTS, weights), (OPTIMIZER, optimizer)):
+            if arrays:
+                save_file(dict(arrays), temporary / name)
                 _flush(temporary / name)
                 hashes[name] = _sha256(temporary / name)
         description = Description(step, architecture, dict(shape), hashes)

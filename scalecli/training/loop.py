@@ -2,9 +2,6 @@
 
 What a step computes depends on the configuration, the seed and the step's number alone, so a run that was killed goes
 on from its last checkpoint to the very losses that it would have had.
-
-A checkpoint is trusted once a finite loss has been computed from its weights, or the run is complete. Older ones are
-removed only then: whenever a run diverges, the last one that it can be taken up from is there.
 """
 
 from __future__ import annotations
@@ -18,25 +15,28 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from scalecli.errors import ConfigurationError, DivergedError, InterruptedRunError, MissingError
-from scalecli.manifest import Best, Checkpoints, Manifest, Throughput, save_manifest, utc_now
+from scalecli.devices import Batches, Devices, check_batch
+from scalecli.errors import DivergedError, InterruptedRunError
+from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
 from scalecli.models.encoder_decoder import EncoderDecoder
-from scalecli.training import checkpoints
 from scalecli.training.adafactor import Adafactor, KerasSchedule
 from scalecli.training.checkpoints import Saving
-from scalecli.training.records import Records
+from scalecli.training.keeper import Keeper
+from scalecli.training.records import TENSORBOARD, Figures, Records
 from scalecli.training.schedules import Schedule
 from scalecli.training.signals import asked_to_stop
-from scalecli.training.steps import TrainingSteps
+from scalecli.training.steps import new_steps
 
-CHECKPOINTS = "checkpoints"
 SECONDS_PER_CALL = 2.0  # how long the compiled function runs before the host looks in: progress, signals
 MOST_STEPS_PER_CALL = 100
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: step of `steps`, mean loss of the last call (nats), speed, and utilisation if known."""
+    """Where a run stands: step of `steps`, mean loss of the last call (nats), speed, and utilisation if known.
+
+    `input_wait` is the share of the time in which devices waited for the next batch.
+    """
 
     step: int
     steps: int
@@ -44,6 +44,7 @@ class Progress:
     steps_per_s: float
     tokens_per_s: float
     utilisation: float | None
+    input_wait: float
 
     @property
     def seconds_left(self) -> float:
@@ -74,16 +75,18 @@ class Reporter(Protocol):
 class Job:
     """A run to carry out.
 
-    `manifest` states the configuration. `batches(step)` is an endless dataset that begins with the batch of that step;
-    `validate()` measures the model; `best` is the result whose highest value names the best step. `tokens_per_step`
-    counts inputs and targets of a batch, `peak_flops` is the device's peak in FLOPs per second, where it is known.
+    `manifest` states the configuration. `batches(step, share)` is an endless dataset of a host's share of the batches,
+    from that of the step on; `validate()` measures the model, on all hosts alike; `best` is the result whose highest
+    value names the best step. `tokens_per_step` counts inputs and targets of a batch, `peak_flops` is the devices' peak
+    in FLOPs per second, where it is known.
     """
 
     manifest: Manifest
+    devices: Devices
     model: EncoderDecoder
     schedule: Schedule
     saving: Saving
-    batches: Callable[[int], Any]
+    batches: Batches
     validate: Callable[[], dict[str, float]]
     best: str
     tokens_per_step: int
@@ -95,37 +98,45 @@ def train(job: Job, directory: Path, reporter: Reporter) -> Manifest:
 
     Raises:
         DivergedError: a loss or gradient was not finite; names the last good checkpoint.
-        InterruptedRunError: Ctrl-C or SIGTERM, after saving a checkpoint.
+        InterruptedRunError: Ctrl-C or SIGTERM here or on another host, after saving a checkpoint.
         ConfigurationError: the checkpoints in the directory are of another model.
         MissingError: there are checkpoints in the directory, and all are damaged.
-        ScalecliError: the disk is full or not writable; earlier checkpoints stay.
+        ScalecliError: the disk is full or not writable, or another host is gone; earlier checkpoints stay.
     """
     run = _Run(job, directory, reporter)
-    with asked_to_stop() as asked:
+    with job.devices.watched(), asked_to_stop() as asked:
         try:
             run.restore()
             run.save_manifest(status="running", finished=None)
             if run.step and run.is_due(job.saving.validate_every) and run.step not in run.manifest.results:
                 run.validate()  # the run was stopped between the checkpoint and this
             while run.step < job.manifest.steps:
+                run.profile()
                 run.train_until(run.next_stop())
-                stopping = asked() and run.step < job.manifest.steps
+                stopping = run.is_any(asked()) and run.step < job.manifest.steps
                 if run.is_due(job.saving.checkpoint_every) or run.step in job.saving.named or stopping:
                     run.save_checkpoint()
                 if run.is_due(job.saving.validate_every) and not stopping:
                     run.validate()
                 if stopping:
+                    run.finish_saving()
+                    run.wait_for_all()
                     raise InterruptedRunError(
                         f"{directory}: interrupted after step {run.step:,} of {job.manifest.steps:,}, which is saved; "
                         "the same command goes on from there"
                     )
+            run.profile()
+            run.finish_saving()
         except BaseException as error:
+            with contextlib.suppress(Exception):
+                run.finish_saving()
             status = "interrupted" if isinstance(error, (InterruptedRunError, KeyboardInterrupt)) else "failed"
             with contextlib.suppress(Exception):  # the error at hand says more than one about the manifest
                 run.save_manifest(status=status, finished=utc_now())
             raise
-        run.remove_old_checkpoints()
+        run.trust_checkpoint()
         run.save_manifest(status="completed", finished=utc_now())
+        run.wait_for_all()
     return run.manifest
 
 
@@ -136,8 +147,11 @@ class _Run:
         self.job, self.directory, self.reporter = job, directory, reporter
         self.manifest = job.manifest
         self.step = 0
-        self._optimizer = Adafactor(KerasSchedule(job.schedule))
-        self._steps = TrainingSteps(
+        self._devices = job.devices
+        check_batch(self.manifest.batch, self.manifest.accumulation, self._devices.replicas)
+        self._optimizer = self._devices.new_optimizer(lambda: Adafactor(KerasSchedule(job.schedule)), job.model)
+        self._steps = new_steps(
+            self._devices,
             job.model,
             self._optimizer,
             seed=self.manifest.seed,
@@ -149,65 +163,68 @@ class _Run:
         self._batches: Iterator[Any] | None = None
         self._steps_per_call, self._compiled = 1, False
         self._timed_steps, self._timed_seconds = 0, 0.0
-        self._untrusted: int | None = None  # the newest checkpoint's step, until it is trusted
-        self._records = Records(directory)
-
-    @property
-    def _folder(self) -> Path:
-        return self.directory / CHECKPOINTS
+        self._records, self._keeper = Records(directory), Keeper(directory, job.saving)
 
     def restore(self) -> None:
         """Takes up the newest checkpoint that is whole, and forgets figures of later steps."""
-        for step in reversed(checkpoints.checkpoint_steps(self._folder)):
-            source = self._folder / f"{step:08d}"
-            try:
-                weights = checkpoints.load_arrays(source, checkpoints.WEIGHTS)
-                state = checkpoints.load_arrays(source, checkpoints.OPTIMIZER)
-            except (MissingError, ConfigurationError) as error:
-                self.reporter.message(f"{error}; trying the checkpoint before it")
-                continue
-            checkpoints.assign(self._weights, weights, str(source))
-            checkpoints.assign(self._state, state, str(source))
-            self.step = step
-            self.reporter.message(f"{self.directory}: going on from step {step:,}")
-            break
-        else:
-            if checkpoints.checkpoint_steps(self._folder):
-                raise MissingError(f"{self._folder}: no checkpoint can be read; remove the folder to start anew")
+        self.step = self._keeper.restore(self._weights, self._state, self.reporter.message)
         results = {step: found for step, found in self.manifest.results.items() if step <= self.step}
         self.manifest = replace(self.manifest, results=results, best=_best(results, self.job.best))
         if self.step:
-            self._untrusted = self.step
+            self.reporter.message(f"{self.directory}: going on from step {self.step:,}")
             resumed = f"resumed at step {self.step} on {utc_now()}"
             self.manifest = replace(self.manifest, warnings=[*self.manifest.warnings, resumed])
-        self._records.forget_after(self.step)
+        if self._devices.chief:
+            self._records.forget_after(self.step)
+
+    def wait_for_all(self) -> None:
+        """Returns when all hosts have come this far: none leaves while another still writes."""
+        self._devices.highest([0.0])
 
     def next_stop(self) -> int:
         """The next step at which something is due."""
         saving, steps = self.job.saving, self.manifest.steps
         regular = [self.step - self.step % n + n for n in (saving.validate_every, saving.checkpoint_every)]
-        return min([steps, *regular, *(step for step in saving.named if step > self.step)])
+        special = (*saving.named, *(saving.profile or ()))
+        return min([steps, *regular, *(step for step in special if step > self.step)])
+
+    def profile(self) -> None:
+        """Starts or stops the profiler, if that is due at this step."""
+        start, stop = self.job.saving.profile or (None, None)
+        folder = self.directory / TENSORBOARD
+        if self.step == start:
+            self._devices.start_profiler(str(folder))
+        if self.step == stop:
+            self._devices.stop_profiler()
+            self.reporter.message(f"profiled steps {start:,} to {stop:,}: tensorboard --logdir {folder}")
 
     def is_due(self, every: int) -> bool:
         """Whether something that happens every so many steps, and at the end, is to happen now."""
         return self.step % every == 0 or self.step == self.manifest.steps
 
+    def is_any(self, asked: bool) -> bool:
+        """Whether any host is asked to stop: all must do the same."""
+        return self._devices.highest([float(asked)])[0] > 0
+
     def train_until(self, stop: int) -> None:
         """Runs one call of the compiled function, at most up to step `stop`."""
         if self._batches is None:
-            self._batches = iter(self.job.batches(self.step))
+            self._batches = self._devices.batches(self.job.batches, self.step)
         count = min(stop - self.step, self._steps_per_call)
         start = time.perf_counter()
         figures = self._steps.run(self._batches, count)
-        seconds = time.perf_counter() - start
+        (seconds,) = self._devices.highest([time.perf_counter() - start])
         finite = np.isfinite(figures.losses) & np.isfinite(figures.norms)
         good = count if finite.all() else int(np.argmin(finite))
         rate = float(self.job.schedule.rate(self.step + good - 1))
-        self._records.append_steps(self.step, figures.first(good), rate, count / seconds)
+        if self._devices.chief:
+            self._records.append_steps(
+                self.step, figures.first(good), rate, self._speed_figures(count / seconds, figures)
+            )
         if good < count:
             last = self.step + good
             raise self._diverged(f"the loss or its gradient is not finite at step {last + 1:,}", weights_of=last)
-        self.remove_old_checkpoints()
+        self.trust_checkpoint()
         self.step += count
         if self._compiled:  # the first call compiles, which is no part of the speed
             self._timed_steps, self._timed_seconds = self._timed_steps + count, self._timed_seconds + seconds
@@ -223,8 +240,21 @@ class _Run:
                 steps_per_s=speed.steps_per_s,
                 tokens_per_s=speed.tokens_per_s,
                 utilisation=speed.model_flops_utilisation,
+                input_wait=min(float(figures.waits.sum()) / seconds, 1.0),
             )
         )
+
+    def _speed_figures(self, steps_per_s: float, figures: Figures) -> dict[str, float]:
+        """What metrics.jsonl and TensorBoard have of a call's speed, by name."""
+        speed, memory = self._throughput(steps_per_s), self._devices.memory_bytes()
+        found = {
+            "steps_per_s": speed.steps_per_s,
+            "tokens_per_s": speed.tokens_per_s,
+            "model_flops_utilisation": speed.model_flops_utilisation,
+            "input_wait_s": float(figures.waits.mean()),
+            "device_memory_bytes": memory,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def validate(self) -> None:
         """Measures the model, and notes the results."""
@@ -233,44 +263,36 @@ class _Run:
             raise self._diverged(f"a validation is not finite after step {self.step:,}", weights_of=self.step)
         every = {**self.manifest.results, self.step: results}
         self.manifest = replace(self.manifest, results=every, best=_best(every, self.job.best))
-        self._records.append([{"step": self.step, **results}])
-        self._records.show(self.step, results)
+        if self._devices.chief:
+            self._records.append([{"step": self.step, **results}])
+            self._records.show(self.step, results)
         self.save_manifest()
         self.reporter.results(self.step, results)
 
     def save_checkpoint(self) -> None:
-        """Saves the present step, and notes which checkpoints are there."""
-        checkpoints.save_checkpoint(
-            self._folder,
-            self.step,
-            self._weights,
-            self._state,
-            self.manifest.architecture,
-            self.manifest.shape,
-        )
-        self._untrusted = self.step
-        self._note_checkpoints([step for step in checkpoints.checkpoint_steps(self._folder) if step <= self.step])
+        """Copies the present step from the devices; it is written while training goes on."""
+        weights, state = (self._devices.numpy(each) for each in (self._weights, self._state))
+        if self._devices.chief:
+            self._keeper.save(self.step, weights, state, self.manifest)
 
-    def remove_old_checkpoints(self) -> None:
-        """Removes old checkpoints, now that the newest is trusted, and notes which stay; nothing if that is done."""
-        if self._untrusted is None:
-            return
-        saving, best = self.job.saving, self.manifest.best
-        others = (*saving.named, best.step) if best else saving.named
-        stay = checkpoints.remove_old_checkpoints(self._folder, self._untrusted, saving.keep, others)
-        self._untrusted = None
-        self._note_checkpoints(stay)
+    def finish_saving(self) -> None:
+        """Waits for the checkpoint that is being written, and notes which are there."""
+        if self._devices.chief and (entry := self._keeper.finish()):
+            self.save_manifest(checkpoints=entry)
 
-    def _note_checkpoints(self, steps: list[int]) -> None:
-        named = [step for step in steps if step in self.job.saving.named]
-        self.save_manifest(checkpoints=Checkpoints(directory=CHECKPOINTS, kept=steps, named=named))
+    def trust_checkpoint(self) -> None:
+        """Removes old checkpoints, now that the newest has given a loss, and notes which stay."""
+        best = self.manifest.best
+        if self._devices.chief and (entry := self._keeper.trust(best.step if best else None)):
+            self.save_manifest(checkpoints=entry)
 
     def save_manifest(self, **changes: Any) -> None:
         """Writes the manifest as it now is."""
         if self._timed_steps:
             changes["throughput"] = self._throughput(self._timed_steps / self._timed_seconds)
         self.manifest = replace(self.manifest, **changes)
-        save_manifest(self.manifest, self.directory)
+        if self._devices.chief:
+            save_manifest(self.manifest, self.directory)
 
     def _throughput(self, steps_per_s: float) -> Throughput:
         flops, peak = self.manifest.flops.training_total, self.job.peak_flops
@@ -282,8 +304,10 @@ class _Run:
         )
 
     def _diverged(self, what: str, weights_of: int) -> DivergedError:
-        good = [step for step in checkpoints.checkpoint_steps(self._folder) if step < weights_of]
-        last = f"the last good checkpoint is {self._folder / f'{good[-1]:08d}'}" if good else "no good checkpoint yet"
+        self.finish_saving()
+        good = self._keeper.steps_before(weights_of)
+        name = f"{good[-1]:08d}" if good else ""
+        last = f"the last good checkpoint is {self._keeper.folder / name}" if good else "no good checkpoint yet"
         return DivergedError(f"{self.directory}: {what}; {last}")
 
 

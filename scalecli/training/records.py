@@ -21,18 +21,20 @@ REPORTS_EVERY = 10  # steps; the reports of all steps would make metrics.jsonl m
 class Figures(NamedTuple):
     """What steps tell, float32 arrays with a leading axis [steps].
 
-    `losses`: cross-entropy (nats per target token). `norms`: of the gradient. `reports`: those of the model's layers,
-    [steps, layers, ...] by path (see `scalecli.models.encoder_decoder.Output`).
+    `losses`: cross-entropy (nats per target token). `norms`: of the gradient. `waits`: seconds for which the next batch
+    was waited for. `reports`: those of the model's layers, [steps, layers, ...] by path (see
+    `scalecli.models.encoder_decoder.Output`).
     """
 
     losses: np.ndarray
     norms: np.ndarray
+    waits: np.ndarray
     reports: dict[str, np.ndarray]
 
     def first(self, count: int) -> Figures:
         """Those of the first `count` steps."""
         reports = {name: report[:count] for name, report in self.reports.items()}
-        return Figures(self.losses[:count], self.norms[:count], reports)
+        return Figures(self.losses[:count], self.norms[:count], self.waits[:count], reports)
 
 
 class Records:
@@ -50,7 +52,7 @@ class Records:
         except OSError as error:
             raise ScalecliError(f"{self._metrics}: cannot be written ({error.strerror})") from error
 
-    def append_steps(self, done: int, figures: Figures, learning_rate: float, steps_per_s: float) -> None:
+    def append_steps(self, done: int, figures: Figures, learning_rate: float, speed: Mapping[str, float]) -> None:
         """Records the steps after the first `done`: a row for each in metrics.jsonl, their means for TensorBoard.
 
         The row of every tenth step has what the layers report of it as well, in lists by layer.
@@ -62,11 +64,11 @@ class Records:
             rows.append({"step": done + 1 + index, "loss": float(loss), "gradient_norm": float(norm)})
             if rows[-1]["step"] % REPORTS_EVERY == 0:
                 rows[-1] |= {name: _rounded(report[index]) for name, report in figures.reports.items()}
-        rows[-1]["steps_per_s"] = steps_per_s
+        rows[-1] |= speed
         self.append(rows)
         means = {name: float(report.mean()) for name, report in figures.reports.items()}
         loss = float(figures.losses.mean())
-        self.show(rows[-1]["step"], {"loss": loss, "learning_rate": learning_rate, "steps_per_s": steps_per_s, **means})
+        self.show(rows[-1]["step"], {"loss": loss, "learning_rate": learning_rate, **speed, **means})
 
     def forget_after(self, step: int) -> None:
         """Drops the rows of later steps, which a run will record again, and a last line that was cut short.

@@ -18,6 +18,7 @@ from scalecli import costs
 from scalecli.architectures import ARCHITECTURES, build_spec
 from scalecli.shape import presets
 from tests import oracle
+from tests.steps import steps_of
 
 
 class Contestant:
@@ -27,13 +28,9 @@ class Contestant:
         import tensorflow as tf
 
         from scalecli.models.encoder_decoder import EncoderDecoder
-        from scalecli.training.adafactor import Adafactor, KerasSchedule
-        from scalecli.training.schedules import Schedule
-        from scalecli.training.steps import TrainingSteps
 
         self.model = EncoderDecoder(build_spec(architecture, presets(architecture)[size]))
-        optimizer = Adafactor(KerasSchedule(Schedule("constant", 1e-3, 0, 1)))
-        self.steps = TrainingSteps(self.model, optimizer, seed=0, z_loss=1e-4)
+        self.steps, _ = steps_of(self.model, 1e-3)
         random = np.random.default_rng(0)
         ids = {
             name: random.integers(2, 32000, (batch.sequences, length)).astype("int32")

@@ -43,12 +43,11 @@ def scalecli_model():
 def train_scalecli() -> Callable[[], object]:
     import tensorflow as tf
 
-    from scalecli.training.adafactor import Adafactor
-    from scalecli.training.steps import TrainingSteps
+    from tests.steps import steps_of
 
     inputs, targets = batch_of(INPUTS)
     batches = iter(tf.data.Dataset.from_tensors({"inputs": inputs, "targets": targets}).repeat())
-    steps = TrainingSteps(scalecli_model(), Adafactor(1e-3), seed=0, z_loss=1e-4)
+    steps, _ = steps_of(scalecli_model(), 1e-3)
     return lambda: steps.run(batches, 1)
 
 

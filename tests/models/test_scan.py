@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from scalecli.models.scan import scan, unstack
+from scalecli.models.scan import rematerialised_scan, scan, unstack
 from tests.xla import either_way, use_xla
 
 LAYERS, WIDTH = 5, 4
@@ -27,6 +27,20 @@ def unrolled(body, carry, stacked, state, length):
         carry, layer_state = body(index, carry, {name: whole[index] for name, whole in stacked.items()}, layer_state)
         after.append(layer_state)
     return carry, {name: ops.stack([each[name] for each in after]) for name in state}
+
+
+def rematerialised(body, carry, stacked, state, length):
+    """The first layer's bias is added to all others', as what the layers share; the old state is another stack."""
+
+    def of_layer(index, carry, slices, shared):
+        weights, layer_state = slices
+        return body(index, carry, {**weights, "bias": weights["bias"] + shared}, layer_state)
+
+    return rematerialised_scan(of_layer, carry, (stacked, state), stacked["bias"][0], state, length)
+
+
+def unrolled_with_shared_bias(body, carry, stacked, state, length):
+    return unrolled(body, carry, {**stacked, "bias": stacked["bias"] + stacked["bias"][:1]}, state, length)
 
 
 def values():
@@ -66,8 +80,8 @@ def value_and_gradients(loop, with_state, xla):
     return [np.asarray(each) for each in keras.tree.flatten(results)]
 
 
-def passes(loop):
-    """`loop` over the layers within `loop` over three passes, which share the layers' weights and have own state."""
+def passes(loop, outer):
+    """`loop` over the layers within `outer` over three passes, which share the layers' weights and have own state."""
 
     def nested(body, carry, stacked, state, length):
         def one_pass(number, carry, _, state):
@@ -75,16 +89,24 @@ def passes(loop):
             return (x * ops.cast(number + 1, "float32") / 2, total), state
 
         each = {name: ops.stack([whole, 2 * whole, 3 * whole]) for name, whole in state.items()}
-        return loop(one_pass, carry, {}, each, 3)
+        return outer(one_pass, carry, {}, each, 3)
 
     return nested
 
 
+# A loop, and what it stands for.
+each_loop = pytest.mark.parametrize(
+    ("loop", "written_out"), [(scan, unrolled), (rematerialised, unrolled_with_shared_bias)]
+)
+
+
 @either_way
+@each_loop
 @pytest.mark.parametrize("with_state", [False, True])
-def test_loops_within_loops_add_up_the_gradients_of_shared_weights(with_state, xla, monkeypatch):
+def test_loops_within_loops_add_up_the_gradients_of_shared_weights(loop, written_out, with_state, xla, monkeypatch):
     use_xla(monkeypatch, xla)
-    found, expected = (value_and_gradients(passes(loop), with_state, xla) for loop in (scan, unrolled))
+    loops = (passes(loop, scan), passes(written_out, unrolled))
+    found, expected = (value_and_gradients(each, with_state, xla) for each in loops)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -92,10 +114,11 @@ def test_loops_within_loops_add_up_the_gradients_of_shared_weights(with_state, x
 
 
 @either_way
+@each_loop
 @pytest.mark.parametrize("with_state", [False, True])
-def test_values_and_gradients_are_the_unrolled_loops(with_state, xla, monkeypatch):
+def test_values_and_gradients_are_the_unrolled_loops(loop, written_out, with_state, xla, monkeypatch):
     use_xla(monkeypatch, xla)
-    found, expected = (value_and_gradients(loop, with_state, xla) for loop in (scan, unrolled))
+    found, expected = (value_and_gradients(each, with_state, xla) for each in (loop, written_out))
     assert len(found) == len(expected) == (7 if with_state else 5)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.shape == theirs.shape

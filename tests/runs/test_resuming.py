@@ -56,9 +56,10 @@ def test_a_run_that_is_killed_twice_ends_with_the_same_bits(place, reference, tm
             [sys.executable, "-c", PROGRAM.format(moment), *arguments], capture_output=True, text=True, timeout=120
         )
         assert ran.returncode == -signal.SIGKILL, ran.stderr
-        assert checkpoints.checkpoint_steps(folder) == whole
+        # Checkpoints are written beside training: the last may have been under way.
+        assert checkpoints.checkpoint_steps(folder) in (whole, whole[:1])
         assert load_manifest(tmp_path / "run").status == "running"
-    assert len(list(folder.glob(".*.tmp"))) == 1
+    assert list(folder.glob(".*.tmp"))
     ran = command(*arguments)
     assert ran.code == 0, ran.err
     assert "going on from step 8" in ran.err

@@ -10,9 +10,8 @@ import pytest
 from scalecli.architectures import ARCHITECTURES
 from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder
-from scalecli.training.adafactor import Adafactor, KerasSchedule
-from scalecli.training.schedules import Schedule
 from tests import oracle
+from tests.steps import steps_of
 from tests.xla import use_xla
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the steps are TensorFlow's")
@@ -41,11 +40,8 @@ def source_code(count):
 def test_the_loss_goes_down_on_real_text(architecture, monkeypatch):
     import tensorflow as tf
 
-    from scalecli.training.steps import TrainingSteps
-
     use_xla(monkeypatch, architecture in WITHOUT_FIXTURE)
-    optimizer = Adafactor(KerasSchedule(Schedule("constant", 0.03, 0, 1)))
-    steps = TrainingSteps(model_of(architecture), optimizer, seed=0, z_loss=1e-4)
+    steps, _ = steps_of(model_of(architecture), 0.03)
     batches = iter(tf.data.Dataset.from_tensor_slices(source_code(STEPS)))
     losses, norms, *_ = steps.run(batches, STEPS)
     assert np.isfinite(norms).all()

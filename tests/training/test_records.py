@@ -34,7 +34,7 @@ def test_every_tenth_step_has_the_reports_of_its_layers(tmp_path):
     shown = []
     records = Records(tmp_path)
     records.show = lambda step, means: shown.append((step, means))
-    records.append_steps(5, figures(20).first(18), learning_rate=0.01, steps_per_s=2.0)
+    records.append_steps(5, figures(20).first(18), learning_rate=0.01, speed={"steps_per_s": 2.0})
     rows = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(6, 24))
     assert [row["step"] for row in rows if "encoder/0/experts/overflow" in row] == [10, 20]
@@ -52,5 +52,5 @@ def test_every_tenth_step_has_the_reports_of_its_layers(tmp_path):
 
 
 def test_no_steps_leave_no_record(tmp_path):
-    Records(tmp_path).append_steps(5, figures(3).first(0), learning_rate=0.01, steps_per_s=2.0)
+    Records(tmp_path).append_steps(5, figures(3).first(0), learning_rate=0.01, speed={"steps_per_s": 2.0})
     assert not list(tmp_path.iterdir())

@@ -7,9 +7,8 @@ import pytest
 from scalecli.architectures import build_spec
 from scalecli.models.dropout import fold_seed
 from scalecli.models.encoder_decoder import EncoderDecoder, token_losses
-from scalecli.training.adafactor import Adafactor, KerasSchedule
-from scalecli.training.schedules import Schedule
 from tests import oracle
+from tests.steps import steps_of
 from tests.xla import use_xla
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the steps are TensorFlow's")
@@ -38,12 +37,9 @@ class Trial:
     """A small model, always with the same first weights, and its steps."""
 
     def __init__(self, *, architecture="transformer", dropout=0.0, precision="float32", start=0, **options):
-        from scalecli.training.steps import TrainingSteps
-
         keras.utils.set_random_seed(0)
         self.model = EncoderDecoder(oracle.small_spec(architecture), precision, dropout)
-        self.optimizer = Adafactor(KerasSchedule(Schedule("constant", 0.01, 0, 1)))
-        self.steps = TrainingSteps(self.model, self.optimizer, **{"seed": 5, "z_loss": Z_LOSS, **options})
+        self.steps, self.optimizer = steps_of(self.model, 0.01, **{"seed": 5, "z_loss": Z_LOSS, **options})
         self.optimizer.iterations.assign(start)
 
     def run(self, batches):
@@ -59,7 +55,7 @@ def plain():
     """A trial that has done two steps on two batches, with its first weights, losses and norms."""
     trial = Trial()
     before = weights_of(trial.model)
-    losses, norms, _ = trial.run(batches_of(2))
+    losses, norms, *_ = trial.run(batches_of(2))
     return trial, before, losses, norms
 
 
@@ -100,7 +96,7 @@ def test_accumulated_parts_are_one_batch(plain):
     trial = Trial(accumulation=4)
     for path, weight in weights_of(trial.model).items():
         np.testing.assert_array_equal(weight, before[path])
-    more_losses, more_norms, _ = trial.run(batches_of(2))
+    more_losses, more_norms, *_ = trial.run(batches_of(2))
     np.testing.assert_allclose(more_losses, losses, rtol=1e-5)
     np.testing.assert_allclose(more_norms, norms, rtol=1e-4)
     expected = weights_of(whole.model)
@@ -143,7 +139,7 @@ def test_dropout_is_a_function_of_the_step():
 def test_bfloat16_steps_are_near_those_of_float32(plain):
     _, before, losses, norms = plain
     trial = Trial(precision="bfloat16")
-    rough_losses, rough_norms, _ = trial.run(batches_of(2))
+    rough_losses, rough_norms, *_ = trial.run(batches_of(2))
     np.testing.assert_allclose(rough_losses, losses, rtol=0.02)
     np.testing.assert_allclose(rough_norms, norms, rtol=0.1)
     assert not np.array_equal(rough_losses, losses)  # it did compute in another precision
@@ -197,7 +193,7 @@ def test_the_auxiliary_loss_is_trained_on_and_reported_but_is_no_part_of_the_los
     losses, gradients, outputs = [], [], []
     seed = fold_seed(tf.constant(5), 0)
     for part in range(2):
-        rows = slice(2 * part, 2 * part + 2)
+        rows = slice(part, None, 2)
         of_part = {name: whole[rows] for name, whole in batch.items()}
         with tf.GradientTape() as tape:
             output = trial.model.outputs(of_part, fold_seed(seed, part))

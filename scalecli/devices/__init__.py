@@ -1,0 +1,132 @@
+"""The devices that a program runs on, behind one interface: a batch divided over replicas, on one host or on several.
+
+one, mirrored, multi-worker, tpu     TensorFlow's strategies (`tensorflow.py`)
+jax                                  data and model parallelism by Keras' distribution (`jax.py`)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from scalecli.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from scalecli.data.shares import Share
+    from scalecli.manifest import Strategy
+    from scalecli.models.encoder_decoder import EncoderDecoder
+
+Kind = Literal["auto", "one", "mirrored", "multi-worker", "tpu"]
+KINDS: tuple[Kind, ...] = ("auto", "one", "mirrored", "multi-worker", "tpu")
+Combine = Literal["sum", "rows"]
+# batches(start_step, share): the dataset of a host's share of the batches.
+Batches: TypeAlias = "Callable[[int, Share], Any]"
+
+
+class Mapped(Protocol):
+    """What evaluation needs of devices."""
+
+    def mapped(self, model: EncoderDecoder, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
+        """`function` of a batch, compiled and run on each replica's part of it.
+
+        What it returns is added up ("sum") or put together along the first axis ("rows"), as NumPy arrays. The batch,
+        a nest of arrays whose first axis the replicas divide, is the same on all hosts.
+        """
+
+
+class Devices(Mapped, Protocol):
+    """The devices of one run.
+
+    `replicas`: equal parts that a batch is divided into, one for each device or, with model parallelism, group of
+    devices. `chief`: whether this process writes what all processes know. `strategy`: what the manifest says of it.
+    """
+
+    replicas: int
+    chief: bool
+    strategy: Strategy
+
+    def divisible(self, batch: int) -> int:
+        """The least batch of so many examples or more that the replicas can share."""
+        return batch + -batch % self.replicas
+
+    def new_model(self, make: Callable[[], EncoderDecoder]) -> EncoderDecoder:
+        """The model that `make` builds, its variables on the devices."""
+
+    def new_optimizer(self, make: Callable[[], Any], model: EncoderDecoder) -> Any:
+        """The optimizer that `make` builds, with its state for a model on the devices."""
+
+    def numpy(self, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Copies of Keras variables, whole and contiguous; all processes must ask for them together."""
+
+    def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
+        """The batches from a step on; `batches(start_step, share)` is the dataset of a host's share of them."""
+
+    def memory_bytes(self) -> int | None:
+        """The most memory that this process has had in use on one of its devices, where the device tells."""
+
+    def highest(self, numbers: Sequence[float]) -> list[float]:
+        """The highest of each number over the processes: what they must agree on."""
+
+    def start_profiler(self, folder: str) -> None:
+        """Begins to record what the devices do, for TensorBoard's profiler, in a folder."""
+
+    def stop_profiler(self) -> None:
+        """Writes what was recorded."""
+
+    def watched(self) -> contextlib.AbstractContextManager[None]:
+        """Within it, the loss of another process is a ScalecliError of one line."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The devices that a run asks for: `tpu` names one (None: this machine's), `model_parallel` devices hold a model.
+
+    Raises:
+        ConfigurationError: a value that can't be, or two that don't go together.
+    """
+
+    kind: Kind = "auto"
+    tpu: str | None = None
+    model_parallel: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigurationError(f"strategy {self.kind!r}; accepted: {', '.join(KINDS)}")
+        if self.model_parallel < 1:
+            raise ConfigurationError(f"model_parallel is {self.model_parallel}; 1 or more is accepted")
+        if self.tpu and self.kind not in ("auto", "tpu"):
+            raise ConfigurationError(f"--tpu {self.tpu} goes with --strategy tpu, not {self.kind}")
+
+
+AUTOMATIC = Request()
+
+
+def open_devices(request: Request) -> Devices:
+    """The devices asked for, on Keras' present backend.
+
+    Raises:
+        ConfigurationError: they are not there, or the backend can't have them; says how to get them.
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from scalecli.devices.tensorflow import open_tensorflow
+
+        return open_tensorflow(request)
+    if backend == "jax":
+        from scalecli.devices.jax import open_jax
+
+        return open_jax(request)
+    raise ConfigurationError(f"KERAS_BACKEND is {backend!r}; runs need 'tensorflow', the default, or 'jax'")
+
+
+def check_batch(batch: int, accumulation: int, replicas: int) -> None:
+    """Raises ConfigurationError for a batch that can't be cut into equal parts for all replicas and accumulation."""
+    if batch % (replicas * accumulation):
+        parts = f" in {accumulation} parts" if accumulation > 1 else ""
+        raise ConfigurationError(f"a batch of {batch}{parts} can't be divided over {replicas} replicas")

@@ -1,0 +1,149 @@
+"""Devices on the JAX backend: a mesh of (data, model), by Keras' distribution.
+
+A batch is divided over the data axis, and a replica's devices share heads, d_ff and the vocabulary (`costs.layout`);
+XLA's partitioner does the rest. Several processes must have been joined by `jax.distributed.initialize`, as
+JAX_COORDINATOR_ADDRESS and the like tell it, or a TPU pod's own metadata.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+from jax.experimental import multihost_utils
+
+from scalecli.costs.layout import DATA, MODEL, mesh_axes
+from scalecli.data.shares import Share
+from scalecli.devices import Batches, Combine, Devices, Request
+from scalecli.devices.alone import ALONE
+from scalecli.errors import ConfigurationError, ScalecliError
+from scalecli.manifest import Strategy
+from scalecli.models.encoder_decoder import EncoderDecoder
+
+_COORDINATOR = "JAX_COORDINATOR_ADDRESS"
+
+
+class JaxDevices(Devices):
+    """See `Devices`."""
+
+    def __init__(self, devices: Sequence[Any], model_parallel: int) -> None:
+        """`devices` are `jax.Device`s, those of a replica side by side; `model_parallel` divides their number."""
+        self.model_parallel, self.replicas = model_parallel, len(devices) // model_parallel
+        self.chief = jax.process_index() == 0
+        topology = f"{self.replicas}x{model_parallel}" if len(devices) > 1 else None
+        kind = "one" if len(devices) == 1 else "jax-data-parallel" if model_parallel == 1 else "jax-model-parallel"
+        self.strategy = Strategy(kind=kind, replicas=self.replicas, topology=topology)
+        names = np.array([f"{device.platform}:{device.id}" for device in devices])
+        shape = (self.replicas, model_parallel)
+        self._mesh = keras.distribution.DeviceMesh(shape, (DATA, MODEL), names.reshape(shape))
+        self.mesh = jax.sharding.Mesh(np.array(devices).reshape(shape), (DATA, MODEL))
+
+    def new_model(self, make: Callable[[], EncoderDecoder]) -> EncoderDecoder:
+        """The model that `make` builds, its weights split over the devices as they are made."""
+        with keras.StatelessScope(initialize_variables=False):
+            skeleton = make()
+        layouts = keras.distribution.LayoutMap(self._mesh)
+        for layer in skeleton.parts().values():
+            axes = mesh_axes(layer.spec, self.model_parallel, self.replicas)
+            for name, variable in layer.owned.items():
+                stacked = (None,) * (len(variable.shape) - len(axes[name]))
+                layouts[f"^{re.escape(variable.path)}$"] = (*stacked, *axes[name])
+        self._distribution = keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name=DATA)
+        with self._distribution.scope():
+            return make()
+
+    def new_optimizer(self, make: Callable[[], Any], model: EncoderDecoder) -> Any:
+        """The optimizer that `make` builds, its state split as the weights are."""
+        with self._distribution.scope():
+            optimizer = make()
+            optimizer.build(model.trainable_variables)
+        return optimizer
+
+    def numpy(self, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Variables as whole arrays, put together from all processes."""
+        values = {path: variable.value for path, variable in variables.items()}
+        if jax.process_count() > 1:
+            values = multihost_utils.process_allgather(values, tiled=True)
+        return {path: np.array(value, order="C") for path, value in values.items()}
+
+    def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
+        """The batches from a step on, each process's part read by that process; TensorFlow reads, on the CPU."""
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")  # it would take the memory that JAX needs
+        share = Share(jax.process_index(), jax.process_count())
+        for batch in batches(start_step, share).as_numpy_iterator():
+            yield jax.tree.map(self._from_here, batch)
+
+    def mapped(self, model: EncoderDecoder, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
+        """`function` of a batch divided over the data axis; its results are whole, whichever way they combine."""
+        on_all = ALONE.mapped(model, function, combine)
+        return lambda batch: on_all(jax.tree.map(lambda whole: jax.device_put(whole, self.of_rows), batch))
+
+    def memory_bytes(self) -> int | None:
+        """The most memory in use on a device of this process; CPUs don't tell."""
+        stats = [device.memory_stats() for device in self.mesh.local_devices]
+        return max((each["peak_bytes_in_use"] for each in stats if each), default=None)
+
+    def highest(self, numbers: Sequence[float]) -> list[float]:
+        """The highest of each number over the processes."""
+        if jax.process_count() == 1:
+            return list(numbers)
+        said = multihost_utils.process_allgather(np.array(numbers, np.float32))
+        return [float(number) for number in np.asarray(said).max(axis=0)]
+
+    def start_profiler(self, folder: str) -> None:
+        """Begins to record what the devices do."""
+        jax.profiler.start_trace(folder)
+
+    def stop_profiler(self) -> None:
+        """Writes what was recorded."""
+        jax.profiler.stop_trace()
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Within it, the loss of another process is a ScalecliError of one line."""
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            raise ScalecliError(
+                f"another process of this run is gone ({type(error).__name__}); start all of them again, and the run "
+                "goes on from its last checkpoint"
+            ) from error
+
+    @property
+    def of_rows(self) -> Any:
+        """How a batch is laid out: rows over the data axis."""
+        return jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec(DATA))
+
+    def _from_here(self, rows: np.ndarray) -> Any:
+        """Rows that this process has read, as part of the whole batch."""
+        return jax.make_array_from_process_local_data(self.of_rows, rows)
+
+
+def open_jax(request: Request) -> JaxDevices:
+    """All devices that JAX has, or with strategy `one` the first.
+
+    Raises:
+        ConfigurationError: the strategy is TensorFlow's, or the model's devices do not divide them.
+    """
+    if request.kind not in ("auto", "one"):
+        raise ConfigurationError(
+            f"--strategy {request.kind} is TensorFlow's; on the JAX backend auto takes all devices, and one the first"
+        )
+    if _COORDINATOR in os.environ and not jax.distributed.is_initialized():
+        jax.distributed.initialize()
+    devices = jax.devices()[:1] if request.kind == "one" else jax.devices()
+    if len(devices) % request.model_parallel:
+        raise ConfigurationError(
+            f"--model-parallel {request.model_parallel} does not divide the {len(devices)} devices that JAX has here"
+        )
+    return JaxDevices(devices, request.model_parallel)

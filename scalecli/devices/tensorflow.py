@@ -1,0 +1,230 @@
+"""Devices by TensorFlow's strategies: one device, several GPUs, several hosts, a TPU or a slice of a pod."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from scalecli.data.shares import Share
+from scalecli.devices import Batches, Combine, Devices, Request
+from scalecli.devices.alone import ALONE
+from scalecli.errors import ConfigurationError, ScalecliError
+from scalecli.manifest import Strategy
+from scalecli.models.compiled import compiled
+from scalecli.models.encoder_decoder import EncoderDecoder
+
+# What TensorFlow raises when another worker is gone, is not the one it was, or has never come.
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError)
+
+
+class TensorFlowDevices(Devices):
+    """See `Devices`."""
+
+    def __init__(self, strategy: tf.distribute.Strategy, kind: str, topology: str | None = None) -> None:
+        self.distribute = strategy
+        self.replicas = strategy.num_replicas_in_sync
+        resolver = strategy.cluster_resolver
+        self.chief = not (kind == "multi-worker" and resolver.task_id > 0)
+        self.strategy = Strategy(kind=kind, replicas=self.replicas, topology=topology)
+
+    def new_model(self, make: Callable[[], EncoderDecoder]) -> EncoderDecoder:
+        """The model that `make` builds, a copy of its variables on each device."""
+        with self.distribute.scope():
+            return make()
+
+    def new_optimizer(self, make: Callable[[], Any], model: EncoderDecoder) -> Any:
+        """The optimizer that `make` builds, a copy of its state for a model on each device."""
+        with self.distribute.scope():
+            optimizer = make()
+            optimizer.build(model.trainable_variables)
+        return optimizer
+
+    def numpy(self, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Variables as arrays; every host has all of them."""
+        return {path: np.array(variable, order="C") for path, variable in variables.items()}
+
+    def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
+        """The batches from a step on, each host's part read by that host."""
+
+        def of_host(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            hosts = context.num_input_pipelines
+            pieces = self.replicas // hosts  # each replica takes the next piece of its host
+            return batches(start_step, Share(context.input_pipeline_id, hosts, pieces))
+
+        found: Iterator[Any] = iter(self.distribute.distribute_datasets_from_function(of_host))
+        return found
+
+    def mapped(self, model: EncoderDecoder, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
+        """`function` of a batch, run on each replica's part of it, its results combined."""
+        if self.replicas == 1:
+            return ALONE.mapped(model, function, combine)
+        one = compiled(model, function)
+
+        def combined(found: Any) -> Any:
+            if combine == "sum":
+                return self.distribute.reduce(tf.distribute.ReduceOp.SUM, found, axis=None)
+            return self.distribute.gather(found, axis=0)
+
+        @tf.function(autograph=False)
+        def on_all(batch: Any) -> Any:
+            return tf.nest.map_structure(combined, self.distribute.run(one, (batch,)))
+
+        def part(context: Any, whole: Any) -> Any:
+            rows, number = whole.shape[0] // self.replicas, context.replica_id_in_sync_group
+            return tf.convert_to_tensor(whole[number * rows : (number + 1) * rows])
+
+        def split(whole: Any) -> Any:
+            return self.distribute.experimental_distribute_values_from_function(lambda context: part(context, whole))
+
+        return lambda batch: tf.nest.map_structure(np.asarray, on_all(tf.nest.map_structure(split, batch)))
+
+    def memory_bytes(self) -> int | None:
+        """The most memory in use on a device of this process."""
+        found = []
+        for device in tf.config.list_logical_devices():
+            with contextlib.suppress(ValueError, tf.errors.OpError):  # another host's
+                found.append(tf.config.experimental.get_memory_info(device.name)["peak"])
+        return max(found, default=None)
+
+    def highest(self, numbers: Sequence[float]) -> list[float]:
+        """The highest of each number over the processes."""
+        if not isinstance(self.distribute, tf.distribute.MultiWorkerMirroredStrategy):
+            return list(numbers)
+        # Devices of one process say the same; the sum of one-hot rows is what everybody has said.
+        workers, own = self.distribute.extended._num_workers, self.distribute.cluster_resolver.task_id
+        table = np.zeros((workers, len(numbers)), np.float32)
+        table[own] = numbers
+        said = self.distribute.reduce(tf.distribute.ReduceOp.SUM, self._everywhere(table), axis=None)
+        devices = self.replicas // workers
+        return [float(number) for number in (said.numpy() / devices).max(axis=0)]
+
+    def _everywhere(self, value: np.ndarray) -> Any:
+        """The process' value, once for each of its devices."""
+        constant = tf.constant(value)
+        return self.distribute.experimental_distribute_values_from_function(lambda _: constant)
+
+    def start_profiler(self, folder: str) -> None:
+        """Begins to record what the devices do."""
+        tf.profiler.experimental.start(folder)
+
+    def stop_profiler(self) -> None:
+        """Writes what was recorded."""
+        tf.profiler.experimental.stop()
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Within it, the loss of another process is a ScalecliError of one line."""
+        try:
+            yield
+        except _LOST as error:
+            if self.strategy.kind not in ("multi-worker", "tpu"):
+                raise
+            raise ScalecliError(
+                f"another worker of this run is gone ({type(error).__name__}); start all of them again, and the run "
+                "goes on from its last checkpoint"
+            ) from error
+
+
+def open_tensorflow(request: Request) -> TensorFlowDevices:
+    """The strategy asked for; `auto` takes a TPU, then the workers of TF_CONFIG, then several GPUs, then one device.
+
+    Raises:
+        ConfigurationError: the devices are not there, or can't hold parts of a model.
+    """
+    # An evaluation compiles a function for each of its few shapes, and TensorFlow warns that this happens often.
+    tf.get_logger().setLevel("ERROR")
+    if request.model_parallel > 1:
+        raise ConfigurationError(
+            f"--model-parallel {request.model_parallel}: TensorFlow's strategies give each device the whole model; "
+            "KERAS_BACKEND=jax has model parallelism (pip install 'scalecli[jax]')"
+        )
+    kind = _present() if request.kind == "auto" and not request.tpu else request.kind
+    match "tpu" if request.tpu else kind:
+        case "tpu":
+            return _tpu(request.tpu)
+        case "multi-worker":
+            return _multi_worker()
+        case "mirrored":
+            return _mirrored()
+    return TensorFlowDevices(tf.distribute.get_strategy(), "one")
+
+
+def _present() -> str:
+    """The kind of what this machine has and its environment names."""
+    if os.environ.get("TPU_NAME") or tf.config.list_physical_devices("TPU") or os.path.exists("/dev/accel0"):
+        return "tpu"
+    if len(_workers()) > 1:
+        return "multi-worker"
+    return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
+
+
+def _tpu(name: str | None) -> TensorFlowDevices:
+    name = name or os.environ.get("TPU_NAME") or "local"
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        if name != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        system = tf.tpu.experimental.initialize_tpu_system(resolver)
+        strategy = tf.distribute.TPUStrategy(resolver)
+    except Exception as error:  # of many kinds: no driver, no such name, no rights, no answer
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise ConfigurationError(
+            f"--strategy tpu: no TPU {name!r} ({reason}); a TPU VM has one with 'pip install tensorflow-tpu~=2.20.0' "
+            "in the place of tensorflow, and --tpu names another"
+        ) from error
+    topology = "x".join(map(str, system.mesh_shape[:-1]))
+    return TensorFlowDevices(strategy, "tpu", topology)
+
+
+def _workers() -> list[str]:
+    """The workers' addresses by TF_CONFIG.
+
+    Raises:
+        ConfigurationError: it is not as TensorFlow takes it.
+    """
+    text = os.environ.get("TF_CONFIG", "")
+    if not text:
+        return []
+    expected = "TF_CONFIG: expected {'cluster': {'worker': [ADDRESS, ...]}, 'task': {'type': 'worker', 'index': N}}"
+    try:
+        config = json.loads(text)
+        workers, task = list(config["cluster"]["worker"]), config["task"]
+        fine = task["type"] == "worker" and 0 <= task["index"] < len(workers)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{expected}, found {text[:200]!r}") from error
+    if not fine:
+        raise ConfigurationError(f"{expected}; {task} is none of its {len(workers)} workers")
+    return workers
+
+
+def _multi_worker() -> TensorFlowDevices:
+    if len(_workers()) < 2:
+        raise ConfigurationError(
+            "--strategy multi-worker: TF_CONFIG names no other worker; set it on each host, "
+            "such as {'cluster': {'worker': ['a:2222', 'b:2222']}, 'task': {'type': 'worker', 'index': 0}}"
+        )
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, ValueError, tf.errors.OpError) as error:
+        reason = next(iter(str(error).strip().splitlines()), "")[:200]
+        raise ConfigurationError(f"--strategy multi-worker: the workers can't be joined ({reason})") from error
+    return TensorFlowDevices(strategy, "multi-worker")
+
+
+def _mirrored() -> TensorFlowDevices:
+    gpus = tf.config.list_logical_devices("GPU")
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        raise ConfigurationError(
+            f"--strategy mirrored: this machine has {len(devices)} device ({devices[0].name}); --strategy one uses it"
+        )
+    # NCCL is TensorFlow's own choice for GPUs; CPUs, which tests use, have none.
+    reduction = None if gpus else tf.distribute.ReductionToOneDevice()
+    names = [device.name for device in devices]
+    return TensorFlowDevices(tf.distribute.MirroredStrategy(names, cross_device_ops=reduction), "mirrored")

@@ -1,0 +1,54 @@
+"""Losses of target tokens from hidden states, without the logits of a whole batch at once. keras.ops only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from scalecli.models.scan import rematerialised_scan
+
+MOST_LOGITS = 2**26  # that are computed at once: 256 MiB of float32
+
+
+def cross_entropy(logits: Any, targets: Any) -> tuple[Any, Any]:
+    """Cross-entropy of each target in nats, and log Z of its softmax's normaliser Z: both [batch, targets], float32.
+
+    Padding is not masked.
+    """
+    log_normaliser = ops.logsumexp(logits, axis=-1)
+    at_target = ops.sum(logits * ops.one_hot(targets, logits.shape[-1], dtype=logits.dtype), axis=-1)
+    return log_normaliser - at_target, log_normaliser
+
+
+def chunked_cross_entropy(
+    head: Callable[[Any, Any], Any], weights: Any, hidden: Any, targets: Any, vocabulary: int
+) -> tuple[Any, Any]:
+    """`cross_entropy` of head(weights, hidden [batch, targets, d_model]), a chunk of positions at a time.
+
+    The backward pass computes each chunk's logits again, unless a single chunk has room for all. Chunks are of
+    positions, not of rows, since a batch's rows lie on different devices.
+    """
+    batch, length = targets.shape
+    chunks = -(-length // max(1, min(length, MOST_LOGITS // (batch * vocabulary))))
+    if chunks == 1:
+        return cross_entropy(head(weights, hidden), targets)
+    size = -(-length // chunks)
+
+    def chunked(x: Any) -> Any:
+        """[batch, length, ...] -> [chunks, batch, size, ...], filled up with zeros."""
+        padded = ops.pad(x, ((0, 0), (0, chunks * size - length), *((0, 0),) * (len(x.shape) - 2)))
+        return ops.swapaxes(ops.reshape(padded, (batch, chunks, size, *x.shape[2:])), 0, 1)
+
+    def body(_: Any, __: Any, chunk: Any, weights: Any) -> tuple[Any, Any]:
+        hidden, targets = chunk
+        narrow = {name: ops.cast(weight, hidden.dtype) for name, weight in weights.items()}
+        return (), cross_entropy(head(narrow, hidden), targets)
+
+    # The loop adds up the gradients of the chunks in the dtype of the weights that it is given.
+    wide = {name: ops.cast(weight, "float32") for name, weight in weights.items()}
+    nothing = ops.zeros((chunks, batch, size))
+    _, found = rematerialised_scan(body, (), (chunked(hidden), chunked(targets)), wide, (nothing, nothing), chunks)
+    losses, log_normalisers = (ops.reshape(ops.swapaxes(each, 0, 1), (batch, -1))[:, :length] for each in found)
+    return losses, log_normalisers

@@ -1,0 +1,48 @@
+"""What training minimises, on either backend. keras.ops only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from scalecli.models.encoder_decoder import EncoderDecoder
+
+
+class Shown(NamedTuple):
+    """What is recorded of a loss: the cross-entropy alone (nats per target token), and the layers' reports."""
+
+    loss: Any
+    reports: dict[str, Any]
+
+
+def target_tokens(batch: Mapping[str, Any]) -> Any:
+    """The number of target tokens of a batch, float32."""
+    return ops.sum(ops.cast(batch["targets"] > 0, "float32"))
+
+
+def share_of_loss(
+    model: EncoderDecoder, batch: Mapping[str, Any], seed: Any, *, tokens: Any, parts: int, z_loss: float
+) -> tuple[Any, Shown]:
+    """What one of `parts` equal parts of a batch adds to the batch's loss, and to what is shown of it.
+
+    The loss is the cross-entropy of the target tokens plus the z-loss, summed and divided by `tokens`, the number of
+    target tokens of the whole batch, plus the mean of the parts' own auxiliary losses. Reports are means, too.
+    """
+    found = model.losses(batch, seed)
+    real = ops.cast(batch["targets"] > 0, "float32") / tokens
+    cross_entropy = ops.sum(found.cross_entropy * real)
+    z_losses = z_loss * ops.sum(ops.square(found.log_normaliser) * real)
+    reports = {name: report / parts for name, report in found.reports.items()}
+    return cross_entropy + z_losses + found.auxiliary_loss / parts, Shown(cross_entropy, reports)
+
+
+def part_of(batch: Mapping[str, Any], part: Any, parts: int) -> dict[str, Any]:
+    """The rows part, part + parts, part + 2 parts ... of a batch: what is spread over devices stays so."""
+
+    def rows(whole: Any) -> Any:
+        divided = ops.reshape(whole, (whole.shape[0] // parts, parts, *whole.shape[1:]))
+        return ops.take(divided, part, axis=1)
+
+    return {name: rows(whole) for name, whole in batch.items()}

@@ -1,0 +1,18 @@
+"""Batches whose rows, and so whose replicas' parts, have very different numbers of target tokens."""
+
+import numpy as np
+
+ROWS, INPUTS, TARGETS = 8, 16, 9
+
+
+def batch_of(seed=0, packed=False):
+    random = np.random.default_rng(seed)
+    inputs, targets = random.integers(2, 128, (ROWS, INPUTS)), random.integers(2, 128, (ROWS, TARGETS))
+    segments = {"inputs_segments": np.ones_like(inputs), "targets_segments": np.ones_like(targets)}
+    for row in range(ROWS):
+        for name, whole, real in (("inputs", inputs, 4 + row), ("targets", targets, 2 + row % TARGETS)):
+            whole[row, real:] = 0
+            segments[f"{name}_segments"][row, real // 2 :] = 2  # two examples a row
+            segments[f"{name}_segments"][row, real:] = 0
+    batch = {"inputs": inputs, "targets": targets, **(segments if packed else {})}
+    return {name: whole.astype("int32") for name, whole in batch.items()}

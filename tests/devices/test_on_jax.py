@@ -1,0 +1,65 @@
+"""Data and model parallelism on eight virtual CPUs of JAX: one device's numbers, without TensorFlow installed."""
+
+import jax
+import keras
+import numpy as np
+import pytest
+
+from scalecli.devices import Request, open_devices
+from scalecli.devices.jax import JaxDevices
+from scalecli.errors import ConfigurationError
+from scalecli.models.encoder_decoder import EncoderDecoder
+from tests import oracle
+from tests.devices.batches import batch_of
+from tests.devices.trials import STEPS, assert_same, trial_on
+
+
+def devices_of(count, model_parallel=1):
+    return JaxDevices(jax.devices()[:count], model_parallel)
+
+
+def repeated(batch):
+    return lambda devices: iter([jax.tree.map(devices._from_here, batch)] * STEPS)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return trial_on(devices_of(1), repeated(batch_of(packed=True)))
+
+
+@pytest.mark.parametrize(("count", "model_parallel", "accumulation"), [(8, 1, 1), (8, 2, 1), (4, 4, 2)])
+def test_any_mesh_is_one_device(alone, count, model_parallel, accumulation):
+    devices = devices_of(count, model_parallel)
+    several = trial_on(devices, repeated(batch_of(packed=True)), accumulation=accumulation)
+    assert_same(several, alone)
+    whole = [variable.value.sharding.is_fully_replicated for variable in several.optimizer.variables]
+    assert all(whole) == (model_parallel == 1)
+
+
+@pytest.mark.parametrize("architecture", ["switch", "evolved"])
+def test_experts_and_branches_are_split(architecture):
+    devices = devices_of(4, 2)
+    model = devices.new_model(lambda: EncoderDecoder(oracle.small_spec(architecture)))
+    weights = model.weights_by_path()
+    split = {path: tuple(variable.value.sharding.spec) for path, variable in weights.items()}
+    if architecture == "switch":
+        assert split["encoder/0/experts/input"] == (None, "data", None, "model")
+        assert split["encoder/0/experts/router"] == (None, None, None)
+    else:
+        path = next(path for path in split if path.startswith("decoder/0/") and path.endswith("cross_attention/query"))
+        assert split[path] == (None, None, "model")
+    losses = devices.mapped(model, lambda batch: model.losses(batch).cross_entropy, "rows")(batch_of())
+    whole = EncoderDecoder(oracle.small_spec(architecture))
+    for path, variable in whole.weights_by_path().items():
+        variable.assign(devices.numpy(weights)[path])
+    np.testing.assert_allclose(losses, whole.losses(batch_of()).cross_entropy, atol=1e-5)
+
+
+def test_strategies_that_are_not_jaxs_are_refused():
+    assert keras.backend.backend() == "jax"
+    with pytest.raises(ConfigurationError, match="is TensorFlow's"):
+        open_devices(Request("mirrored"))
+    with pytest.raises(ConfigurationError, match="does not divide the 8 devices"):
+        open_devices(Request(model_parallel=3))
+    with pytest.raises(ConfigurationError, match="does not divide heads 4"):
+        devices_of(8, 8).new_model(lambda: EncoderDecoder(oracle.small_spec("transformer")))

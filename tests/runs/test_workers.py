@@ -1,0 +1,112 @@
+"""Two processes train one model over loopback: the same losses as one, and what happens when one of them dies."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from scalecli.manifest import load_manifest
+from tests.runs.conftest import command, metrics
+
+STEPS, EVERY = 240, 30
+PATIENCE = 240  # seconds; most of it goes into imports
+
+
+class Workers:
+    """Two processes of one command."""
+
+    def __init__(self, arguments, log):
+        with socket.socket() as first, socket.socket() as second:
+            for each in (first, second):
+                each.bind(("127.0.0.1", 0))
+            addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (first, second)]
+        self.logs = [log.with_suffix(f".{index}") for index in range(2)]
+        self.processes = []
+        for index in range(2):
+            config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+            with self.logs[index].open("w") as stream:
+                started = subprocess.Popen(
+                    [sys.executable, "-m", "scalecli", *arguments],
+                    env={**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"},
+                    stdout=stream,
+                    stderr=stream,
+                )
+            self.processes.append(started)
+
+    def wait_until(self, reached):
+        deadline = time.monotonic() + PATIENCE
+        while not reached():
+            assert time.monotonic() < deadline, "waited too long"
+            assert all(each.poll() is None for each in self.processes), self.logs[0].read_text()[-2000:]
+            time.sleep(0.05)
+
+    def end(self, seconds=PATIENCE):
+        """The exit codes, and the last line that the first of them wrote."""
+        codes = [each.wait(seconds) for each in self.processes]
+        return codes, self.logs[0].read_text().rstrip().splitlines()[-1]
+
+    def kill(self):
+        for each in self.processes:
+            if each.poll() is None:
+                each.kill()
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def start(arguments):
+        started.append(Workers([str(each) for each in arguments], tmp_path / f"log{len(started)}"))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+
+
+def test_a_worker_that_dies_ends_the_run_which_then_goes_on_to_the_same_losses(place, tmp_path, start):
+    options = {"steps": STEPS, "checkpoint_every": EVERY, "validate_every": STEPS, "schedule": "constant"}
+    arguments = place.pretraining(tmp_path / "two", **options)
+
+    def steps_done():
+        file = tmp_path / "two/metrics.jsonl"
+        return len(file.read_text().splitlines()) if file.exists() else 0
+
+    workers = start(arguments)
+    workers.wait_until(lambda: steps_done() > EVERY + 1)
+    killed = time.monotonic()
+    workers.processes[1].send_signal(signal.SIGKILL)
+    codes, line = workers.end(60)
+    assert codes == [1, -signal.SIGKILL]
+    assert time.monotonic() - killed < 60
+    assert line.startswith("error: another worker of this run is gone")
+    before = metrics(tmp_path / "two")
+
+    workers = start(arguments)  # from a checkpoint that both read
+    workers.wait_until(lambda: steps_done() > 3 * EVERY)
+    workers.processes[1].send_signal(signal.SIGTERM)  # a host is taken away: all save and stop
+    codes, line = workers.end()
+    assert codes == [130, 130]
+    assert "which is saved" in line
+    middle = metrics(tmp_path / "two")
+    assert max(middle)[0] == max(load_manifest(tmp_path / "two").checkpoints.kept)
+
+    codes, _ = start(arguments).end()
+    assert codes == [0, 0]
+    two = metrics(tmp_path / "two")
+    for earlier in (before, middle):
+        assert earlier == {key: two[key] for key in earlier}  # bit for bit
+    manifest = load_manifest(tmp_path / "two")
+    assert (manifest.strategy.kind, manifest.strategy.replicas) == ("multi-worker", 2)
+
+    assert command(*place.pretraining(tmp_path / "one", **{**options, "steps": EVERY})).code == 0
+    one = metrics(tmp_path / "one")
+    losses = [[found[step, True]["loss"] for step in range(1, EVERY + 1)] for found in (one, two)]
+    np.testing.assert_allclose(losses[1][:5], losses[0][:5], rtol=1e-5)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)  # rounding adds up
