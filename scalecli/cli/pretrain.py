@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecli.cli.compiling import COMPILED_COLUMNS, check_compile_options, compiled_figures
 from scalecli.cli.output import Column, format_option, print_record
 from scalecli.cli.training_options import cache_directory as the_cache_directory
 from scalecli.cli.training_options import (
@@ -78,7 +79,8 @@ def print_plan(
         "training_flops": per_step * recipe.steps,
         **rest,
     }
-    print_record(record, [column for column in PLAN_COLUMNS if column.key in record], format)
+    columns = (*PLAN_COLUMNS, *COMPILED_COLUMNS)
+    print_record(record, [column for column in columns if column.key in record], format)
 
 
 @click.command("pretrain")
@@ -124,6 +126,12 @@ def print_plan(
 @click.option(
     "--show-examples", type=int, metavar="N", help="Show N examples as the model will see them, and start nothing."
 )
+@click.option(
+    "--compile-for",
+    metavar="TOPOLOGY",
+    help="With --dry-run: compile the training step for a TPU such as v3:4x4 that needn't be there, and show its "
+    "memory, FLOPs and collectives; takes the extra [tpu-check].",
+)
 @recipe_options(steps=2**19, batch=128, schedule="inverse-square-root", learning_rate=0.01, warmup=10_000, dropout=0.0)
 @format_option
 def command(
@@ -143,6 +151,7 @@ def command(
     mean_span_length: float,
     validation_examples: int,
     show_examples: int | None,
+    compile_for: str | None,
     peak_flops: float | None,
     dry_run: bool,
     cache_directory: Path | None,
@@ -169,6 +178,7 @@ def command(
     source = TextSource(text, validation_text, dataset, data_dir, split, validation_split)
     recipe, saving = recipe_and_saving(recipe_values)
     devices = devices_asked_for(recipe_values)
+    check_compile_options(compile_for, dry_run, devices)
     job = Pretraining(
         model=reference,
         source=source,
@@ -186,17 +196,19 @@ def command(
     if dry_run:
         source.check()
         shape = job.planned_shape()
+        spec, lengths = build_spec(reference.architecture, shape), (inputs_length, job.objective.targets_length)
+        compiled = compiled_figures(spec, recipe, *lengths, compile_for, devices.model_parallel) if compile_for else {}
         print_plan(
-            build_spec(reference.architecture, shape),
+            spec,
             shape,
             recipe,
-            job.objective.inputs_length,
-            job.objective.targets_length,
+            *lengths,
             job.directory,
             format,
             data=" ".join(source.text) or source.dataset or "embedded docstrings",
             validation_examples=validation_examples,
             vocabulary="of the run" if reference.run else job.vocabulary,
+            **compiled,
         )
         return
     from scalecli.cli.progress import ConsoleReporter

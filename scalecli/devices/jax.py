@@ -17,6 +17,7 @@ import jax
 import keras
 import numpy as np
 from jax.experimental import multihost_utils
+from keras.src.backend.common import global_state
 
 from scalecli.costs.layout import DATA, MODEL, mesh_axes
 from scalecli.data.shares import Share
@@ -46,7 +47,13 @@ class JaxDevices(Devices):
 
     def new_model(self, make: Callable[[], EncoderDecoder]) -> EncoderDecoder:
         """The model that `make` builds, its weights split over the devices as they are made."""
-        with keras.StatelessScope(initialize_variables=False):
+        self.laid_out(make)
+        with self._distribution.scope():
+            return make()
+
+    def laid_out(self, make: Callable[[], EncoderDecoder]) -> EncoderDecoder:
+        """The model that `make` builds, with a layout for each weight, but no values."""
+        with _without_values():
             skeleton = make()
         layouts = keras.distribution.LayoutMap(self._mesh)
         for layer in skeleton.parts().values():
@@ -55,8 +62,14 @@ class JaxDevices(Devices):
                 stacked = (None,) * (len(variable.shape) - len(axes[name]))
                 layouts[f"^{re.escape(variable.path)}$"] = (*stacked, *axes[name])
         self._distribution = keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name=DATA)
-        with self._distribution.scope():
-            return make()
+        for variable in skeleton.variables:
+            variable._layout = self._distribution.get_variable_layout(variable)
+        return skeleton
+
+    def sharding(self, variable: Any) -> Any:
+        """How a variable of the model or the optimizer is laid out."""
+        axes = self._distribution.get_variable_layout(variable).axes
+        return jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec(*axes))
 
     def new_optimizer(self, make: Callable[[], Any], model: EncoderDecoder) -> Any:
         """The optimizer that `make` builds, its state split as the weights are."""
@@ -127,6 +140,29 @@ class JaxDevices(Devices):
     def _from_here(self, rows: np.ndarray) -> Any:
         """Rows that this process has read, as part of the whole batch."""
         return jax.make_array_from_process_local_data(self.of_rows, rows)
+
+
+class PlannedDevices(JaxDevices):
+    """Devices that are not there: variables have shapes and layouts, but no values."""
+
+    def new_model(self, make: Callable[[], EncoderDecoder]) -> EncoderDecoder:
+        """The model that `make` builds."""
+        return self.laid_out(make)
+
+    def new_optimizer(self, make: Callable[[], Any], model: EncoderDecoder) -> Any:
+        """The optimizer that `make` builds."""
+        optimizer = make()
+        with _without_values():
+            optimizer.build(model.trainable_variables)
+        return optimizer
+
+
+@contextlib.contextmanager
+def _without_values() -> Iterator[None]:
+    """Within it, new variables get no values."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    global_state.set_global_attribute("uninitialized_variables", [])  # the next scope would give them some
 
 
 def open_jax(request: Request) -> JaxDevices:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -36,9 +36,10 @@ class JaxSteps:
     ) -> None:
         self._model, self._optimizer = model, optimizer
         self._seed, self._z_loss, self._accumulation = seed, z_loss, accumulation
-        where = [[variable.value.sharding for variable in of] for of in self._variables]
+        self._shardings = [[devices.sharding(variable) for variable in of] for of in self._variables]
+        self._of_rows = devices.of_rows
         # Each step's variables take the place of the last one's, and stay where they are.
-        self.step = jax.jit(self._step, donate_argnums=(0, 1), out_shardings=(*where, None))
+        self.step = jax.jit(self._step, donate_argnums=(0, 1), out_shardings=(*self._shardings, None))
 
     @property
     def _variables(self) -> tuple[Values, Values]:
@@ -59,6 +60,19 @@ class JaxSteps:
                 variable.assign(value)
         losses, norms, reports = jax.tree.map(lambda *steps: np.stack(steps), *jax.device_get(found))
         return Figures(losses, norms, np.array(waits, np.float32), reports)
+
+    def lowered(self, batch: Mapping[str, tuple[int, ...]]) -> Any:
+        """The `jax.stages.Lowered` step, of int32 arrays of these shapes; it takes no values of variables."""
+
+        def planned(shape: tuple[int, ...], dtype: str, sharding: Any) -> Any:
+            return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+        variables = [
+            [planned(each.shape, each.dtype, where) for each, where in zip(of, shardings, strict=True)]
+            for of, shardings in zip(self._variables, self._shardings, strict=True)
+        ]
+        rows = {name: planned(shape, "int32", self._of_rows) for name, shape in batch.items()}
+        return self.step.lower(*variables, rows)
 
     def _step(self, weights: Values, state: Values, batch: Batch) -> tuple[Values, Values, tuple[Any, ...]]:
         """One step; returns the weights and state after it, its loss, the norm of its gradient, and the reports."""

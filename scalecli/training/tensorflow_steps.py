@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -36,7 +36,7 @@ class TensorFlowSteps:
         # One replica: all of the step is one program. Several: what they do between one exchange and the next is.
         alone = devices.replicas == 1
         self._gradients: Any = self._local_gradients if alone else compiled(model, self._local_gradients)
-        step = compiled(model, self._step) if alone else self._step
+        self.step = compiled(model, self._step) if alone else self._step
         strategy = devices.distribute
 
         @tf.function
@@ -47,7 +47,7 @@ class TensorFlowSteps:
                 start = tf.timestamp()
                 batch = next(batches)
                 wait = tf.cast(tf.timestamp() - start, tf.float32)
-                of_replicas = strategy.run(step, (batch,))
+                of_replicas = strategy.run(self.step, (batch,))
                 figures = [strategy.experimental_local_results(each)[0] for each in tf.nest.flatten(of_replicas)]
                 figures = [wait, *figures]
                 arrays = [array.write(index, figure) for array, figure in zip(arrays, figures, strict=True)]
@@ -60,6 +60,12 @@ class TensorFlowSteps:
         """`count` steps; returns each one's figures."""
         figures: Figures = tf.nest.map_structure(lambda each: each.numpy(), self._run(batches, tf.constant(count)))
         return figures
+
+    def stablehlo(self, batch: Mapping[str, tuple[int, ...]]) -> bytes:
+        """The step of one replica compiled by XLA, of int32 arrays of these shapes, as serialised StableHLO."""
+        rows = {name: tf.zeros(shape, tf.int32) for name, shape in batch.items()}
+        serialised: bytes = self.step.experimental_get_compiler_ir(rows)(stage="stablehlo_serialized")
+        return serialised
 
     def _reported(self, element: Any) -> list[str]:
         """The names of the model's reports, in the order in which `tf.nest` has them."""

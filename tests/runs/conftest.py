@@ -17,6 +17,7 @@ from scalecli.data.vocabulary import train_vocabulary
 
 SHAPE = "encoder_layers: 2\ndecoder_layers: 2\nd_model: 16\nd_ff: 32\nd_kv: 8\nheads: 2\n"
 PIECES = 200
+SPEED = ("steps_per_s", "tokens_per_s", "model_flops_utilisation", "input_wait_s", "device_memory_bytes")
 SYLLABLES = [first + second for first in "bdfgklmnprst" for second in "aeiou"]
 
 
@@ -61,7 +62,8 @@ def metrics(directory):
     found = {}
     for line in (directory / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
-        row.pop("steps_per_s", None)
+        for name in SPEED:
+            row.pop(name, None)
         key = row.pop("step"), "loss" in row
         assert key not in found
         found[key] = row

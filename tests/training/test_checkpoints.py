@@ -30,13 +30,17 @@ def variables(seed=0):
     return weights, state
 
 
+def arrays(variables):
+    return {path: np.array(variable) for path, variable in variables.items()}
+
+
 def save(folder, step, seed=0):
-    return checkpoints.save_checkpoint(folder, step, *variables(seed), "transformer", SHAPE)
+    return checkpoints.save_checkpoint(folder, step, *map(arrays, variables(seed)), "transformer", SHAPE)
 
 
 def test_every_bit_comes_back(tmp_path):
     weights, state = variables(7)
-    saved = checkpoints.save_checkpoint(tmp_path, 7, weights, state, "transformer", SHAPE)
+    saved = checkpoints.save_checkpoint(tmp_path, 7, arrays(weights), arrays(state), "transformer", SHAPE)
     assert saved == tmp_path / "00000007"
     description = checkpoints.read_description(saved)
     assert (description.step, description.architecture, description.shape) == (7, "transformer", SHAPE)

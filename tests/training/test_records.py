@@ -25,9 +25,8 @@ def figures(steps):
     """Losses that say the step, and the reports of two layers."""
     numbers = np.arange(1, steps + 1, dtype="float32")
     wide = np.stack([np.full((2, 3), number / 100) for number in numbers]).astype("float32")
-    return Figures(
-        numbers, 2 * numbers, {"encoder/0/experts/overflow": wide[:, :, 0], "encoder/0/experts/expert_use": wide}
-    )
+    reports = {"encoder/0/experts/overflow": wide[:, :, 0], "encoder/0/experts/expert_use": wide}
+    return Figures(numbers, 2 * numbers, 0 * numbers, reports)
 
 
 def test_every_tenth_step_has_the_reports_of_its_layers(tmp_path):

@@ -64,13 +64,49 @@ class Attention(SpecLayer):
     def _attend(self, weights: Weights, x: Any, cached: Weights, bias: Any, mask: Any, dropout: Dropout) -> Any:
         keys, values = (cached[self._projections()[place]] for place in (0, -1))
         queries = self._heads(x, weights["query"], self.spec.heads)
-        scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [batch, heads, queries, keys]
-        scores = ops.cast(scores, "float32") + mask
-        if bias is not None:
-            scores = scores + bias
-        shares = dropout(ops.cast(ops.softmax(scores, axis=-1), x.dtype))
-        mixed = ops.transpose(ops.matmul(shares, values), (0, 2, 1, 3))  # [batch, queries, heads, d_kv]
+        mixed = ops.transpose(softmax_attention(queries, keys, values, mask, bias, dropout), (0, 2, 1, 3))
         return ops.matmul(ops.reshape(mixed, (*x.shape[:2], self.spec.inner)), weights["output"])
+
+
+def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any, dropout: Dropout) -> Any:
+    """Dropout(softmax(Q K^T + mask + bias)) V, [batch, heads, queries, d_kv]; the softmax is float32.
+
+    `queries` [batch, heads, queries, d_kv], `keys` and `values` [batch, key_heads, keys, d_kv], `mask` [batch, 1,
+    queries, keys], `bias` [1, heads, queries, keys] or None; the last two are float32, and the mask has no gradient.
+    Of what has the size of the scores, the backward pass keeps the shares alone, in the dtype of the values.
+    """
+    rate = dropout.rate if dropout.active else 0.0
+
+    @ops.custom_gradient
+    def attend(queries: Any, keys: Any, values: Any, seed: Any, *added: Any) -> Any:
+        dropped = Dropout(rate, seed)  # linear in what it is given, and so its own gradient
+        scores = sum(added, ops.cast(ops.matmul(queries, transposed(keys)), "float32"))
+        shares = ops.cast(ops.softmax(scores, axis=-1), values.dtype)
+
+        def of_key_heads(x: Any) -> Any:
+            """The sum over the heads that share a key head."""
+            return x if keys.shape[1] == x.shape[1] else ops.sum(x, axis=1, keepdims=True)
+
+        def gradient(upstream: Any) -> tuple[Any, ...]:
+            # Of the operands of a product the small one is transposed, for kernels that copy.
+            of_values = of_key_heads(transposed(ops.matmul(transposed(upstream), dropped(shares))))
+            of_shares = ops.cast(dropped(ops.matmul(upstream, transposed(values))), "float32")
+            wide = ops.cast(shares, "float32")
+            of_scores = wide * (of_shares - ops.sum(of_shares * wide, axis=-1, keepdims=True))
+            of_bias = [ops.sum(of_scores, axis=0, keepdims=True) for _ in added[1:]]
+            of_scores = ops.cast(of_scores, queries.dtype)
+            of_keys = of_key_heads(transposed(ops.matmul(transposed(queries), of_scores)))
+            return ops.matmul(of_scores, keys), of_keys, of_values, None, None, *of_bias
+
+        return ops.matmul(dropped(shares), values), gradient
+
+    seed = dropout.seed if rate else ops.zeros((), "int32")
+    return attend(queries, keys, values, seed, mask, *(() if bias is None else (bias,)))
+
+
+def transposed(x: Any) -> Any:
+    """The last two axes swapped."""
+    return ops.swapaxes(x, -1, -2)
 
 
 class PositionBias(SpecLayer):

@@ -25,6 +25,7 @@ from scalecli import specs
 from scalecli.models.dropout import Dropout
 
 Weights = dict[str, Any]
+_EPSILON = 1e-6
 MASKED = -1e9  # added to the scores of positions that must not be seen
 
 
@@ -112,10 +113,7 @@ class RMSNorm(SpecLayer):
 
     def call(self, weights: Weights, x: Any, real: Any = None) -> Any:
         """[batch, length, d_model] -> the same, zero where `real` [batch, length, 1] is."""
-        wide = ops.cast(x, "float32")
-        factor = ops.rsqrt(ops.mean(ops.square(wide), axis=-1, keepdims=True) + 1e-6)
-        factor = factor if real is None else factor * real
-        return ops.cast(wide * factor * weights["scale"], x.dtype)
+        return normalised(x, weights["scale"], real=real)
 
 
 class LayerNorm(RMSNorm):
@@ -123,11 +121,39 @@ class LayerNorm(RMSNorm):
 
     def call(self, weights: Weights, x: Any, real: Any = None) -> Any:
         """[batch, length, d_model] -> the same, zero where `real` [batch, length, 1] is."""
+        return normalised(x, weights["scale"], weights["bias"], real=real)
+
+
+def normalised(x: Any, scale: Any, *bias: Any, real: Any = None) -> Any:
+    """`x` [batch, length, width] over its root mean square, times `scale` [width]; with a bias, less its mean first.
+
+    Computed in float32, and zero where `real` [batch, length, 1] is. The backward pass keeps of x no other form.
+    """
+
+    @ops.custom_gradient
+    def norm(x: Any, scale: Any, real: Any, *bias: Any) -> Any:
         wide = ops.cast(x, "float32")
-        wide = wide - ops.mean(wide, axis=-1, keepdims=True)
-        factor = ops.rsqrt(ops.mean(ops.square(wide), axis=-1, keepdims=True) + 1e-6)
-        normed = wide * factor * weights["scale"] + weights["bias"]
-        return ops.cast(normed if real is None else normed * real, x.dtype)
+        mean = ops.mean(wide, axis=-1, keepdims=True) if bias else 0.0
+        centred = wide - mean if bias else wide
+        factor = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + _EPSILON)
+        normed = centred * (factor * real) * scale
+        normed = normed + bias[0] * real if bias else normed
+
+        def gradient(upstream: Any) -> tuple[Any, ...]:
+            wide = ops.cast(x, "float32")
+            standard = (wide - mean if bias else wide) * factor
+            upstream = ops.cast(upstream, "float32") * real
+            of_standard = upstream * scale
+            along = ops.mean(of_standard * standard, axis=-1, keepdims=True)
+            of_x = of_standard - standard * along
+            if bias:
+                of_x = of_x - ops.mean(of_standard, axis=-1, keepdims=True)
+            of_bias = [ops.sum(upstream, axis=(0, 1)) for _ in bias]
+            return ops.cast(of_x * factor, x.dtype), ops.sum(upstream * standard, axis=(0, 1)), None, *of_bias
+
+        return ops.cast(normed, x.dtype), gradient
+
+    return norm(x, scale, ops.ones((1, 1, 1)) if real is None else real, *bias)
 
 
 NORMS: dict[type, type[RMSNorm]] = {specs.Norm: RMSNorm, specs.LayerNorm: LayerNorm}

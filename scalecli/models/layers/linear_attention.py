@@ -8,7 +8,7 @@ from keras import ops
 
 from scalecli import specs
 from scalecli.models.dropout import Dropout
-from scalecli.models.layers.attention import Attention
+from scalecli.models.layers.attention import Attention, transposed
 from scalecli.models.layers.base import Context, Weights
 
 
@@ -40,10 +40,10 @@ class LinearAttention(Attention):
         """One token x [batch, 1, d_model], after its key and value have joined the sums."""
         queries, keys, values = (ops.cast(each, "float32") for each in self._features(weights, x))
         state = {
-            "sums": state["sums"] + ops.matmul(_transposed(keys), values),
+            "sums": state["sums"] + ops.matmul(transposed(keys), values),
             "keys": state["keys"] + keys,
         }
-        total = ops.matmul(queries, _transposed(state["keys"]))
+        total = ops.matmul(queries, transposed(state["keys"]))
         return self._joined(weights, ops.cast(ops.matmul(queries, state["sums"]) / total, x.dtype)), state
 
     def _features(self, weights: Weights, x: Any) -> tuple[Any, Any, Any]:
@@ -53,21 +53,21 @@ class LinearAttention(Attention):
         return ops.relu(queries) + self.spec.epsilon, ops.relu(keys) + self.spec.epsilon, values
 
     def _bidirectional(self, queries: Any, keys: Any, values: Any) -> Any:
-        sums = ops.matmul(_transposed(keys), values)  # [batch, key_heads, d_kv, d_kv]
+        sums = ops.matmul(transposed(keys), values)  # [batch, key_heads, d_kv, d_kv]
         total = ops.sum(ops.cast(keys, "float32"), axis=2, keepdims=True)
-        return _divided(ops.matmul(queries, sums), ops.matmul(ops.cast(queries, "float32"), _transposed(total)))
+        return _divided(ops.matmul(queries, sums), ops.matmul(ops.cast(queries, "float32"), transposed(total)))
 
     def _causal(self, queries: Any, keys: Any, values: Any) -> Any:
         length = queries.shape[2]
         chunk = min(self.spec.chunk, length)
         queries, keys, values = (_chunked(each, chunk) for each in (queries, keys, values))
         earlier = ops.tril(ops.ones((chunk, chunk), queries.dtype))
-        scores = ops.matmul(queries, _transposed(keys)) * earlier  # [batch, heads, chunks, chunk, chunk]
-        sums = _sums_before(ops.matmul(_transposed(keys), values))  # [batch, key_heads, chunks, d_kv, d_kv]
+        scores = ops.matmul(queries, transposed(keys)) * earlier  # [batch, heads, chunks, chunk, chunk]
+        sums = _sums_before(ops.matmul(transposed(keys), values))  # [batch, key_heads, chunks, d_kv, d_kv]
         totals = _sums_before(ops.sum(ops.cast(keys, "float32"), axis=3, keepdims=True))
         mixed = ops.matmul(scores, values) + ops.matmul(queries, ops.cast(sums, queries.dtype))
         total = ops.sum(ops.cast(scores, "float32"), axis=-1, keepdims=True)
-        total = total + ops.matmul(ops.cast(queries, "float32"), _transposed(totals))
+        total = total + ops.matmul(ops.cast(queries, "float32"), transposed(totals))
         mixed = _divided(mixed, total)
         batch, heads, chunks, _, width = mixed.shape
         return ops.reshape(mixed, (batch, heads, chunks * chunk, width))[:, :, :length]
@@ -77,11 +77,6 @@ class LinearAttention(Attention):
         batch, _, length, _ = mixed.shape
         joined = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (batch, length, self.spec.inner))
         return ops.matmul(joined, weights["output"])
-
-
-def _transposed(x: Any) -> Any:
-    """The last two axes swapped."""
-    return ops.swapaxes(x, -1, -2)
 
 
 def _divided(mixed: Any, total: Any) -> Any:

@@ -1,0 +1,53 @@
+"""The step of a training run, compiled for a TPU that is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalecli.devices import Request, check_batch, open_devices
+from scalecli.devices.tpu_check import Compiled, TpuCompiler, machine_of
+from scalecli.runs.recipe import Recipe, build_model
+from scalecli.specs import ModelSpec
+
+
+def compile_step(
+    spec: ModelSpec, recipe: Recipe, inputs: int, targets: int, topology: str, model_parallel: int
+) -> Compiled:
+    """Compiles the training step for a topology such as v3:4x4; `inputs` and `targets` are lengths in tokens.
+
+    On the JAX backend it is the step of the whole topology, as each device has its part of it; on TensorFlow that of
+    one replica, which doesn't know of the others.
+
+    Raises:
+        ConfigurationError: there is no such topology; its devices don't divide into replicas, or the batch over them;
+            the extra [tpu-check] is not installed; TensorFlow is to split a model.
+    """
+    machine = machine_of(topology, model_parallel)
+    machine.sequences_per_replica(recipe.batch)
+    check_batch(recipe.batch, recipe.accumulation, machine.replicas)
+    compiler = TpuCompiler(topology)
+    import keras
+
+    from scalecli.models.compiled import compiling_for_tpu
+    from scalecli.training.adafactor import Adafactor, KerasSchedule
+    from scalecli.training.steps import new_steps
+
+    on_jax = keras.backend.backend() == "jax"
+    devices: Any
+    if on_jax:
+        from scalecli.devices.jax import PlannedDevices
+
+        devices = PlannedDevices(compiler.devices, model_parallel)
+    else:
+        devices = open_devices(Request("one", model_parallel=model_parallel))
+    with compiling_for_tpu():
+        model = build_model(spec, recipe, devices)
+        optimizer = devices.new_optimizer(lambda: Adafactor(KerasSchedule(recipe.schedule)), model)
+        steps: Any = new_steps(
+            devices, model, optimizer, seed=recipe.seed, z_loss=recipe.z_loss, accumulation=recipe.accumulation
+        )
+        rows = recipe.batch if on_jax else recipe.batch // machine.replicas
+        batch = {"inputs": (rows, inputs), "targets": (rows, targets)}
+        if on_jax:
+            return compiler.compile_lowered(steps.lowered(batch))
+        return compiler.compile_stablehlo(steps.stablehlo(batch))
