@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from scalecli.specs import ModelSpec
 
 
-
 def _keys(kind: str) -> tuple[str, str]:
     """The columns of a kind of collectives: how many, and their bytes."""
     name = kind.replace("-", "_")

@@ -52,9 +52,17 @@ PLAN_COLUMNS = (
 
 
 def print_plan(
-    spec: ModelSpec, shape: Any, recipe: Recipe, inputs: int, targets: int, directory: Path, format: str, **rest: Any
+    spec: ModelSpec,
+    shape: Any,
+    recipe: Recipe,
+    inputs: int,
+    targets: int,
+    directory: Path,
+    format: str,
+    start_step: int = 0,
+    **rest: Any,
 ) -> None:
-    """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do."""
+    """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do, from `start_step` on."""
     from scalecli import costs
     from scalecli.training.checkpoints import checkpoint_steps
 
@@ -70,13 +78,13 @@ def print_plan(
         "lengths": f"{inputs}/{targets}",
         "batch": f"{recipe.batch} in {recipe.accumulation} parts" if recipe.accumulation > 1 else recipe.batch,
         "steps": recipe.steps,
-        "steps_done": max(checkpoint_steps(directory / "checkpoints"), default=0),
+        "steps_done": max(checkpoint_steps(directory / "checkpoints"), default=start_step),
         "schedule": f"{schedule.name}, learning rate {schedule.learning_rate:g}, warm-up {schedule.warmup}",
         "precision": recipe.precision,
         "dropout": recipe.dropout,
         "seed": recipe.seed,
         "training_flops_per_step": per_step,
-        "training_flops": per_step * recipe.steps,
+        "training_flops": per_step * (recipe.steps - start_step),
         **rest,
     }
     columns = (*PLAN_COLUMNS, *COMPILED_COLUMNS)
@@ -123,6 +131,7 @@ def print_plan(
 @click.option(
     "--validation-examples", type=int, default=512, show_default=True, help="Segments of held-out text, at most."
 )
+@click.option("--keep-optimizer", is_flag=True, help="Go on from the run's step with its optimizer's state, too.")
 @click.option(
     "--show-examples", type=int, metavar="N", help="Show N examples as the model will see them, and start nothing."
 )
@@ -150,6 +159,7 @@ def command(
     noise_density: float,
     mean_span_length: float,
     validation_examples: int,
+    keep_optimizer: bool,
     show_examples: int | None,
     compile_for: str | None,
     peak_flops: float | None,
@@ -173,6 +183,8 @@ def command(
     if show_examples is not None and show_examples < 1:
         raise UsageError(f"--show-examples is {show_examples}; 1 or more is accepted")
     reference = resolve_model(model, architecture=architecture, operators=operators)
+    if keep_optimizer and not reference.run:
+        raise UsageError(f"--keep-optimizer goes on with a run, and {model} is none")
     if reference.run and vocabulary:
         raise UsageError(f"--vocabulary {vocabulary}: {model} is a run and brings its own; leave it out")
     source = TextSource(text, validation_text, dataset, data_dir, split, validation_split)
@@ -192,10 +204,11 @@ def command(
         command_line=this_command_line(),
         peak_flops=peak_flops,
         devices=devices,
+        keep_optimizer=keep_optimizer,
     )
     if dry_run:
         source.check()
-        shape = job.planned_shape()
+        shape, start = job.planned_shape(), job.start()
         spec, lengths = build_spec(reference.architecture, shape), (inputs_length, job.objective.targets_length)
         compiled = compiled_figures(spec, recipe, *lengths, compile_for, devices.model_parallel) if compile_for else {}
         print_plan(
@@ -205,6 +218,7 @@ def command(
             *lengths,
             job.directory,
             format,
+            start_step=start.step if start else 0,
             data=" ".join(source.text) or source.dataset or "embedded docstrings",
             validation_examples=validation_examples,
             vocabulary="of the run" if reference.run else job.vocabulary,

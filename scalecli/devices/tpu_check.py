@@ -6,6 +6,7 @@ TensorFlow's own bridge to TPUs has no part in it.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -25,12 +26,14 @@ _PLANES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8")
 # Slices of a pod, in chips. Of v4 libtpu has only the two cores of a chip apart, which run as one there.
 _SLICES = {"v2": _PLANES, "v3": (*_PLANES, "16x32", "32x32"), "v5e": _PLANES, "v5p": _CUBES, "v6e": _PLANES}
-TOPOLOGIES = tuple(f"{chip}:{slice}" for chip, slices in _SLICES.items() for slice in slices)
+TOPOLOGIES = tuple(f"{chip}:{sides}" for chip, slices in _SLICES.items() for sides in slices)
 
 _GIB = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-# Without these libtpu asks the cloud's metadata server who it is, and complains; and JAX would look for a real TPU.
+# Without these JAX would look for a real TPU, libtpu would ask the cloud's metadata server for it and complain, and
+# only one process at a time could compile.
 _ALONE = {
     "JAX_PLATFORMS": "cpu",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v3-8",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -60,15 +63,13 @@ def machine_of(topology: str, model_parallel: int) -> Machine:
         ConfigurationError: there is no such topology, or its devices do not divide into replicas.
     """
     if topology not in TOPOLOGIES:
-        chip = topology.partition(":")[0].lower().removeprefix("tpu-")
-        ours = [name for name in TOPOLOGIES if name.startswith(f"{chip}:")]
-        accepted = f"{chip} has {', '.join(ours)}" if ours else f"there are {', '.join(TOPOLOGIES)}"
-        raise ConfigurationError(f"no topology {topology!r}{nearest(topology, ours or TOPOLOGIES)}; {accepted}")
-    chip, _, slice = topology.partition(":")
-    chips = 1
-    for side in slice.split("x"):
-        chips *= int(side)
-    return Machine(f"tpu-{chip}", chips, model_parallel)
+        short = topology.lower().removeprefix("tpu-")
+        chip = short.partition(":")[0]
+        of_chip = [name for name in TOPOLOGIES if name.startswith(f"{chip}:")]
+        accepted = f"{chip} has {', '.join(of_chip)}" if of_chip else f"there are {', '.join(TOPOLOGIES)}"
+        raise ConfigurationError(f"no topology {topology!r}{nearest(short, of_chip or TOPOLOGIES)}; {accepted}")
+    chip, _, sides = topology.partition(":")
+    return Machine(f"tpu-{chip}", math.prod(int(side) for side in sides.split("x")), model_parallel)
 
 
 class TpuCompiler:

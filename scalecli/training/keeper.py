@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scalecli.errors import ConfigurationError, MissingError
+from scalecli.errors import MissingError
 from scalecli.manifest import Checkpoints, Manifest
 from scalecli.training import checkpoints
 from scalecli.training.background import Background
@@ -41,14 +41,10 @@ class Keeper:
         for step in reversed(steps):
             source = self.folder / f"{step:08d}"
             try:
-                arrays = [
-                    checkpoints.load_arrays(source, name) for name in (checkpoints.WEIGHTS, checkpoints.OPTIMIZER)
-                ]
-            except (MissingError, ConfigurationError) as error:
+                take_up(source, weights, state)
+            except MissingError as error:
                 message(f"{error}; trying the checkpoint before it")
                 continue
-            for variables, values in zip((weights, state), arrays, strict=True):
-                checkpoints.assign(variables, values, str(source))
             self._untrusted = step
             return step
         if steps:
@@ -99,3 +95,15 @@ class Keeper:
         return Checkpoints(
             directory=CHECKPOINTS, kept=steps, named=[step for step in steps if step in self._saving.named]
         )
+
+
+def take_up(checkpoint: Path, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Gives Keras variables by path the values of a checkpoint, all or none.
+
+    Raises:
+        MissingError: it is damaged, or lacks the optimizer's state.
+        ConfigurationError: it is of another model.
+    """
+    arrays = checkpoints.load_both(checkpoint)
+    for variables, values in zip((weights, state), arrays, strict=True):
+        checkpoints.assign(variables, values, str(checkpoint))

@@ -21,7 +21,7 @@ from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
 from scalecli.models.encoder_decoder import EncoderDecoder
 from scalecli.training.adafactor import Adafactor, KerasSchedule
 from scalecli.training.checkpoints import Saving
-from scalecli.training.keeper import Keeper
+from scalecli.training.keeper import Keeper, take_up
 from scalecli.training.records import TENSORBOARD, Figures, Records
 from scalecli.training.schedules import Schedule
 from scalecli.training.signals import asked_to_stop
@@ -78,7 +78,8 @@ class Job:
     `manifest` states the configuration. `batches(step, share)` is an endless dataset of a host's share of the batches,
     from that of the step on; `validate()` measures the model, on all hosts alike; `best` is the result whose highest
     value names the best step. `tokens_per_step` counts inputs and targets of a batch, `peak_flops` is the devices' peak
-    in FLOPs per second, where it is known.
+    in FLOPs per second, where it is known. With a `start_step` it goes on from the weights and the optimizer's state of
+    the checkpoint `start`.
     """
 
     manifest: Manifest
@@ -91,6 +92,7 @@ class Job:
     best: str
     tokens_per_step: int
     peak_flops: float | None = None
+    start: Path | None = None
 
 
 def train(job: Job, directory: Path, reporter: Reporter) -> Manifest:
@@ -166,14 +168,18 @@ class _Run:
         self._records, self._keeper = Records(directory), Keeper(directory, job.saving)
 
     def restore(self) -> None:
-        """Takes up the newest checkpoint that is whole, and forgets figures of later steps."""
+        """Takes up the newest checkpoint that is whole, or that to start from, and forgets figures of later steps."""
         self.step = self._keeper.restore(self._weights, self._state, self.reporter.message)
         results = {step: found for step, found in self.manifest.results.items() if step <= self.step}
         self.manifest = replace(self.manifest, results=results, best=_best(results, self.job.best))
         if self.step:
-            self.reporter.message(f"{self.directory}: going on from step {self.step:,}")
             resumed = f"resumed at step {self.step} on {utc_now()}"
             self.manifest = replace(self.manifest, warnings=[*self.manifest.warnings, resumed])
+        elif self.job.start is not None:
+            take_up(self.job.start, self._weights, self._state)
+            self.step = self.manifest.start_step
+        if self.step:
+            self.reporter.message(f"{self.directory}: going on from step {self.step:,}")
         if self._devices.chief:
             self._records.forget_after(self.step)
 
@@ -296,7 +302,8 @@ class _Run:
 
     def _throughput(self, steps_per_s: float) -> Throughput:
         flops, peak = self.manifest.flops.training_total, self.job.peak_flops
-        utilisation = steps_per_s * flops / self.manifest.steps / peak if flops and peak else None
+        steps = self.manifest.steps - self.manifest.start_step
+        utilisation = steps_per_s * flops / steps / peak if flops and peak else None
         return Throughput(
             steps_per_s=steps_per_s,
             tokens_per_s=steps_per_s * self.job.tokens_per_step,
