@@ -11,9 +11,10 @@ from scalecli.cli.output import Column, format_option, print_record
 from scalecli.cli.training_options import cache_directory as the_cache_directory
 from scalecli.cli.training_options import finite, recipe_and_saving, recipe_options, run_option, this_command_line
 from scalecli.errors import UsageError
-from scalecli.references import model_options, resolve_model
+from scalecli.references import ModelReference, model_options, resolve_model
 
 if TYPE_CHECKING:
+    from scalecli.runs.pretraining import Pretraining
     from scalecli.runs.recipe import Recipe
     from scalecli.specs import ModelSpec
 
@@ -123,24 +124,10 @@ def command(
     model: str,
     architecture: str | None,
     operators: dict[str, int],
-    run: Path | None,
-    text: tuple[str, ...],
-    validation_text: tuple[str, ...],
-    dataset: str | None,
-    data_dir: str | None,
-    split: str | None,
-    validation_split: str | None,
-    vocabulary: str | None,
-    inputs_length: int,
-    noise_density: float,
-    mean_span_length: float,
-    validation_examples: int,
     show_examples: int | None,
-    peak_flops: float | None,
     dry_run: bool,
-    cache_directory: Path | None,
     format: str,
-    **recipe_values: Any,
+    **options: Any,
 ) -> None:
     """Pretrain MODEL by span corruption.
 
@@ -150,43 +137,26 @@ def command(
     was stopped.
     """
     from scalecli.architectures import build_spec
-    from scalecli.data.span_corruption import SpanCorruption
-    from scalecli.runs.pretraining import Pretraining, example_batches, pretrain
-    from scalecli.runs.text import TextSource
+    from scalecli.runs.pretraining import example_batches, pretrain
 
     if show_examples is not None and show_examples < 1:
         raise UsageError(f"--show-examples is {show_examples}; 1 or more is accepted")
     reference = resolve_model(model, architecture=architecture, operators=operators)
-    if reference.run and vocabulary:
-        raise UsageError(f"--vocabulary {vocabulary}: {model} is a run and brings its own; leave it out")
-    source = TextSource(text, validation_text, dataset, data_dir, split, validation_split)
-    recipe, saving = recipe_and_saving(recipe_values)
-    job = Pretraining(
-        model=reference,
-        source=source,
-        vocabulary=vocabulary or (EMBEDDED_VOCABULARY if source.kind == "embedded" else "t5"),
-        objective=SpanCorruption(inputs_length, noise_density, mean_span_length),
-        recipe=recipe,
-        saving=saving,
-        validation_examples=validation_examples,
-        directory=run or Path("runs").absolute() / reference.name,
-        cache_directory=the_cache_directory(cache_directory),
-        command_line=this_command_line(),
-        peak_flops=peak_flops,
-    )
+    job = pretraining_job(reference, **options)
     if dry_run:
+        source = job.source
         source.check()
         shape = job.planned_shape()
         print_plan(
             build_spec(reference.architecture, shape),
             shape,
-            recipe,
+            job.recipe,
             job.objective.inputs_length,
             job.objective.targets_length,
             job.directory,
             format,
             data=" ".join(source.text) or source.dataset or "embedded docstrings",
-            validation_examples=validation_examples,
+            validation_examples=job.validation_examples,
             vocabulary="of the run" if reference.run else job.vocabulary,
         )
         return
@@ -202,6 +172,54 @@ def command(
     with ConsoleReporter() as reporter:
         manifest = pretrain(job, reporter)
     print_results(manifest, job.directory, format)
+
+
+def pretraining_job(
+    model: ModelReference,
+    *,
+    run: Path | None,
+    text: tuple[str, ...],
+    validation_text: tuple[str, ...],
+    dataset: str | None,
+    data_dir: str | None,
+    split: str | None,
+    validation_split: str | None,
+    vocabulary: str | None,
+    inputs_length: int,
+    noise_density: float,
+    mean_span_length: float,
+    validation_examples: int,
+    peak_flops: float | None,
+    cache_directory: Path | None,
+    **recipe_values: Any,
+) -> Pretraining:
+    """The run that the options of this subcommand describe.
+
+    Raises:
+        UsageError: a vocabulary for a model that is a run.
+        ConfigurationError: a value that can't be.
+    """
+    from scalecli.data.span_corruption import SpanCorruption
+    from scalecli.runs.pretraining import Pretraining
+    from scalecli.runs.text import TextSource
+
+    if model.run and vocabulary:
+        raise UsageError(f"--vocabulary {vocabulary}: {model.run} is a run and brings its own; leave it out")
+    source = TextSource(text, validation_text, dataset, data_dir, split, validation_split)
+    recipe, saving = recipe_and_saving(recipe_values)
+    return Pretraining(
+        model=model,
+        source=source,
+        vocabulary=vocabulary or (EMBEDDED_VOCABULARY if source.kind == "embedded" else "t5"),
+        objective=SpanCorruption(inputs_length, noise_density, mean_span_length),
+        recipe=recipe,
+        saving=saving,
+        validation_examples=validation_examples,
+        directory=run or Path("runs").absolute() / model.name,
+        cache_directory=the_cache_directory(cache_directory),
+        command_line=this_command_line(),
+        peak_flops=peak_flops,
+    )
 
 
 def print_results(manifest: Any, directory: Path, format: str) -> None:

@@ -48,7 +48,7 @@ class ConsoleReporter:
         ]
         if progress.utilisation is not None:
             parts.append(f"{progress.utilisation:.1%} of peak FLOPs")
-        parts.append(f"{_duration(progress.seconds_left)} left")
+        parts.append(f"{duration(progress.seconds_left)} left")
         self._now("  ".join(parts), last=progress.step == progress.steps)
 
     def documents(self, documents: int, tokens: int) -> None:
@@ -67,7 +67,7 @@ class ConsoleReporter:
         text = f"evaluated {done:,} of {total:,} examples"
         if done > before and now > start:
             rate = (done - before) / (now - start)
-            text += f"  {rate:,.3g} examples/s  {_duration((total - done) / rate)} left"
+            text += f"  {rate:,.3g} examples/s  {duration((total - done) / rate)} left"
         if done == total:
             self._first_examples = None
         self._now(text, last=False)
@@ -88,7 +88,7 @@ class ConsoleReporter:
             click.echo(text, err=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`2:03:04`, or `3:04` under an hour."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)

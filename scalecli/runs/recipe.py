@@ -166,10 +166,19 @@ def environment() -> Environment:
         git_commit=commit,
         git_dirty=None if changes is None else bool(changes),
         devices=[
-            *(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()),
+            *(_device_text(device) for device in tf.config.list_physical_devices()),
             f"{os.cpu_count()} cores, {platform.machine()}",
         ],
     )
+
+
+def _device_text(device: Any) -> str:
+    """A device by its number and, where TensorFlow knows it, its maker's name: `CPU:0`, `GPU:0 NVIDIA H200`."""
+    import tensorflow as tf
+
+    name = device.name.removeprefix("/physical_device:")
+    details = tf.config.experimental.get_device_details(device)
+    return " ".join([name, *filter(None, [details.get("device_name")])])
 
 
 def _git(*arguments: str) -> str | None:

@@ -82,7 +82,10 @@ def test_a_broken_pipe_is_quiet(trial, capsys):
     ("arguments", "line"),
     [
         (["trail"], "error: no subcommand 'trail'; did you mean 'trial'?"),
-        (["qqq"], "error: no subcommand 'qqq'; there are shape, flops, pretrain, finetune, eval, compare, demo, trial"),
+        (
+            ["qqq"],
+            "error: no subcommand 'qqq'; there are shape, flops, pretrain, finetune, eval, compare, study, demo, trial",
+        ),
         (["trial", "--step", "3"], "--steps"),
         (["trial", "--steps", "three"], "three"),
         (["trial", "extra"], "extra"),
@@ -172,6 +175,6 @@ def test_a_closed_pipe_is_quiet():
 
 def test_a_terminal_without_unicode_gets_replacements():
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
-    done = command("compare", "small", env=environment, encoding="latin-1")
+    done = command("compare", "small", "base", env=environment, encoding="latin-1")
     assert done.returncode == 0
     assert "small" in done.stdout and "?" in done.stdout
