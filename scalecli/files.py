@@ -20,17 +20,19 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
     return "://" in os.fspath(path)
 
 
-def locate(path: str | os.PathLike[str]) -> tuple[Any, str]:
+def locate(path: str | os.PathLike[str], **options: Any) -> tuple[Any, str]:
     """Returns the fsspec file system of a path or URL and the path in it; a `~` of a local path is expanded.
 
-    Call it, and the file system, inside `one_line_errors`.
+    `options` are the file system's own. Call it, and the file system, inside `one_line_errors`.
     """
+    # Else gcsfs asks for the kind of every bucket first, by gRPC, and waits a minute where that has no answer.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     import fsspec
 
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     text = os.fspath(path)
-    return fsspec.core.url_to_fs(text if is_remote(text) else os.path.expanduser(text))
+    return fsspec.core.url_to_fs(text if is_remote(text) else os.path.expanduser(text), **options)
 
 
 @contextlib.contextmanager

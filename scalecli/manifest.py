@@ -6,7 +6,6 @@ import datetime
 import glob
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +26,27 @@ class Parent:
     path: str
     sha256: str
     step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginFile:
+    """Size and SHA-256 of one file that was imported."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The checkpoint that a run was imported from.
+
+    Its format, the address that was given, the dtype of its weights, and every file that was read, by its name.
+    """
+
+    format: str
+    source: str
+    precision: str
+    files: dict[str, OriginFile]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +82,12 @@ class Data:
     """What was read: `identity` is a content hash or a dataset's version, lengths are in tokens.
 
     `documents` and `tokens` count the training examples and their tokens, where that is known before training; `task`
-    is a task's definition, or `tasks` those of several by name, and `rates` a mixture's sampling rates by task.
+    is a task's definition, or `tasks` those of several by name, and `rates` a mixture's sampling rates by task. Of an
+    import, whose data nobody states, `identity` is that of the files, and the lengths are those of T5's pretraining.
     """
 
     name: str
-    kind: Literal["text", "embedded", "tfds", "task"]
+    kind: Literal["text", "embedded", "tfds", "task", "import"]
     identity: str
     inputs_length: int
     targets_length: int
@@ -136,17 +157,19 @@ class Manifest:
     `warnings` are what a reader of the figures should know, such as that the run was stopped and resumed.
 
     Raises:
-        ConfigurationError: a time or a count that cannot be, or a best step without results.
+        ConfigurationError: a time or a count that cannot be, an origin of what is no import, or a best step without
+            results.
     """
 
     schema: int = SCHEMA
-    kind: Literal["pretrain", "finetune", "eval"]
+    kind: Literal["pretrain", "finetune", "eval", "import"]
     name: str
     status: Literal["running", "completed", "failed", "interrupted"]
     created: str
     finished: str | None = None
     command_line: str
     parent: Parent | None = None
+    origin: Origin | None = None
     architecture: str
     shape: dict[str, Scalar]
     parameters: Parameters
@@ -184,6 +207,8 @@ class Manifest:
         for name, least in (("batch", 1), ("accumulation", 1), ("steps", 0), ("start_step", 0)):
             if getattr(self, name) < least:
                 raise ConfigurationError(f"{name}: expected at least {least}, found {getattr(self, name)}")
+        if (self.origin is None) == (self.kind == "import"):
+            raise ConfigurationError(f"origin: expected where kind is import, and only there; kind is {self.kind}")
         if self.best and self.best.step not in self.results:
             raise ConfigurationError(f"best.step: no results for step {self.best.step}")
 
@@ -248,47 +273,3 @@ def save_manifest(manifest: Manifest, directory: str | os.PathLike[str]) -> str:
 def manifest_hash(path: str | os.PathLike[str]) -> str:
     """The SHA-256 (hexadecimal) of a manifest's bytes, which a child run keeps as `parent.sha256`."""
     return hashlib.sha256(read_bytes(manifest_path(path), strict.MAXIMUM_BYTES)).hexdigest()
-
-
-# All that decides the numbers of a run. How long it runs, on which devices, and what came out are not among it.
-_CONFIGURATION = (
-    *("kind", "architecture", "shape", "data", "objective", "optimizer", "schedule", "batch", "accumulation"),
-    *("seed", "precision", "dropout", "z_loss", "parent"),
-)
-# A hash of the content stands beside each of these, and files may move.
-_PLACES = {"parent.path", "data.name", "data.vocabulary.file"}
-_PLACES_OF_TASK = ("train", "validation", "test", "data_dir")
-_VOCABULARY_NAME = "data.vocabulary.name"
-
-
-def differences(a: Manifest, b: Manifest) -> list[str]:
-    """Says where the configuration `b` differs from the run `a`: `optimizer.learning_rate: 0.01 in the run, 0.001 now`.
-
-    Only what decides the numbers counts, so an empty list means that `b` may go on where `a` stopped.
-    """
-    run, now = _configuration(a), _configuration(b)
-    places = set(_PLACES)
-    if not now[_VOCABULARY_NAME].startswith("train:"):  # that says how it was made; any other name says where it lies
-        places.add(_VOCABULARY_NAME)
-    return [
-        f"{key}: {run.get(key, 'nothing')} in the run, {now.get(key, 'nothing')} now"
-        for key in dict.fromkeys((*run, *now))
-        if key not in places and not _is_place_of_task(key) and run.get(key) != now.get(key)
-    ]
-
-
-def _is_place_of_task(key: str) -> bool:
-    return key.startswith(("data.task.", "data.tasks.")) and key.rpartition(".")[2] in _PLACES_OF_TASK
-
-
-def _configuration(manifest: Manifest) -> dict[str, Any]:
-    parts = {name: getattr(manifest, name) for name in _CONFIGURATION}
-    return dict(_leaves(strict.to_mapping({name: part for name, part in parts.items() if part is not None})))
-
-
-def _leaves(mapping: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in mapping.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

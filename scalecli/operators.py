@@ -48,8 +48,16 @@ OPERATORS: dict[str, Operator] = {
     "nt": Operator(("taps",), "--taps", "Taps of a convolution, an odd number (lconv, dconv)."),
     "fb": Operator(("funnel_blocks",), "--funnel-blocks", "Blocks of the encoder; all but the first pool (funnel)."),
     "es": Operator(("embedding_size",), "--embedding-size", "Width of the factorised embedding (albert)."),
-    "ss": Operator(("shared_stacks",), "--shared-stacks", "Encoder and decoder share their layers (albert).", bool),
+    "ss": Operator(
+        ("shared_stacks",), "--shared-stacks", "Encoder and decoder share their layers (albert, transformer).", bool
+    ),
     "np": Operator(("positions",), "--positions", "Longest input, in tokens (mixer)."),
+    "lg": Operator(
+        ("logits",),
+        "--logits",
+        "Logits by the embedding, or by a matrix of their own (glu, transformer).",
+        ("tied", "untied"),
+    ),
 }
 
 # No field has more than eight digits, and Python refuses to read numbers of thousands of them.

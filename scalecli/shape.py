@@ -37,7 +37,8 @@ class Shape:
     `recurrence`, steps over the same layers (act makes up to one pass more), and `recurrence_type`. mos: `softmaxes`.
     lconv and dconv: `taps` of a convolution. funnel: `funnel_blocks` of the encoder. albert: `embedding_size`, width
     of the factorised embedding, and `shared_stacks`, whether encoder and decoder share layers. mixer: `positions`, the
-    longest input.
+    longest input. transformer and glu: `logits`, where they are not as the architecture has them: `tied` to the
+    embedding or `untied`. transformer: `shared_stacks`, where they are.
 
     Raises:
         ConfigurationError: a number that is no whole one between 1 and 2^24, or another value that can't be.
@@ -61,6 +62,7 @@ class Shape:
     embedding_size: int | None = None
     shared_stacks: bool | None = None
     positions: int | None = None
+    logits: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -112,16 +114,22 @@ _FIELD_VALUES: dict[str, Any] = {
 }
 _REQUIRED = ("encoder_layers", "decoder_layers", "d_model", "d_ff", "d_kv", "heads")
 KNOBS = tuple(field.name for field in fields(Shape) if field.default is None)
+# Knobs that are left out where an architecture is as its papers have it: what that is.
+OWN_FORMS: dict[str, dict[str, Any]] = {
+    "transformer": {"shared_stacks": False, "logits": "tied"},
+    "glu": {"logits": "untied"},
+}
 
 
 def knobs(architecture: str) -> tuple[str, ...]:
-    """The knobs that an architecture adds to a shape: those that its sizes state.
+    """The knobs that an architecture adds to a shape: those that its sizes state, and those that may be left out.
 
     Raises:
         ConfigurationError: no architecture has that name.
     """
     first = next(iter(presets(architecture).values()))
-    return tuple(name for name in KNOBS if getattr(first, name) is not None)
+    optional = OWN_FORMS.get(architecture, {})
+    return tuple(name for name in KNOBS if getattr(first, name) is not None or name in optional)
 
 
 def check_knobs(shape: Shape, architecture: str) -> None:
@@ -130,11 +138,14 @@ def check_knobs(shape: Shape, architecture: str) -> None:
     Raises:
         ConfigurationError: a knob too many or missing.
     """
-    known = knobs(architecture)
+    known, optional = knobs(architecture), OWN_FORMS.get(architecture, {})
     for name in KNOBS:
-        if getattr(shape, name) is None and name in known:
+        value = getattr(shape, name)
+        if value is None and name in known and name not in optional:
             raise ConfigurationError(f"the shape lacks {name}, which {architecture} has")
-        if getattr(shape, name) is not None and name not in known:
+        if value is not None and value == optional.get(name):
+            raise ConfigurationError(f"{name} is {value}, as {architecture} has it; leave it out")
+        if value is not None and name not in known:
             owners = [each for each in architectures_with_sizes() if name in knobs(each)]
             raise ConfigurationError(f"{architecture} has no {name}, a knob of {' and '.join(owners)}")
 

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from scalecli.operators import OPERATORS
-from scalecli.shape import KNOBS, knobs
+from scalecli.shape import KNOBS, OWN_FORMS, knobs
 
 # What an architecture takes only some numbers of: (first, step). Funnel's three blocks need as many layers.
 STEPS = {
@@ -25,7 +25,8 @@ def values(architecture, code, largest):
     if accepted is bool:
         return st.just(True)
     if accepted is not int:
-        return st.sampled_from(accepted)
+        own = OWN_FORMS.get(architecture, {}).get(OPERATORS[code].fields[0])
+        return st.sampled_from([word for word in accepted if word != own])
     if code == "fb":
         return st.integers(1, 3)
     first, step = STEPS.get((architecture, code), (1, 1))
@@ -34,6 +35,10 @@ def values(architecture, code, largest):
 
 def changes(architecture, largest=4096):
     """Operators with values, of those that the architecture knows; numbers up to `largest`."""
-    return st.fixed_dictionaries(
+    drawn = st.fixed_dictionaries(
         {}, optional={code: values(architecture, code, largest) for code in operators_of(architecture)}
     )
+    if architecture != "transformer":
+        return drawn
+    # Stacks that share their layers have equally many.
+    return drawn.map(lambda each: {code: each[code] for code in each if "ss" not in each or code not in ("el", "dl")})

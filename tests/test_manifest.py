@@ -9,14 +9,11 @@ import yaml
 
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import (
-    Best,
     Parent,
-    differences,
     load_manifest,
     manifest_hash,
     manifest_path,
     save_manifest,
-    utc_now,
 )
 from tests.manifests import example_manifest
 
@@ -64,7 +61,11 @@ def damaged(tmp_path, old, new):
         ("steps: 300", "steps: many", "steps: expected a whole number, found 'many'"),
         ("    pieces: 8000", "    pieces: 8e3", "data.vocabulary.pieces: expected a whole number, found 8000.0"),
         ("status: completed", "status: done", "status: expected one of running, completed, failed, interrupted"),
-        ("kind: text", "kind: txt", "data.kind: expected one of text, embedded, tfds, task, found 'txt'; did you mean"),
+        (
+            "kind: text",
+            "kind: txt",
+            "data.kind: expected one of text, embedded, tfds, task, import, found 'txt'; did you mean",
+        ),
         ("12:00:00+00:00", "12:00:00", "created: expected a UTC time such as"),
         ("13:00:00+00:00", "13:00:00+01:00", "finished: expected a UTC time such as"),
         ("  step: 300", "  step: 299", "best.step: no results for step 299"),
@@ -109,66 +110,3 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path):
     with pytest.raises(ConfigurationError, match="batch: expected a whole number"):
         save_manifest(example_manifest(batch=32.5), tmp_path)
     assert os.listdir(tmp_path) == []
-
-
-def test_differences_are_those_that_decide_the_numbers():
-    run = example_manifest()
-    data = dataclasses.replace(run.data, inputs_length=512)
-    now = example_manifest(
-        optimizer={"name": "adafactor", "learning_rate": 0.001, "clip": 1.0},
-        schedule={"name": "inverse_square_root"},
-        shape={**run.shape, "d_model": 512},
-        data=data,
-        objective=None,
-        seed=1,
-    )
-    assert differences(run, now) == [
-        "shape.d_model: 256 in the run, 512 now",
-        "data.inputs_length: 128 in the run, 512 now",
-        "objective.noise_density: 0.15 in the run, nothing now",
-        "objective.mean_span_length: 3.0 in the run, nothing now",
-        "optimizer.learning_rate: 0.01 in the run, 0.001 now",
-        "schedule.warmup: 100 in the run, nothing now",
-        "seed: 0 in the run, 1 now",
-        "optimizer.clip: nothing in the run, 1.0 now",
-    ]
-
-
-def test_length_outcome_place_and_machine_are_no_differences():
-    run = example_manifest(parent=Parent(path="a/run.yaml", sha256="cd" * 32, step=300))
-    task = {"name": "sst2", "train": ["/elsewhere/train.tsv"], "validation": ["/elsewhere/dev.tsv"]}
-    moved = {**task, "train": ["/here/train.tsv"], "validation": ["/here/dev.tsv"]}
-    vocabulary = dataclasses.replace(run.data.vocabulary, name="/here/spiece.model")
-    run = dataclasses.replace(run, data=dataclasses.replace(run.data, task=task, vocabulary=vocabulary))
-    vocabulary = dataclasses.replace(vocabulary, name="/elsewhere/spiece.model", file="/elsewhere/vocabulary.model")
-    now = example_manifest(
-        name="again",
-        status="running",
-        created=utc_now(),
-        finished=None,
-        steps=900,
-        start_step=300,
-        command_line="",
-        results={1: {}},
-        best=Best(step=1, rule="last"),
-        throughput=None,
-        parent=Parent(path="b/run.yaml", sha256="cd" * 32, step=300),
-        data=dataclasses.replace(run.data, name="moved.txt", task=moved, vocabulary=vocabulary),
-    )
-    assert differences(run, now) == []
-    other = dataclasses.replace(now, parent=Parent(path="a/run.yaml", sha256="ef" * 32, step=200))
-    assert differences(run, other) == [
-        f"parent.sha256: {'cd' * 32} in the run, {'ef' * 32} now",
-        "parent.step: 300 in the run, 200 now",
-    ]
-
-
-def test_a_vocabulary_to_be_trained_is_compared_by_how_it_is_made():
-    """Its file is the run's own, so that its hash could not differ."""
-    run = example_manifest()
-    vocabulary = dataclasses.replace(run.data.vocabulary, name="train:4000")
-    now = dataclasses.replace(run, data=dataclasses.replace(run.data, vocabulary=vocabulary))
-    assert differences(run, now) == ["data.vocabulary.name: train:8000 in the run, train:4000 now"]
-    vocabulary = dataclasses.replace(vocabulary, name="kept.model", sha256="ef" * 32)
-    now = dataclasses.replace(run, data=dataclasses.replace(run.data, vocabulary=vocabulary))
-    assert differences(run, now) == [f"data.vocabulary.sha256: {'ab' * 32} in the run, {'ef' * 32} now"]

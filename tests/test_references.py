@@ -225,7 +225,7 @@ def test_an_unknown_architecture():
         ("x", "glu", ["xl"]),
         ("x", "gul", ["xl", "xxl", "xxxl"]),
         ("Sm", None, ["small"]),
-        ("small-", None, [f"small-{part}" for part in OPERATORS_OF_ALL]),
+        ("small-", None, [f"small-{part}" for part in (*OPERATORS_OF_ALL, "ss", "tied", "untied")]),
         ("small-nl4-d", None, ["small-nl4-dl", "small-nl4-dm"]),
         ("small-n", "switch", ["small-nl", "small-nh", "small-ne"]),
         ("base-nr2-", "universal", [f"base-nr2-{part}" for part in (*OPERATORS_OF_ALL, "nr", *TYPES)]),

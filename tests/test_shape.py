@@ -10,6 +10,7 @@ from scalecli.operators import OPERATORS, operator_text
 from scalecli.shape import (
     KNOBS,
     LARGEST,
+    OWN_FORMS,
     Shape,
     apply_operators,
     check_knobs,
@@ -88,6 +89,8 @@ def test_names(name, fields):
         ("dconv", "base-nt3", {"taps": 3}),
         ("funnel", "base-fb2", {"funnel_blocks": 2}),
         ("albert", "base-es256-ss", {"embedding_size": 256, "shared_stacks": True}),
+        ("transformer", "base-untied-ss", {"logits": "untied", "shared_stacks": True}),
+        ("glu", "base-tied", {"logits": "tied"}),
         ("mixer", "base-np128", {"positions": 128}),
         ("mixer", "base-np1k", {"positions": 1024}),
     ],
@@ -122,6 +125,7 @@ def test_aliases(alias, size):
         (f"small-dm{LARGEST + 1}", "DM: d_model is 16777217"),
         ("small-ne4", "'small-ne4': NE: transformer has no experts, a knob of switch"),
         ("small-nt9", "NT: transformer has no taps, a knob of dconv and lconv"),
+        ("small-tied", "LG: logits is tied, as transformer has it; leave it out"),
         ("small-basic", "RT: transformer has no recurrence_type, a knob of universal"),
         ("google/small", "'google/small' in 'google/small' is neither"),
     ],
@@ -138,7 +142,7 @@ def test_an_error_lists_what_the_architecture_knows():
             parse_name("huge", architecture)
         listed[architecture] = str(error.value).partition("there are ")[2].split(", ")
     operators = ["nlN", "elN", "dlN", "dmN", "kvN", "nhN", "ffN", "shkv", "sh", "skv"]
-    assert listed["transformer"] == [*SIZES, *operators]
+    assert listed["transformer"] == [*SIZES, *operators, "ss", "tied", "untied"]
     assert listed["universal"] == [*presets("universal"), *operators, "nrN", "act", "basic", "highway", "gated"]
 
 
@@ -194,6 +198,7 @@ def test_a_size_is_its_own_canonical_name(size):
         ("base-basic-nr2-el3", "universal", "base-el3-nr2-basic"),
         ("base-act", "universal", "base"),
         ("ss-base-es64", "albert", "base-es64-ss"),
+        ("untied-ss-base", "transformer", "base-ss-untied"),
     ],
 )
 def test_the_canonical_name_needs_the_fewest_operators(name, architecture, canonical):
@@ -219,8 +224,14 @@ def test_a_field_is_a_whole_number_in_bounds(field, value):
     [
         *[(field, value) for field in ("shared_heads", "tied_key_values") for value in (1, "yes", None)],
         *[("shared_stacks", value) for value in (1, "yes")],
+        *[("logits", value) for value in ("Tied", True, "")],
         *[("recurrence_type", value) for value in ("ACT", "adaptive", True, 3)],
-        *[(knob, value) for knob in KNOBS if not knob.endswith(("_type", "_stacks")) for value in (0, True, "2", 1.0)],
+        *[
+            (knob, value)
+            for knob in KNOBS
+            if not knob.endswith(("_type", "_stacks", "logits"))
+            for value in (0, True, "2", 1.0)
+        ],
     ],
 )
 def test_a_knob_is_what_its_operator_accepts(field, value):
@@ -248,5 +259,6 @@ def test_a_shape_is_its_dictionary(architecture, data):
     shape = apply_operators(next(iter(presets(architecture).values())), operators, architecture)
     fields = shape.to_dict()
     assert Shape.from_dict(fields, "a.yaml") == shape
-    assert set(knobs(architecture)) == set(fields) & set(KNOBS)
+    optional = set(OWN_FORMS.get(architecture, {}))
+    assert set(knobs(architecture)) - optional <= set(fields) & set(KNOBS) <= set(knobs(architecture))
     assert all(fields.get(name, True) is True for name in ("shared_heads", "tied_key_values"))

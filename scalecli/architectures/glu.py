@@ -8,14 +8,18 @@ from scalecli.specs import FeedForward, Logits, ModelSpec, Repeat
 
 
 def glu(shape: Shape) -> ModelSpec:
-    """Gated GELU feed-forward and logits of their own (Scaling Laws vs Model Architectures, section 3.1)."""
+    """Gated GELU feed-forward and logits of their own (Scaling Laws vs Model Architectures, section 3.1).
+
+    `logits` can tie them to the embedding, and they are then scaled as T5 v1's are.
+    """
     gated = FeedForward(shape.d_model, shape.d_ff, activation="gelu", gated=True)
     encoder = Repeat(encoder_block(shape, transform=gated), shape.encoder_layers)
     decoder = Repeat(decoder_block(shape, transform=gated), shape.decoder_layers)
+    tied = shape.logits == "tied"
     return encoder_decoder(
         "glu",
         shape,
         encoder=stack(shape, encoder, bidirectional=True),
         decoder=stack(shape, decoder, bidirectional=False),
-        logits=Logits(shape.vocabulary, shape.d_model, tied=False, scaled=False),
+        logits=Logits(shape.vocabulary, shape.d_model, tied=tied, scaled=tied),
     )

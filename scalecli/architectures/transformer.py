@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from scalecli.architectures.skeleton import encoder_decoder
+from scalecli.errors import ConfigurationError
 from scalecli.shape import Shape
-from scalecli.specs import ModelSpec
+from scalecli.specs import Logits, ModelSpec
 
 
 def transformer(shape: Shape) -> ModelSpec:
-    """T5 v1, the Transformer of both papers (Scale Efficiently, Table 1)."""
-    return encoder_decoder("transformer", shape)
+    """T5 v1, the Transformer of both papers (Scale Efficiently, Table 1).
+
+    `logits` and `shared_stacks` make other forms of it: logits of their own, as T5 v1.1 has them, and an encoder that
+    uses the decoder's layers (T5, section 3.2.2).
+
+    Raises:
+        ConfigurationError: shared stacks of different depths.
+    """
+    if shape.shared_stacks and shape.encoder_layers != shape.decoder_layers:
+        raise ConfigurationError(
+            f"the stacks share their layers, and encoder_layers is {shape.encoder_layers}, decoder_layers "
+            f"{shape.decoder_layers}; equal numbers are accepted"
+        )
+    tied = shape.logits != "untied"
+    return encoder_decoder(
+        "transformer",
+        shape,
+        logits=Logits(shape.vocabulary, shape.d_model, tied=tied, scaled=tied),
+        shared_stacks=bool(shape.shared_stacks),
+    )

@@ -19,11 +19,13 @@ from scalecli.errors import ConfigurationError, ScalecliError, UsageError, neare
 COMMANDS = {
     "shape": ("shape", "Show the fields, parameters, FLOPs and memory of a shape."),
     "flops": ("flops", "Break the cost of a model down by component."),
+    "import": ("import_checkpoint", "Make a run of a checkpoint of another library."),
     "pretrain": ("pretrain", "Pretrain a model on text by span corruption."),
     "finetune": ("finetune", "Finetune a run or a checkpoint on a task."),
     "eval": ("evaluate", "Score a run on a task, or measure its perplexity on text."),
     "compare": ("compare", "Set runs and published models side by side."),
     "study": ("study", "Run a whole study from one file, and watch it."),
+    "export": ("export", "Write a run's model for Hugging Face or KerasHub."),
     "demo": ("demo", "Run all the steps on a small example."),
 }
 

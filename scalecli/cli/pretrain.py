@@ -45,9 +45,17 @@ PLAN_COLUMNS = (
 
 
 def print_plan(
-    spec: ModelSpec, shape: Any, recipe: Recipe, inputs: int, targets: int, directory: Path, format: str, **rest: Any
+    spec: ModelSpec,
+    shape: Any,
+    recipe: Recipe,
+    inputs: int,
+    targets: int,
+    directory: Path,
+    format: str,
+    start_step: int = 0,
+    **rest: Any,
 ) -> None:
-    """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do."""
+    """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do, from `start_step` on."""
     from scalecli import costs
     from scalecli.training.checkpoints import checkpoint_steps
 
@@ -63,13 +71,13 @@ def print_plan(
         "lengths": f"{inputs}/{targets}",
         "batch": f"{recipe.batch} in {recipe.accumulation} parts" if recipe.accumulation > 1 else recipe.batch,
         "steps": recipe.steps,
-        "steps_done": max(checkpoint_steps(directory / "checkpoints"), default=0),
+        "steps_done": max(checkpoint_steps(directory / "checkpoints"), default=start_step),
         "schedule": f"{schedule.name}, learning rate {schedule.learning_rate:g}, warm-up {schedule.warmup}",
         "precision": recipe.precision,
         "dropout": recipe.dropout,
         "seed": recipe.seed,
         "training_flops_per_step": per_step,
-        "training_flops": per_step * recipe.steps,
+        "training_flops": per_step * (recipe.steps - start_step),
         **rest,
     }
     print_record(record, [column for column in PLAN_COLUMNS if column.key in record], format)
@@ -115,6 +123,7 @@ def print_plan(
 @click.option(
     "--validation-examples", type=int, default=512, show_default=True, help="Segments of held-out text, at most."
 )
+@click.option("--keep-optimizer", is_flag=True, help="Go on from the run's step with its optimizer's state, too.")
 @click.option(
     "--show-examples", type=int, metavar="N", help="Show N examples as the model will see them, and start nothing."
 )
@@ -142,11 +151,13 @@ def command(
     if show_examples is not None and show_examples < 1:
         raise UsageError(f"--show-examples is {show_examples}; 1 or more is accepted")
     reference = resolve_model(model, architecture=architecture, operators=operators)
+    if options["keep_optimizer"] and not reference.run:
+        raise UsageError(f"--keep-optimizer goes on with a run, and {model} is none")
     job = pretraining_job(reference, **options)
     if dry_run:
         source = job.source
         source.check()
-        shape = job.planned_shape()
+        shape, start = job.planned_shape(), job.start()
         print_plan(
             build_spec(reference.architecture, shape),
             shape,
@@ -155,6 +166,7 @@ def command(
             job.objective.targets_length,
             job.directory,
             format,
+            start_step=start.step if start else 0,
             data=" ".join(source.text) or source.dataset or "embedded docstrings",
             validation_examples=job.validation_examples,
             vocabulary="of the run" if reference.run else job.vocabulary,
@@ -191,6 +203,7 @@ def pretraining_job(
     validation_examples: int,
     peak_flops: float | None,
     cache_directory: Path | None,
+    keep_optimizer: bool = False,
     **recipe_values: Any,
 ) -> Pretraining:
     """The run that the options of this subcommand describe.
@@ -219,6 +232,7 @@ def pretraining_job(
         cache_directory=the_cache_directory(cache_directory),
         command_line=this_command_line(),
         peak_flops=peak_flops,
+        keep_optimizer=keep_optimizer,
     )
 
 

@@ -55,6 +55,13 @@ class ConsoleReporter:
         """How many documents of a corpus are tokenised, and into how many tokens."""
         self._now(f"tokenised {documents:,} documents, {tokens:,} tokens", last=False)
 
+    def fetched(self, done: int, total: int, bytes_per_s: float) -> None:
+        """How many bytes of a download are there, at what rate, and the time left for the others."""
+        text = f"fetched {done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
+        if bytes_per_s > 0:
+            text += f"  {bytes_per_s / 1e6:,.1f} MB/s  {duration((total - done) / bytes_per_s)} left"
+        self._now(text, last=done == total)
+
     def examples(self, done: int, total: int) -> None:
         """How many examples of a validation or an evaluation are done, at what rate, and the time left for the others.
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from scalecli.architectures import build_spec
 from scalecli.data.vocabulary import Vocabulary, load_vocabulary
+from scalecli.differences import differences
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.files import is_remote, write_atomically
-from scalecli.manifest import Manifest, Parent, differences, load_manifest, manifest_hash
+from scalecli.manifest import Manifest, Parent, load_manifest, manifest_hash
 from scalecli.manifest import Vocabulary as VocabularyEntry
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
@@ -109,6 +110,11 @@ class Trained:
         """
         arrays = checkpoints.load_arrays(self.checkpoint, checkpoints.WEIGHTS)
         checkpoints.assign(model.weights_by_path(), arrays, str(self.checkpoint))
+
+    def check_optimizer(self) -> None:
+        """Checks that the checkpoint holds the optimizer's state. Raises MissingError when it doesn't."""
+        if checkpoints.OPTIMIZER not in checkpoints.read_description(self.checkpoint).sha256:
+            raise MissingError(f"{self.checkpoint}: holds no state of the optimizer; an import takes it by --optimizer")
 
     def as_parent(self, child: Path) -> Parent:
         """How a child's manifest names this run: by its path seen from the child, its hash, and the step."""

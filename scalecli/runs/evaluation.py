@@ -205,6 +205,7 @@ def write_manifest(
         finished=utc_now(),
         command_line=job.command_line,
         parent=job.trained.as_parent(job.directory),
+        origin=None,
         flops=replace(of_run.flops, training_total=None),
         data=replace(data, vocabulary=vocabulary),
         objective=objective,

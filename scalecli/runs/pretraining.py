@@ -52,7 +52,8 @@ UNIGRAM = "validation/unigram_negative_log_perplexity"
 class Pretraining:
     """All that a pretraining run is told. `vocabulary` is a file, `t5`, or `train:N` for N pieces of the corpus.
 
-    `validation_examples` is how many segments of the held-out text are measured, or all if there are fewer.
+    `validation_examples` is how many segments of the held-out text are measured, or all if there are fewer. With
+    `keep_optimizer` a run that is the start gives its step and its optimizer's state as well.
     """
 
     model: ModelReference
@@ -66,6 +67,7 @@ class Pretraining:
     cache_directory: Path
     command_line: str
     peak_flops: float | None = None
+    keep_optimizer: bool = False
 
     def __post_init__(self) -> None:
         if self.validation_examples < 1:
@@ -83,6 +85,14 @@ class Pretraining:
         is_trained = self.vocabulary.startswith("train:")
         pieces = trained_pieces(self.vocabulary) if is_trained else count_pieces(self.vocabulary)
         return _with_rows_for(self.model, Vocabulary(Path(), "", pieces))
+
+    def start(self) -> Trained | None:
+        """The run that gives its step and optimizer's state, or None. Raises MissingError when that has no state."""
+        if not self.keep_optimizer or not self.model.run:
+            return None
+        found = open_trained(self.model.run)
+        found.check_optimizer()
+        return found
 
 
 def trained_pieces(vocabulary: str) -> int:
@@ -114,6 +124,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
     prepared = _Prepared.of(job, reporter)
     corpus, held_out_corpus, training = prepared.corpus, prepared.held_out, prepared.training
     parent, vocabulary, batches = prepared.parent, prepared.vocabulary, prepared.batches
+    start = job.start()
     tokens = job.validation_examples * job.objective.segment_length
     validation = open_validation_text(held_out_corpus, vocabulary, job.cache_directory, tokens, reporter)
     try:
@@ -151,6 +162,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         command_line=job.command_line,
         parent=parent.as_parent(job.directory) if parent else None,
         objective=objective_entry(job.objective, job.validation_examples),
+        start_step=start.step if start else 0,
     )
     manifest = take_up(manifest, job.directory)
     if manifest.status == "completed":
@@ -189,6 +201,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
                 best=NEGATIVE_LOG_PERPLEXITY,
                 tokens_per_step=job.recipe.batch * (job.objective.inputs_length + job.objective.targets_length),
                 peak_flops=job.peak_flops,
+                start=start.checkpoint if start else None,
             ),
             job.directory,
             reporter,

@@ -74,12 +74,15 @@ def new_manifest(
     command_line: str,
     parent: Parent | None = None,
     objective: dict[str, Any] | None = None,
+    start_step: int = 0,
 ) -> Manifest:
-    """The manifest of a training run that is about to start.
+    """The manifest of a training run that is about to start, after `start_step` steps that another run has done.
 
     Raises:
-        ConfigurationError: the architecture can't have such inputs, or examples packed into rows.
+        ConfigurationError: the architecture can't have such inputs, or examples packed into rows, or no step is left.
     """
+    if recipe.steps <= start_step:
+        raise ConfigurationError(f"steps is {recipe.steps}, and the run goes on from step {start_step}; give more")
     refused = spec.packing_refused() if data.packed else None
     if refused is not None:
         raise ConfigurationError(f"{spec.architecture} can't have packed examples: {refused}; use --padded")
@@ -100,7 +103,7 @@ def new_manifest(
         flops=Flops(
             convention="forward",
             forward_per_batch=sum(flops(spec, batch, "forward").values()),
-            training_total=recipe.steps * sum(flops(spec, batch, "training").values()),
+            training_total=(recipe.steps - start_step) * sum(flops(spec, batch, "training").values()),
         ),
         data=data,
         objective=objective,
@@ -109,6 +112,7 @@ def new_manifest(
         batch=recipe.batch,
         accumulation=recipe.accumulation,
         steps=recipe.steps,
+        start_step=start_step,
         seed=recipe.seed,
         precision=recipe.precision,
         dropout=recipe.dropout,

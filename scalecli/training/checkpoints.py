@@ -147,6 +147,11 @@ def load_arrays(checkpoint: Path, name: str) -> dict[str, np.ndarray]:
         raise MissingError(f"{file}: cannot be read ({error})") from error
 
 
+def load_both(checkpoint: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The weights and the optimizer's state of a checkpoint. Raises as `load_arrays` does."""
+    return load_arrays(checkpoint, WEIGHTS), load_arrays(checkpoint, OPTIMIZER)
+
+
 def assign(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> None:
     """Gives each variable the array of its path.
 

@@ -76,7 +76,8 @@ class Job:
 
     `manifest` states the configuration. `batches(step)` is an endless dataset that begins with the batch of that step;
     `validate()` measures the model; `best` is the result whose highest value names the best step. `tokens_per_step`
-    counts inputs and targets of a batch, `peak_flops` is the device's peak in FLOPs per second, where it is known.
+    counts inputs and targets of a batch, `peak_flops` is the device's peak in FLOPs per second, where it is known. With
+    a `start_step` it goes on from the weights and the optimizer's state of the checkpoint `start`.
     """
 
     manifest: Manifest
@@ -88,6 +89,7 @@ class Job:
     best: str
     tokens_per_step: int
     peak_flops: float | None = None
+    start: Path | None = None
 
 
 def train(job: Job, directory: Path, reporter: Reporter) -> Manifest:
@@ -157,30 +159,34 @@ class _Run:
         return self.directory / CHECKPOINTS
 
     def restore(self) -> None:
-        """Takes up the newest checkpoint that is whole, and forgets figures of later steps."""
+        """Takes up the newest checkpoint that is whole, or that to start from, and forgets figures of later steps."""
         for step in reversed(checkpoints.checkpoint_steps(self._folder)):
             source = self._folder / f"{step:08d}"
             try:
-                weights = checkpoints.load_arrays(source, checkpoints.WEIGHTS)
-                state = checkpoints.load_arrays(source, checkpoints.OPTIMIZER)
+                arrays = checkpoints.load_both(source)
             except (MissingError, ConfigurationError) as error:
                 self.reporter.message(f"{error}; trying the checkpoint before it")
                 continue
-            checkpoints.assign(self._weights, weights, str(source))
-            checkpoints.assign(self._state, state, str(source))
-            self.step = step
-            self.reporter.message(f"{self.directory}: going on from step {step:,}")
+            self._take(arrays, source, step)
+            self._untrusted = step
+            resumed = f"resumed at step {step} on {utc_now()}"
+            self.manifest = replace(self.manifest, warnings=[*self.manifest.warnings, resumed])
             break
         else:
             if checkpoints.checkpoint_steps(self._folder):
                 raise MissingError(f"{self._folder}: no checkpoint can be read; remove the folder to start anew")
+            if self.job.start is not None:
+                self._take(checkpoints.load_both(self.job.start), self.job.start, self.manifest.start_step)
         results = {step: found for step, found in self.manifest.results.items() if step <= self.step}
         self.manifest = replace(self.manifest, results=results, best=_best(results, self.job.best))
-        if self.step:
-            self._untrusted = self.step
-            resumed = f"resumed at step {self.step} on {utc_now()}"
-            self.manifest = replace(self.manifest, warnings=[*self.manifest.warnings, resumed])
         self._records.forget_after(self.step)
+
+    def _take(self, arrays: tuple[dict[str, Any], ...], source: Path, step: int) -> None:
+        """Goes on from the weights and the optimizer's state of a checkpoint."""
+        checkpoints.assign(self._weights, arrays[0], str(source))
+        checkpoints.assign(self._state, arrays[1], str(source))
+        self.step = step
+        self.reporter.message(f"{self.directory}: going on from step {step:,}")
 
     def next_stop(self) -> int:
         """The next step at which something is due."""
@@ -274,7 +280,8 @@ class _Run:
 
     def _throughput(self, steps_per_s: float) -> Throughput:
         flops, peak = self.manifest.flops.training_total, self.job.peak_flops
-        utilisation = steps_per_s * flops / self.manifest.steps / peak if flops and peak else None
+        steps = self.manifest.steps - self.manifest.start_step
+        utilisation = steps_per_s * flops / steps / peak if flops and peak else None
         return Throughput(
             steps_per_s=steps_per_s,
             tokens_per_s=steps_per_s * self.job.tokens_per_step,

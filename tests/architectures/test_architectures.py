@@ -5,7 +5,7 @@ import pytest
 from scalecli import costs, shapes_directory
 from scalecli.architectures import ARCHITECTURES, build_spec
 from scalecli.errors import ConfigurationError
-from scalecli.shape import knobs, parse_name, presets
+from scalecli.shape import OWN_FORMS, knobs, parse_name, presets
 from tests.shapes import operators_of
 
 # Parameters of the original code's graphs; evolved, lconv and dconv from its graphs of one and two layers, performer
@@ -79,7 +79,7 @@ def test_the_sizes_say_where_they_are_from(architecture):
         architecture not in ("switch", "albert", "glu")
     ):
         assert "d_kv" in comment
-    for knob in knobs(architecture):
+    for knob in set(knobs(architecture)) - set(OWN_FORMS.get(architecture, {})):
         words = {"positions": "512 input positions", "recurrence_type": "Table 5", "recurrence": "Table 5"}
         words |= {"funnel_blocks": "blocks", "embedding_size": "embedding of 128", "shared_stacks": "share"}
         words |= {"experts": "Table 4"}
@@ -89,12 +89,14 @@ def test_the_sizes_say_where_they_are_from(architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_operator_changes_what_is_built(architecture):
     """No knob is without effect, or it would be an option that does nothing."""
-    plain = build_spec(architecture, presets(architecture)["base"])
+    plain, own = build_spec(architecture, presets(architecture)["base"]), OWN_FORMS.get(architecture, {})
     for code, operator in operators_of(architecture).items():
         values = {"nl": "4", "el": "4", "dl": "2", "fb": "2", "nt": "5", "np": "64"}
         if isinstance(operator.values, tuple):
             names = [
-                f"base-{word}" for word in operator.values if word != presets(architecture)["base"].recurrence_type
+                f"base-{word}"
+                for word in operator.values
+                if word not in (presets(architecture)["base"].recurrence_type, own.get(operator.fields[0]))
             ]
         else:
             names = [f"base-{code}{values.get(code, '8') if operator.values is int else ''}"]
@@ -106,6 +108,7 @@ IMPOSSIBLE = {
     "odd layers of switch": ("switch", "base-el3", "encoder_layers is 3; switch has its layers in pairs, so an even"),
     "odd decoder of switch": ("switch", "base-dl3", "decoder_layers is 3; switch has its layers in pairs"),
     "odd width of evolved": ("evolved", "base-dm255", "half as wide as d_model, which is 255; make it even"),
+    "shared stacks of two depths": ("transformer", "base-el3-ss", "encoder_layers is 3, decoder_layers 12; equal"),
     "even taps of lconv": ("lconv", "base-nt8", "taps is 8; the encoder's convolutions are centred, so an odd number"),
     "even taps of dconv": ("dconv", "base-nt2", "taps is 2; the encoder's convolutions are centred"),
     "blocks without layers": (

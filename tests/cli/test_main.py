@@ -82,10 +82,7 @@ def test_a_broken_pipe_is_quiet(trial, capsys):
     ("arguments", "line"),
     [
         (["trail"], "error: no subcommand 'trail'; did you mean 'trial'?"),
-        (
-            ["qqq"],
-            "error: no subcommand 'qqq'; there are shape, flops, pretrain, finetune, eval, compare, study, demo, trial",
-        ),
+        (["qqq"], f"error: no subcommand 'qqq'; there are {', '.join(shell.COMMANDS)}, trial"),
         (["trial", "--step", "3"], "--steps"),
         (["trial", "--steps", "three"], "three"),
         (["trial", "extra"], "extra"),

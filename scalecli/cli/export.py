@@ -1,0 +1,55 @@
+"""`scalecli export`: a run's model for Hugging Face's transformers or for KerasHub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from scalecli.cli.output import Column, format_option, print_table
+from scalecli.cli.training_options import PRECISIONS, cache_option, local_path
+from scalecli.cli.training_options import cache_directory as the_cache_directory
+
+TARGETS = ("hugging-face", "keras-hub")
+
+
+@click.command("export")
+@click.argument("model", metavar="RUN")
+@click.argument("directory", metavar="DIRECTORY", type=click.Path(), callback=local_path)
+@click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="The library that is to load it.")
+@click.option("--step", type=int, help="The checkpoint to take. [default: the last]")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Of the weights in the files; float32 is that of checkpoints.",
+)
+@cache_option
+@format_option
+def command(
+    model: str,
+    directory: Path,
+    target: str,
+    step: int | None,
+    precision: str,
+    cache_directory: Path | None,
+    format: str,
+) -> None:
+    """Write the model of RUN into DIRECTORY, which is empty or new, for another library.
+
+    RUN is a run's directory or manifest, or the folder of one of its checkpoints. hugging-face: configuration, weights,
+    tokenizer and a model card, for T5ForConditionalGeneration.from_pretrained(DIRECTORY). keras-hub: a preset, for
+    T5Backbone.from_preset(DIRECTORY) and T5Seq2SeqLM. Both hold the architectures transformer and glu without shared
+    key and value heads (SH) and tied keys and values (SKV), keras-hub only with as many encoder as decoder layers.
+    """
+    from scalecli.runs.directory import open_trained
+    from scalecli.runs.exporting import export
+
+    trained = open_trained(model, step)
+    directory = Path(os.path.abspath(directory))
+    files = export(trained, target, directory, precision, the_cache_directory(cache_directory))
+    rows = [{"file": file.relative_to(directory).as_posix(), "bytes": file.stat().st_size} for file in files]
+    print_table(rows, [Column("file", "File"), Column("bytes", "Size", "bytes")], format)
+    click.echo(f"{trained.directory} at step {trained.step:,}: written to {directory}", err=True)

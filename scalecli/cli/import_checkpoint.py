@@ -1,0 +1,105 @@
+"""`scalecli import`: a checkpoint of another library as a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scalecli.cli.output import Column, format_option, print_record
+from scalecli.cli.training_options import cache_directory as the_cache_directory
+from scalecli.cli.training_options import cache_option, run_option, this_command_line
+
+if TYPE_CHECKING:
+    from scalecli.interchange.imported import Imported
+    from scalecli.runs.importing import Importing
+
+_COLUMNS = (
+    Column("run", "Run"),
+    Column("format", "Format"),
+    Column("source", "Source"),
+    Column("architecture", "Architecture"),
+    Column("shape", "Shape"),
+    Column("parameters", "Parameters", "count"),
+    Column("step", "Step"),
+    Column("precision", "Precision"),
+    Column("optimizer", "Optimizer's state"),
+    Column("files", "Files"),
+    Column("bytes", "Bytes read", "bytes"),
+    Column("notes", "Notes"),
+)
+
+
+@click.command("import")
+@click.argument("source", metavar="SOURCE")
+@run_option("The run's directory. [default: runs/SOURCE's name]")
+@click.option("--step", type=int, help="The checkpoint's step. [default: the last]")
+@click.option("--optimizer", is_flag=True, help="Take the optimizer's state along, so that training can go on exactly.")
+@click.option(
+    "--vocabulary",
+    metavar="FILE|t5",
+    help="A SentencePiece model, or T5's own. [default: the one beside the checkpoint, else t5]",
+)
+@click.option("--verify", is_flag=True, help="Compare the log-likelihood of an example with the original's.")
+@click.option("--dry-run", is_flag=True, help="Read and check all of it, show what it is, and write no run.")
+@cache_option
+@format_option
+def command(
+    source: str,
+    run: Path | None,
+    step: int | None,
+    optimizer: bool,
+    vocabulary: str | None,
+    verify: bool,
+    dry_run: bool,
+    cache_directory: Path | None,
+    format: str,
+) -> None:
+    """Make a run of a checkpoint of Mesh-TensorFlow, T5X, Hugging Face or KerasHub.
+
+    SOURCE is a folder, an address such as gs://bucket/folder, the name of a released checkpoint such as small-nl24
+    (scalecli shape --released lists them), or a name on Hugging Face's hub such as google/t5-v1_1-small; hf: before a
+    released name says that the hub's conversion is meant. pretrain, finetune, eval, compare and export take the run as
+    any other. The same command once more changes nothing.
+    """
+    from scalecli.cli.progress import ConsoleReporter
+    from scalecli.runs.importing import Importing, Source, import_run
+
+    found = Source.of(source)
+    job = Importing(
+        source=found,
+        directory=run or Path("runs").absolute() / found.name,
+        step=step,
+        optimizer=optimizer,
+        vocabulary=vocabulary,
+        verify=verify,
+        cache_directory=the_cache_directory(cache_directory),
+        command_line=this_command_line(),
+    )
+    with ConsoleReporter() as reporter:
+        imported, its_vocabulary = job.read(reporter)
+        if not dry_run:
+            import_run(job, imported, its_vocabulary, reporter)
+    print_record(_record(job, imported, dry_run), [*_COLUMNS], format)
+
+
+def _record(job: Importing, imported: Imported, dry_run: bool) -> dict[str, object]:
+    """What was found, and the run that was made of it."""
+    from scalecli.architectures import build_spec
+    from scalecli.runs.importing import warnings
+
+    return {
+        "run": f"{job.directory} (not written)" if dry_run else str(job.directory),
+        "format": imported.format,
+        "source": job.source.address,
+        "architecture": imported.architecture,
+        "shape": ", ".join(f"{name} {size}" for name, size in imported.shape.to_dict().items()),
+        "parameters": build_spec(imported.architecture, imported.shape).parameters(),
+        "step": imported.step,
+        "precision": imported.precision,
+        "optimizer": "taken" if imported.optimizer else "left out",
+        "files": len(imported.files),
+        "bytes": sum(file.bytes for file in imported.files),
+        "notes": "; ".join(warnings(job, imported)) or "none",
+    }

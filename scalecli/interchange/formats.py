@@ -1,0 +1,61 @@
+"""The formats that can be imported, and which of them a folder is in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from scalecli.errors import MissingError
+from scalecli.interchange import hugging_face, keras_hub, mesh_tensorflow, t5x
+from scalecli.interchange.imported import Imported
+
+
+class Format(Protocol):
+    """What the module of a format offers."""
+
+    def recognises(self, folder: Path) -> bool:
+        """Whether a folder holds checkpoints of the format."""
+
+    def read(self, folder: Path, *, step: int | None, optimizer: bool) -> Imported:
+        """The checkpoint of a step, or the newest."""
+
+    def wanted(self, names: Iterable[str], step: int | None) -> list[str]:
+        """Of the files in a folder those that `read` takes; none if they are of another format."""
+
+
+# Each with what its folders are known by.
+FORMATS: dict[str, Format] = {
+    "Mesh-TensorFlow (model.ckpt-STEP.index)": mesh_tensorflow,
+    "Hugging Face (config.json with weights)": hugging_face,
+    "KerasHub (config.json with a T5 preset)": keras_hub,
+    "T5X (checkpoint_STEP)": t5x,
+}
+
+
+def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
+    """Reads the checkpoint in a folder (T5X has files, too), in whichever format it is.
+
+    Raises:
+        MissingError: it is in none of them, is damaged, or has no such step.
+        ConfigurationError: its model can't be had here.
+    """
+    for module in FORMATS.values():
+        if module.recognises(folder):
+            return module.read(folder, step=step, optimizer=optimizer)
+    if not folder.exists():
+        raise MissingError(f"{folder}: no such folder")
+    raise MissingError(f"{folder}: no checkpoint in a known format: {', '.join(FORMATS)}")
+
+
+def wanted(names: Iterable[str], step: int | None) -> list[str]:
+    """Of the files in a folder that is elsewhere those to fetch.
+
+    Raises:
+        MissingError: there is no checkpoint in a known format, or none of that step.
+    """
+    names = list(names)
+    for module in FORMATS.values():
+        if found := module.wanted(names, step):
+            return found
+    raise MissingError(f"the folder has no checkpoint in a known format: {', '.join(FORMATS)}")

@@ -1,0 +1,85 @@
+"""What a reader of another library's checkpoint gives: a model of ours, and where it is from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalecli.architectures import build_spec
+from scalecli.errors import ConfigurationError, MissingError
+from scalecli.shape import Shape
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_HASH_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file that was read: its name in the folder, its size, and its SHA-256 (hexadecimal)."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, folder: Path, name: str) -> SourceFile:
+        """Hashes a file of `folder`. Raises MissingError when it can't be read."""
+        digest, size = hashlib.sha256(), 0
+        try:
+            with (folder / name).open("rb") as stream:
+                while block := stream.read(_HASH_BLOCK):
+                    digest.update(block)
+                    size += len(block)
+        except OSError as error:
+            raise MissingError(f"{folder / name}: cannot be read ({error.strerror})") from error
+        return cls(name, size, digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model that was read.
+
+    `format` is `mesh-tensorflow`, `hugging-face`, `keras-hub` or `t5x`. `weights` are float32 by the paths of
+    `ModelSpec.weights()`, layers stacked on a leading axis. `optimizer` is Adafactor's state as
+    `Adafactor.state_by_path` names it, None where it wasn't asked for. `precision` is the dtype of the weights in the
+    files, `files` all that was read, `vocabulary` a SentencePiece model that lay beside them. `notes` say what a reader
+    should know, such as that encoder and decoder share their parameters.
+    """
+
+    format: str
+    architecture: str
+    shape: Shape
+    weights: dict[str, np.ndarray]
+    optimizer: dict[str, np.ndarray] | None
+    step: int
+    precision: str
+    files: tuple[SourceFile, ...]
+    vocabulary: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Checks that the weights are the spec's, no more and no fewer, each of its shape.
+
+        Raises:
+            ConfigurationError: they are not; names the first that isn't.
+        """
+        wanted = {
+            path: (*((copies,) if copies else ()), *weight.shape)
+            for path, (copies, weight) in build_spec(self.architecture, self.shape).weights().items()
+        }
+        for path in (*wanted, *self.weights):
+            if path not in self.weights or path not in wanted:
+                verb = "lacks" if path in wanted else "has"
+                raise ConfigurationError(f"the checkpoint {verb} {path!r}, unlike {self.architecture} of this shape")
+            if self.weights[path].shape != wanted[path]:
+                found = list(self.weights[path].shape)
+                raise ConfigurationError(f"{path!r} is {found} in the checkpoint, {list(wanted[path])} in the model")
+
+
+def logits_of(architecture: str, tied: bool) -> str | None:
+    """`Shape.logits` of a transformer or glu: None where it is as the architecture has it, else `tied` or `untied`."""
+    return None if tied == (architecture == "transformer") else "tied" if tied else "untied"

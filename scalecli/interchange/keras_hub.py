@@ -1,0 +1,271 @@
+"""KerasHub: the preset folder of a T5Backbone, in and out. What is read is data: no object is made from its config."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalecli.architectures import build_spec
+from scalecli.errors import ConfigurationError, MissingError
+from scalecli.interchange.imported import Imported, SourceFile, logits_of
+from scalecli.interchange.plain_t5 import (
+    ARCHITECTURE_OF,
+    Exported,
+    Place,
+    check_plain,
+    check_weights_alone,
+    gather,
+    precision_of,
+    scatter,
+)
+from scalecli.interchange.safe_files import plain_name, read_json
+from scalecli.shape import Shape
+from scalecli.specs import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FORMAT = "keras-hub"
+_CONFIG, _VOCABULARY = "config.json", "assets/tokenizer/vocabulary.spm"
+_WEIGHTS, _INDEX = "model.weights.h5", "model.weights.json"
+_BACKBONE = "keras_hub>T5Backbone"
+_GELU = "keras_hub>gelu_approximate"
+
+_SIZES = {
+    **{"encoder_layers": "num_layers", "decoder_layers": "num_layers"},
+    **{"d_model": "hidden_dim", "d_ff": "intermediate_dim", "d_kv": "key_value_dim", "heads": "num_heads"},
+    "vocabulary": "vocabulary_size",
+}
+_ATTENTION = {name: f"{name}_projector" for name in ("query", "key", "value", "output")}
+# With a gate the activation belongs to what KerasHub calls the input; ours belongs to the gate.
+_FEED_FORWARD = {
+    False: {"input": "input_projector", "output": "output_projector"},
+    True: {"gate": "input_projector", "input": "gate_projector", "output": "output_projector"},
+}
+_NORMS = {
+    **{name: f"{name}_layer_norm" for name in ("self_attention", "cross_attention")},
+    "feed_forward": "layer_norm",
+}
+
+
+def wanted(names: Iterable[str], step: int | None) -> list[str]:
+    """Which of a folder's files make the model; none where it is not of this format."""
+    present = set(names)
+    if not present & {_WEIGHTS, _INDEX}:
+        return []
+    suffix = _WEIGHTS if _WEIGHTS in present else ".weights.h5"  # the latter is also that of shards
+    return sorted(name for name in present if name in (_CONFIG, _INDEX, _VOCABULARY) or name.endswith(suffix))
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds weights under KerasHub's names."""
+    return folder.is_dir() and bool(wanted((file.name for file in folder.iterdir()), None))
+
+
+def check(architecture: str, shape: Shape) -> None:
+    """Checks that T5Backbone can hold a model. Raises ConfigurationError where it can't; says why."""
+    check_plain(architecture, shape, "KerasHub's T5Backbone")
+    if shape.encoder_layers != shape.decoder_layers:
+        raise ConfigurationError(
+            f"KerasHub's T5Backbone has as many decoder as encoder layers; this run has {shape.encoder_layers} encoder "
+            f"and {shape.decoder_layers} decoder layers"
+        )
+
+
+def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
+    """The model in a preset's folder: config.json, weights in one file or in shards, and the tokenizer's vocabulary.
+
+    Raises:
+        MissingError: a file is not there or damaged, or the optimizer's state was asked for.
+        ConfigurationError: a model that scalecli hasn't got; says what is different. Or a step was asked for.
+    """
+    check_weights_alone(folder, step, optimizer)
+    architecture, shape = _read_config(folder / _CONFIG)
+    vocabulary = folder / _VOCABULARY
+    arrays, files = _read_weights(folder)
+    if shape.encoder_layers > len(arrays):  # before anything is made for each layer
+        raise MissingError(f"{folder}: has fewer weights than {_CONFIG} has layers")
+    spec = build_spec(architecture, shape)
+    read_too = (folder / _CONFIG, *files, *((vocabulary,) if vocabulary.is_file() else ()))
+    return Imported(
+        format=FORMAT,
+        architecture=architecture,
+        shape=shape,
+        weights=gather(spec, places(spec), arrays, str(folder)),
+        optimizer=None,
+        step=0,
+        precision=precision_of(arrays),
+        files=tuple(SourceFile.of(folder, file.relative_to(folder).as_posix()) for file in read_too),
+        vocabulary=vocabulary if vocabulary.is_file() else None,
+    )
+
+
+def write(folder: Path, model: Exported) -> None:
+    """Writes a model into an empty folder as KerasHub does it: T5Backbone.from_preset and T5Seq2SeqLM's read it.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns about masks that the backbone hands on in another way
+        import keras
+        import keras_hub
+
+        shape, gated = model.shape, model.spec.architecture == ARCHITECTURE_OF[True]
+        backbone = keras_hub.models.T5Backbone(
+            **{theirs: getattr(shape, ours) for ours, theirs in _SIZES.items()},
+            **({} if model.dropout is None else {"dropout": model.dropout}),
+            activation=keras.saving.get_registered_object(_GELU) if gated else "relu",
+            use_gated_activation=gated,
+            tie_embedding_weights=model.spec.logits.weights() == {},
+            dtype=model.precision,
+        )
+        for name, array in scatter(model, places(model.spec)):
+            _variable(backbone, name).assign(array)
+        backbone.save_to_preset(str(folder))
+        if model.vocabulary is not None:
+            tokenizer = keras_hub.models.T5Tokenizer(proto=model.vocabulary.read_bytes())
+            tokenizer.save_to_preset(str(folder))
+
+
+def places(spec: ModelSpec) -> dict[str, Place]:
+    """Where a preset's file has each weight of a plain T5; transformer layers are counted through both stacks."""
+    found = {}
+    for path, (copies, _) in spec.weights().items():
+        if path == "embedding/table":
+            found[path] = Place(("layers/reversible_embedding/vars/0",))
+        elif path == "logits/kernel":
+            found[path] = Place(("layers/reversible_embedding/vars/1",))
+        else:
+            side, *rest = path.split("/")
+            found[path] = _place_in_stack(spec, side, rest, copies)
+    return found
+
+
+def _place_in_stack(spec: ModelSpec, side: str, rest: list[str], copies: int) -> Place:
+    first = 0 if side == "encoder" else spec.encoder.repeats[0].times
+    if rest == ["final_norm", "scale"]:
+        return Place((f"layers/{_numbered('t5_layer_norm', 0 if side == 'encoder' else 1)}/vars/0",))
+    if rest == ["position_bias", "table"]:
+        name = _numbered("t5_transformer_layer", first)
+        return Place((f"layers/{name}/self_attention/vars/0",), transposed=True)
+    _, sublayer, *weight = rest
+    if weight == ["norm", "scale"]:
+        part = _NORMS[sublayer]
+    elif sublayer == "feed_forward":
+        part = _FEED_FORWARD[spec.architecture == ARCHITECTURE_OF[True]][weight[0]]
+    else:
+        part = f"{sublayer}/{_ATTENTION[weight[0]]}"
+    layers = (_numbered("t5_transformer_layer", first + layer) for layer in range(copies))
+    return Place(tuple(f"layers/{name}/{part}/vars/0" for name in layers))
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name
+
+
+def _variable(backbone: Any, name: str) -> Any:
+    """The backbone's variable that its file calls `name`, such as layers/t5_transformer_layer_1/layer_norm/vars/0."""
+    _, layer, *attributes, _, number = name.split("/")
+    layers = {
+        "reversible_embedding": [backbone.token_embedding],
+        "t5_layer_norm": [backbone.encoder_layer_norm, backbone.decoder_layer_norm],
+        "t5_transformer_layer": [*backbone.encoder_transformer_layers, *backbone.decoder_transformer_layers],
+    }
+    by_name = {_numbered(kind, number): each for kind, found in layers.items() for number, each in enumerate(found)}
+    return functools.reduce(getattr, attributes, by_name[layer]).weights[int(number)]
+
+
+def _read_config(file: Path) -> tuple[str, Shape]:
+    """Architecture and shape of config.json.
+
+    Raises:
+        MissingError: it is not there.
+        ConfigurationError: it is of another model, or of one that our architectures can't be.
+    """
+    values = read_json(file)
+    name, config = values.get("registered_name"), values.get("config")
+    if name != _BACKBONE or not isinstance(config, dict):
+        raise ConfigurationError(f"{file}: registered_name is {name!r}; {_BACKBONE!r} is accepted")
+    gated, activation = config.get("use_gated_activation"), config.get("activation")
+    if isinstance(activation, dict):  # a function that is no part of Keras itself
+        activation = activation.get("config")
+    if (gated, activation) not in ((False, "relu"), (True, _GELU)):
+        raise ConfigurationError(
+            f"{file}: activation is {activation!r} {'with' if gated else 'without'} a gate; scalecli has 'relu' "
+            f"without and {_GELU!r} with one, T5 v1's and v1.1's"
+        )
+    epsilon, tied = config.get("layer_norm_epsilon"), config.get("tie_embedding_weights")
+    if epsilon != 1e-6:
+        raise ConfigurationError(f"{file}: layer_norm_epsilon is {epsilon!r}; scalecli's T5 has 1e-6")
+    if not isinstance(tied, bool):
+        raise ConfigurationError(f"{file}: tie_embedding_weights is {tied!r}; true or false is accepted")
+    for key in _SIZES.values():
+        if config.get(key) is None:
+            raise ConfigurationError(f"{file}: lacks {key}")
+    architecture = ARCHITECTURE_OF[bool(gated)]
+    sizes = {ours: config[theirs] for ours, theirs in _SIZES.items()}
+    return architecture, Shape.from_dict({**sizes, "logits": logits_of(architecture, tied)}, str(file))
+
+
+def _read_weights(folder: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]:
+    """The arrays of a preset by their names in its files, and those files, the index among them.
+
+    Raises:
+        MissingError: a file is not there, or damaged.
+        ConfigurationError: the index is not valid.
+    """
+    if (folder / _WEIGHTS).is_file():
+        return _read_file(folder / _WEIGHTS), (folder / _WEIGHTS,)
+    index = folder / _INDEX
+    named = read_json(index).get("weight_map")
+    if not isinstance(named, dict):
+        raise ConfigurationError(f"{index}: lacks weight_map, the file of each weight")
+    of_layers = [each if isinstance(each, list) else [each] for each in named.values()]
+    files = sorted({plain_name(name, folder, index) for names in of_layers for name in names})
+    arrays: dict[str, np.ndarray] = {}
+    for file in files:
+        found = _read_file(file)
+        if twice := sorted(found.keys() & arrays.keys()):
+            raise MissingError(f"{file}: has {twice[0]!r}, and so has a file before it")
+        arrays |= found
+    return arrays, (index, *files)
+
+
+def _read_file(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an HDF5 file as views of it.
+
+    HDF5 is asked only where they lie. What lies in other files, is packed or has never been written has no place in
+    this one, so that what a file declares takes no memory.
+
+    Raises:
+        MissingError: it is no HDF5 file, a damaged one, or holds something else than arrays of numbers.
+    """
+    import h5py
+    import ml_dtypes
+    import numpy as np
+
+    found: dict[str, np.ndarray] = {}
+
+    def visit(name: str, each: Any) -> None:
+        if not isinstance(each, h5py.Dataset):
+            return
+        dtype = each.dtype
+        if dtype.kind == "V" and str(each.attrs.get("dtype")) == "bfloat16":  # HDF5 has no such type
+            dtype = np.dtype(ml_dtypes.bfloat16)
+        elif dtype.kind != "f":
+            raise MissingError(f"{file}: {name!r} is {dtype}, no weight")
+        offset = each.id.get_offset()
+        if offset is None or not each.size:
+            raise MissingError(f"{file}: the numbers of {name!r} are not in this file, or packed")
+        found[name] = np.memmap(file, dtype, "r", offset, each.shape)
+
+    try:
+        with h5py.File(file, "r") as opened:
+            opened.visititems(visit)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise MissingError(f"{file}: not an HDF5 file, or a damaged one ({error})") from error
+    return found

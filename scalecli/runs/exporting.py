@@ -1,0 +1,63 @@
+"""Writing a run's model for another library: the whole folder or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from scalecli.errors import ConfigurationError, ScalecliError
+from scalecli.interchange import hugging_face, keras_hub
+from scalecli.interchange.model_card import model_card
+from scalecli.interchange.plain_t5 import Exported
+from scalecli.runs.directory import Trained
+from scalecli.training import checkpoints
+
+# The module that writes each format, and the library that loads what it has written.
+_TARGETS = {"hugging-face": (hugging_face, "transformers"), "keras-hub": (keras_hub, "keras-hub")}
+MODEL_CARD = "README.md"
+
+
+def export(trained: Trained, target: str, directory: Path, precision: str, cache_directory: Path) -> list[Path]:
+    """Writes a run's checkpoint in another library's format; returns the files, in order of their names.
+
+    `target` is `hugging-face` or `keras-hub`, `precision` the dtype of the weights there, float32 or bfloat16.
+
+    Raises:
+        ConfigurationError: the library can't hold this architecture or shape, or something is in the directory.
+        MissingError: the checkpoint or the vocabulary is damaged or not there.
+        ScalecliError: the directory can't be written; nothing is left behind.
+    """
+    from safetensors import SafetensorError
+
+    module, library = _TARGETS[target]
+    module.check(trained.manifest.architecture, trained.shape)
+    _check_free(directory)
+    model = Exported(
+        shape=trained.shape,
+        spec=trained.spec,
+        weights=checkpoints.load_arrays(trained.checkpoint, checkpoints.WEIGHTS),
+        dropout=None if trained.manifest.kind == "import" else trained.manifest.dropout,
+        precision=precision,
+        vocabulary=trained.vocabulary(cache_directory).path,
+    )
+    temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        temporary.mkdir(parents=True)
+        module.write(temporary, model)
+        (temporary / MODEL_CARD).write_text(model_card(trained.manifest, trained.step, library), encoding="utf-8")
+        os.replace(temporary, directory)
+    except (OSError, SafetensorError) as error:
+        raise ScalecliError(f"{directory}: can't be written ({error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return sorted(file for file in directory.rglob("*") if file.is_file())
+
+
+def _check_free(directory: Path) -> None:
+    """Raises ConfigurationError when a file, or a folder with something in it, is there already."""
+    if directory.is_dir() and not any(directory.iterdir()):
+        return
+    if os.path.lexists(directory):
+        raise ConfigurationError(f"{directory}: something is there already; an empty or a new directory is accepted")

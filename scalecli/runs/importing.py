@@ -1,0 +1,235 @@
+"""Importing: a checkpoint of another library becomes a run, which others start from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from scalecli.architectures import build_spec
+from scalecli.costs import Batch, flops
+from scalecli.data.span_corruption import SpanCorruption
+from scalecli.data.vocabulary import SENTINELS, Vocabulary, load_vocabulary
+from scalecli.errors import ConfigurationError, MissingError, UsageError
+from scalecli.files import is_remote
+from scalecli.interchange import formats
+from scalecli.interchange.fetch import fetch, hub_snapshot
+from scalecli.interchange.imported import Imported
+from scalecli.manifest import (
+    Checkpoints,
+    Data,
+    Flops,
+    Manifest,
+    Origin,
+    OriginFile,
+    Strategy,
+    save_manifest,
+    utc_now,
+)
+from scalecli.released import ReleasedCheckpoint, released_by_name, released_checkpoints
+from scalecli.runs.directory import keep_vocabulary, prepare_directory, take_up, vocabulary_entry
+from scalecli.runs.pretraining import objective_entry
+from scalecli.runs.recipe import environment, parameter_counts
+from scalecli.runs.verifying import check, log_likelihood
+from scalecli.shape import HUGGING_FACE_PREFIX, shape_name
+from scalecli.training import checkpoints
+
+HUB = "hf:"
+CHECKPOINTS = "checkpoints"
+_VALIDATION_EXAMPLES = 512
+
+
+class Reporter(Protocol):
+    """Who hears of an import's progress."""
+
+    def fetched(self, done: int, total: int, bytes_per_s: float) -> None:
+        """How many bytes have been fetched."""
+
+    def message(self, text: str) -> None:
+        """Anything else worth a line."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a checkpoint is: its address, and the released checkpoint that it is, if it is one.
+
+    An address is a path, a bucket's (`gs://...`), or a name on Hugging Face's hub behind `hf:`.
+    """
+
+    address: str
+    released: ReleasedCheckpoint | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Source:
+        """What a user may write: an address, a released name (`small-nl24`), or a name on the hub (`google/t5-small`).
+
+        What exists as a path is one. The hub's names of the released checkpoints stand for the originals; `hf:` before
+        them says that the hub's are meant.
+
+        Raises:
+            UsageError: a released name that two folders have.
+            MissingError: none of these.
+        """
+        if text.startswith(HUB):
+            return cls(text)
+        if is_remote(text):
+            return cls(text, _released_folder(text))
+        if Path(text).expanduser().exists():
+            return cls(text)
+        if "/" in text and not text.lower().startswith(HUGGING_FACE_PREFIX):
+            if text.count("/") == 1 and not text.startswith((".", "~", "/")):
+                return cls(f"{HUB}{text}")
+            raise MissingError(f"{text}: no such folder")
+        try:
+            found = released_by_name(text)
+        except MissingError as error:
+            raise MissingError(f"{error}; a folder, gs://..., or hf:NAME on Hugging Face is accepted, too") from None
+        if len(found) > 1:
+            addresses = " and ".join(each.url for each in found)
+            raise UsageError(f"{text!r} has {len(found)} trainings: {addresses}; give one of the addresses")
+        return cls(found[0].url, found[0])
+
+    @property
+    def name(self) -> str:
+        """What a run of it is called by default."""
+        if self.released:
+            return self.released.name
+        return Path(self.address.removeprefix(HUB).rstrip("/")).name
+
+    def folder(self, step: int | None, cache_directory: Path, reporter: Reporter) -> Path:
+        """The folder with the checkpoint's files, fetched into the cache where they are elsewhere.
+
+        Raises:
+            MissingError: it can't be had.
+        """
+        if self.address.startswith(HUB):
+            return hub_snapshot(self.address.removeprefix(HUB), cache_directory, reporter.fetched)
+        if is_remote(self.address):
+            choose: Callable[[list[str]], list[str]] = lambda names: formats.wanted(names, step)  # noqa: E731
+            return fetch(self.address, cache_directory, choose, reporter.fetched)
+        return Path(self.address).expanduser()
+
+
+@dataclass(frozen=True)
+class Importing:
+    """All that an import is told. `vocabulary` is a file or `t5`; None is the checkpoint's own, else `t5`.
+
+    `optimizer` takes the optimizer's state along; `verify` compares a log-likelihood with the original's.
+    """
+
+    source: Source
+    directory: Path
+    step: int | None
+    optimizer: bool
+    vocabulary: str | None
+    verify: bool
+    cache_directory: Path
+    command_line: str
+
+    def read(self, reporter: Reporter) -> tuple[Imported, Vocabulary]:
+        """Fetches and reads the checkpoint and the vocabulary, and verifies them if that is asked for.
+
+        Raises:
+            ScalecliError: of the kind that says what is wrong (see `errors`).
+        """
+        folder = self.source.folder(self.step, self.cache_directory, reporter)
+        reporter.message(f"reading {folder}")
+        imported = formats.read(folder, step=self.step, optimizer=self.optimizer)
+        of_checkpoint = str(imported.vocabulary) if imported.vocabulary else "t5"
+        vocabulary = load_vocabulary(self.vocabulary or of_checkpoint, cache_directory=self.cache_directory)
+        if vocabulary.size > imported.shape.vocabulary:
+            raise ConfigurationError(
+                f"{self.vocabulary or of_checkpoint}: {vocabulary.size} ids ({vocabulary.pieces} pieces and "
+                f"{SENTINELS} sentinels) for an embedding of {imported.shape.vocabulary} rows; "
+                "--vocabulary takes another"
+            )
+        if self.verify:
+            name = self.source.released.name if self.source.released else None
+            reporter.message(check(log_likelihood(imported, vocabulary), name, imported.step))
+        return imported, vocabulary
+
+
+def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary, reporter: Reporter) -> Manifest:
+    """Makes a run of what `job` has read; the same files once more change nothing. Returns the run's manifest.
+
+    Raises:
+        ScalecliError: of the kind that says what is wrong (see `errors`); then there is no run, or the one that was.
+    """
+    prepare_directory(job.directory)
+    manifest = take_up(_manifest(job, imported, vocabulary), job.directory)
+    folder = job.directory / CHECKPOINTS
+    if manifest.status == "completed" and imported.step in checkpoints.checkpoint_steps(folder):
+        reporter.message(f"{job.directory}: already imported")
+        return manifest
+    reporter.message(f"writing {job.directory}")
+    keep_vocabulary(vocabulary, job.directory)
+    shape, optimizer = imported.shape.to_dict(), imported.optimizer or {}
+    checkpoints.save_checkpoint(folder, imported.step, imported.weights, optimizer, imported.architecture, shape)
+    kept = checkpoints.checkpoint_steps(folder)
+    manifest = replace(
+        manifest, status="completed", finished=utc_now(), checkpoints=Checkpoints(directory=CHECKPOINTS, kept=kept)
+    )
+    save_manifest(manifest, job.directory)
+    return manifest
+
+
+def warnings(job: Importing, imported: Imported) -> list[str]:
+    """What a reader of the run should know."""
+    found = list(imported.notes)
+    if job.source.released and job.source.released.shape != imported.shape:
+        found.append(f"the checkpoint is {shape_name(imported.shape, imported.architecture)}, unlike its name")
+    return found
+
+
+def _manifest(job: Importing, imported: Imported, vocabulary: Vocabulary) -> Manifest:
+    """The manifest of an import. FLOPs are of one example of T5's pretraining; how it was trained is not known."""
+    objective = SpanCorruption()
+    batch = Batch(1, objective.inputs_length, objective.targets_length)
+    spec = build_spec(imported.architecture, imported.shape)
+    listed = "".join(f"{file.sha256}  {file.name}\n" for file in imported.files)
+    name = job.vocabulary or (imported.vocabulary.name if imported.vocabulary else "t5")
+    return Manifest(
+        kind="import",
+        name=job.directory.name,
+        status="running",
+        created=utc_now(),
+        command_line=job.command_line,
+        origin=Origin(
+            format=imported.format,
+            source=job.source.address,
+            precision=imported.precision,
+            files={file.name: OriginFile(bytes=file.bytes, sha256=file.sha256) for file in imported.files},
+        ),
+        architecture=imported.architecture,
+        shape=dict(imported.shape.to_dict()),
+        parameters=parameter_counts(spec),
+        flops=Flops(convention="forward", forward_per_batch=sum(flops(spec, batch, "forward").values())),
+        data=Data(
+            name=job.source.name,
+            kind="import",
+            identity=f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}",
+            inputs_length=objective.inputs_length,
+            targets_length=objective.targets_length,
+            packed=False,
+            vocabulary=vocabulary_entry(vocabulary, name),
+        ),
+        objective=objective_entry(objective, _VALIDATION_EXAMPLES),
+        optimizer={"name": "adafactor"} if imported.optimizer else {},
+        batch=batch.sequences,
+        steps=imported.step,
+        seed=0,
+        precision="float32",
+        dropout=0.0,
+        z_loss=0.0,
+        strategy=Strategy(kind="one", replicas=1),
+        checkpoints=Checkpoints(directory=CHECKPOINTS),
+        environment=environment(),
+        warnings=warnings(job, imported),
+    )
+
+
+def _released_folder(address: str) -> ReleasedCheckpoint | None:
+    """The released checkpoint of an address, or None."""
+    return next((each for each in released_checkpoints() if each.url == address.rstrip("/")), None)
