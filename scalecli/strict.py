@@ -158,6 +158,7 @@ def _build(cls: Any, value: Any, where: str, path: str) -> Any:
         raise ConfigurationError(f"{where}: {_join(path, error)}") from None
 
 
+_LARGEST = 10**30  # beyond all that is counted here, and what products of are still floats
 _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
 
 
@@ -167,6 +168,8 @@ def _convert(kind: Any, value: Any, where: str, path: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _build(kind, value, where, path)
     if kind in _SCALARS:
+        if type(value) is int and abs(value) > _LARGEST:
+            raise _wrong(where, path, "a number of at most 30 digits", value)
         if type(value) is kind:
             return value
         if kind is float and type(value) is int:

@@ -74,6 +74,14 @@ def test_none_is_left_out():
         ({"name": "a", "inner": {"size": 1, "rate": True}}, "x.yaml: inner.rate: expected a number, found true"),
         ({"name": "a", "inner": {"size": 1, "rate": "1"}}, "x.yaml: inner.rate: expected a number, found '1'"),
         ({"name": "a", "inner": {"size": -1}}, "x.yaml: inner.size: expected at least 0, found -1"),
+        (
+            {"name": "a", "inner": {"size": 10**31}},
+            "x.yaml: inner.size: expected a number of at most 30 digits, found 10000000000000000000000000000000",
+        ),
+        (
+            {"name": "a", "inner": {"size": 1, "rate": -(10**31)}},
+            "x.yaml: inner.rate: expected a number of at most 30 digits, found -10000000000000000000000000000000",
+        ),
         ({"name": "a", "inner": [1]}, "x.yaml: inner: expected a mapping of keys to values, found [1]"),
         (
             {"name": "a", "kind": "gren"},

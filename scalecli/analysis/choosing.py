@@ -206,14 +206,14 @@ def _shapes(architecture: str, budgets: Mapping[str, float], setting: Setting) -
             yield shape
     for size in presets(architecture).values():
         for operator in _DEPTH_OPERATORS:
-            deeper = list(_deeper(architecture, size, operator))
+            deeper = list(deeper_shapes(architecture, size, operator))
             # Every cost grows with depth, so those that meet the budgets are the first ones.
             allowed = bisect.bisect_left(deeper, True, key=lambda shape: not meets(shape))
             if allowed:
                 yield deeper[allowed - 1]
 
 
-def _deeper(architecture: str, size: Shape, operator: str) -> Iterator[Shape]:
+def deeper_shapes(architecture: str, size: Shape, operator: str) -> Iterator[Shape]:
     """A size with more and more layers, as far as it is recommended."""
     for layers in range(size.encoder_layers + 1, DEEPEST // _layers_of_a_block(architecture, size) + 1):
         shape = apply_operators(size, {operator: layers}, architecture)

@@ -20,6 +20,12 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "=": operator.eq,
 }
+# What papers and people call some columns.
+_ALIASES = {
+    "neg_log_ppl": "upstream",
+    "negative_log_perplexity": "upstream",
+    "steps/s": "steps_per_s",
+}
 _CONDITION = re.compile(r"([^<>=!]+)(<=|>=|!=|<|>|=)([^<>=!]+)")
 
 
@@ -49,7 +55,7 @@ def parse_condition(text: str, keys: Sequence[str]) -> Condition:
     if match is None:
         raise UsageError(f"--where {text!r}: expected a condition such as parameters<300M or architecture=glu")
     key, comparison, value = (part.strip() for part in match.groups())
-    check_column(key, keys)
+    key = check_column(key, keys)
     if key in TEXT_COLUMNS:
         if comparison not in ("=", "!="):
             raise UsageError(f"--where {text!r}: {key} is text, which only = and != compare")
@@ -61,11 +67,12 @@ def parse_condition(text: str, keys: Sequence[str]) -> Condition:
 
 
 def check_column(key: str, keys: Sequence[str]) -> str:
-    """Returns `key` if it is a column.
+    """Returns `key` if it is a column, or the column that it is another name of, such as neg_log_ppl of upstream.
 
     Raises:
         UsageError: it is none; names the nearest, or all.
     """
+    key = key if key in keys else _ALIASES.get(key, key)
     if key not in keys:
         hint = nearest(key, keys) or f"; there are {', '.join(keys)}"
         raise UsageError(f"no column {key!r}{hint}")

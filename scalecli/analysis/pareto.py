@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 
-def pareto_efficient(costs: Sequence[float | None], qualities: Sequence[float | None]) -> list[bool]:
-    """Marks the models that no other model beats at its own cost: the Pareto frontier.
+def dominators(costs: Sequence[float], qualities: Sequence[float]) -> list[list[int]]:
+    """For each model the models on the Pareto frontier that beat it; none for the frontier's own.
 
-    A model is efficient unless another one costs no more and is no worse, and is strictly better in one of the two; of
-    two equal models both are. Lower costs and higher qualities are better. A model that lacks one of the two figures
-    (None or NaN) is never efficient and beats nobody.
+    A model beats another one that costs no less and is no better, and is strictly worse in one of the two; of two equal
+    models neither does. Lower costs and higher qualities are better. Whatever is beaten at all is beaten by one on the
+    frontier, so those alone are named, the cheapest first.
 
     Args:
         costs: one cost a model, in any unit, [models].
         qualities: the same models' qualities, [models].
     """
-    points = [_point(cost, quality) for cost, quality in zip(costs, qualities, strict=True)]
-    known = [point for point in points if point]
+    points = list(zip(costs, qualities, strict=True))
 
-    def is_beaten(point: tuple[float, float]) -> bool:
-        return any(other[0] <= point[0] and other[1] >= point[1] and other != point for other in known)
+    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        return one[0] <= other[0] and one[1] >= other[1] and one != other
 
-    return [point is not None and not is_beaten(point) for point in points]
-
-
-def _point(cost: float | None, quality: float | None) -> tuple[float, float] | None:
-    if cost is None or quality is None or math.isnan(cost) or math.isnan(quality):
-        return None
-    return cost, quality
+    frontier = [index for index, point in enumerate(points) if not any(beats(other, point) for other in points)]
+    frontier.sort(key=lambda index: points[index])
+    return [[index for index in frontier if beats(points[index], point)] for point in points]

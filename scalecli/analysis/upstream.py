@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from scalecli.errors import ScalecliError
 from scalecli.files import is_remote
@@ -12,19 +13,42 @@ UPSTREAM_GROUP = "validation"
 UPSTREAM_RESULT = f"{UPSTREAM_GROUP}/negative_log_perplexity"
 
 
+def final_step(manifest: Manifest) -> int | None:
+    """The best step where the run names one, otherwise the last one with results; None without any."""
+    return manifest.best.step if manifest.best else max(manifest.results, default=None)
+
+
 def final_results(manifest: Manifest) -> dict[str, float]:
-    """The results of the best step where the run names one, and of the last step otherwise."""
-    step = manifest.best.step if manifest.best else max(manifest.results, default=None)
+    """The results of that step."""
+    step = final_step(manifest)
     return {} if step is None else manifest.results[step]
 
 
-def upstream_of(file: str, manifest: Manifest) -> float | None:
-    """The negative log-perplexity (nats) of the run in `file`, or of the nearest run that it was made from.
+@dataclass(frozen=True)
+class Upstream:
+    """An upstream figure, the negative log-perplexity in nats, of the weights at `step` of the run in `manifest`."""
+
+    figure: float
+    manifest: Manifest
+    step: int
+
+    @property
+    def tokens(self) -> int | None:
+        """The tokens, inputs and targets, that these weights were trained on; None if not by pretraining alone."""
+        if self.manifest.kind != "pretrain":
+            return None
+        data = self.manifest.data
+        return self.step * self.manifest.batch * (data.inputs_length + data.targets_length)
+
+
+def upstream_of(file: str, manifest: Manifest) -> Upstream | None:
+    """The upstream figure of the run in `file`, or of the nearest run that it was made from.
 
     Of that it is the figure of the step whose weights were taken, else of the last step before that has one. A
     pretraining run has its own figure or none, since its weights are its own. None as well where a run that this one
     comes from is not there any more, cannot be read, or has changed since.
     """
+    step = final_step(manifest)
     figure = final_results(manifest).get(UPSTREAM_RESULT)
     # No loop is endless: no manifest can hold the hash of a manifest that holds its own.
     while figure is None and manifest.kind != "pretrain" and manifest.parent is not None:
@@ -33,11 +57,11 @@ def upstream_of(file: str, manifest: Manifest) -> float | None:
             file = manifest_path(_seen_from(file, parent.path))
             if manifest_hash(file) != parent.sha256:
                 return None
-            manifest = load_manifest(file)
+            manifest, step = load_manifest(file), parent.step
         except (ScalecliError, ValueError):  # ValueError: what no file system takes for a path
             return None
-        figure = _figure_at(manifest, parent.step)
-    return figure
+        figure = _figure_at(manifest, step)
+    return None if figure is None or step is None else Upstream(figure, manifest, step)
 
 
 def _figure_at(manifest: Manifest, step: int) -> float | None:

@@ -1,46 +1,32 @@
-"""`scalecli compare`: runs and published models in one table."""
+"""`scalecli compare`: runs and published models in one table, and what follows from them."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from scalecli import strict
-from scalecli.analysis.comparison import FIXED_COLUMNS, Row, best_cells, column_keys, efficient_rows
+from scalecli.analysis.comparison import Row, column_keys
 from scalecli.analysis.filters import Condition, check_column, parse_condition
 from scalecli.analysis.published import PublishedModel, find_published, published_models
-from scalecli.analysis.reproduction import reproducible_rows
-from scalecli.architectures import ARCHITECTURES
+from scalecli.cli.compare_fits import Analyses, analysis_options, analysis_tables
+from scalecli.cli.compare_list import list_option, print_runs
 from scalecli.cli.compare_notes import notes
+from scalecli.cli.compare_plots import check_plots, draw_plots, plot_option
+from scalecli.cli.compare_report import report_option
+from scalecli.cli.compare_table import Choice, known_columns, model_table
 from scalecli.cli.compared_models import PUBLISHED_PREFIX, complete_models, complete_published, resolved, rows_of
-from scalecli.cli.output import Column, format_option, print_table
-from scalecli.cli.reproduction import print_report
+from scalecli.cli.output import FOR_PEOPLE, format_option, print_record, print_tables
 from scalecli.costs import Convention
 from scalecli.errors import UsageError, nearest
+from scalecli.tables import Table
 
-_COLUMNS = {
-    column.key: column
-    for column in (
-        Column("name", "Name"),
-        Column("source", "Source"),
-        Column("table", "Table"),
-        Column("architecture", "Architecture"),
-        Column("parameters", "Parameters", "count"),
-        Column("flops", "FLOPs", "flops"),
-        Column("flops_convention", "FLOPs convention"),
-        Column("flops_sequences", "FLOPs of sequences", "float"),
-        Column("steps_per_s", "Steps/s", "float"),
-        Column("chips", "Chips", "float"),
-        Column("upstream", "Upstream", "float"),
-        Column("downstream", "Downstream", "float"),
-    )
-}
-_HEADLINES = ("name", "source", "architecture", "parameters", "flops", "steps_per_s", "upstream", "downstream")
-_FOR_PROGRAMS = ("table", "flops_convention", "flops_sequences", "chips", "best", "findings")
-_USUAL_CHIPS = 16
+if TYPE_CHECKING:
+    from scalecli.analysis.plots import FigureSpec
 
 
 @click.command("compare")
@@ -56,9 +42,14 @@ _USUAL_CHIPS = 16
 @click.option("--arch", multiple=True, metavar="NAME", help="Only rows of this architecture.")
 @click.option("--where", multiple=True, metavar="CONDITION", help="Only rows such as 'parameters<300M' or 'chips=16'.")
 @click.option("--columns", metavar="A,B,C", help="Columns to show; each result of a run is one, such as sst2/accuracy.")
+@click.option("--differing", is_flag=True, help="Show only columns in which the rows differ.")
 @click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN puts the highest first.")
 @click.option("--cost", default="flops", show_default=True, metavar="A,B", help="Costs of the Pareto marks.")
 @click.option("--quality", default="upstream", show_default=True, metavar="A,B", help="Qualities of the Pareto marks.")
+@analysis_options
+@plot_option
+@report_option
+@list_option
 @click.option("--reproduction", is_flag=True, help="Set what the papers print beside what is computed here.")
 @format_option
 @click.pass_context
@@ -69,9 +60,14 @@ def command(
     arch: tuple[str, ...],
     where: tuple[str, ...],
     columns: str | None,
+    differing: bool,
     sort: str | None,
     cost: str,
     quality: str,
+    analyses: Analyses,
+    plot: tuple[str, ...],
+    report: str | None,
+    list_directory: str | None,
     reproduction: bool,
     format: str,
 ) -> None:
@@ -96,61 +92,134 @@ def command(
     Upstream is the negative log-perplexity on held-out text; a finetuned or evaluated run has that of the run that it
     was made from, as long as that is in its place and unchanged. Where a paper contradicts itself, a note says so.
 
+    --fit, --agreement and --pareto add tables below: lines as in the papers (quality over log10 of the cost) and power
+    laws, of each architecture or along each knob (--by), with 95% intervals and the published slopes; how upstream and
+    downstream rank the models, and the pairs that they rank differently; which models are dominated, by which, and the
+    deeper and narrower ones to take or to train instead. neg_log_ppl is upstream, steps/s steps_per_s.
+
+    --plot draws the costs against the qualities, those of --fit where it is given; --report writes a page of it all.
+
     --reproduction goes with --published, --arch and --format: parameters and FLOPs of the papers' rows as printed and
     as computed, the relative error, and the reason where they differ by more than 2% and the rounding of the print.
     """
-    if reproduction:
-        _reproduction(ctx, published, arch, format)
+    if list_directory:
+        _check_alone(ctx, "--list", ("list_directory", "format"), "--format")
+        print_runs(list_directory, format)
         return
+    if reproduction:
+        accepted = ("reproduction", "published", "arch", "format")
+        _check_alone(ctx, "--reproduction", accepted, "--published, --arch and --format")
+        _reproduction(published, arch, format)
+        return
+    check_plots(plot, format)
+    if analyses.by != "architecture" and not (analyses.fits or plot or report):
+        raise UsageError("--by goes with --fit, --plot or --report")
     names = (*models, *(f"{PUBLISHED_PREFIX}{name}" for name in published))
     found = resolved(names or (f"{PUBLISHED_PREFIX}*",))
     convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in found) else "forward"
     rows = rows_of(found, convention)
     keys = column_keys(rows)
     costs, qualities = ([check_column(key.strip(), keys) for key in text.split(",")] for text in (cost, quality))
+    fits = tuple((check_column(of, keys), check_column(over, keys)) for of, over in analyses.fits)
+    analyses = replace(analyses, fits=fits)
     sorted_by = check_column(sort.removeprefix("-"), keys) if sort else None
     chosen = [check_column(key.strip(), [*keys, "pareto"]) for key in columns.split(",")] if columns else None
 
     rows = _filtered(rows, [parse_condition(text, keys) for text in where], arch)
     if sorted_by and sort:
         rows = _sorted(rows, sorted_by, descending=sort.startswith("-"))
-    is_for_people = format in ("table", "markdown")
-    shown = chosen or _headlines(rows, is_for_people)
-    if not is_for_people:
-        shown += [key for key in (*_FOR_PROGRAMS, "pareto") if key not in shown]
-    used = {*shown, *([sorted_by] if sorted_by else []), *([*costs, *qualities] if "pareto" in shown else [])}
-
-    pareto = _pareto(rows, costs, qualities, is_for_people)
-    best = best_cells(rows, [key for key in shown if key in keys])
-    table = [
-        {
-            **{key: row.value(key) for key in keys},
-            **{key: cells[index] for key, cells in pareto.items()},
-            "best": [key for key in shown if (index, key) in best],
-            "findings": _findings(row, format),
-        }
-        for index, row in enumerate(rows)
-    ]
-    printed = [each for key in shown for each in (pareto if key == "pareto" else (key,))]
-    print_table(table, [_column(key) for key in printed], format, best)
-    for line in notes(rows, used, convention, is_for_people):
+    choice = Choice(chosen, differing, costs, qualities)
+    is_for_people = format in FOR_PEOPLE
+    is_record = is_for_people and len(rows) == 1 and not analyses.any
+    if is_record and not chosen:
+        choice = replace(choice, columns=known_columns(rows[0]))
+    table = model_table(rows, choice, format)
+    if is_record:
+        print_record(table.rows[0], table.columns, format)
+    else:
+        print_tables([table, *analysis_tables(rows, analyses, costs, qualities, format)], format)
+    lines = notes(rows, _used(table, choice, sorted_by), convention, is_for_people)
+    for line in lines:
         click.echo(line, err=True)
+    if plot:
+        draw_plots(plot, _figure(rows, analyses, choice))
+    if report:
+        if ctx.get_parameter_source("quality") != ParameterSource.COMMANDLINE:
+            choice = replace(choice, qualities=_measured(rows) or qualities)
+        _write_report(report, rows, analyses, choice, lines)
 
 
-def _reproduction(ctx: click.Context, published: Sequence[str], architectures: Sequence[str], format: str) -> None:
+def _used(table: Table, choice: Choice, sorted_by: str | None) -> set[str]:
+    """The columns whose figures are shown, or decide what is."""
+    shown = {column.key for column in table.columns}
+    used = shown | ({sorted_by} if sorted_by else set())
+    return used | {*choice.costs, *choice.qualities} if any(key.startswith("pareto") for key in shown) else used
+
+
+def _measured(rows: Sequence[Row]) -> list[str]:
+    """Those of the two qualities that any row has."""
+    return [key for key in ("upstream", "downstream") if any(row.value(key) is not None for row in rows)]
+
+
+def _figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:
+    """The picture of the costs and qualities of --fit, with its lines, else of --cost and --quality."""
+    from scalecli.analysis.plots import cost_quality, with_lines
+    from scalecli.cli.fit_tables import drawn_lines
+
+    if not analyses.fits:
+        return cost_quality(rows, choice.costs, choice.qualities, analyses.by)
+    costs, qualities = (list(dict.fromkeys(keys)) for keys in zip(*analyses.fits, strict=True))
+    figure = cost_quality(rows, costs, qualities, analyses.by)
+    for cost, quality in analyses.fits:
+        figure = with_lines(figure, cost, quality, drawn_lines(rows, cost, quality, analyses.by))
+    return figure
+
+
+def _write_report(
+    directory: str, rows: Sequence[Row], analyses: Analyses, choice: Choice, lines: Sequence[str]
+) -> None:
+    """Writes the report, with all that can be worked out."""
+    from scalecli.cli.compare_report import write_comparison
+
+    fits = dict.fromkeys((*itertools.product(choice.costs, choice.qualities), *analyses.fits))
+    everything = Analyses(tuple(fits), analyses.by, agreement=True, pareto=True)
+    figures = []
+    for by in ("architecture", "knob" if analyses.by == "architecture" else analyses.by):
+        try:
+            figures.append(_figure(rows, replace(everything, by=by), choice))
+        except UsageError:  # no models differ in one knob alone, or none has both figures
+            continue
+    tables = analysis_tables(rows, everything, choice.costs, choice.qualities, "table")
+    models = replace(model_table(rows, choice, "table"), notes=lines)
+    write_comparison(directory, rows, models, figures, tables, choice.costs, choice.qualities)
+
+
+def _reproduction(published: Sequence[str], architectures: Sequence[str], format: str) -> None:
     """Prints the report of what is published, or of all.
 
     Raises:
         MissingError: nothing published has such a name.
-        UsageError: an option that does not go with the report, or an architecture that no row has.
+        UsageError: an architecture that no row has.
     """
-    for name in ("models", "where", "columns", "sort", "cost", "quality"):
-        if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
-            shown = "MODELS" if name == "models" else f"--{name}"
-            raise UsageError(f"--reproduction goes with --published, --arch and --format, not with {shown}")
+    from scalecli.analysis.reproduction import reproducible_rows
+    from scalecli.cli.reproduction import print_report
+
     models = [model for name in published for model in find_published(name)] if published else reproducible_rows()
     _check_architectures(architectures, {model.architecture for model in reproducible_rows()})
     print_report([model for model in models if not architectures or model.architecture in architectures], format)
+
+
+def _check_alone(ctx: click.Context, flag: str, accepted: Sequence[str], names: str) -> None:
+    """Checks that no option is given that does not go with `flag`.
+
+    Raises:
+        UsageError: one is.
+    """
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if name not in accepted and ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            shown = "MODELS" if isinstance(parameter, click.Argument) else parameter.opts[0]
+            raise UsageError(f"{flag} goes with {names}, not with {shown}")
 
 
 def _check_architectures(architectures: Sequence[str], known: Collection[str]) -> None:
@@ -165,8 +234,11 @@ def _filtered(rows: list[Row], conditions: Sequence[Condition], architectures: S
     Raises:
         UsageError: an architecture that neither is known nor has a row.
     """
-    known = {*ARCHITECTURES, *(model.architecture for model in published_models().values())}
-    _check_architectures(architectures, known | {row.architecture for row in rows})
+    if architectures:
+        from scalecli.architectures import ARCHITECTURES
+
+        known = {*ARCHITECTURES, *(model.architecture for model in published_models().values())}
+        _check_architectures(architectures, known | {row.architecture for row in rows})
     left = [
         row
         for row in rows
@@ -175,55 +247,6 @@ def _filtered(rows: list[Row], conditions: Sequence[Condition], architectures: S
     if rows and not left:
         click.echo(f"warning: none of the {len(rows)} rows meets --where and --arch", err=True)
     return left
-
-
-def _headlines(rows: Sequence[Row], is_for_people: bool) -> list[str]:
-    """The columns that are shown unless others are chosen: where no row has a quality, all scores and traits too.
-
-    Programs always get the headlines; people get no empty columns beside those scores, and the number of chips where
-    speeds are not all of the usual one.
-    """
-    extra = []
-    if all(row.upstream is None and row.downstream is None for row in rows):
-        extra = column_keys(rows)[len(FIXED_COLUMNS) :]
-    shown = [*_HEADLINES, *extra, "pareto"]
-    if is_for_people and extra:
-        filled = {key for key in _HEADLINES if any(row.value(key) is not None for row in rows)}
-        shown = [*(key for key in _HEADLINES if key in filled), *extra]
-    if is_for_people and "steps_per_s" in shown:
-        chips = {row.chips for row in rows if row.steps_per_s is not None}
-        if len(chips) > 1 or chips - {None, _USUAL_CHIPS}:
-            shown.insert(shown.index("steps_per_s") + 1, "chips")
-    return shown
-
-
-def _pareto(
-    rows: Sequence[Row], costs: Sequence[str], qualities: Sequence[str], is_for_people: bool
-) -> dict[str, list[Any]]:
-    """The Pareto columns: one for each quality, with a mark, or with the costs for which the row is efficient."""
-    columns: dict[str, list[Any]] = {}
-    for quality in qualities:
-        marks = {cost: efficient_rows(rows, cost, quality) for cost in costs}
-        cells: list[Any] = [[cost for cost in costs if marks[cost][index]] for index in range(len(rows))]
-        if len(costs) == 1:
-            cells = [bool(cell) for cell in cells]
-        if is_for_people:
-            cells = [("●" if cell else "") if isinstance(cell, bool) else ", ".join(cell) for cell in cells]
-        columns["pareto" if len(qualities) == 1 else f"pareto/{quality}"] = cells
-    return columns
-
-
-def _findings(row: Row, format: str) -> list[dict[str, Any]] | str:
-    """The findings about a row as programs get them: mappings, or one text where a cell must be one."""
-    if format == "csv":
-        return "; ".join(finding.text() for finding in row.findings)
-    return [{key: value for key, value in strict.to_mapping(each).items() if key != "rows"} for each in row.findings]
-
-
-def _column(key: str) -> Column:
-    if key.startswith("pareto"):
-        return Column(key, key.capitalize().replace("/", ": "))
-    return _COLUMNS.get(key, Column(key, key, "float"))
 
 
 def _sorted(rows: list[Row], key: str, descending: bool) -> list[Row]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from scalecli.analysis.comparison import Row
+from scalecli.analysis.fairness import unlike
 from scalecli.analysis.findings import Finding
 from scalecli.costs import BATCHES, Convention
+
+_NAMES = 3  # of those that a note lists
 
 
 def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is_for_people: bool) -> list[str]:
@@ -17,7 +20,7 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
         size = f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets"
         lines.append(f"FLOPs: {convention}, {size}")
     if is_for_people:
-        lines += _unlike(rows, used)
+        lines += [*_unlike(rows, used), *_unlike_qualities(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
         lines += finding_lines((name, found) for name, found in pairs if not set(found.figures).isdisjoint(used))
     return lines
@@ -40,3 +43,17 @@ def _unlike(rows: Sequence[Row], used: Collection[str]) -> list[str]:
         if key in used and len({row.measured_on(key) for row in rows if row.value(key) is not None}) > 1
     ]
     return [f"note: marks only compare {' and '.join(unlike)}"] if unlike else []
+
+
+def _unlike_qualities(rows: Sequence[Row], used: Collection[str]) -> Iterator[str]:
+    """The same for qualities, with what they were measured on."""
+    for key, what in {"upstream": "upstream of one text", "downstream": "downstream of the same tasks"}.items():
+        measured = unlike(rows, key) if key in used else {}
+        if measured:
+            listed = "; ".join(f"{on} ({_few(names)})" for on, names in measured.items())
+            yield f"note: marks only compare {what}: {listed}"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return f"{', '.join(names[:_NAMES])}{more}"

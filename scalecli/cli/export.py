@@ -17,7 +17,7 @@ TARGETS = ("hugging-face", "keras-hub")
 @click.command("export")
 @click.argument("model", metavar="RUN")
 @click.argument("directory", metavar="DIRECTORY", type=click.Path(), callback=local_path)
-@click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="The library that is to load it.")
+@click.option("--to", type=click.Choice(TARGETS), required=True, help="The library that is to load it.")
 @click.option("--step", type=int, help="The checkpoint to take. [default: the last]")
 @click.option(
     "--precision",
@@ -31,7 +31,7 @@ TARGETS = ("hugging-face", "keras-hub")
 def command(
     model: str,
     directory: Path,
-    target: str,
+    to: str,
     step: int | None,
     precision: str,
     cache_directory: Path | None,
@@ -49,7 +49,7 @@ def command(
 
     trained = open_trained(model, step)
     directory = Path(os.path.abspath(directory))
-    files = export(trained, target, directory, precision, the_cache_directory(cache_directory))
+    files = export(trained, to, directory, precision, the_cache_directory(cache_directory))
     rows = [{"file": file.relative_to(directory).as_posix(), "bytes": file.stat().st_size} for file in files]
     print_table(rows, [Column("file", "File"), Column("bytes", "Size", "bytes")], format)
     click.echo(f"{trained.directory} at step {trained.step:,}: written to {directory}", err=True)

@@ -24,6 +24,7 @@ COMMANDS = {
     "finetune": ("finetune", "Finetune a run or a checkpoint on a task."),
     "eval": ("evaluate", "Score a run on a task, or measure its perplexity on text."),
     "compare": ("compare", "Set runs and published models side by side."),
+    "study": ("study", "Run a whole study from one file, and watch it."),
     "export": ("export", "Write a run's model for Hugging Face or KerasHub."),
     "demo": ("demo", "Run all the steps on a small example."),
 }
@@ -97,36 +98,9 @@ def _read_config(path: str, ctx: click.Context) -> dict[str, Any]:
     command = cli.get_command(ctx, called) if called and called in sections else None
     if called is None or command is None:
         return {}
-    return {called: _checked_options(command, sections[called], f"{path}: {called}")}
+    from scalecli.cli.settings import checked_options
 
-
-def _checked_options(command: click.Command, section: dict[Any, Any], where: str) -> dict[str, Any]:
-    options = {
-        flag.lstrip("-"): option
-        for option in command.params
-        if isinstance(option, click.Option)
-        for flag in option.opts
-        if flag.startswith("--")
-    }
-    values = {}
-    for key, value in section.items():
-        option = options.get(str(key).replace("_", "-"))
-        if option is None or option.name is None:
-            hint = nearest(str(key).replace("_", "-"), options) or f"; there are {', '.join(options)}"
-            raise ConfigurationError(f"{where}: unknown option {key!r}{hint}")
-        items = value if option.multiple and isinstance(value, list) else [value]
-        for item in items:
-            if item is None or isinstance(item, (dict, list)):
-                found = "nothing" if item is None else repr(item)
-                raise ConfigurationError(f"{where}.{key}: expected one value, found {found}")
-        texts = [str(item) for item in items]  # as from the command line: true is no number, nor 1.5 a whole one
-        value = texts if option.multiple else texts[0]
-        try:
-            option.type_cast_value(click.Context(command), value)
-        except click.BadParameter as error:
-            raise ConfigurationError(f"{where}.{key}: {_one_line(error.message)}") from None
-        values[option.name] = value
-    return values
+    return {called: checked_options(command, sections[called], f"{path}: {called}")}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Results on stdout, for people (table, markdown) and for programs (json, csv, yaml)."""
+"""Results on stdout, for people (table, markdown, latex) and for programs (json, csv, yaml)."""
 
 from __future__ import annotations
 
@@ -6,62 +6,26 @@ import csv
 import io
 import json
 import math
+import os
+import shutil
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import click
 
-FORMATS = ("table", "json", "csv", "markdown", "yaml")
+from scalecli.cli.text_tables import TextColumn, table_lines
+from scalecli.tables import Column, Table, humanise, latex, markdown, printable
 
-_SUFFIXES = {
-    "count": ("", "K", "M", "B", "T"),
-    "flops": ("", "K", "M", "G", "T", "P", "E", "Z"),
-    "bytes": (" B", " kB", " MB", " GB", " TB", " PB"),
-}
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: the key in a row, the title that people see, and what kind of value it holds."""
-
-    key: str
-    title: str
-    kind: Literal["count", "flops", "bytes", "float", "text"] = "text"
+FORMATS = ("table", "json", "csv", "markdown", "latex", "yaml")
+FOR_PEOPLE = ("table", "markdown", "latex")
 
 
 def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--format table|json|csv|markdown|yaml`, which arrives as the argument `format`."""
+    """Adds `--format table|json|csv|markdown|latex|yaml`, which arrives as the argument `format`."""
     return click.option(
         "--format", "format", type=click.Choice(FORMATS), default="table", show_default=True, help="Form of the output."
     )(function)
-
-
-def humanise(value: Any, kind: str) -> str:
-    """Returns a value as people read it: 60,506,624 as `60.5M`, 3.7e12 FLOPs as `3.70T`, None as `-`.
-
-    Counts and FLOPs have multiples of 1000 (B and G are 1e9), bytes too; each is shown with three digits.
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if kind == "float":
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-    if kind not in _SUFFIXES:
-        return str(value)
-    if not math.isfinite(value):
-        return str(value)
-    suffixes = _SUFFIXES[kind]
-    power, scaled = 0, float(value)
-    # 999.5 and more would be shown as 1000.
-    while abs(scaled) >= 999.5 and power < len(suffixes) - 1:
-        power, scaled = power + 1, scaled / 1000
-    if power == 0:
-        return f"{value:g}{suffixes[0]}"
-    digits = 2 if abs(scaled) < 9.995 else 1 if abs(scaled) < 99.95 else 0
-    return f"{scaled:.{digits}f}{suffixes[power]}"
 
 
 def print_table(
@@ -74,18 +38,42 @@ def print_table(
 
     `marked` names cells, as (row, column key), that people see in bold with a star; programs get the bare values.
     """
-    if format == "table":
-        _print_rich(rows, columns, marked)
-    elif format == "markdown":
-        click.echo(_markdown(rows, columns, marked), nl=False)
+    if format in FOR_PEOPLE:
+        write = {"table": _in_terminal, "markdown": markdown, "latex": latex}[format]
+        click.echo(write(rows, columns, marked), nl=False)
     else:
-        plain = [{column.key: _plain(row.get(column.key)) for column in columns} for row in rows]
-        click.echo(_machine(plain, [column.key for column in columns], format), nl=False)
+        click.echo(_machine(_plain_rows(rows, columns), [column.key for column in columns], format), nl=False)
+
+
+def print_tables(tables: Sequence[Table], format: str = "table") -> None:
+    """Prints several tables: one as `print_table` does; more of them under their titles, each with its notes.
+
+    Programs get one mapping of the tables' keys to their rows; in CSV each table follows a line `# key`.
+    """
+    if len(tables) == 1 or format in ("csv", *FOR_PEOPLE):
+        for index, table in enumerate(tables):
+            if index:
+                click.echo()
+            if len(tables) > 1:
+                click.echo(_heading(table, format))
+            print_table(table.rows, table.columns, format, table.marked)
+            print_notes(table.notes, format)
+        return
+    plain = {table.key: _plain_rows(table.rows, table.columns) for table in tables}
+    click.echo(_machine(plain, [], format), nl=False)
+    for table in tables:
+        print_notes(table.notes, format)
+
+
+def _heading(table: Table, format: str) -> str:
+    return {"markdown": f"### {table.title}\n", "latex": f"% {table.title}", "csv": f"# {table.key}"}.get(
+        format, table.title
+    )
 
 
 def print_record(record: Mapping[str, Any], columns: Sequence[Column], format: str = "table") -> None:
     """Prints one object: a line for each value for people, one mapping for programs."""
-    if format in ("table", "markdown"):
+    if format in FOR_PEOPLE:
         lines = [{"label": column.title, "value": humanise(record.get(column.key), column.kind)} for column in columns]
         print_table(lines, [Column("label", ""), Column("value", "")], format)
         return
@@ -94,44 +82,51 @@ def print_record(record: Mapping[str, Any], columns: Sequence[Column], format: s
 
 
 def print_notes(notes: Sequence[str], format: str) -> None:
-    """Prints what there is to say about a table, a line each: below it for people, on stderr for programs."""
+    """Prints what there is to say about a table, a line each: below it for people, on stderr for programs.
+
+    In LaTeX the lines are comments, so that the whole can be pasted.
+    """
     if format == "markdown" and notes:
-        click.echo()
+        click.echo()  # a line right under a table would be one of its rows
     for note in notes:
-        click.echo(note, err=format not in ("table", "markdown"))
+        click.echo(f"% {printable(note)}" if format == "latex" else note, err=format not in FOR_PEOPLE)
 
 
-def _print_rich(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], marked: Collection) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def _in_terminal(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], marked: Collection[tuple[int, str]]
+) -> str:
     # A pipe has no width to fit into, and nothing may be cut off there.
-    console = Console() if sys.stdout.isatty() else Console(width=10_000, color_system=None)
-    headed = any(column.title for column in columns)
-    table = Table(box=SIMPLE_HEAD if headed else None, show_header=headed, pad_edge=False)
-    for column in columns:
-        table.add_column(column.title, justify="left" if column.kind == "text" else "right", overflow="fold")
-    for index, row in enumerate(rows):
-        cells = []
-        for column in columns:
-            text = humanise(row.get(column.key), column.kind)
-            is_marked = (index, column.key) in marked
-            cells.append(Text(f"{text}*" if is_marked else text, style="bold" if is_marked else ""))
-        table.add_row(*cells)
-    with console.capture() as capture:
-        console.print(table)
-    lines = (line.rstrip() for line in capture.get().splitlines())
-    click.echo("\n".join(line for line in lines if line))
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else None
+    return table_text(rows, columns, marked, width, can_be_bold=is_terminal and os.environ.get("TERM") != "dumb")
 
 
-def _markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], marked: Collection) -> str:
-    lines = [[column.title for column in columns], ["---" if c.kind == "text" else "---:" for c in columns]]
-    for index, row in enumerate(rows):
-        texts = {column.key: humanise(row.get(column.key), column.kind).replace("|", "\\|") for column in columns}
-        lines.append([f"**{text}**\\*" if (index, key) in marked else text for key, text in texts.items()])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def table_text(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    marked: Collection[tuple[int, str]] = (),
+    width: int | None = None,
+    can_be_bold: bool = False,
+) -> str:
+    """A table as text, within `width` places or as wide as it is; see `print_table`."""
+
+    def style(row: int, column: int, text: str) -> str:
+        is_bold = can_be_bold and (row, columns[column].key) in marked
+        return click.style(text, bold=True) if is_bold else text
+
+    texts = [_text_column(rows, column, {row for row, key in marked if key == column.key}) for column in columns]
+    return "".join(f"{line}\n" for line in table_lines(texts, width, style))
+
+
+def _text_column(rows: Sequence[Mapping[str, Any]], column: Column, marked: Collection[int]) -> TextColumn:
+    """A column with a star behind what is marked; numbers keep below each other."""
+    is_right = column.kind != "text"
+    unmarked = " " if is_right and marked else ""
+    cells = [
+        f"{humanise(row.get(column.key), column.kind)}{'*' if index in marked else unmarked}"
+        for index, row in enumerate(rows)
+    ]
+    return TextColumn(f"{column.title}{unmarked}", cells, is_right)
 
 
 def _machine(value: Any, keys: Sequence[str], format: str) -> str:
@@ -147,6 +142,10 @@ def _machine(value: Any, keys: Sequence[str], format: str) -> str:
     for row in value:
         writer.writerow({key: " ".join(item) if isinstance(item, list) else item for key, item in row.items()})
     return stream.getvalue()
+
+
+def _plain_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    return [{column.key: _plain(row.get(column.key)) for column in columns} for row in rows]
 
 
 def _plain(value: Any) -> Any:

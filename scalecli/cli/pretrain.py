@@ -19,9 +19,10 @@ from scalecli.cli.training_options import (
     this_command_line,
 )
 from scalecli.errors import UsageError
-from scalecli.references import model_options, resolve_model
+from scalecli.references import ModelReference, model_options, resolve_model
 
 if TYPE_CHECKING:
+    from scalecli.runs.pretraining import Pretraining
     from scalecli.runs.recipe import Recipe
     from scalecli.specs import ModelSpec
 
@@ -147,26 +148,11 @@ def command(
     model: str,
     architecture: str | None,
     operators: dict[str, int],
-    run: Path | None,
-    text: tuple[str, ...],
-    validation_text: tuple[str, ...],
-    dataset: str | None,
-    data_dir: str | None,
-    split: str | None,
-    validation_split: str | None,
-    vocabulary: str | None,
-    inputs_length: int,
-    noise_density: float,
-    mean_span_length: float,
-    validation_examples: int,
-    keep_optimizer: bool,
     show_examples: int | None,
     compile_for: str | None,
-    peak_flops: float | None,
     dry_run: bool,
-    cache_directory: Path | None,
     format: str,
-    **recipe_values: Any,
+    **options: Any,
 ) -> None:
     """Pretrain MODEL by span corruption.
 
@@ -176,51 +162,34 @@ def command(
     was stopped.
     """
     from scalecli.architectures import build_spec
-    from scalecli.data.span_corruption import SpanCorruption
-    from scalecli.runs.pretraining import Pretraining, example_batches, pretrain
-    from scalecli.runs.text import TextSource
+    from scalecli.runs.pretraining import example_batches, pretrain
 
     if show_examples is not None and show_examples < 1:
         raise UsageError(f"--show-examples is {show_examples}; 1 or more is accepted")
     reference = resolve_model(model, architecture=architecture, operators=operators)
-    if keep_optimizer and not reference.run:
+    if options["keep_optimizer"] and not reference.run:
         raise UsageError(f"--keep-optimizer goes on with a run, and {model} is none")
-    if reference.run and vocabulary:
-        raise UsageError(f"--vocabulary {vocabulary}: {model} is a run and brings its own; leave it out")
-    source = TextSource(text, validation_text, dataset, data_dir, split, validation_split)
-    recipe, saving = recipe_and_saving(recipe_values)
-    devices = devices_asked_for(recipe_values)
-    check_compile_options(compile_for, dry_run, devices)
-    job = Pretraining(
-        model=reference,
-        source=source,
-        vocabulary=vocabulary or (EMBEDDED_VOCABULARY if source.kind == "embedded" else "t5"),
-        objective=SpanCorruption(inputs_length, noise_density, mean_span_length),
-        recipe=recipe,
-        saving=saving,
-        validation_examples=validation_examples,
-        directory=run or Path("runs").absolute() / reference.name,
-        cache_directory=the_cache_directory(cache_directory),
-        command_line=this_command_line(),
-        peak_flops=peak_flops,
-        devices=devices,
-        keep_optimizer=keep_optimizer,
-    )
+    job = pretraining_job(reference, **options)
+    check_compile_options(compile_for, dry_run, job.devices)
     if dry_run:
+        source = job.source
         source.check()
         shape, start = job.planned_shape(), job.start()
-        spec, lengths = build_spec(reference.architecture, shape), (inputs_length, job.objective.targets_length)
-        compiled = compiled_figures(spec, recipe, *lengths, compile_for, devices.model_parallel) if compile_for else {}
+        spec = build_spec(reference.architecture, shape)
+        lengths = (job.objective.inputs_length, job.objective.targets_length)
+        compiled = {}
+        if compile_for:
+            compiled = compiled_figures(spec, job.recipe, *lengths, compile_for, job.devices.model_parallel)
         print_plan(
             spec,
             shape,
-            recipe,
+            job.recipe,
             *lengths,
             job.directory,
             format,
             start_step=start.step if start else 0,
             data=" ".join(source.text) or source.dataset or "embedded docstrings",
-            validation_examples=validation_examples,
+            validation_examples=job.validation_examples,
             vocabulary="of the run" if reference.run else job.vocabulary,
             **compiled,
         )
@@ -237,6 +206,58 @@ def command(
     with ConsoleReporter() as reporter:
         manifest = pretrain(job, reporter)
     print_results(manifest, job.directory, format)
+
+
+def pretraining_job(
+    model: ModelReference,
+    *,
+    run: Path | None,
+    text: tuple[str, ...],
+    validation_text: tuple[str, ...],
+    dataset: str | None,
+    data_dir: str | None,
+    split: str | None,
+    validation_split: str | None,
+    vocabulary: str | None,
+    inputs_length: int,
+    noise_density: float,
+    mean_span_length: float,
+    validation_examples: int,
+    peak_flops: float | None,
+    cache_directory: Path | None,
+    keep_optimizer: bool = False,
+    **recipe_values: Any,
+) -> Pretraining:
+    """The run that the options of this subcommand describe.
+
+    Raises:
+        UsageError: a vocabulary for a model that is a run.
+        ConfigurationError: a value that can't be.
+    """
+    from scalecli.data.span_corruption import SpanCorruption
+    from scalecli.runs.pretraining import Pretraining
+    from scalecli.runs.text import TextSource
+
+    if model.run and vocabulary:
+        raise UsageError(f"--vocabulary {vocabulary}: {model.run} is a run and brings its own; leave it out")
+    source = TextSource(text, validation_text, dataset, data_dir, split, validation_split)
+    recipe, saving = recipe_and_saving(recipe_values)
+    devices = devices_asked_for(recipe_values)
+    return Pretraining(
+        model=model,
+        source=source,
+        vocabulary=vocabulary or (EMBEDDED_VOCABULARY if source.kind == "embedded" else "t5"),
+        objective=SpanCorruption(inputs_length, noise_density, mean_span_length),
+        recipe=recipe,
+        saving=saving,
+        validation_examples=validation_examples,
+        directory=run or Path("runs").absolute() / model.name,
+        cache_directory=the_cache_directory(cache_directory),
+        command_line=this_command_line(),
+        peak_flops=peak_flops,
+        devices=devices,
+        keep_optimizer=keep_optimizer,
+    )
 
 
 def print_results(manifest: Any, directory: Path, format: str) -> None:

@@ -51,7 +51,7 @@ class ConsoleReporter:
             parts.append(f"{progress.utilisation:.1%} of peak FLOPs")
         if progress.input_wait > LONG_WAIT:
             parts.append(f"input pipeline too slow: {progress.input_wait:.0%} of the time waits for it")
-        parts.append(f"{_duration(progress.seconds_left)} left")
+        parts.append(f"{duration(progress.seconds_left)} left")
         self._now("  ".join(parts), last=progress.step == progress.steps)
 
     def documents(self, documents: int, tokens: int) -> None:
@@ -62,7 +62,7 @@ class ConsoleReporter:
         """How many bytes of a download are there, at what rate, and the time left for the others."""
         text = f"fetched {done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
         if bytes_per_s > 0:
-            text += f"  {bytes_per_s / 1e6:,.1f} MB/s  {_duration((total - done) / bytes_per_s)} left"
+            text += f"  {bytes_per_s / 1e6:,.1f} MB/s  {duration((total - done) / bytes_per_s)} left"
         self._now(text, last=done == total)
 
     def examples(self, done: int, total: int) -> None:
@@ -77,7 +77,7 @@ class ConsoleReporter:
         text = f"evaluated {done:,} of {total:,} examples"
         if done > before and now > start:
             rate = (done - before) / (now - start)
-            text += f"  {rate:,.3g} examples/s  {_duration((total - done) / rate)} left"
+            text += f"  {rate:,.3g} examples/s  {duration((total - done) / rate)} left"
         if done == total:
             self._first_examples = None
         self._now(text, last=False)
@@ -98,7 +98,7 @@ class ConsoleReporter:
             click.echo(text, err=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`2:03:04`, or `3:04` under an hour."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)

@@ -11,7 +11,7 @@ import click
 from scalecli.analysis.published import PAPERS, PublishedModel
 from scalecli.analysis.reproduction import VERDICTS, Reproduction, Verdict, reproduce
 from scalecli.cli.compare_notes import finding_lines
-from scalecli.cli.output import Column, print_table
+from scalecli.cli.output import FOR_PEOPLE, Column, print_notes, print_table
 
 _FIGURES = ("parameters", "flops")
 _SHORT = f"{next(iter(PAPERS))}/"  # a table alone is one of this paper
@@ -39,7 +39,7 @@ def print_report(models: Sequence[PublishedModel], format: str) -> None:
     stderr.
     """
     rows = [reproduce(model) for model in models if model.printed]
-    is_for_people = format in ("table", "markdown")
+    is_for_people = format in FOR_PEOPLE
     if not rows:
         click.echo("warning: none of these rows prints parameters or FLOPs", err=True)
     cells = [_cells(row, is_for_people) for row in rows]
@@ -52,10 +52,7 @@ def print_report(models: Sequence[PublishedModel], format: str) -> None:
             for found in (*(figure.reason for figure in row.figures), *row.conventions)
         )
         lines = [*finding_lines((path, found) for path, found in reasons if found), *lines]
-        if format == "markdown":
-            click.echo()  # a line right under a table would be one of its rows
-    for line in lines:
-        click.echo(line, err=not is_for_people)
+    print_notes(lines, format)
 
 
 def _cells(row: Reproduction, is_for_people: bool) -> dict[str, Any]:

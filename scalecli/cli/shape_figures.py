@@ -9,7 +9,7 @@ from typing import Any
 from scalecli import costs
 from scalecli.architectures import build_spec
 from scalecli.cli.batch_options import tokens
-from scalecli.cli.output import Column, print_record, print_table
+from scalecli.cli.output import FOR_PEOPLE, Column, print_record, print_table
 from scalecli.cli.run_costs import RUN_COLUMNS, RUN_NARROW, Run, run_figures
 from scalecli.costs import Batch
 from scalecli.errors import ConfigurationError
@@ -78,7 +78,7 @@ def shape_figures(model: ModelReference, batch: Batch, run: Run | None) -> dict[
 def print_shapes(rows: Sequence[dict[str, Any]], format: str) -> None:
     """Prints the figures of several shapes, a row each; of none of them a column that no row has a value for."""
     columns = _filled(rows)
-    if format in ("table", "markdown"):
+    if format in FOR_PEOPLE:
         mixed = {"architecture": "Architecture"} if len({row["architecture"] for row in rows}) > 1 else {}
         costs_of = _RUN_COSTS if "chip" in rows[0] else {**_FIELDS, **_COSTS}
         titles = {"name": "Name", **mixed, **costs_of}
@@ -89,7 +89,7 @@ def print_shapes(rows: Sequence[dict[str, Any]], format: str) -> None:
 def print_shape(row: dict[str, Any], format: str) -> None:
     """Prints the figures of one shape, with all digits of its parameters for people too: two may differ in the last."""
     columns = _filled([row])
-    if format in ("table", "markdown"):
+    if format in FOR_PEOPLE:
         counts = [column.key for column in columns if column.key.endswith("parameters")]
         row = {**row, **{key: f"{row[key]:,}" for key in counts}}
         columns = [replace(column, kind="text") if column.key in counts else column for column in columns]

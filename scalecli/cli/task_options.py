@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-_KEYS = (
+DESCRIPTION = (
     "name",
     "train",
     "validation",
@@ -34,7 +34,7 @@ def task_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def collected(*arguments: Any, tasks: str | None, task: str | None, data_dir: str | None, **options: Any) -> Any:
-        flags = {key: options.pop(key) for key in _KEYS}
+        flags = {key: options.pop(key) for key in DESCRIPTION}
         found, name = _tasks(tasks, task, data_dir, {key: value for key, value in flags.items() if value})
         return function(*arguments, tasks=found, tasks_name=name, **options)
 

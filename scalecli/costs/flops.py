@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from scalecli.specs import ModelSpec, Weight
+if TYPE_CHECKING:  # names and batches of the conventions are there sooner without
+    from scalecli.specs import ModelSpec, Weight
 
 Convention = Literal["forward", "training", "paper"]
 CONVENTIONS: tuple[Convention, ...] = ("forward", "training", "paper")

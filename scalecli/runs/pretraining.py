@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -121,7 +123,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
 
     devices = open_devices(job.devices)
     prepare_directory(job.directory)
-    prepared = _Prepared.of(job, job.directory / VOCABULARY_FILE, reporter)
+    prepared = _Prepared.of(job, reporter)
     corpus, held_out_corpus, training = prepared.corpus, prepared.held_out, prepared.training
     parent, vocabulary, batches = prepared.parent, prepared.vocabulary, prepared.batches
     start = job.start()
@@ -216,10 +218,7 @@ def example_batches(job: Pretraining, reporter: Reporter) -> tuple[Iterator[dict
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`).
     """
-    file = job.directory / VOCABULARY_FILE
-    if not file.is_file():
-        file = job.cache_directory / "vocabularies" / "shown.model"
-    prepared = _Prepared.of(job, file, reporter)
+    prepared = _Prepared.of(job, reporter)
 
     def batches() -> Iterator[dict[str, Any]]:
         with readable(prepared.corpus.name):
@@ -242,15 +241,15 @@ class _Prepared:
     batches: Callable[..., Any]
 
     @classmethod
-    def of(cls, job: Pretraining, trained_vocabulary: Path, reporter: Reporter) -> _Prepared:
-        """Opens them; a vocabulary that is to be trained goes to, or is already in, the file `trained_vocabulary`."""
+    def of(cls, job: Pretraining, reporter: Reporter) -> _Prepared:
+        """Opens them; a vocabulary that is to be trained is trained."""
         parent = open_trained(job.model.run) if job.model.run else None
         corpus, held_out = job.source.corpora(job.cache_directory)
         if parent:
             vocabulary, name = parent.vocabulary(job.cache_directory), parent.manifest.data.vocabulary.name
             shape = job.model.shape
         else:
-            vocabulary, name = _vocabulary(job, corpus, trained_vocabulary, reporter), job.vocabulary
+            vocabulary, name = _vocabulary(job, corpus, reporter), job.vocabulary
             shape = _with_rows_for(job.model, vocabulary)
         training = open_training_text(corpus, vocabulary, job.cache_directory, reporter)
         batches = training.batches(
@@ -290,14 +289,22 @@ def _with_rows_for(model: ModelReference, vocabulary: Vocabulary) -> Shape:
     return model.shape
 
 
-def _vocabulary(job: Pretraining, corpus: Corpus, file: Path, reporter: Reporter) -> Vocabulary:
-    """The vocabulary that the run is told to use, trained into `file` first if need be."""
+def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabulary:
+    """The vocabulary that the run is told to use; one that is to be trained is trained once for a text, into the cache.
+
+    Of a run that goes on it is the run's own: whether that fits is found out when manifests are compared.
+    """
     if not job.vocabulary.startswith("train:"):
         return load_vocabulary(job.vocabulary, cache_directory=job.cache_directory)
     pieces = trained_pieces(job.vocabulary)
-    # Of this run's earlier life; another run's is found out when manifests are compared. Without a manifest it is what
-    # an attempt that failed has left, maybe on other text.
-    if file.is_file() and (file.parent / FILE_NAME).is_file():
-        return load_vocabulary(str(file), cache_directory=job.cache_directory)
-    reporter.message(f"training a vocabulary of {pieces:,} pieces on {corpus.name}")
-    return train_vocabulary(vocabulary_text(corpus).documents(), pieces, file)
+    own = job.directory / VOCABULARY_FILE
+    # Without a manifest it is what an attempt that failed has left, maybe on other text.
+    if own.is_file() and (job.directory / FILE_NAME).is_file():
+        return load_vocabulary(str(own), cache_directory=job.cache_directory)
+    text = vocabulary_text(corpus)
+    key = hashlib.sha256(json.dumps([text.identity, text.split, pieces]).encode()).hexdigest()
+    trained = job.cache_directory / "vocabularies" / f"trained-{key[:32]}.model"
+    if not trained.is_file():
+        reporter.message(f"training a vocabulary of {pieces:,} pieces on {corpus.name}")
+        train_vocabulary(text.documents(), pieces, trained)
+    return load_vocabulary(str(trained), cache_directory=job.cache_directory)

@@ -166,15 +166,24 @@ def environment() -> Environment:
 
 
 def _devices() -> list[str]:
+    """Devices by their number and, where the backend knows it, their maker's name: `CPU:0`, `GPU:0 NVIDIA H200`."""
     import keras
 
     if keras.backend.backend() == "jax":
         import jax
 
-        return [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
+        return [f"{device.platform.upper()}:{device.id} {device.device_kind}" for device in jax.devices()]
     import tensorflow as tf
 
-    return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
+    return [_device_text(device) for device in tf.config.list_physical_devices()]
+
+
+def _device_text(device: Any) -> str:
+    import tensorflow as tf
+
+    name = device.name.removeprefix("/physical_device:")
+    details = tf.config.experimental.get_device_details(device)
+    return " ".join([name, *filter(None, [details.get("device_name")])])
 
 
 def _git(*arguments: str) -> str | None:

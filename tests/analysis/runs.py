@@ -1,6 +1,8 @@
 """Manifests on disk whose shape is a real one, for the tests of comparisons."""
 
-from scalecli.manifest import Parent, manifest_hash, save_manifest
+from dataclasses import replace
+
+from scalecli.manifest import Data, Parent, manifest_hash, save_manifest
 from scalecli.shape import presets
 from tests.manifests import example_manifest
 
@@ -10,6 +12,13 @@ def save_run(directory, size="tiny", **changes) -> str:
     fields = {"name": str(directory).rsplit("/", 1)[-1], "shape": presets()[size].to_dict(), **changes}
     save_manifest(example_manifest(**fields), directory)
     return str(directory)
+
+
+def c4_data() -> Data:
+    """Data whose upstream figures compare with the papers'."""
+    data = example_manifest().data
+    vocabulary = replace(data.vocabulary, name="t5", pieces=32_000)
+    return replace(data, name="c4/en:3.1.0", kind="tfds", identity="c4", vocabulary=vocabulary)
 
 
 def child_of(directory, path, kind="finetune", step=300) -> dict:

@@ -7,7 +7,8 @@ from tests.manifests import example_manifest
 
 
 def upstream(directory):
-    return upstream_of(f"{directory}/run.yaml", load_manifest(directory))
+    found = upstream_of(f"{directory}/run.yaml", load_manifest(directory))
+    return found and found.figure
 
 
 def loss(value):
@@ -48,7 +49,7 @@ def test_an_evaluation_of_a_finetuned_run_has_the_grandparent_s(tmp_path, monkey
     assert upstream(evaluated) == -4.25
     # Whatever the working directory is, and although a path such as `run.yaml` has no directory.
     monkeypatch.chdir(evaluated)
-    assert upstream_of("run.yaml", load_manifest("run.yaml")) == -4.25
+    assert upstream_of("run.yaml", load_manifest("run.yaml")).figure == -4.25
 
 
 def test_a_figure_of_its_own_comes_first(tmp_path):

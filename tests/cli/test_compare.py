@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from tests.analysis.runs import child_of, save_run
+from tests.analysis.runs import c4_data, child_of, save_run
 from tests.cli.conftest import names
 
 FORWARD_NOTE = "FLOPs: forward, batch 128 x 512 inputs x 114 targets\n"
@@ -17,9 +17,9 @@ CHIPS_NOTE = "note: marks only compare steps/s on as many chips\n"
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """Two runs of small under runs/: the second has scores, and no parent."""
+    """Two runs of small on C4 under runs/: the second has scores, and no parent."""
     monkeypatch.chdir(tmp_path)
-    save_run("runs/first", "small")
+    save_run("runs/first", "small", data=c4_data())
     save_run("runs/second", "small", **{**child_of("runs/first", "../first"), "parent": None})
     return tmp_path
 
@@ -32,6 +32,7 @@ def test_runs_and_published_models_in_one_json(runs, compare):
         **{"name": "first", "source": "run", "architecture": "transformer", "parameters": 60_506_624},
         **{"flops": 3_694_433_140_736, "steps_per_s": 2.5, "upstream": -4.25, "downstream": None, "pareto": True},
         **{"flops_convention": "paper", "flops_sequences": 128, "chips": None, "table": None, "findings": []},
+        "upstream_text": "C4 (English), 32,000 pieces",
         "best": ["parameters", "flops"],
     }
     assert second["downstream"] == 60.0 and second["upstream"] is None and second["pareto"] is False
@@ -42,7 +43,7 @@ def test_runs_and_published_models_in_one_json(runs, compare):
 
 
 def test_runs_alone_have_their_flops_in_forward(runs, compare):
-    save_run("runs/third", "tiny", batch=8)
+    save_run("runs/third", "tiny", batch=8, data=c4_data())
     code, out, err = compare("runs/*", "--format", "json")
     assert (code, err) == (0, FORWARD_NOTE)
     rows = json.loads(out)
@@ -61,13 +62,23 @@ def test_a_small_run_beside_the_published_small(runs, compare):
     assert err == PAPER_NOTE + CHIPS_NOTE
 
 
+def test_upstream_of_another_text_is_not_marked_against_the_papers(runs, compare):
+    save_run("runs/other", "small")
+    out, err = compare("runs/first", "runs/other", "small", "base", "--columns", "name,upstream,pareto")[1:]
+    lines = [line.split() for line in out.splitlines()[2:]]
+    assert lines == [["first", "-4.25", "●"], ["other", "-4.25"], ["small", "-2.021", "●"], ["base", "-1.752*", "●"]]
+    papers = "C4 (English), 32,000 pieces (first, small, base)"
+    note = f"note: marks only compare upstream of one text: {papers}; train.txt (00ff), 8,000 pieces (abababab) (other)"
+    assert err.splitlines() == [PAPER_NOTE.strip(), note]
+
+
 def test_a_finetuned_run_and_its_evaluation_have_the_upstream_figure_of_the_pretrained_one(runs, compare):
     save_run("runs/tuned", **child_of("runs/first", "../first"))
     save_run("evaluated", **child_of("runs/tuned", "../runs/tuned", kind="eval"))
     models = ("runs/tuned", "evaluated/run.yaml", "--format", "json")
     figures = [(row["upstream"], row["downstream"], row["steps_per_s"]) for row in json.loads(compare(*models)[1])]
     assert figures == [(-4.25, 60.0, None)] * 2
-    save_run("runs/first", "small", steps=600)
+    save_run("runs/first", "small", steps=600, data=c4_data())
     assert [row["upstream"] for row in json.loads(compare(*models)[1])] == [None, None]
 
 
@@ -226,7 +237,7 @@ def test_completion_offers_the_published_names():
 def test_nothing_heavy_is_imported(runs):
     code = (
         "import sys; from scalecli.cli.main import run; assert run(['compare', 'runs/first', 'small']) == 0;"
-        "heavy = {'tensorflow', 'keras', 'numpy', 'scipy', 'pandas', 'fsspec'} & set(sys.modules);"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'scipy', 'matplotlib', 'pandas', 'fsspec'} & set(sys.modules);"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -172,6 +172,6 @@ def test_a_closed_pipe_is_quiet():
 
 def test_a_terminal_without_unicode_gets_replacements():
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
-    done = command("compare", "small", env=environment, encoding="latin-1")
+    done = command("compare", "small", "base", env=environment, encoding="latin-1")
     assert done.returncode == 0
     assert "small" in done.stdout and "?" in done.stdout

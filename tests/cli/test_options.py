@@ -24,4 +24,4 @@ def test_variables_follow_the_flags(name, option, monkeypatch):
 
 
 def test_the_places_of_runs_are_among_them():
-    assert {name for name, option in OPTIONS if "--run" in option.opts} == {"pretrain", "finetune", "eval"}
+    assert {name for name, option in OPTIONS if "--run" in option.opts} == {"import", "pretrain", "finetune", "eval"}

@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import click
-import pytest
 import yaml
 from click.testing import CliRunner
 
-from scalecli.cli.output import Column, format_option, humanise, print_record, print_table
+from scalecli.cli.output import format_option, print_notes, print_record, print_table, print_tables
+from scalecli.tables import Column, Table
 
 COLUMNS = [
     Column("name", "Name"),
@@ -23,38 +23,6 @@ ROWS = [
     {"name": "a|b", "parameters": 60_506_624, "flops": 3.7e12, "loss": 2.0206, "unseen": 1},
     {"name": "c", "parameters": 223, "flops": None, "loss": float("nan")},
 ]
-
-
-@pytest.mark.parametrize(
-    ("value", "kind", "text"),
-    [
-        (60_506_624, "count", "60.5M"),
-        (2_850_000_000, "count", "2.85B"),
-        (999_499, "count", "999K"),
-        (999_500, "count", "1.00M"),
-        (9_996, "count", "10.0K"),
-        (99_960, "count", "100K"),
-        (512, "count", "512"),
-        (0, "count", "0"),
-        (-1500, "count", "-1.50K"),
-        (3.7e12, "flops", "3.70T"),
-        (367e12, "flops", "367T"),
-        (8.62e11, "flops", "862G"),
-        (1.5e19, "flops", "15.0E"),
-        (493_000_000, "bytes", "493 MB"),
-        (12, "bytes", "12 B"),
-        (-2.0206, "float", "-2.021"),
-        (23, "float", "23"),
-        (2.5e-7, "float", "2.5e-07"),
-        ("text", "text", "text"),
-        (True, "text", "yes"),
-        (None, "count", "-"),
-        (float("nan"), "float", "-"),
-        (float("inf"), "flops", "inf"),
-    ],
-)
-def test_numbers_as_people_read_them(value, kind, text):
-    assert humanise(value, kind) == text
 
 
 def test_machine_formats_keep_the_numbers(capsys):
@@ -69,16 +37,6 @@ def test_machine_formats_keep_the_numbers(capsys):
     print_table(ROWS, COLUMNS, "csv")
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert rows == [{key: "" if value is None else str(value) for key, value in row.items()} for row in expected]
-
-
-def test_markdown_marks_and_escapes(capsys):
-    print_table(ROWS, COLUMNS, "markdown", {(0, "parameters")})
-    assert capsys.readouterr().out.splitlines() == [
-        "| Name | Parameters | FLOPs | Loss |",
-        "| --- | ---: | ---: | ---: |",
-        "| a\\|b | **60.5M**\\* | 3.70T | 2.021 |",
-        "| c | 223 | - | - |",
-    ]
 
 
 def test_a_table_in_a_pipe_is_plain_and_whole(capsys):
@@ -104,6 +62,53 @@ def test_a_record(capsys):
     assert capsys.readouterr().out == "name,parameters\nsmall,60506624\n"
     print_record(record, COLUMNS[:2], "markdown")
     assert "| Parameters | 60.5M |" in capsys.readouterr().out
+
+
+TABLES = [
+    Table("models", "The models", ROWS, COLUMNS[:2], {(0, "parameters")}, ["one note"]),
+    Table("losses", "The losses", ROWS, [COLUMNS[0], COLUMNS[3]]),
+]
+
+
+def test_several_tables_under_their_titles(capsys):
+    print_tables(TABLES)
+    assert capsys.readouterr().out.splitlines() == [
+        *("The models", "Name  Parameters", "─────────────────", "a|b        60.5M*", "c            223", "one note"),
+        *("", "The losses", "Name   Loss", "───────────", "a|b   2.021", "c         -"),
+    ]
+    print_tables(TABLES, "markdown")
+    out = capsys.readouterr().out
+    assert "### The models\n\n| Name | Parameters |\n" in out and "| c | 223 |\n\none note\n\n### The losses" in out
+    print_tables(TABLES, "latex")
+    out = capsys.readouterr().out
+    assert out.count("\\begin{tabular}") == 2 and "% The losses\n" in out and "% one note\n" in out
+
+
+def test_several_tables_are_one_mapping_for_programs(capsys):
+    expected = {
+        "models": [{"name": "a|b", "parameters": 60_506_624}, {"name": "c", "parameters": 223}],
+        "losses": [{"name": "a|b", "loss": 2.0206}, {"name": "c", "loss": None}],
+    }
+    print_tables(TABLES, "json")
+    captured = capsys.readouterr()
+    assert (json.loads(captured.out), captured.err) == (expected, "one note\n")
+    print_tables(TABLES, "yaml")
+    assert yaml.safe_load(capsys.readouterr().out) == expected
+    print_tables(TABLES, "csv")
+    first = "# models\nname,parameters\na|b,60506624\nc,223\n"
+    assert capsys.readouterr().out == f"{first}\n# losses\nname,loss\na|b,2.0206\nc,\n"
+
+
+def test_one_table_alone_is_as_ever(capsys):
+    print_tables(TABLES[:1], "json")
+    assert json.loads(capsys.readouterr().out)[1] == {"name": "c", "parameters": 223}
+    print_tables(TABLES[:1])
+    assert capsys.readouterr().out.splitlines()[0] == "Name  Parameters"
+
+
+def test_notes_are_comments_in_latex(capsys):
+    print_notes(["a\nb"], "latex")
+    assert capsys.readouterr().out == "% a b\n"
 
 
 def test_the_option_arrives_as_format():

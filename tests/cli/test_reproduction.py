@@ -24,7 +24,7 @@ def test_the_whole_report(report):
     code, out, err = report()
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert len([line for line in lines if re.match(r" (scale-efficiently|architectures)/table-\d ", line)]) == 96
+    assert len([line for line in lines if re.match(r"(scale-efficiently|architectures)/table-\d ", line)]) == 96
     (base,) = (line.split() for line in lines if line.split()[:2] == ["architectures/table-1", "glu-base"])
     assert base[2:] == ["248M", "248M", "-0.2%", "11.4T", "11.4T", "-0.3%", "match"]
     assert any(line.startswith("note: table-3/nl12-xxl: parameters, otherwise 5.67B: ") for line in lines)

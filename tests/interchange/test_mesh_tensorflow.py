@@ -208,6 +208,18 @@ def test_slots_lie_at_the_places_of_the_optimizer(tmp_path, name):
     assert any("not quite the original's" in note for note in found.notes) == parts
 
 
+def test_shared_stacks_compute_what_two_copies_would():
+    spec, shape = model("shared stacks")
+    weights = {path: weight.astype("float32") for path, weight in random_weights(spec).items()}
+    apart = build_spec("transformer", dataclasses.replace(shape, shared_stacks=None))
+    copies = {path: weights[path.replace("encoder/", "decoder/")] for path in apart.weights()}
+    assert copies.keys() - weights.keys() == {path for path in copies if path.startswith("encoder/")}
+    draw = np.random.default_rng(0)
+    batch = {"inputs": draw.integers(2, 128, (2, 7)), "targets": draw.integers(2, 128, (2, 5))}
+    shared, unshared = (np.asarray(model_of(*each)(batch)) for each in ((spec, weights), (apart, copies)))
+    np.testing.assert_allclose(shared, unshared, rtol=1e-5, atol=1e-5)
+
+
 def test_old_spellings(plain):
     variables, gin, folder = plain
     new = read(write_checkpoint(folder / "new", variables, gin=gin))

@@ -241,17 +241,6 @@ def test_a_file_in_tensorboards_place_is_one_line(place, tmp_path, no_training):
     assert line.startswith(f"{tmp_path / 'tensorboard'}: cannot be written")
 
 
-def test_the_vocabulary_of_an_attempt_that_failed_is_not_taken_up(place, tmp_path, no_training):
-    little = write(tmp_path / "little.txt", b"few words in one line\n" * 60)
-    directory = tmp_path / "run"
-    command(*place.pretraining(directory, text=little, vocabulary="train:17")).failed(4)
-    left = (directory / "vocabulary.model").read_bytes()
-    ran = command(*place.pretraining(directory, vocabulary=f"train:{PIECES}", steps=1))
-    assert ran.code == 0, ran.err
-    assert load_manifest(directory).data.vocabulary.pieces == PIECES
-    assert (directory / "vocabulary.model").read_bytes() != left
-
-
 def test_a_dry_run_starts_nothing(place, tmp_path):
     arguments = [*place.reference(tmp_path / "run"), "--dry-run", "--format", "json"]
     program = "import sys; from scalecli.cli.main import run; code = run(sys.argv[1:])\n"

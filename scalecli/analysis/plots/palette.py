@@ -1,0 +1,84 @@
+"""How groups and sizes look: colours that the colour-blind tell apart, and a shape for each group besides.
+
+The colours are those of Okabe and Ito, "Color Universal Design" (2008), the darker ones first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+# A shape in a picture (matplotlib's letter), its size beside a circle of the same look, its symbol in a terminal.
+_SHAPES = (
+    *(("o", 1.0, "o"), ("s", 0.92, "#"), ("^", 1.1, "A"), ("D", 0.85, "x"), ("v", 1.1, "v"), ("P", 1.1, "+")),
+    *((">", 1.1, ">"), ("X", 1.1, "%"), ("<", 1.1, "<"), ("p", 1.1, "@"), ("*", 1.4, "*"), ("h", 1.1, "&")),
+    ("d", 1.1, "="),
+)
+_CONTRAST = 4.5
+
+
+@dataclass(frozen=True)
+class Style:
+    """A group's colour (`#RRGGBB`), its marker for matplotlib with that marker's relative size, and its symbol."""
+
+    colour: str
+    marker: str
+    relative_size: float
+    symbol: str
+
+    @property
+    def ink(self) -> str:
+        """The colour for text: as dark as reading on white takes, a contrast of 4.5 (WCAG 2.1, 1.4.3)."""
+        channels = [int(self.colour[start : start + 2], 16) for start in (1, 3, 5)]
+        while 1.05 / (_luminance(channels) + 0.05) < _CONTRAST:
+            channels = [channel * 19 // 20 for channel in channels]
+        return "#" + "".join(f"{channel:02X}" for channel in channels)
+
+
+def _luminance(channels: Sequence[int]) -> float:
+    """The relative luminance of red, green and blue from 0 to 255, as WCAG defines it."""
+    shares = [channel / 255 for channel in channels]
+    red, green, blue = (share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def styles(groups: Sequence[str]) -> dict[str, Style]:
+    """A style for each group: no two of the first 104 are the same, as 8 and 13 have no divisor in common."""
+    return {
+        group: Style(_COLOURS[index % len(_COLOURS)], *_SHAPES[index % len(_SHAPES)])
+        for index, group in enumerate(groups)
+    }
+
+
+class Sizes:
+    """Diameters of marks, in points: by the logarithm of parameters, between those of the smallest and the largest."""
+
+    SMALLEST, LARGEST, UNKNOWN = 4.5, 10.0, 6.0
+
+    def __init__(self, parameters: Iterable[int | None]) -> None:
+        known = [each for each in parameters if each]
+        self._low, self._high = (math.log10(min(known)), math.log10(max(known))) if known else (0.0, 0.0)
+
+    def diameter(self, parameters: int | None) -> float:
+        """The diameter of a model's mark; one for all where sizes are not known or hardly differ."""
+        if not parameters or not self.differ:
+            return self.UNKNOWN
+        share = (math.log10(parameters) - self._low) / (self._high - self._low)
+        return self.SMALLEST + share * (self.LARGEST - self.SMALLEST)
+
+    @property
+    def differ(self) -> bool:
+        """Whether the largest model has at least twice the parameters of the smallest."""
+        return self._high - self._low >= math.log10(2)
+
+    def examples(self) -> list[int]:
+        """Numbers of parameters for the legend: round ones between the smallest and the largest, else these two."""
+        powers = range(math.floor(self._low), math.ceil(self._high) + 1)
+        for digits in ((1,), (1, 3)):
+            values = [digit * 10**power for power in powers for digit in digits]
+            found = [value for value in values if self._low <= math.log10(value) <= self._high]
+            if len(found) > 1:
+                return found[:: math.ceil(len(found) / 5)]
+        return [round(10**self._low), round(10**self._high)]

@@ -1,0 +1,168 @@
+"""A figure in the terminal: plain ASCII, in a given width, with or without colours."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from itertools import pairwise
+
+from scalecli.analysis.plots.figure import FigureSpec, Panel
+from scalecli.analysis.plots.scales import MINUS, Scale, scales, tick_texts
+from scalecli.tables import printable
+
+NARROWEST = 40
+_HEIGHT = 18  # lines of a panel's inside
+_SYMBOLS = "o#Ax+v%@<>*&=$abcdefghijklmnpqrstuwyz"
+_COLOURS = (34, 31, 32, 35, 33, 36)  # blue, red, green, magenta, yellow, cyan in ANSI's codes
+_LINES = {"frontier": ".", "fit": "-", "series": "."}
+_LINE_TEXTS = {"frontier": ". Pareto frontier", "fit": "- fitted", "series": ". only that knob scaled"}
+
+
+def terminal_plot(figure: FigureSpec, width: int, colour: bool) -> str:
+    """The figure as lines of at most `width` signs, of which it needs `NARROWEST`; panels stand below each other."""
+    width = max(width, NARROWEST)
+    groups = figure.groups
+    symbols = {group: _SYMBOLS[index % len(_SYMBOLS)] for index, group in enumerate(groups)}
+    colours = {group: _COLOURS[index % len(_COLOURS)] if colour else None for index, group in enumerate(groups)}
+    lines = _wrapped(figure.title, width)
+    unplaced = 0
+    for panel in figure.panels:
+        canvas = _Canvas(panel, symbols, colours, width)
+        lines += ["", *_wrapped(panel.y.title, width), *canvas.lines()]
+        unplaced += canvas.unplaced
+    keys = [_coloured(symbols[group], colours[group]) + f" {_ascii(group)[: width - 2]}" for group in groups]
+    keys += [text for kind, text in _LINE_TEXTS.items() if kind in figure.kinds]
+    lines += ["", *_keys(keys, width)]
+    for text in figure.caption:
+        lines += _wrapped(text, width)
+    if unplaced:
+        lines += _wrapped(f"No room for {unplaced} names.", width)
+    return "\n".join(lines) + "\n"
+
+
+class _Canvas:
+    """One panel on a grid of signs, each with its colour or none."""
+
+    def __init__(self, panel: Panel, symbols: dict[str, str], colours: dict[str, int | None], width: int) -> None:
+        self._panel, self._symbols, self._colours = panel, symbols, colours
+        self._x_scale, self._y_scale = scales(panel)
+        ticks = self._y_scale.ticks(_HEIGHT // 3)
+        self._y_ticks = dict(zip(map(self._row, ticks), map(_ascii, tick_texts(ticks, panel.y)), strict=True))
+        self._margin = max(map(len, self._y_ticks.values()), default=0)
+        self._width = width - self._margin - 2
+        self._grid: dict[tuple[int, int], tuple[str, int | None]] = {}
+        self.unplaced = 0
+        self._draw()
+
+    def lines(self) -> list[str]:
+        """The panel with its axes."""
+        lines = []
+        for row in range(_HEIGHT):
+            signs = [self._grid.get((row, column), (" ", None)) for column in range(self._width)]
+            text = "".join(_coloured(sign, colour) for sign, colour in signs).rstrip()
+            tick = self._y_ticks.get(row, "")
+            lines.append(f"{tick:>{self._margin}} {'+' if tick else '|'}{text}")
+        return [*lines, *self._x_axis()]
+
+    def _x_axis(self) -> list[str]:
+        ticks = self._x_scale.ticks(max(2, self._width // 10))
+        axis, texts = ["-"] * self._width, [" "] * self._width
+        for tick, text in zip(ticks, tick_texts(ticks, self._panel.x), strict=True):
+            column = self._column(tick)
+            axis[column] = "+"
+            start = min(max(0, column - len(text) // 2), self._width - len(text))
+            if not "".join(texts[max(0, start - 1) : start + len(text) + 1]).strip():
+                texts[start : start + len(text)] = _ascii(text)
+        indent = " " * (self._margin + 2)
+        title = _ascii(self._panel.x.title)[: self._width].center(self._width).rstrip()
+        return [f"{indent[:-1]}+{''.join(axis)}", f"{indent}{''.join(texts).rstrip()}", f"{indent}{title}"]
+
+    def _draw(self) -> None:
+        for line in self._panel.lines:
+            colour = None if line.group is None else self._colours[line.group]
+            for start, end in pairwise(zip(line.xs, line.ys, strict=True)):
+                self._line(start, end, _LINES[line.kind], colour)
+        # What is on the frontier is seen where several models share a place, and is named first.
+        marks = sorted(self._panel.marks, key=lambda mark: mark.is_efficient)
+        places = [(self._row(mark.y), self._column(mark.x)) for mark in marks]
+        taken = set(places)
+        for mark, place in zip(marks, places, strict=True):
+            self._grid[place] = (self._symbols[mark.group], self._colours[mark.group])
+        for mark, (row, column) in reversed(list(zip(marks, places, strict=True))):
+            text = _ascii(mark.label)
+            right, left = (row, column + 2), (row, column - 1 - len(text))
+            corners = [(row + down, first) for down in (-1, 1) for first in (column + 1, column - len(text))]
+            colour = self._colours[mark.group]
+            if not any(self._write(*first, text, colour, taken) for first in (right, left, *corners)):
+                self.unplaced += 1
+
+    def _write(self, row: int, start: int, text: str, colour: int | None, taken: set[tuple[int, int]]) -> bool:
+        """Writes a text with a place free of marks and texts on both sides of it, if there is room."""
+        if row not in range(_HEIGHT) or start < 0 or start + len(text) > self._width:
+            return False
+        places = [(row, column) for column in range(start, start + len(text))]
+        if not taken.isdisjoint([(row, start - 1), *places, (row, start + len(text))]):
+            return False
+        self._grid.update({place: (sign, colour) for place, sign in zip(places, text, strict=True)})
+        taken.update(places)
+        return True
+
+    def _line(self, start: tuple[float, float], end: tuple[float, float], sign: str, colour: int | None) -> None:
+        from_x, from_y, to_x, to_y = (*self._place(*start), *self._place(*end))
+        steps = max(1, round(max(abs(to_x - from_x), abs(to_y - from_y))))
+        for step in range(steps + 1):
+            share = step / steps
+            row, column = round(from_y + share * (to_y - from_y)), round(from_x + share * (to_x - from_x))
+            if row in range(_HEIGHT) and column in range(self._width):
+                self._grid[row, column] = (sign, colour)
+
+    def _place(self, x: float, y: float) -> tuple[float, float]:
+        return _along(self._x_scale, x, self._width), (_HEIGHT - 1) - _along(self._y_scale, y, _HEIGHT)
+
+    def _row(self, y: float) -> int:
+        return round((_HEIGHT - 1) - _along(self._y_scale, y, _HEIGHT))
+
+    def _column(self, x: float) -> int:
+        return round(_along(self._x_scale, x, self._width))
+
+
+def _along(scale: Scale, value: float, places: int) -> float:
+    return scale.place(value) * (places - 1)
+
+
+def _keys(keys: Sequence[str], width: int) -> list[str]:
+    """The legend's entries in lines."""
+    lines: list[str] = []
+    length = 0
+    for key in keys:
+        own = _visible(key)
+        if lines and length + 3 + own <= width:
+            lines[-1] += f"   {key}"
+            length += 3 + own
+        else:
+            lines.append(key)
+            length = own
+    return lines
+
+
+def _visible(text: str) -> int:
+    """How many places a text takes, colours left aside."""
+    plain, inside = 0, False
+    for sign in text:
+        inside = inside or sign == "\033"
+        plain += not inside
+        inside = inside and sign != "m"
+    return plain
+
+
+def _coloured(text: str, colour: int | None) -> str:
+    return text if colour is None else f"\033[{colour}m{text}\033[0m"
+
+
+def _ascii(text: str) -> str:
+    """The text in signs that each take one place in every terminal."""
+    return printable(text).replace(MINUS, "-").replace("†", "!").replace("…", "~").encode("ascii", "replace").decode()
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(_ascii(text), width)

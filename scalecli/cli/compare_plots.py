@@ -1,0 +1,69 @@
+"""`scalecli compare --plot FILE`: a comparison as a picture, a page or a plot in the terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalecli.errors import UsageError
+
+if TYPE_CHECKING:
+    from scalecli.analysis.plots.figure import FigureSpec
+
+_TERMINAL = "-"
+_USUAL_WIDTH = 80
+
+
+def plot_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--plot FILE`, which arrives as the argument `plot`, a tuple."""
+    return click.option(
+        "--plot",
+        multiple=True,
+        type=click.Path(allow_dash=True),
+        metavar="FILE",
+        help="Draw the costs against the qualities: FILE.png, .svg, .pdf, or .html, which hovers and filters; with the "
+        "points as CSV beside it. '-' draws in the terminal. Several times for several.",
+    )(function)
+
+
+def check_plots(plot: Sequence[str], format: str) -> None:
+    """Checks the arguments of `--plot` before anything is read.
+
+    Raises:
+        UsageError: no picture has such a suffix, or a plot in the terminal would spoil the output for a program.
+    """
+    if not plot:
+        return
+    from scalecli.analysis.plots.files import check_plot
+
+    for path in plot:
+        if path != _TERMINAL:
+            check_plot(path)
+        elif format != "table":
+            raise UsageError(f"--plot - draws in the terminal and goes with --format table, not with {format}")
+
+
+def draw_plots(plot: Sequence[str], figure: FigureSpec) -> None:
+    """Draws a figure in each of the forms; prints what was written on stderr.
+
+    Raises:
+        ScalecliError: the disk is full or a place is not writable.
+    """
+    from scalecli.analysis.plots import write_plot
+    from scalecli.analysis.plots.terminal import terminal_plot
+
+    for path in plot:
+        if path == _TERMINAL:
+            is_terminal = sys.stdout.isatty()
+            width = shutil.get_terminal_size().columns if is_terminal else _USUAL_WIDTH
+            has_colours = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+            click.echo()
+            click.echo(terminal_plot(figure, width, has_colours), nl=False, color=has_colours)
+        else:
+            for written in write_plot(path, figure):
+                click.echo(f"wrote {written}", err=True)

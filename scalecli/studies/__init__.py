@@ -1,0 +1,1 @@
+"""Studies: many runs from one file, with the same data and seeds for each model."""

@@ -1,0 +1,92 @@
+"""How far a run is, as its directory says; nothing here needs the process that trains it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scalecli.analysis.comparison import downstream_score
+from scalecli.analysis.upstream import final_results, upstream_of
+from scalecli.errors import MissingError, ScalecliError
+from scalecli.manifest import Manifest, load_manifest, manifest_path
+from scalecli.training.records import METRICS
+
+MISSING, UNREADABLE, COMPLETED = "missing", "unreadable", "completed"
+_TAIL_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is known of a run.
+
+    `status` is the manifest's (running, completed, failed, interrupted), `missing` without a manifest, or `unreadable`.
+    `step` is the last one that was recorded, `loss` (nats) that step's; `updated` is when, in seconds of the epoch.
+    `upstream` and `downstream` are what `compare` shows. `command_line` is that which the run was started by.
+    """
+
+    status: str = MISSING
+    step: int = 0
+    loss: float | None = None
+    upstream: float | None = None
+    downstream: float | None = None
+    steps_per_s: float | None = None
+    updated: float | None = None
+    command_line: str | None = None
+
+    def is_done(self, command_line: str) -> bool:
+        """Whether the run is complete, and just the one that this command line would make."""
+        return self.status == COMPLETED and self.command_line == command_line
+
+
+def read_progress(directory: Path) -> Progress:
+    """How far the run in a directory is; one that was killed still says `running`, and `updated` tells."""
+    try:
+        manifest = load_manifest(directory)
+    except MissingError:
+        return Progress()
+    except ScalecliError:
+        return Progress(UNREADABLE)
+    last = _last_step(directory / METRICS)
+    step = manifest.steps if manifest.status == COMPLETED else last.get("step", 0)
+    return Progress(
+        status=manifest.status,
+        step=step,
+        loss=last.get("loss"),
+        upstream=_upstream(directory, manifest),
+        downstream=downstream_score(final_results(manifest)),
+        steps_per_s=manifest.throughput.steps_per_s if manifest.throughput else last.get("steps_per_s"),
+        updated=_changed(directory),
+        command_line=manifest.command_line,
+    )
+
+
+def _upstream(directory: Path, manifest: Manifest) -> float | None:
+    upstream = upstream_of(manifest_path(directory), manifest)
+    return upstream.figure if upstream else None
+
+
+def _last_step(file: Path) -> dict[str, Any]:
+    """The last step's row of metrics.jsonl, as far as its end has been read; empty where it has none."""
+    try:
+        with file.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = stream.read().splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        try:
+            row = json.loads(line)
+        except ValueError:  # cut short at either end
+            continue
+        if isinstance(row, dict) and "loss" in row and isinstance(row.get("step"), int):
+            return row
+    return {}
+
+
+def _changed(directory: Path) -> float:
+    """When the run last wrote something."""
+    files = (Path(manifest_path(directory)), directory / METRICS)
+    return max(file.stat().st_mtime for file in files if file.exists())
