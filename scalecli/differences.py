@@ -26,7 +26,8 @@ def differences(a: Manifest, b: Manifest) -> list[str]:
     """
     run, now = _configuration(a), _configuration(b)
     places = set(_PLACES)
-    if not now[_VOCABULARY_NAME].startswith("train:"):  # that says how it was made; any other name says where it lies
+    # This says how it was made; any other name says where it lies.
+    if not now.get(_VOCABULARY_NAME, "").startswith("train:"):
         places.add(_VOCABULARY_NAME)
     return [
         f"{key}: {run.get(key, 'nothing')} in the run, {now.get(key, 'nothing')} now"

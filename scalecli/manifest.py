@@ -101,6 +101,25 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageData:
+    """Labelled images that were read: `identity` is a hash of them or a dataset's version, `images` how many they are.
+
+    Of an import, whose images nobody states, `identity` is that of the files.
+
+    `image_size` is that of the square, in pixels, that the model sees of an image. `left_out` counts the files that are
+    no images, by what is the matter with them.
+    """
+
+    name: str
+    kind: Literal["image-folder", "image-dataset", "image-import"]
+    identity: str
+    image_size: int
+    classes: int
+    images: int | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Strategy:
     """How devices were used: the kind (such as `one`, `mirrored`, `tpu`), replicas, and a TPU's topology."""
 
@@ -155,6 +174,7 @@ class Manifest:
 
     `results` maps steps to figures by name: `validation/negative_log_perplexity` (natural logarithm) is measured on
     held-out text of the pretraining objective, and `task/metric` is a task's score from 0 to 100, higher being better.
+    Of images `validation/accuracy` is a percentage of held-out ones, and `few_shot/accuracy` one of an evaluation.
     `warnings` are what a reader of the figures should know, such as that the run was stopped and resumed.
 
     Raises:
@@ -175,7 +195,7 @@ class Manifest:
     shape: dict[str, Scalar]
     parameters: Parameters
     flops: Flops
-    data: Data
+    data: Data | ImageData
     objective: dict[str, Scalar] | None = None
     optimizer: dict[str, Scalar] = field(default_factory=dict)
     schedule: dict[str, Scalar] = field(default_factory=dict)

@@ -23,8 +23,8 @@ class Operator:
     values: type[int] | type[bool] | tuple[str, ...] = int
 
 
-# NL sets both stacks and SHKV both kinds of sharing. NE and NR are named in "Scaling Laws vs Model Architectures",
-# Tables 4 and 5; the knobs that have no name there are ours.
+# NL sets both stacks, where there are two, and SHKV both kinds of sharing. NE and NR are named in "Scaling Laws vs
+# Model Architectures", Tables 4 and 5; the knobs that have no name there are ours.
 OPERATORS: dict[str, Operator] = {
     "nl": Operator(("encoder_layers", "decoder_layers"), "--nl", "Layers of each stack."),
     "el": Operator(("encoder_layers",), "--el", "Encoder layers."),
@@ -57,6 +57,15 @@ OPERATORS: dict[str, Operator] = {
         "--logits",
         "Logits by the embedding, or by a matrix of their own (glu, transformer).",
         ("tied", "untied"),
+    ),
+    "is": Operator(("image_size",), "--image-size", "Height and width of an image, in pixels (vit)."),
+    "ps": Operator(("patch_size",), "--patch-size", "Height and width of a patch, in pixels (vit)."),
+    "nc": Operator(("classes",), "--classes", "Classes of the head (vit)."),
+    "nu": Operator(
+        ("numerics",),
+        "--numerics",
+        "The original's GELU by tanh and epsilon of 1e-6, or transformers' by erf and 1e-12 (vit).",
+        ("original", "transformers"),
     ),
 }
 

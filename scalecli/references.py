@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from scalecli import strict
-from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, build_spec
+from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, IMAGE_ARCHITECTURES, build_spec
 from scalecli.errors import ConfigurationError
 from scalecli.files import is_remote
 from scalecli.operators import OPERATORS, Operator
@@ -20,12 +20,14 @@ from scalecli.shape import (
     LARGEST,
     Shape,
     apply_operators,
+    architecture_in,
     check_knobs,
     name_parts,
     parse_name,
     presets,
     shape_name,
 )
+from scalecli.specs.vision import CLASSES
 
 _YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -35,8 +37,8 @@ class ModelReference:
     """A model that a user named.
 
     `name` is the run's own, otherwise the canonical name of the shape. `run` is the directory of the run that has this
-    model, None when it is only a shape. `states_vocabulary`: a shape file itself says how many rows the embedding has;
-    other shapes have as many as their vocabulary takes.
+    model, None when it is only a shape. `states_vocabulary`: a shape file itself says how many rows the embedding has,
+    or it or an operator how many classes the head; other shapes have as many as their vocabulary, or data, takes.
     """
 
     name: str
@@ -56,10 +58,10 @@ def resolve_model(
     """The model that `text` names: a preset (`small-nl24`), a shape file, a run's manifest or its directory.
 
     Text with a path separator or a YAML suffix is a path (but google/t5-efficient-... is a name); other text is a path
-    only if it names no shape. A shape file is YAML with the fields of `Shape` and, where it is not transformer,
-    `architecture`. `operators`, such as {"nl": 24}, are applied to what `text` stands for. A run has the shape that it
-    was trained with, so they are refused there, unless `reshape_runs` is on: the answer is then a shape and no run any
-    more. What comes back can be built.
+    only if it names no shape. Without `architecture` a name may have it in itself (`vit-s`). A shape file is YAML with
+    the fields of `Shape` and, where it is not transformer, `architecture`. `operators`, such as {"nl": 24}, are applied
+    to what `text` stands for. A run has the shape that it was trained with, so they are refused there, unless
+    `reshape_runs` is on: the answer is then a shape and no run any more. What comes back can be built.
 
     Raises:
         ConfigurationError: neither a name nor a file, a bad file, a shape that can't be or not of this architecture,
@@ -72,7 +74,7 @@ def resolve_model(
         model = _read_model(text, architecture)
     else:
         try:
-            named = architecture or DEFAULT_ARCHITECTURE
+            named = architecture or architecture_in(text) or DEFAULT_ARCHITECTURE
             shape = parse_name(text, named)
             model = ModelReference(shape_name(shape, named), named, shape)
         except ConfigurationError as error:
@@ -81,6 +83,8 @@ def resolve_model(
             model = _read_model(text, architecture)
     if operators:
         model = _changed(model, operators, text, reshape_runs)
+    if model.shape.classes not in (None, CLASSES):
+        model = replace(model, states_vocabulary=True)
     try:
         build_spec(model.architecture, model.shape)
     except ConfigurationError as error:
@@ -124,7 +128,9 @@ def _read_model(path: str, architecture: str | None) -> ModelReference:
     found = values.pop("architecture", architecture or DEFAULT_ARCHITECTURE)
     shape = Shape.from_dict(values, path)
     _check_architecture(found, architecture, shape, path)
-    return ModelReference(shape_name(shape, found), found, shape, states_vocabulary="vocabulary" in values)
+    return ModelReference(
+        shape_name(shape, found), found, shape, states_vocabulary=not {"vocabulary", "classes"}.isdisjoint(values)
+    )
 
 
 def _check_architecture(found: Any, wanted: str | None, shape: Shape, file: str) -> None:
@@ -144,10 +150,11 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
     """Shell completion of a model: sizes, then operators after `small-`, and files."""
     from click.shell_completion import CompletionItem
 
-    architecture = ctx.params.get("arch")
-    architecture = architecture if architecture in ARCHITECTURES else DEFAULT_ARCHITECTURE
-    names = [size for size in presets(architecture) if size.startswith(incomplete.lower())]
+    asked = ctx.params.get("arch")
+    offered = [asked] if asked in ARCHITECTURES else [DEFAULT_ARCHITECTURE, *IMAGE_ARCHITECTURES]
+    names = [size for each in offered for size in presets(each) if size.startswith(incomplete.lower())]
     stem, hyphen, start = incomplete.rpartition("-")
+    architecture = asked if asked in ARCHITECTURES else architecture_in(stem) or DEFAULT_ARCHITECTURE
     try:
         if hyphen:
             parse_name(stem, architecture)

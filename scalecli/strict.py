@@ -123,7 +123,8 @@ def from_mapping(cls: type[T], mapping: Any, where: str) -> T:
     """Builds the dataclass `cls`, and the dataclasses in its fields, from a mapping of plain values.
 
     Fields may be bool, int (never from a bool), float (also from an int), str, Any, Literal, Optional and other unions,
-    list[X], tuple[X, ...], dict[str, X], dict[int, X] and dataclasses. `where` names the source, such as a file's path.
+    list[X], tuple[X, ...], dict[str, X], dict[int, X] and dataclasses; of a union of dataclasses the field `kind`, a
+    Literal, tells which is meant. `where` names the source, such as a file's path.
 
     Raises:
         ConfigurationError: a key is unknown (with the nearest one) or missing, or a value has another type; names the
@@ -200,6 +201,7 @@ def _convert_union(members: tuple[Any, ...], value: Any, where: str, path: str) 
     if value is None and type(None) in members:
         return None
     members = tuple(member for member in members if member is not type(None))
+    members = tuple(member for member in members if _is_of_kind(member, value)) or members[:1]
     if len(members) == 1:
         return _convert(members[0], value, where, path)
     for member in members:
@@ -208,6 +210,12 @@ def _convert_union(members: tuple[Any, ...], value: Any, where: str, path: str) 
         except ConfigurationError:
             continue
     raise _wrong(where, path, " or ".join(_SCALARS.get(member, str(member)) for member in members), value)
+
+
+def _is_of_kind(member: Any, value: Any) -> bool:
+    """Whether a member of a union may be meant: of dataclasses that have a `kind`, the one that has the value's."""
+    kinds = _hints(member).get("kind") if isinstance(member, type) and dataclasses.is_dataclass(member) else None
+    return kinds is None or (isinstance(value, dict) and value.get("kind") in get_args(kinds))
 
 
 def _join(path: str, key: object) -> str:

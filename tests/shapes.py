@@ -2,6 +2,7 @@
 
 from hypothesis import strategies as st
 
+from scalecli.architectures import IMAGE_ARCHITECTURES
 from scalecli.operators import OPERATORS
 from scalecli.shape import KNOBS, OWN_FORMS, knobs
 
@@ -16,7 +17,9 @@ STEPS = {
 def operators_of(architecture):
     """The operators that an architecture knows, by their codes."""
     others = set(KNOBS) - set(knobs(architecture))
-    return {code: operator for code, operator in OPERATORS.items() if others.isdisjoint(operator.fields)}
+    if architecture in IMAGE_ARCHITECTURES:
+        others.add("decoder_layers")
+    return {code: operator for code, operator in OPERATORS.items() if not others.issuperset(operator.fields)}
 
 
 def values(architecture, code, largest):

@@ -114,7 +114,7 @@ def test_a_run_of_another_architecture_is_refused(run):
 
 def test_a_manifest_with_an_impossible_shape_or_architecture():
     save_manifest(example_manifest(shape={"encoder_layers": 4}), "runs/odd")
-    with pytest.raises(ConfigurationError, match=r"runs/odd/run\.yaml: shape: the shape lacks decoder_layers"):
+    with pytest.raises(ConfigurationError, match=r"runs/odd/run\.yaml: shape: the shape lacks d_model, d_ff"):
         resolve_model("runs/odd")
     shape = presets()["tiny"].to_dict()
     save_manifest(example_manifest(architecture="gluu", shape=shape), "runs/odd")
@@ -154,6 +154,26 @@ def test_shape_files_and_manifests_of_every_architecture(folder, architecture):
         model = resolve_model(path)
         assert (model.architecture, model.shape) == (architecture, shape)
     assert resolve_model("mine.yaml").name == f"{size}-skv"
+
+
+def test_a_name_says_its_architecture():
+    model = resolve_model("vit-s", operators={"nl": 24})
+    assert (model.name, model.architecture, model.shape) == ("vit-s-nl24", "vit", parse_name("vit-s-nl24", "vit"))
+    assert resolve_model("switch-base").architecture == "switch"
+    assert resolve_model("switch-base").shape == presets("switch")["base"]
+
+
+def test_a_file_or_an_operator_states_the_classes(folder):
+    fields = presets("vit")["vit-s"].to_dict()
+    strict.write_yaml("stated.yaml", {"architecture": "vit", **fields})
+    del fields["classes"]
+    strict.write_yaml("open.yaml", {"architecture": "vit", **fields})
+    assert resolve_model("open.yaml").shape == resolve_model("stated.yaml").shape
+    stated = {
+        text: resolve_model(text).states_vocabulary for text in ("stated.yaml", "open.yaml", "vit-s", "vit-s-nc9")
+    }
+    assert list(stated.values()) == [True, False, False, True]
+    assert resolve_model("vit-s", operators={"nc": 9}).states_vocabulary
 
 
 def test_operators_on_a_file_with_knobs(folder):
@@ -221,7 +241,7 @@ def test_an_unknown_architecture():
 @pytest.mark.parametrize(
     ("incomplete", "architecture", "expected"),
     [
-        ("", None, ["tiny", "mini", "small", "base", "large", "xl", "xxl", "xxxl"]),
+        ("", None, ["tiny", "mini", "small", "base", "large", "xl", "xxl", "xxxl", "vit-s", "vit-b"]),
         ("x", "glu", ["xl"]),
         ("x", "gul", ["xl", "xxl", "xxxl"]),
         ("Sm", None, ["small"]),
@@ -232,6 +252,11 @@ def test_an_unknown_architecture():
         ("base-b", "universal", ["base-basic"]),
         ("base-s", "albert", ["base-shkv", "base-sh", "base-skv", "base-ss"]),
         ("smal-", None, []),
+        ("vit-", None, ["vit-s", "vit-b"]),
+        ("vit-s-n", None, ["vit-s-nl", "vit-s-nh", "vit-s-nc"]),
+        ("v", None, ["vit-s", "vit-b"]),
+        ("V", "vit", ["vit-s", "vit-b"]),
+        ("v", "glu", []),
     ],
 )
 def test_completion_offers_sizes_operators_and_files(incomplete, architecture, expected):

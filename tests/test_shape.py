@@ -13,6 +13,7 @@ from scalecli.shape import (
     OWN_FORMS,
     Shape,
     apply_operators,
+    architecture_in,
     check_knobs,
     knobs,
     parse_name,
@@ -31,7 +32,7 @@ def test_the_presets_are_those_of_the_papers_smallest_first():
     assert presets("switch")["xl"].experts == 128
     for architecture in ARCHITECTURES:
         sizes = list(presets(architecture))
-        assert sizes and sizes == [size for size in SIZES if size in sizes]
+        assert sizes and sizes == [size for size in (*SIZES, "vit-s", "vit-b") if size in sizes]
 
 
 @pytest.mark.parametrize("architecture", ["trasformer", "../shapes/transformer", "", "published", "hardware/chips"])
@@ -174,7 +175,7 @@ def test_operators_commute_unless_they_set_the_same_field(architecture, data):
     codes = st.sampled_from(list(operators_of(architecture)))
     one, other = data.draw(codes), data.draw(codes)
     first, second = ({code: data.draw(values(architecture, code, LARGEST))} for code in (one, other))
-    size = presets(architecture)["small"]
+    size = next(iter(presets(architecture).values()))
     in_order = apply_operators(apply_operators(size, first, architecture), second, architecture)
     reversed_order = apply_operators(apply_operators(size, second, architecture), first, architecture)
     if set(OPERATORS[one].fields).isdisjoint(OPERATORS[other].fields):
@@ -186,6 +187,48 @@ def test_operators_commute_unless_they_set_the_same_field(architecture, data):
 @pytest.mark.parametrize("size", SIZES)
 def test_a_size_is_its_own_canonical_name(size):
     assert shape_name(presets()[size]) == size
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("VIT-S", "vit-s"),
+        ("b", "vit-b"),
+        ("s-nl24", "vit-s-nl24"),
+        ("nl28-vit-s", "vit-s-nl28"),
+        ("vit-s-el24", "vit-s-nl24"),
+        ("vit-s-skv-sh", "vit-s-shkv"),
+        ("vit-b-nc10-is8-transformers-ps2", "vit-b-is8-ps2-nc10-transformers"),
+    ],
+)
+def test_a_vision_transformers_name_has_its_architecture(name, canonical):
+    assert shape_name(parse_name(name, "vit"), "vit") == canonical
+
+
+def test_a_name_may_have_its_architecture():
+    assert parse_name("switch-base-nl4", "switch") == parse_name("base-nl4", "switch")
+    names = ("vit-s", "NL24-VIT-S", "glu-base", "small", "t5-efficient-base")
+    assert [architecture_in(name) for name in names] == ["vit", "vit", "glu", None, None]
+    with pytest.raises(ConfigurationError, match=r"'glu' in 'glu-base' is neither a size nor an operator"):
+        parse_name("glu-base", "switch")
+
+
+def test_a_model_of_images_has_no_decoder_and_no_vocabulary():
+    shape = presets("vit")["vit-s"]
+    assert (shape.decoder_layers, shape.vocabulary, shape.classes) == (0, 0, 18_000)
+    assert not {"decoder_layers", "vocabulary"} & set(shape.to_dict())
+    with pytest.raises(ConfigurationError, match="DL: vit has no decoder_layers, a knob of 12 other architectures"):
+        parse_name("vit-s-dl2", "vit")
+    with pytest.raises(ConfigurationError, match="the shape lacks decoder_layers, which transformer has"):
+        check_knobs(shape, "transformer")
+    with pytest.raises(ConfigurationError, match="vit has no decoder_layers"):
+        check_knobs(presets()["tiny"], "vit")
+    with pytest.raises(ConfigurationError, match="vocabulary is 0"):
+        Shape(2, 2, d_model=4, d_ff=4, d_kv=2, heads=2, vocabulary=0)
+    with pytest.raises(ConfigurationError, match="decoder_layers is 0"):
+        Shape(2, d_model=4, d_ff=4, d_kv=2, heads=2)
+    with pytest.raises(ConfigurationError, match=r"a\.yaml: the shape lacks decoder_layers"):
+        Shape.from_dict({**shape.to_dict(), "vocabulary": 100}, "a.yaml")
 
 
 @pytest.mark.parametrize(

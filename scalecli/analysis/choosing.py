@@ -92,7 +92,7 @@ def shape_cost(spec: ModelSpec, cost: str, setting: Setting) -> float | None:
     if cost == "parameters":
         return spec.parameters()
     if cost == "flops":
-        return sum(costs.flops(spec, costs.BATCHES["paper"], "paper").values())
+        return sum(costs.flops(spec, costs.batch_of(spec, "paper"), "paper").values())
     try:
         if cost == "memory":
             return device_memory(spec, setting.batch, setting.machine, setting.training).total
@@ -183,8 +183,7 @@ def _published(table: str) -> tuple[_Published, ...]:
     found = []
     for model in published_tables()[table]:
         if model.architecture in ARCHITECTURES and model.downstream is not None:
-            size = model.name.removeprefix(f"{model.architecture}-")
-            found.append(_Published(model, parse_name(size, model.architecture), model.downstream))
+            found.append(_Published(model, parse_name(model.name, model.architecture), model.downstream))
     return tuple(found)
 
 
@@ -267,4 +266,4 @@ def _contains(shape: Shape, other: Shape) -> bool:
 def _size(architecture: str, shape: Shape) -> tuple[int, int]:
     """Parameters and FLOPs."""
     spec = build_spec(architecture, shape)
-    return spec.parameters(), sum(costs.flops(spec, costs.BATCHES["paper"], "paper").values())
+    return spec.parameters(), sum(costs.flops(spec, costs.batch_of(spec, "paper"), "paper").values())

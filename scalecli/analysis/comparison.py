@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from scalecli.analysis.findings import Finding, findings_of, sequences_of
 from scalecli.analysis.pareto import dominators
 from scalecli.analysis.published import PublishedModel
-from scalecli.analysis.texts import text_name
+from scalecli.analysis.texts import few_shot_name, text_name
 from scalecli.errors import ConfigurationError
 
 # What only runs need is imported where they are read: a table of what is published is there sooner without.
 if TYPE_CHECKING:
     from scalecli.costs import Convention
-    from scalecli.manifest import Manifest
+    from scalecli.manifest import Data, Manifest
     from scalecli.shape import Shape
     from scalecli.specs import ModelSpec
 
@@ -24,6 +24,7 @@ _COSTS = ("parameters", "flops", "tokens")
 # A run's result by this name is the mean that the papers print of their three sets of tasks.
 _PAPERS_MEAN = "average"
 _PAPERS_TASKS = "GLUE, SuperGLUE and SQuAD"
+_PAPERS_FEW_SHOT = "imagenet_10shot"
 _LOSSES = ("loss", "cross_entropy", "/perplexity")
 
 
@@ -45,11 +46,12 @@ class Run:
 class Row:
     """One model of a comparison: a run of ours or a published one; None where a figure is not known.
 
-    FLOPs are of one forward pass over `flops_sequences` sequences in `flops_convention`, which is one for all rows of a
-    table; `steps_per_s` is a speed on `chips` TPU-v3 chips (None: on the run's own devices); `tokens` are those that it
-    was pretrained on, inputs and targets; `upstream` is a negative log-perplexity, `downstream` a mean of scores from 0
-    to 100. `results` holds every single score or loss by its name, `traits` what makes a model neither better nor
-    worse, `findings` what is the matter with published figures. `run` is there for runs of ours.
+    FLOPs are of one forward pass over `flops_sequences` sequences, or one image, in `flops_convention`, the same for
+    all rows of a table; `steps_per_s` is a speed on `chips` TPU-v3 chips (None: on the run's own devices); `tokens` are
+    those that it was pretrained on, inputs and targets; `upstream` is a negative log-perplexity, `downstream` a mean of
+    scores from 0 to 100, `few_shot` a percentage of images. `results` holds every single score or loss by its name,
+    `traits` what makes a model neither better nor worse, `findings` what is the matter with published figures. `run` is
+    there for runs of ours.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Row:
     tokens: int | None = None
     upstream: float | None
     downstream: float | None
+    few_shot: float | None = None
     results: dict[str, float] = field(default_factory=dict)
     traits: dict[str, int | float] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -79,14 +82,15 @@ class Row:
     def measured_on(self, key: str) -> tuple[int | str | None, ...]:
         """What figures of the column `key` must have in common, or neither is better than the other.
 
-        FLOPs are of as many sequences, steps per second on as many chips, upstream figures on one text and downstream
-        ones on the same tasks; others can all be compared.
+        FLOPs are of as many sequences, steps per second on as many chips, upstream figures on one text, downstream ones
+        on the same tasks and few-shot ones on the same images; others can all be compared.
         """
         what = {
             "flops": "flops_sequences",
             "steps_per_s": "chips",
             "upstream": "upstream_text",
             "downstream": "downstream_tasks",
+            "few_shot": "few_shot_images",
         }.get(key)
         return (getattr(self, what),) if what else ()
 
@@ -100,7 +104,8 @@ class Row:
         """What the upstream figure was measured on (see `text_name`), None without one."""
         if self.upstream is None:
             return None
-        return text_name(self.run.pretrained.data if self.run and self.run.pretrained else None)
+        data = self.run.pretrained.data if self.run and self.run.pretrained else None
+        return text_name(cast("Data | None", data))  # what reads images has no such figure
 
     @property
     def downstream_tasks(self) -> str | None:
@@ -109,6 +114,13 @@ class Row:
             return None
         is_papers = self.run is None or _PAPERS_MEAN in self.results
         return _PAPERS_TASKS if is_papers else ", ".join(sorted(_scores(self.results)))
+
+    @property
+    def few_shot_images(self) -> str | None:
+        """The images, and how many of each class, that the few-shot figure was measured with, None without one."""
+        if self.few_shot is None:
+            return None
+        return few_shot_name(self.run.manifest if self.run else None)
 
 
 _NO_COLUMNS = ("results", "traits", "findings", "run")
@@ -135,9 +147,9 @@ def row_of_run(path: str, convention: Convention) -> Row:
         MissingError: there is no manifest, or it cannot be read.
         ConfigurationError: it is not valid, or this version knows no such architecture or shape; names the file.
     """
-    from scalecli.analysis.upstream import final_results, upstream_of
+    from scalecli.analysis.upstream import FEW_SHOT_RESULT, final_results, throughput_of, upstream_of
     from scalecli.architectures import build_spec
-    from scalecli.costs import BATCHES
+    from scalecli.costs import batch_of
     from scalecli.manifest import load_manifest, manifest_path
     from scalecli.shape import Shape
 
@@ -150,6 +162,7 @@ def row_of_run(path: str, convention: Convention) -> Row:
         raise ConfigurationError(f"{file}: {error}") from None
     results = final_results(manifest)
     upstream = upstream_of(file, manifest)
+    throughput = throughput_of(file, manifest)
     return Row(
         name=manifest.name,
         source="run",
@@ -157,21 +170,22 @@ def row_of_run(path: str, convention: Convention) -> Row:
         parameters=spec.parameters(),
         flops=_flops(spec, convention),
         flops_convention=convention,
-        flops_sequences=BATCHES[convention].sequences,
-        steps_per_s=manifest.throughput.steps_per_s if manifest.throughput else None,
+        flops_sequences=batch_of(spec, convention).sequences,
+        steps_per_s=throughput.steps_per_s if throughput else None,
         tokens=upstream.tokens if upstream else None,
         upstream=upstream.figure if upstream else None,
         downstream=downstream_score(results),
+        few_shot=results.get(FEW_SHOT_RESULT),
         results=results,
         run=Run(file=file, manifest=manifest, shape=shape, pretrained=upstream.manifest if upstream else None),
     )
 
 
 def _flops(spec: ModelSpec, convention: Convention) -> int | None:
-    from scalecli.costs import BATCHES, flops
+    from scalecli.costs import batch_of, flops
 
     try:
-        return sum(flops(spec, BATCHES[convention], convention).values())
+        return sum(flops(spec, batch_of(spec, convention), convention).values())
     except ConfigurationError:
         return None
 
@@ -191,6 +205,7 @@ def row_of_published(model: PublishedModel) -> Row:
         chips=model.chips,
         upstream=model.upstream,
         downstream=model.downstream,
+        few_shot=model.results.get(_PAPERS_FEW_SHOT),
         results=model.results,
         traits=model.traits,
         findings=findings_of(model),
@@ -201,7 +216,7 @@ def downstream_score(results: dict[str, float]) -> float | None:
     """The papers' average of GLUE, SuperGLUE and SQuAD, else the mean over tasks of the mean over a task's scores.
 
     None without any `task/metric` result. Losses, numbers of examples, the bounds of intervals (`task/metric/low`), and
-    all that was measured on held-out pretraining text, are no scores.
+    all that was measured on held-out pretraining data or from a few images, are no scores.
     """
     for name in (_PAPERS_MEAN, "mean_over_tasks"):
         if name in results:
@@ -212,13 +227,14 @@ def downstream_score(results: dict[str, float]) -> float | None:
 
 def _scores(results: dict[str, float]) -> dict[str, list[float]]:
     """The scores of each task."""
-    from scalecli.analysis.upstream import UPSTREAM_GROUP
+    from scalecli.analysis.upstream import FEW_SHOT_RESULT, UPSTREAM_GROUP
 
+    no_tasks = (UPSTREAM_GROUP, FEW_SHOT_RESULT.partition("/")[0])
     tasks: dict[str, list[float]] = {}
     for name, value in results.items():
         task, slash, metric = name.partition("/")
         is_score = slash and "/" not in metric and metric != "examples" and not name.endswith("log_perplexity")
-        if is_score and task != UPSTREAM_GROUP and not lower_is_better(name):
+        if is_score and task not in no_tasks and not lower_is_better(name):
             tasks.setdefault(task, []).append(value)
     return tasks
 

@@ -13,7 +13,7 @@ from scalecli.analysis.choosing import deeper_shapes
 from scalecli.analysis.comparison import Row, dominating_rows, lower_is_better
 from scalecli.analysis.points import points, shape_of
 from scalecli.architectures import build_spec
-from scalecli.costs import BATCHES, flops
+from scalecli.costs import batch_of, flops
 from scalecli.errors import ConfigurationError
 from scalecli.shape import Shape, shape_name
 
@@ -127,7 +127,7 @@ def _cost_of(shape: Shape, like: Row, cost: str) -> float | None:
     if cost == "parameters":
         return spec.parameters()
     try:
-        batch = replace(BATCHES[like.flops_convention], sequences=like.flops_sequences)
+        batch = batch_of(spec, like.flops_convention, sequences=like.flops_sequences)
         return sum(flops(spec, batch, like.flops_convention).values())
     except ConfigurationError:
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scalecli.analysis.comparison import Row
 
 if TYPE_CHECKING:  # comparisons of published models alone do without
-    from scalecli.manifest import Manifest
+    from scalecli.manifest import Data, ImageData, Manifest
 
 _STAGES = {"pretrain": "pretraining", "finetune": "finetuning", "eval": "evaluation"}
 
@@ -26,7 +26,7 @@ class Difference:
 def unlike(rows: Iterable[Row], key: str) -> dict[str, list[str]]:
     """The names of the rows by what the column `key` was measured on; empty where that is one thing for all.
 
-    Of `upstream` it is a text, of `downstream` the tasks.
+    Of `upstream` it is a text, of `downstream` the tasks, of `few_shot` the images.
     """
     measured: dict[str, list[str]] = {}
     for row in rows:
@@ -82,9 +82,7 @@ def _aspects(manifest: Manifest) -> dict[str, tuple[str, str]]:
         "status": manifest.status,
         "steps": trained_steps(manifest),
         "batch": manifest.batch,
-        "inputs length": data.inputs_length,
-        "targets length": data.targets_length,
-        "packed": data.packed,
+        **_reading(data),
         "precision": manifest.precision,
         "dropout": manifest.dropout,
         "z_loss": manifest.z_loss,
@@ -96,9 +94,27 @@ def _aspects(manifest: Manifest) -> dict[str, tuple[str, str]]:
     }
     return {
         "data": (data.identity, data.name),
-        "vocabulary": (data.vocabulary.sha256, f"{data.vocabulary.name}, {data.vocabulary.pieces:,} pieces"),
+        **_vocabulary(data),
         **{what: (str(value), str(value)) for what, value in plain.items()},
     }
+
+
+def _reading(data: Data | ImageData) -> dict[str, Any]:
+    """How much of an example a model sees."""
+    from scalecli.manifest import ImageData
+
+    if isinstance(data, ImageData):
+        return {"image size": data.image_size}
+    return {"inputs length": data.inputs_length, "targets length": data.targets_length, "packed": data.packed}
+
+
+def _vocabulary(data: Data | ImageData) -> dict[str, tuple[str, str]]:
+    from scalecli.manifest import Data
+
+    if not isinstance(data, Data):
+        return {}
+    found = data.vocabulary
+    return {"vocabulary": (found.sha256, f"{found.name}, {found.pieces:,} pieces")}
 
 
 def _named(part: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def shape_of(row: Row) -> Shape | None:
     if row.run is not None:
         return row.run.shape
     try:
-        return parse_name(row.name.removeprefix(f"{row.architecture}-"), row.architecture)
+        return parse_name(row.name, row.architecture)
     except ConfigurationError:
         return None
 

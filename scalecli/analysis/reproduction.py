@@ -9,8 +9,7 @@ from scalecli.analysis.findings import Finding, findings_of, sequences_of
 from scalecli.analysis.published import PublishedModel, published_papers, published_tables
 from scalecli.analysis.quantities import rounding_of
 from scalecli.architectures import build_spec
-from scalecli.costs import BATCHES, Batch, flops
-from scalecli.costs.vit import vit_multiply_adds, vit_parameters, vit_shapes
+from scalecli.costs import batch_of, flops
 from scalecli.shape import parse_name, presets
 
 TOLERANCE = 0.02  # relative; the original code's graphs are within 1.5% of the rows that fit
@@ -76,7 +75,7 @@ def reproducible_rows() -> list[PublishedModel]:
 
 def reproduce(model: PublishedModel) -> Reproduction:
     """Computes what a row prints."""
-    parameters, multiply_adds = _vit_costs(model) if model.architecture == "vit" else _costs(model)
+    parameters, multiply_adds = _costs(model)
     found = findings_of(model)
 
     def figure(key: Literal["parameters", "flops"], printed: float, computed: float) -> Figure:
@@ -92,27 +91,20 @@ def reproduce(model: PublishedModel) -> Reproduction:
     return Reproduction(model=model, figures=tuple(figures))
 
 
-def _vit_costs(model: PublishedModel) -> tuple[int, int]:
-    shape = vit_shapes()[model.name]
-    return vit_parameters(shape), vit_multiply_adds(shape)
-
-
 def _costs(model: PublishedModel) -> tuple[int, int]:
-    """Parameters, and multiply-adds of a forward pass as the papers count them, of a row of text models."""
-    name = model.name.removeprefix(f"{model.architecture}-")
-    paper = BATCHES["paper"]
-    batch = Batch(sequences_of(model), paper.inputs, paper.targets)
-    spec = build_spec(model.architecture, parse_name(name, model.architecture))
+    """Parameters, and multiply-adds of a forward pass as the papers count them."""
+    spec = build_spec(model.architecture, parse_name(model.name, model.architecture))
+    batch = batch_of(spec, "paper", sequences=sequences_of(model))
     parameters = spec.parameters()
     if model.architecture == "mos":
         # The rows are GLU's with the mixture's weights there but not in use (findings.yaml).
         mixture = sum(weight.size for weight in spec.logits.weights().values())
-        spec = build_spec("glu", presets("glu")[name])
+        spec = build_spec("glu", presets("glu")[model.name.removeprefix("mos-")])
         parameters = spec.parameters() + mixture
-    return parameters, sum(flops(spec, batch, "paper", model_parallel=_model_parallelism(model, name)).values())
+    return parameters, sum(flops(spec, batch, "paper", model_parallel=_model_parallelism(model)).values())
 
 
-def _model_parallelism(model: PublishedModel, name: str) -> int:
+def _model_parallelism(model: PublishedModel) -> int:
     """How many cores share one model, as the papers print it for large and more; all smaller ones fit one core.
 
     So do Switch's, whose layers are never wider than base's: its experts are spread over cores instead.
@@ -120,4 +112,5 @@ def _model_parallelism(model: PublishedModel, name: str) -> int:
     setup = published_papers()["scale-efficiently"].setup
     if setup is None or model.architecture == "switch":
         return 1
-    return next((setup.model_parallelism[part] for part in name.split("-") if part in setup.model_parallelism), 1)
+    parts = model.name.split("-")
+    return next((setup.model_parallelism[part] for part in parts if part in setup.model_parallelism), 1)

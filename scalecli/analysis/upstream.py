@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from scalecli.errors import ScalecliError
 from scalecli.files import is_remote
-from scalecli.manifest import Manifest, load_manifest, manifest_hash, manifest_path
+from scalecli.manifest import Data, Manifest, Throughput, load_manifest, manifest_hash, manifest_path
 
 UPSTREAM_GROUP = "validation"
 UPSTREAM_RESULT = f"{UPSTREAM_GROUP}/negative_log_perplexity"
+FEW_SHOT_RESULT = "few_shot/accuracy"
 
 
 def final_step(manifest: Manifest) -> int | None:
@@ -35,9 +36,9 @@ class Upstream:
     @property
     def tokens(self) -> int | None:
         """The tokens, inputs and targets, that these weights were trained on; None if not by pretraining alone."""
-        if self.manifest.kind != "pretrain":
-            return None
         data = self.manifest.data
+        if self.manifest.kind != "pretrain" or not isinstance(data, Data):
+            return None
         return self.step * self.manifest.batch * (data.inputs_length + data.targets_length)
 
 
@@ -52,16 +53,34 @@ def upstream_of(file: str, manifest: Manifest) -> Upstream | None:
     figure = final_results(manifest).get(UPSTREAM_RESULT)
     # No loop is endless: no manifest can hold the hash of a manifest that holds its own.
     while figure is None and manifest.kind != "pretrain" and manifest.parent is not None:
-        try:
-            parent = manifest.parent
-            file = manifest_path(_seen_from(file, parent.path))
-            if manifest_hash(file) != parent.sha256:
-                return None
-            manifest, step = load_manifest(file), parent.step
-        except (ScalecliError, ValueError):  # ValueError: what no file system takes for a path
+        step = manifest.parent.step
+        found = _parent_of(file, manifest)
+        if found is None:
             return None
+        file, manifest = found
         figure = _figure_at(manifest, step)
     return None if figure is None or step is None else Upstream(figure, manifest, step)
+
+
+def throughput_of(file: str, manifest: Manifest) -> Throughput | None:
+    """A run's speed; that of a few-shot evaluation is that of the training that made the model, as in the papers."""
+    if manifest.throughput is None and FEW_SHOT_RESULT in final_results(manifest):
+        found = _parent_of(file, manifest)
+        return found[1].throughput if found else None
+    return manifest.throughput
+
+
+def _parent_of(file: str, manifest: Manifest) -> tuple[str, Manifest] | None:
+    """The run that the run in `file` was made from, with its file; None where it is gone or has changed since."""
+    if manifest.parent is None:
+        return None
+    try:
+        parent = manifest_path(_seen_from(file, manifest.parent.path))
+        if manifest_hash(parent) != manifest.parent.sha256:
+            return None
+        return parent, load_manifest(parent)
+    except (ScalecliError, ValueError):  # ValueError: what no file system takes for a path
+        return None
 
 
 def _figure_at(manifest: Manifest, step: int) -> float | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from scalecli.architectures.skeleton import decoder_block, encoder_block, encoder_decoder, stack
 from scalecli.shape import Shape
-from scalecli.specs import Embedding, Logits, ModelSpec, Repeat
+from scalecli.specs import Embedding, EncoderDecoder, Logits, Repeat
 
 
-def albert(shape: Shape) -> ModelSpec:
+def albert(shape: Shape) -> EncoderDecoder:
     """Shared layers; `shared_stacks` shares them between encoder and decoder as well.
 
     The text of "Scaling Laws vs Model Architectures" says that it does; its parameters say

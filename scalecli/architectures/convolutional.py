@@ -5,10 +5,10 @@ from __future__ import annotations
 from scalecli.architectures.skeleton import decoder_block, encoder_block, encoder_decoder, stack
 from scalecli.errors import ConfigurationError
 from scalecli.shape import Shape
-from scalecli.specs import LocalConvolution, ModelSpec, Repeat
+from scalecli.specs import EncoderDecoder, LocalConvolution, Repeat
 
 
-def convolutional(architecture: str, shape: Shape, dynamic: bool) -> ModelSpec:
+def convolutional(architecture: str, shape: Shape, dynamic: bool) -> EncoderDecoder:
     """Centred convolutions in the encoder, causal ones in the decoder; cross-attention stays.
 
     Raises:

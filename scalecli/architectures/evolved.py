@@ -10,15 +10,15 @@ from scalecli.shape import Shape
 from scalecli.specs import (
     Convolution,
     ConvolutionBranch,
+    EncoderDecoder,
     GatedLinearUnit,
-    ModelSpec,
     Parallel,
     Repeat,
     SeparableConvolution,
 )
 
 
-def evolved(shape: Shape) -> ModelSpec:
+def evolved(shape: Shape) -> EncoderDecoder:
     """Evolved blocks in both stacks (So et al. 2019, Figure 3); each stands for two of the Transformer's.
 
     Raises:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from scalecli.architectures.skeleton import encoder_block, encoder_decoder, stack
 from scalecli.errors import ConfigurationError
 from scalecli.shape import Shape
-from scalecli.specs import Block, ModelSpec, Pooling, Repeat
+from scalecli.specs import Block, EncoderDecoder, Pooling, Repeat
 
 
-def funnel(shape: Shape) -> ModelSpec:
+def funnel(shape: Shape) -> EncoderDecoder:
     """Each block after the first pools the residual stream behind its first self-attention.
 
     The layers are spread evenly over the blocks, those that are left over to the first ones; the decoder is the

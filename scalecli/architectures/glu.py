@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from scalecli.architectures.skeleton import decoder_block, encoder_block, encoder_decoder, stack
 from scalecli.shape import Shape
-from scalecli.specs import FeedForward, Logits, ModelSpec, Repeat
+from scalecli.specs import EncoderDecoder, FeedForward, Logits, Repeat
 
 
-def glu(shape: Shape) -> ModelSpec:
+def glu(shape: Shape) -> EncoderDecoder:
     """Gated GELU feed-forward and logits of their own (Scaling Laws vs Model Architectures, section 3.1).
 
     `logits` can tie them to the embedding, and they are then scaled as T5 v1's are.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from scalecli.architectures.convolutional import convolutional
 from scalecli.shape import Shape
-from scalecli.specs import ModelSpec
+from scalecli.specs import EncoderDecoder
 
 
-def lconv(shape: Shape) -> ModelSpec:
+def lconv(shape: Shape) -> EncoderDecoder:
     """Both stacks with convolutions whose taps are learned for each channel (Wu et al. 2019, section 3).
 
     Raises:

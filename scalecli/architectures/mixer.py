@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from scalecli.architectures.skeleton import encoder_block, encoder_decoder, stack
 from scalecli.shape import Shape
-from scalecli.specs import ModelSpec, Repeat, TokenMixing
+from scalecli.specs import EncoderDecoder, Repeat, TokenMixing
 
 
-def mixer(shape: Shape) -> ModelSpec:
+def mixer(shape: Shape) -> EncoderDecoder:
     """Token mixing in the place of the encoder's self-attention; the decoder is the Transformer's."""
     assert shape.positions is not None
     mixing = TokenMixing(shape.d_model, shape.d_ff, shape.positions)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from scalecli.architectures.skeleton import encoder_decoder
 from scalecli.shape import Shape
-from scalecli.specs import MixtureOfSoftmaxes, ModelSpec
+from scalecli.specs import EncoderDecoder, MixtureOfSoftmaxes
 
 
-def mos(shape: Shape) -> ModelSpec:
+def mos(shape: Shape) -> EncoderDecoder:
     """The Transformer with the mixture on its tied embedding (Scaling Laws vs Model Architectures, section 3.1).
 
     The papers' rows have the parameters of a mixture that never touched the logits: theirs cost less than this one.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from scalecli.architectures.skeleton import decoder_block, encoder_block, encoder_decoder, stack
 from scalecli.shape import Shape
-from scalecli.specs import LinearAttention, ModelSpec, Repeat
+from scalecli.specs import EncoderDecoder, LinearAttention, Repeat
 
 
-def performer(shape: Shape) -> ModelSpec:
+def performer(shape: Shape) -> EncoderDecoder:
     """Linear self-attention in both stacks, without position bias; cross-attention stays softmax."""
 
     def linear(causal: bool) -> LinearAttention:

@@ -9,11 +9,11 @@ from scalecli.specs import (
     Attention,
     Block,
     Embedding,
+    EncoderDecoder,
     FeedForward,
     LayerSpec,
     Logits,
     MixtureOfSoftmaxes,
-    ModelSpec,
     Norm,
     PositionBias,
     Repeat,
@@ -67,11 +67,11 @@ def encoder_decoder(
     embedding: Embedding | None = None,
     logits: Logits | MixtureOfSoftmaxes | None = None,
     shared_stacks: bool = False,
-) -> ModelSpec:
+) -> EncoderDecoder:
     """The T5 v1 Transformer, but for the parts that are given."""
     encoder_repeat = Repeat(encoder_block(shape), shape.encoder_layers)
     decoder_repeat = Repeat(decoder_block(shape), shape.decoder_layers)
-    return ModelSpec(
+    return EncoderDecoder(
         architecture=architecture,
         encoder=encoder or stack(shape, encoder_repeat, bidirectional=True),
         decoder=decoder or stack(shape, decoder_repeat, bidirectional=False),

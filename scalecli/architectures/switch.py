@@ -5,10 +5,10 @@ from __future__ import annotations
 from scalecli.architectures.skeleton import attention, block, encoder_decoder, feed_forward, stack
 from scalecli.errors import ConfigurationError
 from scalecli.shape import Shape
-from scalecli.specs import MixtureOfExperts, ModelSpec, Repeat
+from scalecli.specs import EncoderDecoder, MixtureOfExperts, Repeat
 
 
-def switch(shape: Shape) -> ModelSpec:
+def switch(shape: Shape) -> EncoderDecoder:
     """Layers in pairs, one dense and one with experts (sizes: Scaling Laws vs Model Architectures, Table 4).
 
     Raises:

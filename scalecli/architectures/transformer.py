@@ -5,10 +5,10 @@ from __future__ import annotations
 from scalecli.architectures.skeleton import encoder_decoder
 from scalecli.errors import ConfigurationError
 from scalecli.shape import Shape
-from scalecli.specs import Logits, ModelSpec
+from scalecli.specs import EncoderDecoder, Logits
 
 
-def transformer(shape: Shape) -> ModelSpec:
+def transformer(shape: Shape) -> EncoderDecoder:
     """T5 v1, the Transformer of both papers (Scale Efficiently, Table 1).
 
     `logits` and `shared_stacks` make other forms of it: logits of their own, as T5 v1.1 has them, and an encoder that

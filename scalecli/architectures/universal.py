@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from scalecli.architectures.skeleton import decoder_block, encoder_block, encoder_decoder, stack
 from scalecli.shape import Shape
-from scalecli.specs import Block, LayerNorm, ModelSpec, Recurrence, Repeat, Stack, TransformGates
+from scalecli.specs import Block, EncoderDecoder, LayerNorm, Recurrence, Repeat, Stack, TransformGates
 
 
-def universal(shape: Shape) -> ModelSpec:
+def universal(shape: Shape) -> EncoderDecoder:
     """`encoder_layers` and `decoder_layers` are the layers inside the recurrence, each with weights of its own.
 
     Norms are layer norms with bias. The recurrence type `gated` has gates on the output of each sublayer, and otherwise

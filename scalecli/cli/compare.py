@@ -45,7 +45,12 @@ if TYPE_CHECKING:
 @click.option("--differing", is_flag=True, help="Show only columns in which the rows differ.")
 @click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN puts the highest first.")
 @click.option("--cost", default="flops", show_default=True, metavar="A,B", help="Costs of the Pareto marks.")
-@click.option("--quality", default="upstream", show_default=True, metavar="A,B", help="Qualities of the Pareto marks.")
+@click.option(
+    "--quality",
+    default="upstream",
+    metavar="A,B",
+    help="Qualities of the Pareto marks. [default: upstream; few_shot where only that is known]",
+)
 @analysis_options
 @plot_option
 @report_option
@@ -83,14 +88,15 @@ def command(
 
     In each column the best is marked with a star; the mark under Pareto means that no other model is cheaper (--cost)
     without being worse (--quality), or names the costs of several for which this holds. Costs are columns such as
-    flops, parameters and steps_per_s, where slow is costly; qualities upstream, downstream, glue, superglue, squad.
-    Only figures that were measured alike are marked against each other: FLOPs of as many sequences, steps on as many
-    chips.
+    flops, parameters and steps_per_s, where slow is costly; qualities upstream, downstream, few_shot, glue, superglue,
+    squad. Only figures that were measured alike are marked against each other: FLOPs of as many sequences, steps on as
+    many chips, few-shot accuracy on the same images.
 
     FLOPs are of one forward pass, of all rows in one convention (see scalecli flops) and over one batch: in paper, over
-    128 x 512 inputs x 128 targets, if a published model is in the table, otherwise in forward, over 128 x 512 x 114.
-    Upstream is the negative log-perplexity on held-out text; a finetuned or evaluated run has that of the run that it
-    was made from, as long as that is in its place and unchanged. Where a paper contradicts itself, a note says so.
+    128 x 512 inputs x 128 targets, if a published model is in the table, otherwise in forward, over 128 x 512 x 114; of
+    vision transformers over one image. Upstream is the negative log-perplexity on held-out text; a finetuned or
+    evaluated run has that of the run that it was made from, as long as that is in its place and unchanged. Few-shot is
+    the accuracy on images of scalecli eval --few-shot. Where a paper contradicts itself, a note says so.
 
     --fit, --agreement and --pareto add tables below: lines as in the papers (quality over log10 of the cost) and power
     laws, of each architecture or along each knob (--by), with 95% intervals and the published slopes; how upstream and
@@ -119,6 +125,8 @@ def command(
     convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in found) else "forward"
     rows = rows_of(found, convention)
     keys = column_keys(rows)
+    if ctx.get_parameter_source("quality") == ParameterSource.DEFAULT and _measured(rows) == ["few_shot"]:
+        quality = "few_shot"
     costs, qualities = ([check_column(key.strip(), keys) for key in text.split(",")] for text in (cost, quality))
     fits = tuple((check_column(of, keys), check_column(over, keys)) for of, over in analyses.fits)
     analyses = replace(analyses, fits=fits)
@@ -157,8 +165,8 @@ def _used(table: Table, choice: Choice, sorted_by: str | None) -> set[str]:
 
 
 def _measured(rows: Sequence[Row]) -> list[str]:
-    """Those of the two qualities that any row has."""
-    return [key for key in ("upstream", "downstream") if any(row.value(key) is not None for row in rows)]
+    """Those of the three qualities that any row has."""
+    return [key for key in ("upstream", "downstream", "few_shot") if any(row.value(key) is not None for row in rows)]
 
 
 def _figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:

@@ -16,9 +16,13 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
     """Returns the lines about the columns `used`; programs have findings and what was measured on what in the rows."""
     lines = []
     batch = BATCHES[convention]
-    if "flops" in used and any(row.flops_sequences == batch.sequences for row in rows):
-        size = f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets"
-        lines.append(f"FLOPs: {convention}, {size}")
+    sizes = {
+        batch.sequences: f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets",
+        1: "one image",
+    }
+    of_rows = {row.flops_sequences for row in rows}
+    if "flops" in used and (listed := [size for sequences, size in sizes.items() if sequences in of_rows]):
+        lines.append(f"FLOPs: {convention}, {', or '.join(listed)}")
     if is_for_people:
         lines += [*_unlike(rows, used), *_unlike_qualities(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
@@ -47,7 +51,12 @@ def _unlike(rows: Sequence[Row], used: Collection[str]) -> list[str]:
 
 def _unlike_qualities(rows: Sequence[Row], used: Collection[str]) -> Iterator[str]:
     """The same for qualities, with what they were measured on."""
-    for key, what in {"upstream": "upstream of one text", "downstream": "downstream of the same tasks"}.items():
+    alike = {
+        "upstream": "upstream of one text",
+        "downstream": "downstream of the same tasks",
+        "few_shot": "few-shot accuracy on the same images",
+    }
+    for key, what in alike.items():
         measured = unlike(rows, key) if key in used else {}
         if measured:
             listed = "; ".join(f"{on} ({_few(names)})" for on, names in measured.items())

@@ -27,6 +27,7 @@ _COLUMNS = {
         Column("tokens", "Tokens", "count"),
         Column("upstream", "Upstream", "float"),
         Column("downstream", "Downstream", "float"),
+        Column("few_shot", "Few-shot", "float"),
     )
 }
 _HEADLINES = ("name", "source", "architecture", "parameters", "flops", "steps_per_s", "upstream", "downstream")
@@ -77,16 +78,17 @@ def known_columns(row: Row) -> list[str]:
 def _headlines(rows: Sequence[Row], is_for_people: bool) -> list[str]:
     """The columns that are shown unless others are chosen: where no row has a quality, all scores and traits too.
 
-    Programs always get the headlines; people get no empty columns beside those scores, and the number of chips where
-    speeds are not all of the usual one.
+    Programs always get the headlines; people get no empty columns beside those scores or few-shot figures, and the
+    number of chips where speeds are not all of the usual one.
     """
     extra = []
-    if all(row.upstream is None and row.downstream is None for row in rows):
+    if all(row.upstream is None and row.downstream is None and row.few_shot is None for row in rows):
         extra = column_keys(rows)[len(FIXED_COLUMNS) :]
-    shown = [*_HEADLINES, *extra, "pareto"]
-    if is_for_people and extra:
+    of_images = ["few_shot"] if any(row.few_shot is not None for row in rows) else []
+    shown = [*_HEADLINES, *of_images, *extra, "pareto"]
+    if is_for_people and (extra or of_images):
         filled = {key for key in _HEADLINES if any(row.value(key) is not None for row in rows)}
-        shown = [*(key for key in _HEADLINES if key in filled), *extra]
+        shown = [*(key for key in _HEADLINES if key in filled), *of_images, *extra, *(["pareto"] if of_images else [])]
     if is_for_people and "steps_per_s" in shown:
         chips = {row.chips for row in rows if row.steps_per_s is not None}
         if len(chips) > 1 or chips - {None, _USUAL_CHIPS}:

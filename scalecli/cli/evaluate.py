@@ -1,4 +1,4 @@
-"""`scalecli eval`: a run's scores on tasks, or its perplexity on text."""
+"""`scalecli eval`: a run's scores on tasks, its perplexity on text, or its few-shot accuracy on images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecli.cli.output import Column, format_option, print_table
+from scalecli.cli.evaluation_tables import print_tasks, table_of_results, table_of_tasks
+from scalecli.cli.image_options import IMAGES_HELP
+from scalecli.cli.output import format_option, print_table
 from scalecli.cli.task_options import task_options
 from scalecli.cli.training_options import cache_directory as the_cache_directory
 from scalecli.cli.training_options import cache_option, device_options, devices_asked_for, run_option, this_command_line
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command("eval")
 @click.argument("model", metavar="RUN", required=False)
-@run_option("Where results go. [default: RUN/eval/TASK-SPLIT-STEP; text-HASH-STEP for text]")
+@run_option("Where results go. [default: RUN/eval/TASK-SPLIT-STEP; text-HASH-STEP, N-shot-NAME-HASH-STEP]")
 @click.option(
     "--checkpoints",
     "--step",
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 )
 @task_options
 @click.option("--list-tasks", is_flag=True, help="List the tasks that --tasks knows, and their groups.")
-@click.option("--split", type=click.Choice(("train", "validation", "test")), default="validation", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(("train", "validation", "test")),
+    help="[default: validation; of images the first of validation, val and test that there is]",
+)
 @click.option(
     "--rank-classification",
     is_flag=True,
@@ -38,46 +44,61 @@ if TYPE_CHECKING:
 @click.option("--beams", type=int, default=1, show_default=True, help="Beams of the decoding; 1 is greedy.")
 @click.option("--text", multiple=True, metavar="PATH", help="Text whose perplexity to measure, instead of a task.")
 @click.option("--examples", type=int, default=4096, show_default=True, help="Segments of text, at most.")
+@click.option("--few-shot", type=int, metavar="N", help="Accuracy on --images from N of each class: ridge regression.")
+@click.option("--images", metavar="DIR|NAME", help=f"With --few-shot. {IMAGES_HELP}")
+@click.option("--seeds", type=int, default=5, show_default=True, help="Draws of the N images, for --few-shot.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Examples at once.")
 @device_options
 @cache_option
 @format_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     model: str | None,
     run: Path | None,
     checkpoints: str | None,
     tasks: tuple[Task, ...],
     tasks_name: str | None,
     list_tasks: bool,
-    split: str,
+    split: str | None,
     rank_classification: bool,
     beams: int,
     text: tuple[str, ...],
     examples: int,
+    few_shot: int | None,
+    images: str | None,
+    seeds: int,
     batch: int,
     cache_directory: Path | None,
     format: str,
     **device_values: Any,
 ) -> None:
-    """Score RUN on tasks, or measure its perplexity on text.
+    """Score RUN on tasks, measure its perplexity on text, or its few-shot accuracy on images.
 
     RUN is a run's directory or manifest, or the folder of one of its checkpoints. Tasks are those of the papers by name
     (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task) or described by flags; they are decoded
     greedily, or by beam search (--beams). Predictions, the scores with their 95% intervals, and what they were measured
     on go into a directory of their own; predictions for the test sets of GLUE and SuperGLUE also as the files that are
     handed in. A finetuned run is scored on its own tasks when neither tasks nor --text are given.
+
+    --few-shot N --images says how well the frozen features of a vision transformer tell classes apart: N images of each
+    are drawn from the training images, for each of several seeds, a ridge regression onto one-hot labels is fitted in
+    closed form, and its accuracy on the held-out images is given with its 95% interval over the seeds.
     """
     if list_tasks:
-        _list_tasks(format)
+        print_tasks(format)
         return
     if model is None:
         raise UsageError("no run: give its directory, or --list-tasks")
-    if tasks and text:
-        raise UsageError("a task and --text are two things to measure; give one")
+    if sum(map(bool, (tasks, text, images))) > 1:
+        raise UsageError("tasks, --text and --images are different things to measure; give one")
+    if (few_shot is None) != (images is None):
+        raise UsageError("--few-shot N and --images go together")
     for flag, value in (("--batch", batch), ("--examples", examples), ("--beams", beams)):
         if value < 1:
             raise ConfigurationError(f"{flag} is {value}; 1 or more is accepted")
 
+    from scalecli.cli.progress import ConsoleReporter
     from scalecli.runs.evaluation import (
         Evaluation,
         default_directory,
@@ -88,86 +109,60 @@ def command(
     )
 
     measured_at = open_checkpoints(model, checkpoints)
-    last = measured_at[-1]
-    if not tasks and not text:
-        tasks = _own_tasks(last)
-    lacking = [task.name for task in tasks if not task.has(split)]
-    tasks = tuple(task for task in tasks if task.has(split))
-    if lacking:
-        click.echo(f"without a {split} split, and left out: {', '.join(lacking)}", err=True)
-    if lacking and not tasks:
-        raise ConfigurationError(f"none of the tasks has a {split} split")
+    last, cache = measured_at[-1], the_cache_directory(cache_directory)
+    devices = devices_asked_for(device_values)
 
-    from scalecli.cli.progress import ConsoleReporter
-    from scalecli.runs.task_evaluation import evaluate_tasks, name_of_tasks
+    def job(measured: str) -> Evaluation:
+        directory = run or default_directory(measured_at, measured)
+        return Evaluation(measured_at, batch, directory, cache, this_command_line(), devices)
 
-    measured = name_of_tasks(tasks, split, rank_classification, beams) if tasks else name_of_text(text)
-    job = Evaluation(
-        checkpoints=measured_at,
-        batch=batch,
-        directory=run or default_directory(measured_at, measured),
-        cache_directory=the_cache_directory(cache_directory),
-        command_line=this_command_line(),
-        devices=devices_asked_for(device_values),
-    )
     with ConsoleReporter() as reporter:
-        if tasks:
-            found = evaluate_tasks(job, tasks, split, reporter.examples, rank_classification, beams)
-            manifest = found.manifest
+        if images is not None and few_shot is not None:
+            from scalecli.data.images import ImageSource
+            from scalecli.evaluation.few_shot import FewShot
+            from scalecli.runs.image_evaluation import evaluate_few_shot, name_of_images, open_images
+
+            asked, source = FewShot(few_shot, seeds), ImageSource(images, ctx.params["data_dir"], held_out=split)
+            opened = open_images(last, source, cache, reporter)
+            this = job(name_of_images(source, opened, asked))
+            manifest = evaluate_few_shot(this, source, opened, asked, reporter.examples)
+            table = table_of_results(manifest)
+        elif text:
+            this = job(name_of_text(text))
+            manifest = evaluate_text(this, text, objective_of(last), examples, reporter)
+            table = table_of_results(manifest)
         else:
-            manifest = evaluate_text(job, text, objective_of(last), examples, reporter)
+            from scalecli.runs.task_evaluation import evaluate_tasks, name_of_tasks
+
+            of_tasks = split or "validation"
+            scored = _with_split(tasks or _own_tasks(last), of_tasks)
+            this = job(name_of_tasks(scored, of_tasks, rank_classification, beams))
+            found = evaluate_tasks(this, scored, of_tasks, reporter.examples, rank_classification, beams)
+            manifest, table = found.manifest, table_of_tasks(found)
     for warning in manifest.warnings:
         click.echo(warning, err=True)
-    if tasks:
-        print_table(*_table_of_tasks(found), format)
-    else:
-        rows = [
-            {"result": key, "step": step, "value": value}
-            for step, of in manifest.results.items()
-            for key, value in of.items()
-        ]
-        columns = [Column("result", "Result"), Column("value", "Value", "float")]
-        print_table(rows, columns if len(measured_at) == 1 else [Column("step", "Step"), *columns], format)
+    print_table(*table, format)
     steps = f"step {last.step:,}" if len(measured_at) == 1 else f"{len(measured_at)} checkpoints"
-    click.echo(f"{last.directory} at {steps}: results in {job.directory}", err=True)
+    click.echo(f"{last.directory} at {steps}: results in {this.directory}", err=True)
 
 
-def _table_of_tasks(found: Any) -> tuple[list[dict[str, Any]], list[Column]]:
-    """A row for each score and each average, at the one step or that of the best mean over tasks, with its interval.
-
-    Of several checkpoints also what each task's own best step gave, and the averages of those: the papers report the
-    peak of the validation.
-    """
-    step = found.manifest.best.step if found.manifest.best else max(found.manifest.results)
-    results, peaks = found.manifest.results[step], found.peaks()
-    rows = []
-    for name in peaks:
-        task = name.partition("/")[0]
-        peak, peak_step = peaks[name]
-        rows.append(
-            {
-                **{"result": name, "value": results[name], "baseline": found.baseline.get(name)},
-                **{"low": results.get(f"{name}/low"), "high": results.get(f"{name}/high")},
-                **{"examples": results.get(f"{task}/examples"), "step": step, "peak": peak, "peak_step": peak_step},
-            }
-        )
-    columns = [
-        Column("result", "Result"),
-        Column("value", "Value", "float"),
-        Column("low", "Low (95%)", "float"),
-        Column("high", "High (95%)", "float"),
-        Column("examples", "Examples"),
-        Column("baseline", "Best constant", "float"),
-    ]
-    if len(found.scores) > 1:
-        columns += [Column("step", "Step"), Column("peak", "Peak", "float"), Column("peak_step", "Step of the peak")]
-    return rows, columns
+def _with_split(tasks: tuple[Task, ...], split: str) -> tuple[Task, ...]:
+    """The tasks that have a split; says which have not. Raises ConfigurationError where none has."""
+    found = tuple(task for task in tasks if task.has(split))
+    if lacking := [task.name for task in tasks if not task.has(split)]:
+        click.echo(f"without a {split} split, and left out: {', '.join(lacking)}", err=True)
+    if not found:
+        raise ConfigurationError(f"none of the tasks has a {split} split")
+    return found
 
 
 def _own_tasks(trained: Trained) -> tuple[Task, ...]:
     from scalecli.data.tasks import Task
+    from scalecli.manifest import ImageData
 
     data = trained.manifest.data
+    if isinstance(data, ImageData):
+        raise UsageError(f"{trained.directory} was trained on images: give --few-shot N --images DIR")
     if data.task is not None:
         return (Task.from_dict(data.task, None, source=f"{trained.directory}: data.task"),)
     if data.tasks is not None:
@@ -176,31 +171,3 @@ def _own_tasks(trained: Trained) -> tuple[Task, ...]:
             for name, values in data.tasks.items()
         )
     raise UsageError(f"{trained.directory} was not finetuned: give --tasks NAMES, --task FILE, or --text PATH")
-
-
-def _list_tasks(format: str) -> None:
-    from scalecli.data.registry import ALL, all_tasks, groups
-
-    group_of = {name: group for group, names in groups().items() if group != ALL for name in names}
-    rows = [
-        {
-            "task": task.name,
-            "group": group_of.get(task.name, ""),
-            "dataset": task.dataset,
-            "metrics": ", ".join(task.metrics),
-            "examples": task.examples,
-            "lengths": f"{task.inputs_length}/{task.targets_length}",
-            "labels": ", ".join(task.labels or ()),
-        }
-        for task in all_tasks().values()
-    ]
-    columns = [
-        Column("task", "Task"),
-        Column("group", "Group"),
-        Column("dataset", "TensorFlow dataset"),
-        Column("metrics", "Metrics"),
-        Column("examples", "Training examples"),
-        Column("lengths", "Inputs/targets"),
-        Column("labels", "Labels"),
-    ]
-    print_table(rows, columns, format)

@@ -1,4 +1,4 @@
-"""`scalecli export`: a run's model for Hugging Face's transformers or for KerasHub."""
+"""`scalecli export`: a run's model for Hugging Face's transformers, for KerasHub, or for the original ViT code."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from scalecli.cli.output import Column, format_option, print_table
 from scalecli.cli.training_options import PRECISIONS, cache_option, local_path
 from scalecli.cli.training_options import cache_directory as the_cache_directory
 
-TARGETS = ("hugging-face", "keras-hub")
+TARGETS = ("hugging-face", "keras-hub", "npz")
 
 
 @click.command("export")
 @click.argument("model", metavar="RUN")
 @click.argument("directory", metavar="DIRECTORY", type=click.Path(), callback=local_path)
-@click.option("--to", type=click.Choice(TARGETS), required=True, help="The library that is to load it.")
+@click.option("--to", type=click.Choice(TARGETS), required=True, help="Who is to load it.")
 @click.option("--step", type=int, help="The checkpoint to take. [default: the last]")
 @click.option(
     "--precision",
@@ -43,6 +43,7 @@ def command(
     tokenizer and a model card, for T5ForConditionalGeneration.from_pretrained(DIRECTORY). keras-hub: a preset, for
     T5Backbone.from_preset(DIRECTORY) and T5Seq2SeqLM. Both hold the architectures transformer and glu without shared
     key and value heads (SH) and tied keys and values (SKV), keras-hub only with as many encoder as decoder layers.
+    A vision transformer goes to hugging-face, as a ViTForImageClassification, or to npz, the original code's format.
     """
     from scalecli.runs.directory import open_trained
     from scalecli.runs.exporting import export

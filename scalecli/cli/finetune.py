@@ -9,7 +9,6 @@ import click
 
 from scalecli.cli.mixing_options import mixing_options
 from scalecli.cli.output import format_option
-from scalecli.cli.pretrain import print_plan, print_results
 from scalecli.cli.task_options import task_options
 from scalecli.cli.training_options import cache_directory as the_cache_directory
 from scalecli.cli.training_options import (
@@ -19,6 +18,7 @@ from scalecli.cli.training_options import (
     run_option,
     this_command_line,
 )
+from scalecli.cli.training_tables import print_plan, print_results
 from scalecli.errors import UsageError
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from scalecli import costs
 from scalecli.advice import PAPER_NOTES
 from scalecli.architectures import build_spec
-from scalecli.cli.batch_options import batch_options, tokens
+from scalecli.cli.batch_options import batch_options, batch_text, tokens
 from scalecli.cli.output import Column, format_option, print_notes, print_table
 from scalecli.costs import Convention
 from scalecli.errors import UsageError
@@ -54,17 +53,17 @@ def command(
     lengths: dict[str, int],
     format: str,
 ) -> None:
-    """Break the FLOPs of one batch down by component.
+    """Break the FLOPs of one batch, or of one image, down by component.
 
-    MODEL is a name (small, small-nl24, NL24-SM), a shape file, or a run's manifest or directory. Tokens are inputs and
-    targets together. What training takes on a machine is in scalecli shape.
+    MODEL is a name (small, small-nl24, NL24-SM, vit-s), a shape file, or a run's manifest or directory. Tokens are
+    inputs and targets together. What training takes on a machine is in scalecli shape.
     """
     if model_parallel is not None and convention not in ("paper", "all"):
         raise UsageError("--model-parallel is counted by --convention paper alone")
     reference = resolve_model(model, architecture=architecture, operators=operators, reshape_runs=True)
     spec = build_spec(reference.architecture, reference.shape)
     chosen = [name for name in costs.CONVENTIONS if convention in (name, "all")]
-    batches = {name: replace(costs.BATCHES[name], **lengths) for name in chosen}
+    batches = {name: costs.batch_of(spec, name, **lengths) for name in chosen}
     counts = {name: _with_total(costs.flops(spec, batch, name, model_parallel or 1)) for name, batch in batches.items()}
     if convention == "all":
         rows, columns = _side_by_side(counts)
@@ -72,8 +71,7 @@ def command(
         rows, columns = _breakdown(counts[chosen[0]], tokens(batches[chosen[0]]))
     print_table(rows, columns, format)
     notes = [
-        f"{name}, {reference.name} ({reference.architecture}), batch {batch.sequences} x {batch.inputs} inputs x "
-        f"{batch.targets} targets: {_COUNTED[name]}."
+        f"{name}, {reference.name} ({reference.architecture}), {batch_text(spec, batch)}: {_COUNTED[name]}."
         for name, batch in batches.items()
     ]
     if "paper" in chosen and reference.architecture in PAPER_NOTES:

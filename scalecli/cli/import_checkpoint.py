@@ -56,12 +56,12 @@ def command(
     cache_directory: Path | None,
     format: str,
 ) -> None:
-    """Make a run of a checkpoint of Mesh-TensorFlow, T5X, Hugging Face or KerasHub.
+    """Make a run of a checkpoint of Mesh-TensorFlow, T5X, Hugging Face, KerasHub or the original ViT code (.npz).
 
-    SOURCE is a folder, an address such as gs://bucket/folder, the name of a released checkpoint such as small-nl24
-    (scalecli shape --released lists them), or a name on Hugging Face's hub such as google/t5-v1_1-small; hf: before a
-    released name says that the hub's conversion is meant. pretrain, finetune, eval, compare and export take the run as
-    any other. The same command once more changes nothing.
+    SOURCE is a folder or file, an address such as gs://bucket/folder, the name of a released checkpoint such as
+    small-nl24 (scalecli shape --released lists them), or a name on Hugging Face's hub such as google/t5-v1_1-small; hf:
+    before a released name says that the hub's conversion is meant. pretrain, finetune, eval, compare and export take
+    the run as any other. The same command once more changes nothing.
     """
     from scalecli.cli.progress import ConsoleReporter
     from scalecli.runs.importing import Importing, Source, import_run

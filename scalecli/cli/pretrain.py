@@ -1,4 +1,4 @@
-"""`scalecli pretrain`: span corruption on text."""
+"""`scalecli pretrain`: span corruption on text, or the classes of images."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecli.cli.compiling import COMPILED_COLUMNS, check_compile_options, compiled_figures
-from scalecli.cli.output import Column, format_option, print_record
+from scalecli.cli.compiling import check_compile_options, compiled_figures
+from scalecli.cli.image_options import check_model_reads, check_reading_options, image_options
+from scalecli.cli.output import format_option
 from scalecli.cli.training_options import cache_directory as the_cache_directory
 from scalecli.cli.training_options import (
     devices_asked_for,
@@ -18,78 +19,15 @@ from scalecli.cli.training_options import (
     run_option,
     this_command_line,
 )
+from scalecli.cli.training_tables import print_plan, print_results
 from scalecli.errors import UsageError
 from scalecli.references import ModelReference, model_options, resolve_model
 
 if TYPE_CHECKING:
+    from scalecli.runs.image_pretraining import ImagePretraining
     from scalecli.runs.pretraining import Pretraining
-    from scalecli.runs.recipe import Recipe
-    from scalecli.specs import ModelSpec
 
 EMBEDDED_VOCABULARY = "train:8000"
-
-PLAN_COLUMNS = (
-    Column("directory", "Directory"),
-    Column("architecture", "Architecture"),
-    Column("shape", "Shape"),
-    Column("parameters", "Parameters", "count"),
-    Column("weights_bytes", "Weights, float32", "bytes"),
-    Column("adafactor_bytes", "Adafactor state, float32", "bytes"),
-    Column("data", "Data"),
-    Column("rates", "Rates"),
-    Column("validation_examples", "Validation examples, at most"),
-    Column("vocabulary", "Vocabulary"),
-    Column("lengths", "Lengths, inputs/targets"),
-    Column("batch", "Batch"),
-    Column("steps", "Steps"),
-    Column("steps_done", "Steps done"),
-    Column("schedule", "Schedule"),
-    Column("precision", "Precision"),
-    Column("dropout", "Dropout", "float"),
-    Column("seed", "Seed"),
-    Column("training_flops_per_step", "Training FLOPs per step", "flops"),
-    Column("training_flops", "Training FLOPs of the run", "flops"),
-)
-
-
-def print_plan(
-    spec: ModelSpec,
-    shape: Any,
-    recipe: Recipe,
-    inputs: int,
-    targets: int,
-    directory: Path,
-    format: str,
-    start_step: int = 0,
-    **rest: Any,
-) -> None:
-    """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do, from `start_step` on."""
-    from scalecli import costs
-    from scalecli.training.checkpoints import checkpoint_steps
-
-    per_step = sum(costs.flops(spec, costs.Batch(recipe.batch, inputs, targets), "training").values())
-    schedule = recipe.schedule
-    record = {
-        "directory": str(directory),
-        "architecture": spec.architecture,
-        "shape": ", ".join(f"{name} {size}" for name, size in shape.to_dict().items()),
-        "parameters": spec.parameters(),
-        "weights_bytes": costs.weights_bytes(spec),
-        "adafactor_bytes": costs.adafactor_bytes(spec),
-        "lengths": f"{inputs}/{targets}",
-        "batch": f"{recipe.batch} in {recipe.accumulation} parts" if recipe.accumulation > 1 else recipe.batch,
-        "steps": recipe.steps,
-        "steps_done": max(checkpoint_steps(directory / "checkpoints"), default=start_step),
-        "schedule": f"{schedule.name}, learning rate {schedule.learning_rate:g}, warm-up {schedule.warmup}",
-        "precision": recipe.precision,
-        "dropout": recipe.dropout,
-        "seed": recipe.seed,
-        "training_flops_per_step": per_step,
-        "training_flops": per_step * (recipe.steps - start_step),
-        **rest,
-    }
-    columns = (*PLAN_COLUMNS, *COMPILED_COLUMNS)
-    print_record(record, [column for column in columns if column.key in record], format)
 
 
 @click.command("pretrain")
@@ -103,9 +41,12 @@ def print_plan(
 )
 @click.option("--validation-text", multiple=True, metavar="PATH", help="Held-out text. [default: every 50th document]")
 @click.option("--dataset", metavar="NAME", help="A TensorFlow dataset with a text feature, such as c4/en.")
+@image_options
 @click.option("--data-dir", metavar="DIR", help="Where TensorFlow datasets are prepared: a folder, or gs://.")
 @click.option("--split", metavar="SPLIT", help="Of the dataset, such as train[:16shard]. [default: train]")
-@click.option("--validation-split", metavar="SPLIT", help="Of the dataset. [default: validation]")
+@click.option(
+    "--validation-split", metavar="SPLIT", help="Of the dataset. [default: validation; of images also val or test]"
+)
 @click.option(
     "--vocabulary",
     metavar="FILE|t5|train:N",
@@ -130,7 +71,11 @@ def print_plan(
     help="Tokens of a corrupted span.",
 )
 @click.option(
-    "--validation-examples", type=int, default=512, show_default=True, help="Segments of held-out text, at most."
+    "--validation-examples",
+    type=int,
+    default=512,
+    show_default=True,
+    help="Segments of held-out text, or held-out images, at most.",
 )
 @click.option("--keep-optimizer", is_flag=True, help="Go on from the run's step with its optimizer's state, too.")
 @click.option(
@@ -144,7 +89,9 @@ def print_plan(
 )
 @recipe_options(steps=2**19, batch=128, schedule="inverse-square-root", learning_rate=0.01, warmup=10_000, dropout=0.0)
 @format_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     model: str,
     architecture: str | None,
     operators: dict[str, int],
@@ -154,16 +101,19 @@ def command(
     format: str,
     **options: Any,
 ) -> None:
-    """Pretrain MODEL by span corruption.
+    """Pretrain MODEL by span corruption, or on labelled images.
 
     MODEL is a name such as small-nl24, a shape file, or a run, whose weights and vocabulary are then the start.
     Without --text or --dataset it learns from the docstrings of this Python installation. The defaults of steps,
     batch, lengths, schedule and dropout are those of "Scale Efficiently". The same command goes on with a run that
     was stopped.
-    """
-    from scalecli.architectures import build_spec
-    from scalecli.runs.pretraining import example_batches, pretrain
 
+    Vision transformers (vit-s, vit-b) take --images: cut, mirrored and scaled anew every time, by cross-entropy. Their
+    head is for the classes that there are.
+    """
+    from scalecli.runs.pretraining import Pretraining, example_batches, pretrain
+
+    check_reading_options(ctx, options["images"])
     if show_examples is not None and show_examples < 1:
         raise UsageError(f"--show-examples is {show_examples}; 1 or more is accepted")
     reference = resolve_model(model, architecture=architecture, operators=operators)
@@ -172,46 +122,61 @@ def command(
     job = pretraining_job(reference, **options)
     check_compile_options(compile_for, dry_run, job.devices)
     if dry_run:
-        source = job.source
-        source.check()
-        shape, start = job.planned_shape(), job.start()
-        spec = build_spec(reference.architecture, shape)
-        lengths = (job.objective.inputs_length, job.objective.targets_length)
-        compiled = {}
-        if compile_for:
-            compiled = compiled_figures(spec, job.recipe, *lengths, compile_for, job.devices.model_parallel)
-        print_plan(
-            spec,
-            shape,
-            job.recipe,
-            *lengths,
-            job.directory,
-            format,
-            start_step=start.step if start else 0,
-            data=" ".join(source.text) or source.dataset or "embedded docstrings",
-            validation_examples=job.validation_examples,
-            vocabulary="of the run" if reference.run else job.vocabulary,
-            **compiled,
-        )
+        _print_plan_of(job, compile_for, format)
         return
     from scalecli.cli.progress import ConsoleReporter
 
-    if show_examples is not None:
-        from scalecli.cli.examples import print_examples
-
-        with ConsoleReporter() as reporter:
-            batches, its_vocabulary = example_batches(job, reporter)
-        print_examples(batches, its_vocabulary, show_examples)
-        return
     with ConsoleReporter() as reporter:
-        manifest = pretrain(job, reporter)
-    print_results(manifest, job.directory, format)
+        if not isinstance(job, Pretraining):
+            from scalecli.runs.image_pretraining import pretrain_on_images
+
+            manifest = pretrain_on_images(job, reporter)
+        elif show_examples is None:
+            manifest = pretrain(job, reporter)
+        else:
+            batches, its_vocabulary = example_batches(job, reporter)
+    if show_examples is None:
+        print_results(manifest, job.directory, format)
+        return
+    from scalecli.cli.examples import print_examples
+
+    print_examples(batches, its_vocabulary, show_examples)
+
+
+def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None, format: str) -> None:
+    """What a dry run prints, after a look that the data is there."""
+    from scalecli.architectures import build_spec
+    from scalecli.runs.pretraining import Pretraining
+
+    job.check_source()
+    shape, start = job.planned_shape(), job.start()
+    spec = build_spec(job.model.architecture, shape)
+    more: dict[str, Any] = {}
+    if isinstance(job, Pretraining):
+        more["vocabulary"] = "of the run" if job.model.run else job.vocabulary
+    if compile_for:
+        more |= compiled_figures(spec, job.recipe, *job.lengths(), compile_for, job.devices.model_parallel)
+    print_plan(
+        spec,
+        shape,
+        job.recipe,
+        *job.lengths(),
+        job.directory,
+        format,
+        start_step=start.step if start else 0,
+        data=job.source_name,
+        validation_examples=job.validation_examples,
+        **more,
+    )
 
 
 def pretraining_job(
     model: ModelReference,
     *,
     run: Path | None,
+    images: str | None,
+    smallest_cut: float,
+    flip: bool,
     text: tuple[str, ...],
     validation_text: tuple[str, ...],
     dataset: str | None,
@@ -227,48 +192,45 @@ def pretraining_job(
     cache_directory: Path | None,
     keep_optimizer: bool = False,
     **recipe_values: Any,
-) -> Pretraining:
+) -> Pretraining | ImagePretraining:
     """The run that the options of this subcommand describe.
 
     Raises:
-        UsageError: a vocabulary for a model that is a run.
+        UsageError: a vocabulary for a model that is a run, or images for a model that reads text, or none for one that
+            reads images.
         ConfigurationError: a value that can't be.
     """
     from scalecli.data.span_corruption import SpanCorruption
     from scalecli.runs.pretraining import Pretraining
     from scalecli.runs.text import TextSource
 
+    check_model_reads(model, images)
+    recipe, saving = recipe_and_saving(recipe_values)
+    common: dict[str, Any] = {
+        "model": model,
+        "recipe": recipe,
+        "saving": saving,
+        "validation_examples": validation_examples,
+        "directory": run or Path("runs").absolute() / model.name,
+        "cache_directory": the_cache_directory(cache_directory),
+        "command_line": this_command_line(),
+        "peak_flops": peak_flops,
+        "devices": devices_asked_for(recipe_values),
+        "keep_optimizer": keep_optimizer,
+    }
+    if images:
+        from scalecli.data.images import ImageSource
+        from scalecli.data.pictures import Cuts
+        from scalecli.runs.image_pretraining import ImagePretraining
+
+        shown = ImageSource(images, data_dir, split, validation_split)
+        return ImagePretraining(source=shown, cuts=Cuts(smallest_cut, flip), **common)
     if model.run and vocabulary:
         raise UsageError(f"--vocabulary {vocabulary}: {model.run} is a run and brings its own; leave it out")
     source = TextSource(text, validation_text, dataset, data_dir, split, validation_split)
-    recipe, saving = recipe_and_saving(recipe_values)
-    devices = devices_asked_for(recipe_values)
     return Pretraining(
-        model=model,
         source=source,
         vocabulary=vocabulary or (EMBEDDED_VOCABULARY if source.kind == "embedded" else "t5"),
         objective=SpanCorruption(inputs_length, noise_density, mean_span_length),
-        recipe=recipe,
-        saving=saving,
-        validation_examples=validation_examples,
-        directory=run or Path("runs").absolute() / model.name,
-        cache_directory=the_cache_directory(cache_directory),
-        command_line=this_command_line(),
-        peak_flops=peak_flops,
-        devices=devices,
-        keep_optimizer=keep_optimizer,
+        **common,
     )
-
-
-def print_results(manifest: Any, directory: Path, format: str) -> None:
-    """Prints where a finished run is, its results at the last step, and those at the best where that is another."""
-    last = max(manifest.results, default=None)
-    results = {} if last is None else manifest.results[last]
-    record = {"run": str(directory), "status": manifest.status, "step": manifest.steps, **results}
-    columns = [Column("run", "Run"), Column("status", "Status"), Column("step", "Step")]
-    columns += [Column(name, name, "float") for name in results]
-    if manifest.best and manifest.best.step != last:
-        best = {f"best/{name}": value for name, value in manifest.results[manifest.best.step].items()}
-        record |= {"best_step": manifest.best.step, **best}
-        columns += [Column("best_step", "Best step"), *(Column(name, name, "float") for name in best)]
-    print_record(record, columns, format)

@@ -58,6 +58,10 @@ class ConsoleReporter:
         """How many documents of a corpus are tokenised, and into how many tokens."""
         self._now(f"tokenised {documents:,} documents, {tokens:,} tokens", last=False)
 
+    def images(self, done: int, total: int) -> None:
+        """How many files of images are looked at."""
+        self._now(f"looked at {done:,} of {total:,} images", last=False)
+
     def fetched(self, done: int, total: int, bytes_per_s: float) -> None:
         """How many bytes of a download are there, at what rate, and the time left for the others."""
         text = f"fetched {done / 1e6:,.1f} of {total / 1e6:,.1f} MB"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -11,7 +10,7 @@ import click
 from scalecli import strict
 from scalecli.advice import warnings
 from scalecli.analysis.choosing import Setting
-from scalecli.architectures import DEFAULT_ARCHITECTURE
+from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.cli.batch_options import batch_options
 from scalecli.cli.choosing import (
     ALTERNATIVE_COLUMNS,
@@ -26,11 +25,12 @@ from scalecli.cli.output import format_option, print_notes, print_table
 from scalecli.cli.released import released_table
 from scalecli.cli.run_costs import Run, run_from, run_notes, run_options
 from scalecli.cli.shape_figures import print_shape, print_shapes, shape_figures
-from scalecli.costs import Batch
+from scalecli.costs import batch_of
 from scalecli.errors import UsageError
 from scalecli.references import ModelReference, complete_model, resolve_model, shape_options
-from scalecli.shape import presets
+from scalecli.shape import Shape, presets
 from scalecli.specs import VOCABULARY_ROWS
+from scalecli.specs.vision import CLASSES
 
 
 @click.command("shape")
@@ -61,10 +61,10 @@ def command(
 ) -> None:
     """Show the fields of a shape, its parameters, FLOPs and memory, or find a shape.
 
-    MODEL is a name (small, small-nl24, NL24-SM, t5-efficient-small-nl24), a shape file, or a run's manifest or
+    MODEL is a name (small, small-nl24, NL24-SM, t5-efficient-small-nl24, vit-s), a shape file, or a run's manifest or
     directory; --nl and the like change it. Several MODELs make one row each; without MODEL, all sizes of the
     architecture. FLOPs are those of the convention `forward` (see scalecli flops); tokens are inputs and targets
-    together.
+    together. A vision transformer's inputs are the patches of an image, and its target is one label.
 
     Any of --chip, --chips, --model-parallel, --steps, --optimizer, --rematerialise, --precision, --pue and --grid adds
     the memory of a device, an estimate of the speed, and FLOPs, time and energy of the whole training run.
@@ -72,7 +72,6 @@ def command(
     Instead of MODEL: --released lists the released checkpoints, --like MODEL --cheaper COST published models that do as
     well for less, --budget COST=VALUE shapes that cost no more.
     """
-    batch = replace(Batch(), **lengths)
     only_models = {"MODEL": models, "-o": output}
     shaping = {"--arch": architecture, "--nl and the like": operators}
     measuring = {"--batch and the like": lengths, "--chip and the like": run}
@@ -84,26 +83,33 @@ def command(
     elif like is not None and cheaper is not None:
         _refuse("--like", only_models)
         reference = resolve_model(like, architecture=architecture, operators=operators, reshape_runs=True)
-        setting = _setting(run, batch)
+        setting = _setting(run, reference.architecture, reference.shape, lengths)
         rows = alternative_rows(reference, cheaper, setting)
         print_table(rows, ALTERNATIVE_COLUMNS, format)
         print_notes(alternative_notes(reference, cheaper, rows, setting), format)
     elif budgets:
         _refuse("--budget", {**only_models, "--nl and the like": operators})
-        setting = _setting(run, batch)
-        print_table(candidate_rows(architecture or DEFAULT_ARCHITECTURE, budgets, setting), CANDIDATE_COLUMNS, format)
+        chosen = architecture or DEFAULT_ARCHITECTURE
+        setting = _setting(run, chosen, next(iter(presets(chosen).values())), lengths)
+        print_table(candidate_rows(chosen, budgets, setting), CANDIDATE_COLUMNS, format)
         print_notes(candidate_notes(setting), format)
     else:
         references = [
             resolve_model(model, architecture=architecture, operators=operators, reshape_runs=True)
             for model in models or presets(architecture or DEFAULT_ARCHITECTURE)
         ]
-        _show(references, batch, run, output, format)
+        _show(references, lengths, run, output, format)
 
 
-def _show(references: Sequence[ModelReference], batch: Batch, run: Run | None, output: str | None, format: str) -> None:
+def _show(
+    references: Sequence[ModelReference],
+    lengths: Mapping[str, int],
+    run: Run | None,
+    output: str | None,
+    format: str,
+) -> None:
     """Prints the figures of models, with what there is to say about their shapes, and writes the shape of one."""
-    rows = [shape_figures(reference, batch, run) for reference in references]
+    rows = [shape_figures(reference, lengths, run) for reference in references]
     if output is not None:
         _write(references, output)
     for reference in references:
@@ -117,9 +123,10 @@ def _show(references: Sequence[ModelReference], batch: Batch, run: Run | None, o
         print_notes(run_notes(run), format)
 
 
-def _setting(run: Run | None, batch: Batch) -> Setting:
+def _setting(run: Run | None, architecture: str, shape: Shape, lengths: Mapping[str, int]) -> Setting:
+    """What costs are those of, for shapes of an architecture that read what this one does."""
     run = run or run_from({})
-    return Setting(run.machine, run.training, batch)
+    return Setting(run.machine, run.training, batch_of(build_spec(architecture, shape), "forward", **lengths))
 
 
 def _refuse(mode: str, others: Mapping[str, Any]) -> None:
@@ -133,7 +140,8 @@ def _write(references: Sequence[ModelReference], output: str) -> None:
         raise UsageError(f"-o {output} writes the shape of one MODEL; there are {len(references)}")
     (reference,) = references
     fields = reference.shape.to_dict()
-    if not reference.states_vocabulary and fields["vocabulary"] == VOCABULARY_ROWS:
-        del fields["vocabulary"]  # a shape file that states it keeps it, whatever the vocabulary
+    for name, usual in (("vocabulary", VOCABULARY_ROWS), ("classes", CLASSES)):
+        if not reference.states_vocabulary and fields.get(name) == usual:
+            del fields[name]  # a shape file that states it keeps it, whatever the data
     strict.write_yaml(output, {"architecture": reference.architecture, **fields})
     click.echo(f"wrote {output}", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,7 +11,6 @@ from scalecli.architectures import build_spec
 from scalecli.cli.batch_options import tokens
 from scalecli.cli.output import FOR_PEOPLE, Column, print_record, print_table
 from scalecli.cli.run_costs import RUN_COLUMNS, RUN_NARROW, Run, run_figures
-from scalecli.costs import Batch
 from scalecli.errors import ConfigurationError
 from scalecli.operators import OPERATORS
 from scalecli.references import ModelReference
@@ -42,13 +41,14 @@ _COSTS = {"parameters": "Params", "forward_flops": "Forward", "adafactor_bytes":
 _RUN_COSTS = {"parameters": "Params", **RUN_NARROW}
 
 
-def shape_figures(model: ModelReference, batch: Batch, run: Run | None) -> dict[str, Any]:
-    """Every value that is shown, by column.
+def shape_figures(model: ModelReference, lengths: Mapping[str, int], run: Run | None) -> dict[str, Any]:
+    """Every value that is shown, by column; `lengths` are the fields of `Batch` that were asked for.
 
     Raises:
         ConfigurationError: the architecture can't have inputs of that length, or the machine can't train the model.
     """
     spec = build_spec(model.architecture, model.shape)
+    batch = costs.batch_of(spec, "forward", **lengths)
     total, embedding = spec.parameters(), spec.embedding_parameters()
     try:
         forward, training = (sum(costs.flops(spec, batch, name).values()) for name in ("forward", "training"))

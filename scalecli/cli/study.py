@@ -141,7 +141,7 @@ def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> 
     for line in totals(plan, read_all(plan)):
         click.echo(line, err=True)
     if jobs:
-        plan.pretraining.source.check()
+        plan.pretraining.check_source()
     total, number = sum(map(len, jobs)), 0
 
     def starting(command: Command) -> None:

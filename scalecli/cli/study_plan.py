@@ -25,7 +25,7 @@ from scalecli.data.registry import find_tasks
 from scalecli.errors import ConfigurationError
 from scalecli.operators import OPERATORS
 from scalecli.references import ModelReference
-from scalecli.runs.pretraining import Pretraining
+from scalecli.runs.pretraining_job import PretrainingJob
 from scalecli.runs.recipe import Recipe
 from scalecli.shape import Shape
 from scalecli.studies.execution import Command
@@ -61,7 +61,7 @@ class Plan:
 
     jobs: tuple[tuple[PlannedRun, ...], ...]
     machine: Run
-    pretraining: Pretraining
+    pretraining: PretrainingJob
 
     @property
     def runs(self) -> list[PlannedRun]:
@@ -93,7 +93,7 @@ def make_plan(study: Study, source: str, directory: Path, machine: Mapping[str, 
         shape = own.planned_shape()
         place = directory / trial.name
         words = _pretrain_words(study, trial, place, reading_words)
-        batch = Batch(own.recipe.batch, own.objective.inputs_length, own.objective.targets_length)
+        batch = Batch(own.recipe.batch, *own.lengths())
         chain = [_planned(Command(trial.name, place, words), "pretrain", trial.model, shape, own.recipe, batch, given)]
         if tuning:
             recipe, batch = tuning
@@ -141,7 +141,7 @@ def _parsed(command: click.Command, words: Sequence[str]) -> dict[str, Any]:
     return context.params
 
 
-def _pretraining(study: Study, trial: Trial, options: Sequence[str]) -> Pretraining:
+def _pretraining(study: Study, trial: Trial, options: Sequence[str]) -> PretrainingJob:
     """The job of one trial; those of the others differ in the model, the directory and the seed."""
     parameters = _parsed(pretrain, _pretrain_words(study, trial, Path(trial.name), options))
     del parameters["model"]

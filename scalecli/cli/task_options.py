@@ -35,7 +35,8 @@ def task_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def collected(*arguments: Any, tasks: str | None, task: str | None, data_dir: str | None, **options: Any) -> Any:
         flags = {key: options.pop(key) for key in DESCRIPTION}
-        found, name = _tasks(tasks, task, data_dir, {key: value for key, value in flags.items() if value})
+        of_tasks = None if options.get("images") else data_dir  # it may be the images' folder, too
+        found, name = _tasks(tasks, task, of_tasks, {key: value for key, value in flags.items() if value})
         return function(*arguments, tasks=found, tasks_name=name, **options)
 
     for option in reversed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # names and batches of the conventions are there sooner without
@@ -47,7 +47,10 @@ SMALLEST_FACTORED = 128
 
 @dataclass(frozen=True)
 class Batch:
-    """How much goes through the model at once: sequences, and tokens of each input and target."""
+    """How much goes through the model at once: sequences, and tokens of each input and target.
+
+    An image is a sequence of its patches, and its target one label.
+    """
 
     sequences: int = 128
     inputs: int = 512
@@ -62,6 +65,12 @@ BATCHES: dict[Convention, Batch] = {
 }
 
 
+def batch_of(spec: ModelSpec, convention: Convention = "forward", **given: int) -> Batch:
+    """The batch that a model's figures are of, but for the fields that are given: a convention's, or one image."""
+    default = BATCHES[convention] if spec.lengths is None else Batch(1, *spec.lengths)
+    return replace(default, **given)
+
+
 def flops(spec: ModelSpec, batch: Batch, convention: Convention, model_parallel: int = 1) -> dict[str, int]:
     """FLOPs of one batch, by component; components that the model hasn't got are left out.
 
@@ -69,10 +78,10 @@ def flops(spec: ModelSpec, batch: Batch, convention: Convention, model_parallel:
     the backward pass. `paper`: what the two papers print, the multiply-adds of one forward pass, not doubled, with
     embedding look-ups as one-hot products and elementwise products counted. The papers' batch is 128 x 512 inputs x 128
     targets, and theirs includes the work that each of `model_parallel` cores repeats, which the other conventions
-    leave out.
+    leave out; of vision transformers it is one image.
 
     Raises:
-        ConfigurationError: the architecture can't have inputs of that length.
+        ConfigurationError: the architecture can't have examples of these lengths.
     """
     counts = spec.multiply_adds(batch.inputs, batch.targets)
     factor = {"paper": 1, "forward": 2, "training": 2 * TRAINING_PASSES}[convention]

@@ -99,8 +99,9 @@ def local_activations(layer: LayerSpec, whole: int, parts: int) -> int:
 
 
 def adds_up_over_devices(layer: LayerSpec) -> bool:
-    """Whether a split layer's output is a sum that its devices have to reduce."""
-    return isinstance(layer, (Attention, FeedForward, MixtureOfExperts, TokenMixing))
+    """Whether a split layer's output, or that of its backward pass, is a sum that its devices have to reduce."""
+    ends = (Embedding, Logits, MixtureOfSoftmaxes)
+    return isinstance(layer, (Attention, FeedForward, MixtureOfExperts, TokenMixing, *ends))
 
 
 def branches(layer: LayerSpec) -> list[LayerSpec]:
@@ -112,7 +113,7 @@ def _owners(spec: ModelSpec) -> Iterator[tuple[int, LayerSpec]]:
     """Every layer that has weights, and how many copies of them there are."""
     yield 1, spec.embedding
     yield 1, spec.logits
-    for stack in (spec.decoder,) if spec.shared_stacks else (spec.encoder, spec.decoder):
+    for stack in spec.stacks().values():
         for _, position_bias in stack.named_position_biases():
             yield 1, position_bias
         for repeat in stack.repeats:
@@ -134,19 +135,19 @@ def _split_axes(layer: LayerSpec, parts: int) -> dict[str, int]:
     what, size, axes = "", 0, {}
     match layer:
         case Attention():
-            what, size, axes = "heads", layer.heads, {"query": 1, "output": 0}
+            what, size, axes = "heads", layer.heads, {"query": 1, "query_bias": 0, "output": 0}
             if not layer.shared_heads:
-                axes |= {"key": 1, "value": 1, "key_value": 1}
+                axes |= {"key": 1, "value": 1, "key_value": 1, "key_bias": 0, "value_bias": 0, "key_value_bias": 0}
         case PositionBias():
             what, size, axes = "heads", layer.heads, {"table": 0}
         case FeedForward() | TokenMixing():
-            what, size, axes = "d_ff", layer.d_ff, {"gate": 1, "input": 1, "output": 0}
+            what, size, axes = "d_ff", layer.d_ff, {"gate": 1, "input": 1, "output": 0, "gate_bias": 0, "input_bias": 0}
         case MixtureOfExperts():
             what, size, axes = "d_ff", layer.d_ff, {"input": 2, "output": 1}
         case Embedding():
             what, size, axes = "vocabulary", layer.vocabulary, {"table": 0}
         case Logits():
-            what, size, axes = "vocabulary", layer.vocabulary, {"kernel": 1}
+            what, size, axes = "vocabulary", layer.vocabulary, {"kernel": 1, "bias": 0}
     if size % parts:
         raise ConfigurationError(f"--model-parallel {parts} does not divide {what} {size}")
     return axes

@@ -117,19 +117,18 @@ def _activations(spec: ModelSpec, batch: Batch, machine: Machine, training: Trai
     Rematerialised, only the input of each block, and while one block is gone through backwards, its own.
     """
     width = BYTES[training.precision]
-    memory = spec.encoder.output_length(batch.inputs)
 
-    def size(part: LayerSpec, length: int) -> int:
+    def size(part: LayerSpec, length: int, memory: int = 0) -> int:
         counts = part.activations(length, memory)
         whole = width * counts["compute"] + FLOAT32_BYTES * counts["float32"]
         return local_activations(part, whole, machine.model_parallel)
 
-    kept = size(spec.logits, batch.targets)
-    for stack, length in ((spec.encoder, batch.inputs), (spec.decoder, batch.targets)):
+    kept = sum(size(end, length) for end, length in spec.ends(batch.inputs, batch.targets))
+    for stack, length, memory in spec.passes(batch.inputs, batch.targets):
         kept += size(stack.final_norm, stack.output_length(length))
         largest = 0
         for times, parts in stack.layers(length, memory):
-            block = sum(size(branch, at) for part, at in parts for branch in branches(part))
+            block = sum(size(branch, at, memory) for part, at in parts for branch in branches(part))
             largest = max(largest, block)
             kept += times * (width * parts[0][1] * stack.final_norm.d_model if training.rematerialised else block)
         if stack.recurrence is not None:

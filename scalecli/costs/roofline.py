@@ -150,10 +150,10 @@ def _partial_sums(spec: ModelSpec, batch: Batch, reductions: int) -> int:
     Once in each forward pass, of the outputs, and once in the backward pass, of the inputs' gradients. Embeddings are
     added up forwards and the logits' gradient backwards.
     """
-    positions = batch.inputs + 2 * batch.targets
-    memory = spec.encoder.output_length(batch.inputs)
-    for stack, length in ((spec.encoder, batch.inputs), (spec.decoder, batch.targets)):
+    ends = spec.ends(batch.inputs, batch.targets)
+    positions = sum(length for end, length in ends if adds_up_over_devices(end))
+    for stack, length, memory in spec.passes(batch.inputs, batch.targets):
         for times, parts in stack.layers(length, memory):
             summed = sum(at for part, at in parts for branch in branches(part) if adds_up_over_devices(branch))
             positions += reductions * times * summed
-    return positions * spec.embedding.d_model
+    return positions * spec.encoder.final_norm.d_model

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from scalecli.errors import MissingError
 from scalecli.files import locate, one_line_errors
 
-# What a remote file system says about a file's content without sending it, the surest first.
+# What a file system says about a file's content without sending it, the surest first.
 _REMOTE_FINGERPRINTS = ("md5Hash", "crc32c", "ETag", "etag", "mtime", "LastModified")
 
 
@@ -68,15 +69,18 @@ def fingerprint(location: str) -> str:
     digest = hashlib.sha256()
     with one_line_errors(display_name(location)):
         system, path = locate(location)
-        if "file" not in system.protocol:
-            about = system.info(path)
-            known = [str(about[key]) for key in _REMOTE_FINGERPRINTS if about.get(key)]
-            if known:
-                return hashlib.sha256(f"{about.get('size')} {known[0]}".encode()).hexdigest()
+        if "file" not in system.protocol and (known := content_stamp(system.info(path))):
+            return hashlib.sha256(known.encode()).hexdigest()
         with system.open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def content_stamp(about: Mapping[str, Any]) -> str | None:
+    """Returns what a file system's entry of a file tells about the content, its size first; None for only that."""
+    known = [str(about[key]) for key in _REMOTE_FINGERPRINTS if about.get(key)]
+    return f"{about.get('size')} {known[0]}" if known else None
 
 
 def display_name(location: str) -> str:

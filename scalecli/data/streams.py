@@ -23,9 +23,10 @@ import numpy as np
 from scalecli.data.corpora import Corpus
 from scalecli.data.datasets import DatasetSplit
 from scalecli.data.shares import WHOLE, Share
-from scalecli.data.span_corruption import SpanCorruption, check_sentinels, corrupted_example, shuffled_index
+from scalecli.data.span_corruption import SpanCorruption, check_sentinels, corrupted_example
 from scalecli.data.tokens import Progress, TokenStore, cut_to_window
 from scalecli.data.vocabulary import Vocabulary
+from scalecli.data.windows import Windows
 from scalecli.errors import MissingError
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 STREAMED_FROM = 1_000_000  # documents; fewer are tokenised once into the cache, and no text stays out of an epoch
 WINDOW_DOCUMENTS = 8_192
 _STANDARD_ERRORS = 6
-_READ_BYTES = 8 << 20
-DAMAGED = "a shard has fewer documents than its dataset says"
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class TextStream:
         import tensorflow as tf
 
         check_sentinels(objective)
-        epochs = _Epochs.of(self, objective, seed)
+        segments_of = _Segments.of(self, objective, seed)
         tokenizer = self.vocabulary.tokenizer()
         start = start_step * batch
 
@@ -101,11 +100,9 @@ class TextStream:
             return corrupted_example(segment, n, seed, objective, vocabulary_size)
 
         def read(serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return epochs.segments_of(tokenizer, serialized, shard, window, first, start)
+            return segments_of.of_window(tokenizer, serialized, shard, window, first, start)
 
-        windows = tf.data.Dataset.range(start // epochs.total, np.iinfo(np.int64).max)
-        windows = windows.flat_map(lambda epoch: epochs.shards_of(epoch, start))
-        windows = windows.flat_map(lambda shard, first: epochs.windows_of(shard, first, start))
+        windows = segments_of.windows.from_item(start)
         segments = windows.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         segments = segments.flat_map(lambda *parts: tf.data.Dataset.from_tensor_slices(parts))
         if share.hosts > 1:
@@ -124,99 +121,48 @@ class TextStream:
 
 
 @dataclass(frozen=True)
-class _Epochs:
-    """Where the windows of all epochs lie among segments 0, 1 ... of training, as functions in the graph.
+class _Segments:
+    """The segments of windows, as functions in the graph; `rests` are those of each shard's last window."""
 
-    paths, skips, lengths, sizes: by shard, the file, its documents before the split's first, the split's, and the
-    segments that they give. full: the segments of a window of `window` documents; total: those of an epoch.
-    """
-
-    paths: tf.Tensor  # string [shards]
-    skips: tf.Tensor  # int64 [shards]
-    lengths: tf.Tensor  # int64 [shards]
-    sizes: tf.Tensor  # int64 [shards]
-    rests: tf.Tensor  # int64 [shards]: the segments of a shard's last window, which is not full
-    full: int
-    total: int
-    window: int
+    windows: Windows
+    rests: tf.Tensor  # int64 [shards]
     segment_length: int
-    seed: int
 
     @classmethod
-    def of(cls, stream: TextStream, objective: SpanCorruption, seed: int) -> _Epochs:
+    def of(cls, stream: TextStream, objective: SpanCorruption, seed: int) -> _Segments:
         import tensorflow as tf
 
-        paths, skips, lengths = zip(*stream.split.shards(), strict=True)
-        documents = np.array(lengths)
+        shards = stream.split.shards()
+        documents = np.array([length for _, _, length in shards])
         full = int(stream.segments(np.array(stream.window), objective))
         rests = stream.segments(documents % stream.window, objective)
         sizes = documents // stream.window * full + rests
         if not sizes.sum():
             raise MissingError(
-                f"dataset {stream.split.identity}: {stream.documents} documents in {len(paths)} shards are too few to "
+                f"dataset {stream.split.identity}: {stream.documents} documents in {len(shards)} shards are too few to "
                 f"be sure of a segment of {objective.segment_length} tokens; give more shards or shorter inputs"
             )
+        windows = Windows.of(shards, sizes, full=full, window=stream.window, seed=seed)
         with tf.device("CPU"):
-            return cls(
-                tf.constant(paths),
-                tf.constant(skips, tf.int64),
-                tf.constant(lengths, tf.int64),
-                tf.constant(sizes, tf.int64),
-                tf.constant(rests, tf.int64),
-                full=full,
-                total=int(sizes.sum()),
-                window=stream.window,
-                segment_length=objective.segment_length,
-                seed=seed,
-            )
+            return cls(windows, tf.constant(rests, tf.int64), objective.segment_length)
 
-    def shards_of(self, epoch: tf.Tensor, start: int) -> tf.data.Dataset:
-        """Returns the shards of an epoch that end after segment `start`, each with the number of its first segment."""
-        import tensorflow as tf
-
-        shards = len(self.paths)
-        order = shuffled_index(epoch * shards + tf.range(shards, dtype=tf.int64), shards, self.seed)
-        sizes = tf.gather(self.sizes, order)
-        firsts = epoch * self.total + tf.cumsum(sizes, exclusive=True)
-        left = firsts + sizes > start
-        return tf.data.Dataset.from_tensor_slices((tf.boolean_mask(order, left), tf.boolean_mask(firsts, left)))
-
-    def windows_of(self, shard: tf.Tensor, first: tf.Tensor, start: int) -> tf.data.Dataset:
-        """Returns the windows of a shard from the one on that segment `start` lies in.
-
-        Each is its serialized documents, string [documents], the shard, its number there and that of its first segment.
-        """
-        import tensorflow as tf
-
-        length = self.lengths[shard]
-        done = tf.maximum(start - first, 0) // max(self.full, 1)
-        done = tf.minimum(done, length // self.window)
-        records = tf.data.TFRecordDataset(self.paths[shard], buffer_size=_READ_BYTES)
-        records = records.skip(self.skips[shard] + done * self.window).take(length - done * self.window)
-        # What a damaged shard has not comes as empty windows, which `segments_of` finds to be too short.
-        missing = tf.data.Dataset.from_tensors(tf.constant([], tf.string)).repeat()
-        numbers = tf.data.Dataset.range(done, -(-length // self.window))
-        windows = tf.data.Dataset.zip(records.batch(self.window).concatenate(missing), numbers)
-        return windows.map(lambda documents, number: (documents, shard, number, first + number * self.full))
-
-    def segments_of(
+    def of_window(
         self, tokenizer: Any, serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor, start: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the segments of a window from `start` on, int32 [segments, segment_length], and their numbers."""
         import tensorflow as tf
 
-        documents = tf.minimum(self.lengths[shard] - window * self.window, self.window)
-        whole = tf.debugging.assert_equal(tf.size(serialized, tf.int64), documents, message=DAMAGED)
-        with tf.control_dependencies([whole]):
-            feature = tf.io.FixedLenFeature([], tf.string)
-            texts = tf.strings.strip(tf.io.parse_example(serialized, {"text": feature})["text"])
+        serialized, documents = self.windows.whole(serialized, shard, window)
+        feature = tf.io.FixedLenFeature([], tf.string)
+        texts = tf.strings.strip(tf.io.parse_example(serialized, {"text": feature})["text"])
         tokens, _ = cut_to_window(tokenizer.tokenize(texts), shard * (1 << 32) + window)
         available = tf.size(tokens, tf.int64) // self.segment_length
-        count = tf.where(documents == self.window, tf.constant(self.full, tf.int64), self.rests[shard])
+        full = tf.constant(self.windows.full, tf.int64)
+        count = tf.where(documents == self.windows.window, full, self.rests[shard])
         numbers = tf.range(tf.maximum(start - first, 0), count)
         order = tf.random.experimental.index_shuffle(
             numbers % tf.maximum(available, 1),
-            tf.stack([tf.constant(self.seed, tf.int64), first]),
+            tf.stack([tf.constant(self.windows.seed, tf.int64), first]),
             tf.maximum(available, 1) - 1,
         )
         segments = tf.reshape(tokens[: available * self.segment_length], [-1, self.segment_length])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from scalecli.errors import ConfigurationError
 
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 
     from scalecli.data.shares import Share
     from scalecli.manifest import Strategy
-    from scalecli.models.encoder_decoder import EncoderDecoder
+    from scalecli.models.trainable import Trainable
 
 Kind = Literal["auto", "one", "mirrored", "multi-worker", "tpu"]
 KINDS: tuple[Kind, ...] = ("auto", "one", "mirrored", "multi-worker", "tpu")
 Combine = Literal["sum", "rows"]
 # batches(start_step, share): the dataset of a host's share of the batches.
 Batches: TypeAlias = "Callable[[int, Share], Any]"
+Model = TypeVar("Model", bound="Trainable")
 
 
 class Mapped(Protocol):
     """What evaluation needs of devices."""
 
-    def mapped(self, model: EncoderDecoder, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
+    def mapped(self, model: Trainable, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
         """`function` of a batch, compiled and run on each replica's part of it.
 
         What it returns is added up ("sum") or put together along the first axis ("rows"), as NumPy arrays. The batch,
@@ -53,10 +54,10 @@ class Devices(Mapped, Protocol):
         """The least batch of so many examples or more that the replicas can share."""
         return batch + -batch % self.replicas
 
-    def new_model(self, make: Callable[[], EncoderDecoder]) -> EncoderDecoder:
+    def new_model(self, make: Callable[[], Model]) -> Model:
         """The model that `make` builds, its variables on the devices."""
 
-    def new_optimizer(self, make: Callable[[], Any], model: EncoderDecoder) -> Any:
+    def new_optimizer(self, make: Callable[[], Any], model: Trainable) -> Any:
         """The optimizer that `make` builds, with its state for a model on the devices."""
 
     def numpy(self, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:

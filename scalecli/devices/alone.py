@@ -11,13 +11,13 @@ from keras import ops
 
 from scalecli.devices import Combine
 from scalecli.models.compiled import compiled
-from scalecli.models.encoder_decoder import EncoderDecoder
+from scalecli.models.trainable import Trainable
 
 
 class Alone:
     """See `Mapped`."""
 
-    def mapped(self, model: EncoderDecoder, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
+    def mapped(self, model: Trainable, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
         """`function` of a batch, compiled."""
         program, tree = compiled(model, function), keras.tree
         return lambda batch: tree.map_structure(np.asarray, program(tree.map_structure(ops.convert_to_tensor, batch)))

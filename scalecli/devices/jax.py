@@ -21,11 +21,11 @@ from keras.src.backend.common import global_state
 
 from scalecli.costs.layout import DATA, MODEL, mesh_axes
 from scalecli.data.shares import Share
-from scalecli.devices import Batches, Combine, Devices, Request
+from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
 from scalecli.errors import ConfigurationError, ScalecliError
 from scalecli.manifest import Strategy
-from scalecli.models.encoder_decoder import EncoderDecoder
+from scalecli.models.trainable import Trainable
 
 _COORDINATOR = "JAX_COORDINATOR_ADDRESS"
 
@@ -45,13 +45,13 @@ class JaxDevices(Devices):
         self._mesh = keras.distribution.DeviceMesh(shape, (DATA, MODEL), names.reshape(shape))
         self.mesh = jax.sharding.Mesh(np.array(devices).reshape(shape), (DATA, MODEL))
 
-    def new_model(self, make: Callable[[], EncoderDecoder]) -> EncoderDecoder:
+    def new_model(self, make: Callable[[], Model]) -> Model:
         """The model that `make` builds, its weights split over the devices as they are made."""
         self.laid_out(make)
         with self._distribution.scope():
             return make()
 
-    def laid_out(self, make: Callable[[], EncoderDecoder]) -> EncoderDecoder:
+    def laid_out(self, make: Callable[[], Model]) -> Model:
         """The model that `make` builds, with a layout for each weight, but no values."""
         with _without_values():
             skeleton = make()
@@ -71,7 +71,7 @@ class JaxDevices(Devices):
         axes = self._distribution.get_variable_layout(variable).axes
         return jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec(*axes))
 
-    def new_optimizer(self, make: Callable[[], Any], model: EncoderDecoder) -> Any:
+    def new_optimizer(self, make: Callable[[], Any], model: Trainable) -> Any:
         """The optimizer that `make` builds, its state split as the weights are."""
         with self._distribution.scope():
             optimizer = make()
@@ -94,7 +94,7 @@ class JaxDevices(Devices):
         for batch in batches(start_step, share).as_numpy_iterator():
             yield jax.tree.map(self._from_here, batch)
 
-    def mapped(self, model: EncoderDecoder, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
+    def mapped(self, model: Trainable, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
         """`function` of a batch divided over the data axis; its results are whole, whichever way they combine."""
         on_all = ALONE.mapped(model, function, combine)
         return lambda batch: on_all(jax.tree.map(lambda whole: jax.device_put(whole, self.of_rows), batch))
@@ -145,11 +145,11 @@ class JaxDevices(Devices):
 class PlannedDevices(JaxDevices):
     """Devices that are not there: variables have shapes and layouts, but no values."""
 
-    def new_model(self, make: Callable[[], EncoderDecoder]) -> EncoderDecoder:
+    def new_model(self, make: Callable[[], Model]) -> Model:
         """The model that `make` builds."""
         return self.laid_out(make)
 
-    def new_optimizer(self, make: Callable[[], Any], model: EncoderDecoder) -> Any:
+    def new_optimizer(self, make: Callable[[], Any], model: Trainable) -> Any:
         """The optimizer that `make` builds."""
         optimizer = make()
         with _without_values():

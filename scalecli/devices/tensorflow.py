@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from scalecli.data.shares import Share
-from scalecli.devices import Batches, Combine, Devices, Request
+from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
 from scalecli.errors import ConfigurationError, ScalecliError
 from scalecli.manifest import Strategy
 from scalecli.models.compiled import compiled
-from scalecli.models.encoder_decoder import EncoderDecoder
+from scalecli.models.trainable import Trainable
 
 # What TensorFlow raises when another worker is gone, is not the one it was, or has never come.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError)
@@ -33,12 +33,12 @@ class TensorFlowDevices(Devices):
         self.chief = not (kind == "multi-worker" and resolver.task_id > 0)
         self.strategy = Strategy(kind=kind, replicas=self.replicas, topology=topology)
 
-    def new_model(self, make: Callable[[], EncoderDecoder]) -> EncoderDecoder:
+    def new_model(self, make: Callable[[], Model]) -> Model:
         """The model that `make` builds, a copy of its variables on each device."""
         with self.distribute.scope():
             return make()
 
-    def new_optimizer(self, make: Callable[[], Any], model: EncoderDecoder) -> Any:
+    def new_optimizer(self, make: Callable[[], Any], model: Trainable) -> Any:
         """The optimizer that `make` builds, a copy of its state for a model on each device."""
         with self.distribute.scope():
             optimizer = make()
@@ -60,7 +60,7 @@ class TensorFlowDevices(Devices):
         found: Iterator[Any] = iter(self.distribute.distribute_datasets_from_function(of_host))
         return found
 
-    def mapped(self, model: EncoderDecoder, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
+    def mapped(self, model: Trainable, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
         """`function` of a batch, run on each replica's part of it, its results combined."""
         if self.replicas == 1:
             return ALONE.mapped(model, function, combine)

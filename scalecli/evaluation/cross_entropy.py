@@ -1,4 +1,4 @@
-"""Cross-entropy of a model on text, without dropout or z-loss."""
+"""Cross-entropy of a model, without dropout or z-loss."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from keras import ops
 
 from scalecli.devices import Mapped
 from scalecli.devices.alone import ALONE
-from scalecli.models.encoder_decoder import EncoderDecoder
+from scalecli.models.trainable import Trainable
 
 
 class CrossEntropy:
     """Measures a model's cross-entropy on batches, without dropout or z-loss."""
 
-    def __init__(self, model: EncoderDecoder, devices: Mapped = ALONE) -> None:
+    def __init__(self, model: Trainable, devices: Mapped = ALONE) -> None:
         def sums(batch: Mapping[str, Any]) -> tuple[Any, Any]:
-            real = ops.cast(batch["targets"] > 0, "float32")
+            real = model.counted(batch)
             return ops.sum(model.losses(batch).cross_entropy * real), ops.sum(real)
 
         self._sums = devices.mapped(model, sums, "sum")
 
     def __call__(self, batches: Iterable[Mapping[str, Any]]) -> float:
-        """Nats per target token over all batches; "negative log-perplexity" in the papers is minus this."""
-        loss, tokens = 0.0, 0.0
+        """Nats per target over all batches; "negative log-perplexity" in the papers is minus this."""
+        loss, targets = 0.0, 0.0
         for batch in batches:
             of_batch = self._sums({name: np.asarray(whole) for name, whole in batch.items()})
-            loss, tokens = loss + float(of_batch[0]), tokens + float(of_batch[1])
-        return loss / tokens
+            loss, targets = loss + float(of_batch[0]), targets + float(of_batch[1])
+        return loss / targets

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scalecli.errors import MissingError
-from scalecli.interchange import hugging_face, keras_hub, mesh_tensorflow, t5x
+from scalecli.interchange import hugging_face, keras_hub, mesh_tensorflow, t5x, vit_npz
 from scalecli.interchange.imported import Imported
 
 
@@ -30,11 +30,12 @@ FORMATS: dict[str, Format] = {
     "Hugging Face (config.json with weights)": hugging_face,
     "KerasHub (config.json with a T5 preset)": keras_hub,
     "T5X (checkpoint_STEP)": t5x,
+    "the original ViT (FILE.npz)": vit_npz,
 }
 
 
 def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
-    """Reads the checkpoint in a folder (T5X has files, too), in whichever format it is.
+    """Reads the checkpoint in a folder (T5X and ViT have files, too), in whichever format it is.
 
     Raises:
         MissingError: it is in none of them, is damaged, or has no such step.

@@ -1,26 +1,22 @@
-"""Hugging Face: the folder of a T5ForConditionalGeneration, in and out. Neither way needs torch or transformers."""
+"""Hugging Face: the folder of a T5ForConditionalGeneration, in and out. Neither way needs torch or transformers.
+
+Of a ViTForImageClassification the folder is recognised here, and read and written by `vit_hugging_face`.
+"""
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
+from scalecli.interchange import vit_hugging_face
+from scalecli.interchange.hugging_face_files import CONFIG, FORMAT, write_json, write_weights
 from scalecli.interchange.imported import Imported, SourceFile, logits_of
-from scalecli.interchange.plain_t5 import (
-    ARCHITECTURE_OF,
-    Exported,
-    Place,
-    check_plain,
-    check_weights_alone,
-    gather,
-    precision_of,
-    scatter,
-)
+from scalecli.interchange.places import Exported, Place, check_weights_alone, gather, precision_of
+from scalecli.interchange.plain_t5 import ARCHITECTURE_OF, check_plain
 from scalecli.interchange.safe_files import WEIGHT_FILES, read_json, read_weights
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
@@ -28,10 +24,8 @@ from scalecli.specs import ModelSpec
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = "hugging-face"
-_CONFIG, _VOCABULARY, _TOKENIZER = "config.json", "spiece.model", "tokenizer.json"
+_VOCABULARY, _TOKENIZER = "spiece.model", "tokenizer.json"
 _SENTINELS = 100
-_SHARD_BYTES = 5 * 10**9  # no more than this is copied at a time
 
 # Of the configuration: what all our models have, and T5Config has too where it says nothing else.
 _CONSTANT = {
@@ -71,7 +65,7 @@ def wanted(names: Iterable[str], step: int | None) -> list[str]:
     if weights is None:
         return []
     shards = weights.split(".")[1] if weights.endswith(".json") else None  # the suffix of theirs
-    others = (_CONFIG, weights, _VOCABULARY, _TOKENIZER)
+    others = (CONFIG, weights, _VOCABULARY, _TOKENIZER)
     return sorted(name for name in present if name in others or (shards and name.endswith(f".{shards}")))
 
 
@@ -93,21 +87,23 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         ConfigurationError: a model that scalecli hasn't got; says what is different. Or a step was asked for.
     """
     check_weights_alone(folder, step, optimizer)
-    config = read_json(folder / _CONFIG)
-    gated, scaled = _check_config(config, folder / _CONFIG)
+    config = read_json(folder / CONFIG)
+    if config.get("model_type") == vit_hugging_face.MODEL_TYPE:
+        return vit_hugging_face.read(folder, config)
+    gated, scaled = _check_config(config, folder / CONFIG)
     arrays, files = read_weights(folder)
     precision = precision_of(arrays)
     arrays, tied, notes = _with_one_embedding(arrays, scaled, folder)
     architecture = ARCHITECTURE_OF[gated]
-    shape = _shape(config, logits_of(architecture, tied), folder / _CONFIG)
+    shape = _shape(config, logits_of(architecture, tied), folder / CONFIG)
     if max(shape.encoder_layers, shape.decoder_layers) > len(arrays):  # before anything is made for each layer
-        raise MissingError(f"{folder}: has fewer weights than {_CONFIG} has layers")
+        raise MissingError(f"{folder}: has fewer weights than {CONFIG} has layers")
     spec = build_spec(architecture, shape)
     weights = gather(spec, places(spec), arrays, str(folder))
     vocabulary = folder / _VOCABULARY
     if not vocabulary.is_file() and (folder / _TOKENIZER).is_file():
         notes = (*notes, f"{_TOKENIZER} is no SentencePiece model; give one by --vocabulary")
-    read_too = [folder / _CONFIG, *files, *((vocabulary,) if vocabulary.is_file() else ())]
+    read_too = [folder / CONFIG, *files, *((vocabulary,) if vocabulary.is_file() else ())]
     return Imported(
         format=FORMAT,
         architecture=architecture,
@@ -144,10 +140,10 @@ def write(folder: Path, model: Exported) -> None:
     if shape.decoder_layers > shape.encoder_layers:
         # Some versions (5.23 is one) make the decoder's cache for num_layers, unless there is this key.
         config["decoder_layers"] = shape.decoder_layers
-    _write_json(folder / _CONFIG, config)
+    write_json(folder / CONFIG, config)
     special = {key: value for key, value in _CONSTANT.items() if key.endswith("token_id")}
-    _write_json(folder / "generation_config.json", special)
-    _write_weights(folder, model)
+    write_json(folder / "generation_config.json", special)
+    write_weights(folder, model, places(model.spec))
     if model.vocabulary is not None:
         shutil.copyfile(model.vocabulary, folder / _VOCABULARY)
         tokenizer = {
@@ -155,7 +151,7 @@ def write(folder: Path, model: Exported) -> None:
             **{"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
             "additional_special_tokens": [f"<extra_id_{number}>" for number in range(_SENTINELS)],
         }
-        _write_json(folder / "tokenizer_config.json", tokenizer)
+        write_json(folder / "tokenizer_config.json", tokenizer)
 
 
 def places(spec: ModelSpec) -> dict[str, Place]:
@@ -178,7 +174,7 @@ def _place_in_stack(spec: ModelSpec, side: str, rest: list[str], copies: int) ->
     if rest == ["position_bias", "table"]:
         return Place((f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",), transposed=True)
     _, sublayer, *weight = rest
-    block = spec.encoder if side == "encoder" else spec.decoder
+    block = spec.stacks()[side]
     number = [each.name for each in block.repeats[0].block.residuals()].index(sublayer)
     if weight == ["norm", "scale"]:
         name = "layer_norm"
@@ -245,7 +241,7 @@ def _with_one_embedding(
     own = _LOGITS in rest and not _same(rest[_LOGITS], embedding)
     if scaled and own:
         raise ConfigurationError(
-            f"{folder}: {_LOGITS!r} is not {names[0]!r}, though {_CONFIG} says that they are tied; scalecli scales the "
+            f"{folder}: {_LOGITS!r} is not {names[0]!r}, though {CONFIG} says that they are tied; scalecli scales the "
             "logits only where they are"
         )
     if scaled:
@@ -258,37 +254,3 @@ def _with_one_embedding(
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
-
-
-def _write_weights(folder: Path, model: Exported) -> None:
-    """One safetensors file, or shards and their index."""
-    import ml_dtypes
-    import numpy as np
-    from safetensors.numpy import save_file
-
-    dtype = np.dtype(ml_dtypes.bfloat16 if model.precision == "bfloat16" else model.precision)
-    of_file = list(_shards(scatter(model, places(model.spec)), dtype.itemsize))
-    names = {}
-    for number, tensors in enumerate(of_file, start=1):
-        file = f"model-{number:05d}-of-{len(of_file):05d}.safetensors" if len(of_file) > 1 else WEIGHT_FILES[0]
-        arrays = {name: np.ascontiguousarray(array, dtype) for name, array in tensors.items()}
-        save_file(arrays, folder / file, metadata={"format": "pt"})
-        names.update(dict.fromkeys(arrays, file))
-    if len(of_file) > 1:
-        total = model.spec.parameters() * dtype.itemsize
-        _write_json(folder / WEIGHT_FILES[1], {"metadata": {"total_size": total}, "weight_map": names})
-
-
-def _shards(tensors: Iterator[tuple[str, np.ndarray]], itemsize: int) -> Iterator[dict[str, np.ndarray]]:
-    """The tensors in groups of at most `_SHARD_BYTES`; one that is larger has a group to itself."""
-    group: dict[str, np.ndarray] = {}
-    for name, array in tensors:
-        if group and (sum(each.size for each in group.values()) + array.size) * itemsize > _SHARD_BYTES:
-            yield group
-            group = {}
-        group[name] = array
-    yield group
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

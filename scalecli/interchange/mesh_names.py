@@ -14,6 +14,7 @@ from scalecli.specs import (
     Attention,
     Convolution,
     ConvolutionBranch,
+    EncoderDecoder,
     FeedForward,
     GatedLinearUnit,
     LayerNorm,
@@ -21,7 +22,6 @@ from scalecli.specs import (
     LocalConvolution,
     Logits,
     MixtureOfExperts,
-    ModelSpec,
     Norm,
     Parallel,
     Pooling,
@@ -42,7 +42,7 @@ NAMED_LAYERS = {
 }
 
 
-def variable_names(spec: ModelSpec) -> dict[str, list[tuple[str, ...]]]:
+def variable_names(spec: EncoderDecoder) -> dict[str, list[tuple[str, ...]]]:
     """For every path of `spec.weights()`: for each layer that has one, the variables that it is made of, in order.
 
     A weight that isn't stacked has one layer here.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalecli.architectures import build_spec
+from scalecli.architectures import build_text_spec
 from scalecli.costs import factored_axes
 from scalecli.errors import ConfigurationError, MissingError, nearest
 from scalecli.files import read_bytes
@@ -17,7 +17,7 @@ from scalecli.interchange.mesh_models import identify
 from scalecli.interchange.mesh_names import NAMED_LAYERS, variable_names
 from scalecli.interchange.safe_files import plain_name
 from scalecli.interchange.tensor_bundle import TensorBundle
-from scalecli.specs import ModelSpec, Weight
+from scalecli.specs import EncoderDecoder, Weight
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +82,7 @@ def _read(folder: Path, bundle: TensorBundle, optimizer: bool) -> Imported:
     stored = _by_new_names(bundle)
     gin = Gin.read(folder / CONFIGURATION) if (folder / CONFIGURATION).is_file() else None
     model = identify({new: bundle.variables[old].shape for new, old in stored.items()}, gin)
-    spec = build_spec(model.architecture, model.shape)
+    spec = build_text_spec(model.architecture, model.shape)
     names = variable_names(spec)
     of_weights = [each for layers in names.values() for parts in layers for each in parts]
     _check_names(of_weights, stored, model.architecture)
@@ -115,7 +115,7 @@ def _read(folder: Path, bundle: TensorBundle, optimizer: bool) -> Imported:
     )
 
 
-def weights(spec: ModelSpec, array: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+def weights(spec: EncoderDecoder, array: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
     """The weights of a spec by their paths, float32, from the arrays of its variables.
 
     Raises:
@@ -150,7 +150,7 @@ def _joined(arrays: list[list[np.ndarray]], shape: tuple[int, ...]) -> np.ndarra
 
 
 def _state(
-    spec: ModelSpec,
+    spec: EncoderDecoder,
     names: Mapping[str, list[tuple[str, ...]]],
     stored: Mapping[str, str],
     array: Callable[[str], np.ndarray],

@@ -8,7 +8,7 @@ from typing import Any
 
 from scalecli import strict
 from scalecli.files import is_remote
-from scalecli.manifest import Manifest
+from scalecli.manifest import ImageData, Manifest
 
 _FACTS = ("kind", "created", "finished", "origin", "architecture", "shape", "parameters", "environment")
 _OF_TRAINING = (  # what an import's manifest can't know
@@ -16,26 +16,32 @@ _OF_TRAINING = (  # what an import's manifest can't know
     *("z_loss", "strategy", "flops", "throughput"),
 )
 _PLACES = ("file", "train", "validation", "test", "data_dir")
-_EXAMPLES = {
+_OF_TEXT = {
     "transformers": "from transformers import T5ForConditionalGeneration\n\n"
     'model = T5ForConditionalGeneration.from_pretrained("PATH")',
     "keras-hub": 'import keras_hub\n\nbackbone = keras_hub.models.T5Backbone.from_preset("PATH")',
+}
+_OF_IMAGES = {
+    "transformers": "from transformers import ViTForImageClassification\n\n"
+    'model = ViTForImageClassification.from_pretrained("PATH")',
+    "numpy": 'import numpy\n\narrays = numpy.load("PATH/model.npz")  # as those of google-research/vision_transformer',
 }
 
 
 def model_card(manifest: Manifest, step: int, library: str) -> str:
     """The card, in Markdown with the header that hubs read, of a run's checkpoint at `step`.
 
-    `library` is what loads the exported model: `transformers` or `keras-hub`.
+    `library` is what loads the exported model: `transformers` or, of text, `keras-hub` and, of images, `numpy`.
     """
-    header = strict.dump_yaml({"library_name": library, "tags": ["t5", "scalecli"]})
+    of_images = isinstance(manifest.data, ImageData)
+    header = strict.dump_yaml({"library_name": library, "tags": ["vit" if of_images else "t5", "scalecli"]})
     parameters = manifest.parameters
     parts = [
         f"# {_one_line(manifest.name)}",
-        f"An encoder-decoder of the architecture {manifest.architecture} with {parameters.total:,} parameters, "
-        f"{parameters.non_embedding:,} of them outside the embedding and the logits: the checkpoint at step {step:,} "
-        "of a scalecli run.",
-        _fenced(_EXAMPLES[library], "python"),
+        f"{'An encoder of images' if of_images else 'An encoder-decoder'} of the architecture {manifest.architecture} "
+        f"with {parameters.total:,} parameters, {parameters.non_embedding:,} of them outside the embedding and the "
+        f"logits: the checkpoint at step {step:,} of a scalecli run.",
+        _fenced((_OF_IMAGES if of_images else _OF_TEXT)[library], "python"),
     ]
     if results := manifest.results.get(step):
         rows = "".join(f"| {_one_line(name)} | {value:.6g} |\n" for name, value in results.items())
@@ -50,13 +56,15 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
     """What the manifest says, by its own keys, but for where things lay on somebody's disk."""
     mapping = _without_places(strict.to_mapping(manifest))
     data = mapping["data"]
-    data["vocabulary"]["name"] = _without_directories(data["vocabulary"]["name"])
-    if data["kind"] == "text":
+    of_vocabulary = {"vocabulary": data["vocabulary"]} if "vocabulary" in data else {}
+    for vocabulary in of_vocabulary.values():
+        vocabulary["name"] = _without_directories(vocabulary["name"])
+    if data["kind"] in ("text", "image-folder"):
         data["name"] = _without_directories(data["name"])
     if manifest.kind != "import":
         return {name: mapping[name] for name in (*_FACTS, *_OF_TRAINING) if name in mapping}
     mapping["origin"]["source"] = _without_directories(mapping["origin"]["source"])
-    return {name: mapping[name] for name in _FACTS if name in mapping} | {"vocabulary": data["vocabulary"]}
+    return {name: mapping[name] for name in _FACTS if name in mapping} | of_vocabulary
 
 
 def _without_directories(places: str) -> str:

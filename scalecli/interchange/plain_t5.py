@@ -1,50 +1,12 @@
-"""The T5 that other libraries know: which models of ours are one, and the way of their weights, layer by layer."""
+"""The T5 that other libraries know, and which models of ours are one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from scalecli.errors import ConfigurationError, MissingError, nearest
+from scalecli.errors import ConfigurationError
 from scalecli.shape import Shape
-from scalecli.specs import ModelSpec
-
-if TYPE_CHECKING:
-    import numpy as np
 
 GATED_OF = {"transformer": False, "glu": True}  # whether an architecture's feed-forward layers have a gate
 ARCHITECTURE_OF = {gated: architecture for architecture, gated in GATED_OF.items()}
-DTYPES = ("float32", "bfloat16", "float16")  # float32 holds the numbers of all three exactly
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where another library keeps one of our weights.
-
-    `names` has an array's name for each layer, or one where no layers are stacked. `transposed`: it is a matrix whose
-    axes stand the other way round there.
-    """
-
-    names: tuple[str, ...]
-    transposed: bool = False
-
-
-@dataclass(frozen=True)
-class Exported:
-    """A model to be written: its weights as checkpoints have them, and what goes into the files beside them.
-
-    `dropout` is the rate that it was trained with, None where that isn't known, `precision` the dtype that its weights
-    are written in, and `vocabulary` the file of its SentencePiece model.
-    """
-
-    shape: Shape
-    spec: ModelSpec
-    weights: Mapping[str, np.ndarray]
-    dropout: float | None
-    precision: str
-    vocabulary: Path | None
 
 
 def check_plain(architecture: str, shape: Shape, holder: str) -> None:
@@ -55,70 +17,14 @@ def check_plain(architecture: str, shape: Shape, holder: str) -> None:
     """
     if architecture not in GATED_OF:
         raise ConfigurationError(f"{holder} has no {architecture}; it can hold {' and '.join(GATED_OF)}")
-    if shape.shared_heads:
-        raise ConfigurationError(f"{holder} has a key and a value head for each query head; this run's are shared (SH)")
-    if shape.tied_key_values:
-        raise ConfigurationError(f"{holder} has keys and values of their own; this run's are tied (SKV)")
+    check_own_keys_and_values(shape, holder)
     if shape.shared_stacks:
         raise ConfigurationError(f"{holder} has layers for each stack; this run's stacks share theirs (SS)")
 
 
-def check_weights_alone(folder: Path, step: int | None, optimizer: bool) -> None:
-    """Checks that nothing is wanted of a folder beyond one set of weights, which is all that it has.
-
-    Raises:
-        ConfigurationError: a step was asked for.
-        MissingError: the optimizer's state was.
-    """
-    if step is not None:
-        raise ConfigurationError(f"{folder}: holds one model and no steps; leave out --step {step}")
-    if optimizer:
-        raise MissingError(f"{folder}: holds no state of an optimizer; leave out --optimizer")
-
-
-def gather(
-    spec: ModelSpec, places: Mapping[str, Place], arrays: Mapping[str, np.ndarray], source: str
-) -> dict[str, np.ndarray]:
-    """Our weights, float32 and stacked, from another library's arrays.
-
-    Raises:
-        MissingError: an array is not there.
-        ConfigurationError: one is of another shape or dtype, or is no weight of this model.
-    """
-    import numpy as np
-
-    weights = {}
-    for path, (copies, weight) in spec.weights().items():
-        place = places[path]
-        whole = np.empty((len(place.names), *weight.shape), np.float32)
-        for layer, name in enumerate(place.names):
-            if name not in arrays:
-                raise MissingError(f"{source}: lacks {name!r}{nearest(name, arrays)}")
-            array, wanted = arrays[name], weight.shape[::-1] if place.transposed else weight.shape
-            if array.shape != wanted:
-                raise ConfigurationError(
-                    f"{source}: {name!r} is {list(array.shape)}; by its configuration it has to be {list(wanted)}"
-                )
-            if str(array.dtype) not in DTYPES:
-                raise ConfigurationError(f"{source}: {name!r} is {array.dtype}; {', '.join(DTYPES)} are accepted")
-            whole[layer] = array.T if place.transposed else array
-        weights[path] = whole if copies else whole[0]
-    known = {name for place in places.values() for name in place.names}
-    if unknown := sorted(arrays.keys() - known):
-        raise ConfigurationError(f"{source}: has {unknown[0]!r}, which this model hasn't")
-    return weights
-
-
-def scatter(model: Exported, places: Mapping[str, Place]) -> Iterator[tuple[str, np.ndarray]]:
-    """Another library's arrays by name, one after the other, from our weights: what `gather` undoes."""
-    for path, (copies, _) in model.spec.weights().items():
-        place = places[path]
-        for layer, name in enumerate(place.names):
-            array = model.weights[path][layer] if copies else model.weights[path]
-            yield name, array.T if place.transposed else array
-
-
-def precision_of(arrays: Mapping[str, np.ndarray]) -> str:
-    """The dtype of a model's arrays; float32, which holds all of them, where they have several."""
-    dtypes = {str(array.dtype) for array in arrays.values()}
-    return dtypes.pop() if len(dtypes) == 1 else "float32"
+def check_own_keys_and_values(shape: Shape, holder: str) -> None:
+    """Checks that every head has a key and a value of its own. Raises ConfigurationError."""
+    if shape.shared_heads:
+        raise ConfigurationError(f"{holder} has a key and a value head for each query head; this run's are shared (SH)")
+    if shape.tied_key_values:
+        raise ConfigurationError(f"{holder} has keys and values of their own; this run's are tied (SKV)")

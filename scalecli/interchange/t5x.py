@@ -11,7 +11,8 @@ from scalecli.architectures import build_spec
 from scalecli.costs import factored_axes
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.imported import Imported, SourceFile, logits_of
-from scalecli.interchange.plain_t5 import ARCHITECTURE_OF, DTYPES, Place, gather
+from scalecli.interchange.places import DTYPES, Place, gather
+from scalecli.interchange.plain_t5 import ARCHITECTURE_OF
 from scalecli.interchange.t5x_files import Chunked, Stored, read_tree
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec

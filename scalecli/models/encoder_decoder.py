@@ -1,4 +1,4 @@
-"""The encoder-decoder model that a `ModelSpec` describes, in Keras 3."""
+"""The model that an `EncoderDecoder` spec describes, in Keras 3."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import keras
 from keras import ops
 
 from scalecli import specs
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers import HEADS, MASKED, Context, Embedding, SpecLayer, Weights
 from scalecli.models.losses import chunked_cross_entropy, cross_entropy
+from scalecli.models.spec_model import SpecModel
 from scalecli.models.stack import Reports, Stack
+from scalecli.models.trainable import Losses
 
 _ENCODER, _DECODER = 0, 1  # places of dropout
 AUXILIARY_LOSS = "auxiliary_loss"
@@ -27,19 +28,6 @@ class Output(NamedTuple):
     """
 
     logits: Any
-    auxiliary_loss: Any
-    reports: Reports
-
-
-class TokenLosses(NamedTuple):
-    """What training and validation need of a forward pass.
-
-    `cross_entropy`, in nats, and `log_normaliser`, log Z of the softmax: [batch, targets] float32, padding not masked.
-    `auxiliary_loss` and `reports`: as in `Output`.
-    """
-
-    cross_entropy: Any
-    log_normaliser: Any
     auxiliary_loss: Any
     reports: Reports
 
@@ -58,29 +46,29 @@ class Memory(NamedTuple):
     head: Any
 
 
-class EncoderDecoder(keras.Model):
+class EncoderDecoder(SpecModel):
     """Logits of target tokens, given inputs and the target tokens before them.
 
     A batch is a mapping of int32 arrays: `inputs` [batch, inputs] and `targets` [batch, targets], 0 being padding,
     and when several examples are packed into a row `inputs_segments`, `targets_segments` of the same shapes, which
-    count the examples from 1 (0 is padding). Weights are float32; `precision` is the dtype of matrix products and
-    activations. With `rematerialise` the backward pass computes each scanned block's activations again.
+    count the examples from 1 (0 is padding). With `rematerialise` the backward pass computes each scanned block's
+    activations again.
 
     Raises:
         ConfigurationError: the architecture can't have inputs of that length.
     """
 
+    spec: specs.EncoderDecoder
+
     def __init__(
         self,
-        spec: specs.ModelSpec,
+        spec: specs.EncoderDecoder,
         precision: str = "float32",
         dropout_rate: float = 0.0,
         rematerialise: bool = False,
     ) -> None:
-        policy = keras.dtype_policies.DTypePolicy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-        super().__init__(name="encoder_decoder", dtype=policy, autocast=False)
-        self.spec = spec
-        self.dropout_rate = dropout_rate
+        super().__init__(spec, "encoder_decoder", precision, dropout_rate)
+        policy = self.dtype_policy
         self.embedding = Embedding(spec.embedding, name="embedding", dtype=policy)
         self.decoder = Stack(spec.decoder, rematerialise=rematerialise, name="decoder", dtype=policy)
         lender = self.decoder if spec.shared_stacks else None
@@ -97,13 +85,17 @@ class EncoderDecoder(keras.Model):
         decoded, auxiliary_loss, reports = self._decoded(batch, dropout_seed)
         return Output(self.output_head(self._prepared_head(), decoded), auxiliary_loss, reports)
 
-    def losses(self, batch: Mapping[str, Any], dropout_seed: Any = None) -> TokenLosses:
-        """The losses of the targets, in training (with a seed) or not; the logits never exist all at once."""
+    def losses(self, batch: Mapping[str, Any], dropout_seed: Any = None) -> Losses:
+        """The losses [batch, targets], in training (with a seed) or not; the logits never exist all at once."""
         decoded, auxiliary_loss, reports = self._decoded(batch, dropout_seed)
         found = chunked_cross_entropy(
             self.output_head, self._prepared_head(), decoded, batch["targets"], self.spec.logits.vocabulary
         )
-        return TokenLosses(*found, auxiliary_loss, reports)
+        return Losses(*found, auxiliary_loss, reports)
+
+    def counted(self, batch: Mapping[str, Any]) -> Any:
+        """float32 [batch, targets]: 1 for a token, 0 for padding."""
+        return ops.cast(batch["targets"] > 0, "float32")
 
     def _prepared_head(self) -> Weights:
         return self.output_head.prepare(self.embedding.weights_for_compute())
@@ -177,12 +169,6 @@ class EncoderDecoder(keras.Model):
         for side, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
             layers |= {f"{side}/{prefix}": layer for prefix, layer in stack.parts().items()}
         return layers
-
-    def weights_by_path(self) -> dict[str, Any]:
-        """Every variable by the path that `ModelSpec.weights()` gives it."""
-        parts = self.parts().items()
-        found = {f"{prefix}{name}": owned for prefix, layer in parts for name, owned in layer.owned.items()}
-        return {path: found[path] for path in self.spec.weights()}
 
     def _encode(self, inputs: Any, input_segments: Any, dropout: Dropout) -> tuple[Any, Any, Reports]:
         """The encoder's output [batch, memory, d_model], the segments of its positions, and its reports."""

@@ -7,7 +7,7 @@ from typing import Any
 from scalecli.devices import Request, check_batch, open_devices
 from scalecli.devices.tpu_check import Compiled, TpuCompiler, machine_of
 from scalecli.runs.recipe import Recipe, build_model
-from scalecli.specs import ModelSpec
+from scalecli.specs import EncoderOnly, ModelSpec
 
 
 def compile_step(
@@ -28,6 +28,7 @@ def compile_step(
     compiler = TpuCompiler(topology)
     import keras
 
+    from scalecli.models.building import new_model
     from scalecli.models.compiled import compiling_for_tpu
     from scalecli.training.adafactor import Adafactor, KerasSchedule
     from scalecli.training.steps import new_steps
@@ -41,13 +42,21 @@ def compile_step(
     else:
         devices = open_devices(Request("one", model_parallel=model_parallel))
     with compiling_for_tpu():
-        model = build_model(spec, recipe, devices)
+        model = build_model(new_model, spec, recipe, devices)
         optimizer = devices.new_optimizer(lambda: Adafactor(KerasSchedule(recipe.schedule)), model)
         steps: Any = new_steps(
             devices, model, optimizer, seed=recipe.seed, z_loss=recipe.z_loss, accumulation=recipe.accumulation
         )
         rows = recipe.batch if on_jax else recipe.batch // machine.replicas
-        batch = {"inputs": (rows, inputs), "targets": (rows, targets)}
+        batch = _batch(spec, rows, inputs, targets)
         if on_jax:
             return compiler.compile_lowered(steps.lowered(batch))
         return compiler.compile_stablehlo(steps.stablehlo(batch))
+
+
+def _batch(spec: ModelSpec, rows: int, inputs: int, targets: int) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype of the arrays that a model reads."""
+    if isinstance(spec, EncoderOnly):
+        size = spec.embedding.image_size
+        return {"images": ((rows, size, size, 3), "float32"), "labels": ((rows,), "int32")}
+    return {"inputs": ((rows, inputs), "int32"), "targets": ((rows, targets), "int32")}

@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalecli.architectures import build_spec
+from scalecli.architectures import build_image_spec, build_spec, build_text_spec
 from scalecli.data.vocabulary import Vocabulary, load_vocabulary
 from scalecli.differences import differences
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.files import is_remote, write_atomically
-from scalecli.manifest import Manifest, Parent, load_manifest, manifest_hash
+from scalecli.manifest import Data, ImageData, Manifest, Parent, load_manifest, manifest_hash
 from scalecli.manifest import Vocabulary as VocabularyEntry
 from scalecli.shape import Shape
-from scalecli.specs import ModelSpec
+from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
 from scalecli.training import checkpoints
 
 if TYPE_CHECKING:
-    from scalecli.models.encoder_decoder import EncoderDecoder
+    from scalecli.models.trainable import Trainable
 
 VOCABULARY_FILE = "vocabulary.model"
 
@@ -89,19 +89,37 @@ class Trained:
         """The model's spec."""
         return build_spec(self.manifest.architecture, self.shape)
 
+    @property
+    def text_spec(self) -> EncoderDecoder:
+        """The same, of a model that reads text. Raises ConfigurationError where it reads images."""
+        return build_text_spec(self.manifest.architecture, self.shape)
+
+    @property
+    def image_spec(self) -> EncoderOnly:
+        """The same, of a model that reads images. Raises ConfigurationError where it reads text."""
+        return build_image_spec(self.manifest.architecture, self.shape)
+
+    @property
+    def text(self) -> Data:
+        """The text or the tasks that the run was trained on. Raises ConfigurationError where these are images."""
+        if isinstance(self.manifest.data, ImageData):
+            raise ConfigurationError(f"{self.directory}: trained on images; a run that was trained on text is accepted")
+        return self.manifest.data
+
     def vocabulary(self, cache_directory: Path) -> Vocabulary:
         """The run's vocabulary, from its own directory.
 
         Raises:
             MissingError: the file is not there, or is not the one that the run was trained with.
+            ConfigurationError: the run was trained on images.
         """
-        file = self.directory / self.manifest.data.vocabulary.file
+        file = self.directory / self.text.vocabulary.file
         vocabulary = load_vocabulary(str(file), cache_directory=cache_directory)
-        if vocabulary.sha256 != self.manifest.data.vocabulary.sha256:
+        if vocabulary.sha256 != self.text.vocabulary.sha256:
             raise MissingError(f"{file}: not the vocabulary of this run (its SHA-256 is another)")
         return vocabulary
 
-    def load_into(self, model: EncoderDecoder) -> None:
+    def load_into(self, model: Trainable) -> None:
         """Gives a model of the run's spec the checkpoint's weights.
 
         Raises:

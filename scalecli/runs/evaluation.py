@@ -17,6 +17,7 @@ from scalecli.manifest import (
     Best,
     Checkpoints,
     Data,
+    ImageData,
     Manifest,
     Scalar,
     load_manifest,
@@ -165,7 +166,7 @@ def evaluate_text(
         checkpoint.load_into(model)
         results[checkpoint.step] = {NEGATIVE_LOG_PERPLEXITY: -cross_entropy(reported()), UNIGRAM: -unigram}
     data = replace(
-        job.trained.manifest.data,
+        job.trained.text,
         name=corpus.name,
         kind="text",
         identity=corpus.identity,
@@ -182,15 +183,15 @@ def evaluate_text(
 
 
 def model_of(trained: Trained, devices: Devices) -> EncoderDecoder:
-    """A model of a run's spec, whose weights are yet to be loaded."""
+    """A text model of a run's spec, whose weights are yet to be loaded."""
     from scalecli.models.encoder_decoder import EncoderDecoder
 
-    return devices.new_model(lambda: EncoderDecoder(trained.spec, trained.manifest.precision))
+    return devices.new_model(lambda: EncoderDecoder(trained.text_spec, trained.manifest.precision))
 
 
 def write_manifest(
     job: Evaluation,
-    data: Data,
+    data: Data | ImageData,
     results: dict[int, dict[str, float]],
     objective: dict[str, Scalar] | None,
     warnings: Sequence[str] = (),
@@ -198,7 +199,9 @@ def write_manifest(
 ) -> Manifest:
     """Writes, and returns, the manifest of an evaluation: the run's own, with what was measured on what."""
     of_run = job.trained.manifest
-    vocabulary = replace(data.vocabulary, file=str(job.trained.directory.resolve() / data.vocabulary.file))
+    if isinstance(data, Data):
+        vocabulary = replace(data.vocabulary, file=str(job.trained.directory.resolve() / data.vocabulary.file))
+        data = replace(data, vocabulary=vocabulary)
     manifest = replace(
         of_run,
         kind="eval",
@@ -210,7 +213,7 @@ def write_manifest(
         parent=job.trained.as_parent(job.directory),
         origin=None,
         flops=replace(of_run.flops, training_total=None),
-        data=replace(data, vocabulary=vocabulary),
+        data=data,
         objective=objective,
         batch=job.batch,
         accumulation=1,

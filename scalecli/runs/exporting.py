@@ -6,32 +6,49 @@ import os
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
+from scalecli.architectures import IMAGE_ARCHITECTURES
 from scalecli.errors import ConfigurationError, ScalecliError
-from scalecli.interchange import hugging_face, keras_hub
+from scalecli.interchange import hugging_face, keras_hub, vit_hugging_face, vit_npz
 from scalecli.interchange.model_card import model_card
-from scalecli.interchange.plain_t5 import Exported
+from scalecli.interchange.places import Exported
 from scalecli.runs.directory import Trained
 from scalecli.training import checkpoints
 
-# The module that writes each format, and the library that loads what it has written.
-_TARGETS = {"hugging-face": (hugging_face, "transformers"), "keras-hub": (keras_hub, "keras-hub")}
+# The module that writes each format, of models of text and of images, and the library that loads what it has written.
+_OF_TEXT: dict[str, tuple[Any, str]] = {
+    "hugging-face": (hugging_face, "transformers"),
+    "keras-hub": (keras_hub, "keras-hub"),
+}
+_OF_IMAGES: dict[str, tuple[Any, str]] = {
+    "hugging-face": (vit_hugging_face, "transformers"),
+    "npz": (vit_npz, "numpy"),
+}
 MODEL_CARD = "README.md"
 
 
 def export(trained: Trained, target: str, directory: Path, precision: str, cache_directory: Path) -> list[Path]:
     """Writes a run's checkpoint in another library's format; returns the files, in order of their names.
 
-    `target` is `hugging-face` or `keras-hub`, `precision` the dtype of the weights there, float32 or bfloat16.
+    `target` is `hugging-face`, `keras-hub` (text) or `npz` (images), `precision` the dtype of the weights there,
+    float32 or bfloat16.
 
     Raises:
-        ConfigurationError: the library can't hold this architecture or shape, or something is in the directory.
+        ConfigurationError: the library can't hold this architecture, shape or precision, or something is in the
+            directory.
         MissingError: the checkpoint or the vocabulary is damaged or not there.
         ScalecliError: the directory can't be written; nothing is left behind.
     """
     from safetensors import SafetensorError
 
-    module, library = _TARGETS[target]
+    of_images = trained.manifest.architecture in IMAGE_ARCHITECTURES
+    targets = _OF_IMAGES if of_images else _OF_TEXT
+    if target not in targets:
+        raise ConfigurationError(
+            f"--to {target} can't hold {trained.manifest.architecture}; {' or '.join(targets)} is accepted"
+        )
+    module, library = targets[target]
     module.check(trained.manifest.architecture, trained.shape)
     _check_free(directory)
     model = Exported(
@@ -40,7 +57,7 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
         weights=checkpoints.load_arrays(trained.checkpoint, checkpoints.WEIGHTS),
         dropout=None if trained.manifest.kind == "import" else trained.manifest.dropout,
         precision=precision,
-        vocabulary=trained.vocabulary(cache_directory).path,
+        vocabulary=None if of_images else trained.vocabulary(cache_directory).path,
     )
     temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex}.tmp"
     try:

@@ -139,6 +139,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
         ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
             its last checkpoint.
     """
+    from scalecli.models.encoder_decoder import EncoderDecoder
     from scalecli.training.loop import Job, train
 
     devices = open_devices(job.devices)
@@ -151,7 +152,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
     manifest = new_manifest(
         "finetune",
         name=job.directory.name,
-        spec=job.parent.spec,
+        spec=job.parent.text_spec,
         shape=job.parent.shape,
         data=Data(
             name=job.name,
@@ -160,7 +161,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
             inputs_length=job.inputs_length,
             targets_length=job.targets_length,
             packed=job.packed and not job.packing_refused,
-            vocabulary=vocabulary_entry(vocabulary, job.parent.manifest.data.vocabulary.name),
+            vocabulary=vocabulary_entry(vocabulary, job.parent.text.vocabulary.name),
             **described(job.tasks),
             documents=sum(map(len, job.training.examples.values())),
             rates=job.rates if len(job.rates) > 1 else None,
@@ -180,7 +181,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
 
     tests = [TaskSplit(task, validation.examples[task.name]) for task in job.measured_on]
     keep_vocabulary(vocabulary, job.directory)
-    model = build_model(job.parent.spec, job.recipe, devices)
+    model = build_model(EncoderDecoder, job.parent.text_spec, job.recipe, devices)
     job.parent.load_into(model)
     evaluation = TaskEvaluation(model, vocabulary, tests, devices.divisible(job.evaluation_batch), devices=devices)
     only = job.measured_on[0]

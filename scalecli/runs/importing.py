@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from scalecli.architectures import build_spec
-from scalecli.costs import Batch, flops
+from scalecli.architectures import IMAGE_ARCHITECTURES, build_spec
+from scalecli.costs import batch_of, flops
 from scalecli.data.span_corruption import SpanCorruption
 from scalecli.data.vocabulary import SENTINELS, Vocabulary, load_vocabulary
 from scalecli.errors import ConfigurationError, MissingError, UsageError
@@ -21,6 +21,7 @@ from scalecli.manifest import (
     Checkpoints,
     Data,
     Flops,
+    ImageData,
     Manifest,
     Origin,
     OriginFile,
@@ -128,8 +129,8 @@ class Importing:
     cache_directory: Path
     command_line: str
 
-    def read(self, reporter: Reporter) -> tuple[Imported, Vocabulary]:
-        """Fetches and reads the checkpoint and the vocabulary, and verifies them if that is asked for.
+    def read(self, reporter: Reporter) -> tuple[Imported, Vocabulary | None]:
+        """Fetches and reads the checkpoint and its vocabulary, None where it reads images; verifies them if asked to.
 
         Raises:
             ScalecliError: of the kind that says what is wrong (see `errors`).
@@ -137,6 +138,11 @@ class Importing:
         folder = self.source.folder(self.step, self.cache_directory, reporter)
         reporter.message(f"reading {folder}")
         imported = formats.read(folder, step=self.step, optimizer=self.optimizer)
+        if imported.architecture in IMAGE_ARCHITECTURES:
+            for flag, given in (("--vocabulary", self.vocabulary), ("--verify", self.verify)):
+                if given:
+                    raise UsageError(f"{flag}: {self.source.address} is a model of images; leave it out")
+            return imported, None
         of_checkpoint = str(imported.vocabulary) if imported.vocabulary else "t5"
         vocabulary = load_vocabulary(self.vocabulary or of_checkpoint, cache_directory=self.cache_directory)
         if vocabulary.size > imported.shape.vocabulary:
@@ -151,7 +157,7 @@ class Importing:
         return imported, vocabulary
 
 
-def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary, reporter: Reporter) -> Manifest:
+def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None, reporter: Reporter) -> Manifest:
     """Makes a run of what `job` has read; the same files once more change nothing. Returns the run's manifest.
 
     Raises:
@@ -164,7 +170,8 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary, repor
         reporter.message(f"{job.directory}: already imported")
         return manifest
     reporter.message(f"writing {job.directory}")
-    keep_vocabulary(vocabulary, job.directory)
+    if vocabulary is not None:
+        keep_vocabulary(vocabulary, job.directory)
     shape, optimizer = imported.shape.to_dict(), imported.optimizer or {}
     checkpoints.save_checkpoint(folder, imported.step, imported.weights, optimizer, imported.architecture, shape)
     kept = checkpoints.checkpoint_steps(folder)
@@ -183,13 +190,43 @@ def warnings(job: Importing, imported: Imported) -> list[str]:
     return found
 
 
-def _manifest(job: Importing, imported: Imported, vocabulary: Vocabulary) -> Manifest:
-    """The manifest of an import. FLOPs are of one example of T5's pretraining; how it was trained is not known."""
-    objective = SpanCorruption()
-    batch = Batch(1, objective.inputs_length, objective.targets_length)
-    spec = build_spec(imported.architecture, imported.shape)
+def _data(
+    job: Importing, imported: Imported, vocabulary: Vocabulary | None, objective: SpanCorruption
+) -> Data | ImageData:
+    """What a manifest says of data that nobody states."""
     listed = "".join(f"{file.sha256}  {file.name}\n" for file in imported.files)
+    identity = f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
+    if vocabulary is None:
+        shape = imported.shape
+        assert shape.image_size is not None and shape.classes is not None
+        return ImageData(
+            name=job.source.name,
+            kind="image-import",
+            identity=identity,
+            image_size=shape.image_size,
+            classes=shape.classes,
+        )
     name = job.vocabulary or (imported.vocabulary.name if imported.vocabulary else "t5")
+    return Data(
+        name=job.source.name,
+        kind="import",
+        identity=identity,
+        inputs_length=objective.inputs_length,
+        targets_length=objective.targets_length,
+        packed=False,
+        vocabulary=vocabulary_entry(vocabulary, name),
+    )
+
+
+def _manifest(job: Importing, imported: Imported, vocabulary: Vocabulary | None) -> Manifest:
+    """The manifest of an import. FLOPs are of one image, or of one example of T5's pretraining.
+
+    How it was trained is not known.
+    """
+    objective = SpanCorruption()
+    spec = build_spec(imported.architecture, imported.shape)
+    lengths = {"inputs": objective.inputs_length, "targets": objective.targets_length} if vocabulary else {}
+    batch = batch_of(spec, "forward", sequences=1, **lengths)
     return Manifest(
         kind="import",
         name=job.directory.name,
@@ -206,16 +243,8 @@ def _manifest(job: Importing, imported: Imported, vocabulary: Vocabulary) -> Man
         shape=dict(imported.shape.to_dict()),
         parameters=parameter_counts(spec),
         flops=Flops(convention="forward", forward_per_batch=sum(flops(spec, batch, "forward").values())),
-        data=Data(
-            name=job.source.name,
-            kind="import",
-            identity=f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}",
-            inputs_length=objective.inputs_length,
-            targets_length=objective.targets_length,
-            packed=False,
-            vocabulary=vocabulary_entry(vocabulary, name),
-        ),
-        objective=objective_entry(objective, _VALIDATION_EXAMPLES),
+        data=_data(job, imported, vocabulary, objective),
+        objective=objective_entry(objective, _VALIDATION_EXAMPLES) if vocabulary else None,
         optimizer={"name": "adafactor"} if imported.optimizer else {},
         batch=batch.sequences,
         steps=imported.step,

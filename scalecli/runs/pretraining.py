@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalecli.architectures import build_spec
+from scalecli.architectures import build_text_spec
 from scalecli.data.corpora import Corpus
 from scalecli.data.datasets import readable
 from scalecli.data.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
 from scalecli.data.streams import TextStream
 from scalecli.data.vocabulary import SENTINELS, Vocabulary, count_pieces, load_vocabulary, train_vocabulary
-from scalecli.devices import AUTOMATIC, Request, open_devices
+from scalecli.devices import open_devices
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Data, Manifest, Scalar
 from scalecli.references import ModelReference
@@ -24,12 +24,12 @@ from scalecli.runs.directory import (
     VOCABULARY_FILE,
     Trained,
     keep_vocabulary,
-    open_trained,
     prepare_directory,
     take_up,
     vocabulary_entry,
 )
-from scalecli.runs.recipe import Recipe, build_model, new_manifest
+from scalecli.runs.pretraining_job import PretrainingJob
+from scalecli.runs.recipe import build_model, new_manifest
 from scalecli.runs.text import (
     TextSource,
     TrainingText,
@@ -39,7 +39,6 @@ from scalecli.runs.text import (
 )
 from scalecli.shape import Shape
 from scalecli.strict import from_mapping
-from scalecli.training.checkpoints import Saving
 
 if TYPE_CHECKING:
     from scalecli.training.loop import Reporter
@@ -49,52 +48,39 @@ _FEWEST_PIECES = 10
 UNIGRAM = "validation/unigram_negative_log_perplexity"
 
 
-@dataclass(frozen=True)
-class Pretraining:
-    """All that a pretraining run is told. `vocabulary` is a file, `t5`, or `train:N` for N pieces of the corpus.
+@dataclass(frozen=True, kw_only=True)
+class Pretraining(PretrainingJob):
+    """A run on text. `vocabulary` is a file, `t5`, or `train:N` for N pieces of the corpus."""
 
-    `validation_examples` is how many segments of the held-out text are measured, or all if there are fewer. With
-    `keep_optimizer` a run that is the start gives its step and its optimizer's state as well.
-    """
-
-    model: ModelReference
     source: TextSource
     vocabulary: str
     objective: SpanCorruption
-    recipe: Recipe
-    saving: Saving
-    validation_examples: int
-    directory: Path
-    cache_directory: Path
-    command_line: str
-    peak_flops: float | None = None
-    devices: Request = AUTOMATIC
-    keep_optimizer: bool = False
 
-    def __post_init__(self) -> None:
-        if self.validation_examples < 1:
-            raise ConfigurationError(f"validation_examples is {self.validation_examples}; 1 or more is accepted")
+    @property
+    def source_name(self) -> str:
+        """The files or the dataset."""
+        return " ".join(self.source.text) or self.source.dataset or "embedded docstrings"
+
+    def lengths(self) -> tuple[int, int]:
+        """Tokens of an example's inputs and targets."""
+        return self.objective.inputs_length, self.objective.targets_length
+
+    def check_source(self) -> None:
+        """Looks whether the text is there. Raises as `TextSource.check` does."""
+        self.source.check()
 
     def planned_shape(self) -> Shape:
-        """The shape that the run will have, with the rows that its vocabulary takes; without TensorFlow.
+        """The shape with the rows that its vocabulary takes.
 
         Raises:
             MissingError: the vocabulary's file, or the checkpoint of the run to start from, is not there.
             ConfigurationError: the vocabulary can't be, or the shape file's rows are too few for it.
         """
-        if self.model.run:
-            return open_trained(self.model.run).shape
+        if parent := self.parent():
+            return parent.shape
         is_trained = self.vocabulary.startswith("train:")
         pieces = trained_pieces(self.vocabulary) if is_trained else count_pieces(self.vocabulary)
         return _with_rows_for(self.model, Vocabulary(Path(), "", pieces))
-
-    def start(self) -> Trained | None:
-        """The run that gives its step and optimizer's state, or None. Raises MissingError when that has no state."""
-        if not self.keep_optimizer or not self.model.run:
-            return None
-        found = open_trained(self.model.run)
-        found.check_optimizer()
-        return found
 
 
 def trained_pieces(vocabulary: str) -> int:
@@ -119,6 +105,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
             its last checkpoint.
     """
+    from scalecli.models.encoder_decoder import EncoderDecoder
     from scalecli.training.loop import Job, train
 
     devices = open_devices(job.devices)
@@ -143,7 +130,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         raise MissingError(f"{error}{way_out}") from error
     batches(start_step=0)  # a corpus with too few tokens is found before anything else is done
     shape = prepared.shape
-    spec = build_spec(job.model.architecture, shape)
+    spec = build_text_spec(job.model.architecture, shape)
     manifest = new_manifest(
         "pretrain",
         name=job.directory.name,
@@ -172,7 +159,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         reporter.message(f"{job.directory}: already complete")
         return manifest
     keep_vocabulary(vocabulary, job.directory)
-    model = build_model(spec, job.recipe, devices)
+    model = build_model(EncoderDecoder, spec, job.recipe, devices)
     if parent:
         parent.load_into(model)
 
@@ -243,10 +230,10 @@ class _Prepared:
     @classmethod
     def of(cls, job: Pretraining, reporter: Reporter) -> _Prepared:
         """Opens them; a vocabulary that is to be trained is trained."""
-        parent = open_trained(job.model.run) if job.model.run else None
+        parent = job.parent()
         corpus, held_out = job.source.corpora(job.cache_directory)
         if parent:
-            vocabulary, name = parent.vocabulary(job.cache_directory), parent.manifest.data.vocabulary.name
+            vocabulary, name = parent.vocabulary(job.cache_directory), parent.text.vocabulary.name
             shape = job.model.shape
         else:
             vocabulary, name = _vocabulary(job, corpus, reporter), job.vocabulary

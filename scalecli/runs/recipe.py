@@ -6,17 +6,20 @@ import importlib
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from scalecli import __version__
-from scalecli.costs import Batch, flops
+from scalecli.costs import Batch, batch_of, flops
+from scalecli.devices import Devices, check_batch
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import (
     Checkpoints,
     Data,
     Environment,
     Flops,
+    ImageData,
     Manifest,
     Parameters,
     Parent,
@@ -27,8 +30,10 @@ from scalecli.specs import ModelSpec
 from scalecli.training.schedules import Schedule
 
 if TYPE_CHECKING:
-    from scalecli.devices import Devices
-    from scalecli.models.encoder_decoder import EncoderDecoder
+    from scalecli.models.trainable import Trainable
+
+Spec = TypeVar("Spec", bound=ModelSpec)
+Model = TypeVar("Model", bound="Trainable")
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def new_manifest(
     name: str,
     spec: ModelSpec,
     shape: Shape,
-    data: Data,
+    data: Data | ImageData,
     recipe: Recipe,
     devices: Devices,
     command_line: str,
@@ -85,15 +90,16 @@ def new_manifest(
         ConfigurationError: the architecture can't have such inputs, or examples packed into rows, or the batch can't be
             divided over the devices, or no step is left.
     """
-    from scalecli.devices import check_batch
-
     check_batch(recipe.batch, recipe.accumulation, devices.replicas)
     if recipe.steps <= start_step:
         raise ConfigurationError(f"steps is {recipe.steps}, and the run goes on from step {start_step}; give more")
-    refused = spec.packing_refused() if data.packed else None
-    if refused is not None:
-        raise ConfigurationError(f"{spec.architecture} can't have packed examples: {refused}; use --padded")
-    batch = Batch(recipe.batch, data.inputs_length, data.targets_length)
+    if isinstance(data, Data):
+        refused = spec.packing_refused() if data.packed else None
+        if refused is not None:
+            raise ConfigurationError(f"{spec.architecture} can't have packed examples: {refused}; use --padded")
+        batch = Batch(recipe.batch, data.inputs_length, data.targets_length)
+    else:
+        batch = batch_of(spec, sequences=recipe.batch)
     schedule: dict[str, Any] = asdict(recipe.schedule)
     if recipe.schedule.name in ("inverse-square-root", "constant"):
         del schedule["steps"]  # only a decay to zero knows how long the run is: the others may be trained on
@@ -136,14 +142,12 @@ def parameter_counts(spec: ModelSpec) -> Parameters:
     return Parameters(total=total, embedding=embedding, non_embedding=total - embedding)
 
 
-def build_model(spec: ModelSpec, recipe: Recipe, devices: Devices) -> EncoderDecoder:
-    """The model on the devices, with its weights drawn from the recipe's seed."""
+def build_model(make: Callable[[Spec, str, float, bool], Model], spec: Spec, recipe: Recipe, devices: Devices) -> Model:
+    """The model that `make` builds, such as `EncoderDecoder`, on the devices, its weights drawn from the seed."""
     import keras
 
-    from scalecli.models.encoder_decoder import EncoderDecoder
-
     keras.utils.set_random_seed(recipe.seed)
-    return devices.new_model(lambda: EncoderDecoder(spec, recipe.precision, recipe.dropout, recipe.rematerialise))
+    return devices.new_model(lambda: make(spec, recipe.precision, recipe.dropout, recipe.rematerialise))
 
 
 def environment() -> Environment:

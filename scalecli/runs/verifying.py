@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalecli import shapes_directory, strict
-from scalecli.architectures import build_spec
+from scalecli.architectures import build_text_spec
 from scalecli.data.vocabulary import EOS, Vocabulary
 from scalecli.errors import ScalecliError
 from scalecli.interchange.imported import Imported
@@ -39,7 +39,7 @@ def log_likelihood(imported: Imported, vocabulary: Vocabulary) -> float:
     from scalecli.models.encoder_decoder import EncoderDecoder, token_losses
     from scalecli.training.checkpoints import assign
 
-    model = EncoderDecoder(build_spec(imported.architecture, imported.shape))
+    model = EncoderDecoder(build_text_spec(imported.architecture, imported.shape))
     assign(model.weights_by_path(), imported.weights, "the checkpoint")
     inputs, targets = (_tokens(text, vocabulary) for text in (golden().input, golden().target))
     losses = np.asarray(token_losses(model({"inputs": inputs, "targets": targets}), targets))

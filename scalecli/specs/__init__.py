@@ -15,8 +15,10 @@ from scalecli.specs.convolutions import (
     SeparableConvolution,
 )
 from scalecli.specs.feed_forward import FeedForward, MixtureOfExperts, TokenMixing
-from scalecli.specs.model import Block, ModelSpec, Pooling, Repeat, Stack, Sublayer
+from scalecli.specs.model import EncoderDecoder, EncoderOnly, ModelSpec
 from scalecli.specs.recurrence import Recurrence, TransformGates
+from scalecli.specs.stack import Block, Pooling, Repeat, Stack, Sublayer
+from scalecli.specs.vision import PatchEmbedding
 from scalecli.specs.vocabulary import Embedding, Logits, MixtureOfSoftmaxes
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "Convolution",
     "ConvolutionBranch",
     "Embedding",
+    "EncoderDecoder",
+    "EncoderOnly",
     "FeedForward",
     "GatedLinearUnit",
     "LayerNorm",
@@ -38,6 +42,7 @@ __all__ = [
     "ModelSpec",
     "Norm",
     "Parallel",
+    "PatchEmbedding",
     "Pooling",
     "PositionBias",
     "Recurrence",

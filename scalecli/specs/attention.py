@@ -6,12 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scalecli.specs.base import LayerSpec, Weight, joined
+from scalecli.specs.base import LayerSpec, Weight, biases_of, joined
 
 
 @dataclass(frozen=True)
 class Attention(LayerSpec):
-    """Multi-head dot-product attention without the 1/sqrt(d_kv) factor (T5, section 2.1).
+    """Multi-head dot-product attention (Vaswani et al. 2017, section 3.2), as T5 has it unless the last two are on.
+
+    `biases`: each projection has one. `scaled`: queries are multiplied by 1/sqrt(d_kv), which T5 leaves out.
 
     Self-attention, causal or not, unless `cross`, which attends to the encoder's output. With `shared_heads` one key
     and one value head serve all query heads; with `tied_key_values` keys and values are the same projection (Scale
@@ -25,6 +27,8 @@ class Attention(LayerSpec):
     cross: bool = False
     shared_heads: bool = False
     tied_key_values: bool = False
+    biases: bool = False
+    scaled: bool = False
 
     @property
     def inner(self) -> int:
@@ -39,23 +43,24 @@ class Attention(LayerSpec):
     def weights(self) -> dict[str, Weight]:
         """`query` [d_model, inner], `key` and `value` [d_model, key_heads * d_kv], `output` [inner, d_model].
 
-        Tied keys and values have `key_value` instead of the two. The query's initial scale makes up for the missing
-        1/sqrt(d_kv) of the scores.
+        Tied keys and values have `key_value` instead of the two; biases are `query_bias` and so on. Unscaled, the
+        query's initial scale makes up for the missing 1/sqrt(d_kv) of the scores.
         """
         projection = Weight((self.d_model, self.key_heads * self.d_kv), self.d_model**-0.5)
-        return {
-            "query": Weight((self.d_model, self.inner), (self.d_model * self.d_kv) ** -0.5),
+        factor = 1.0 if self.scaled else self.d_kv**-0.5
+        matrices = {
+            "query": Weight((self.d_model, self.inner), factor * self.d_model**-0.5),
             **dict.fromkeys(("key_value",) if self.tied_key_values else ("key", "value"), projection),
             "output": Weight((self.inner, self.d_model), self.inner**-0.5),
         }
+        return {**matrices, **(biases_of(matrices) if self.biases else {})}
 
     def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
-        """The projections, the scores and the weighted sum of the values."""
+        """The projections, the scores and the weighted sum of the values; and the queries' scaling."""
         keys = memory if self.cross else queries
         projected = 2 * queries * self.inner + (1 if self.tied_key_values else 2) * keys * self.key_heads * self.d_kv
-        return Counter(
-            {"attention projections": projected * self.d_model, "attention scores": 2 * queries * keys * self.inner}
-        )
+        cost = {"attention projections": projected * self.d_model, "attention scores": 2 * queries * keys * self.inner}
+        return Counter({**cost, **({"products": queries * self.inner} if self.scaled else {})})
 
     def activations(self, queries: int, memory: int) -> Counter[str]:
         """Queries, keys, values and what they are mixed to; the softmax in both dtypes."""

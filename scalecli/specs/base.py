@@ -62,6 +62,11 @@ class LayerSpec:
         return Counter()
 
 
+def biases_of(matrices: Mapping[str, Weight]) -> dict[str, Weight]:
+    """A bias `NAME_bias` for the outputs of each matrix [inputs, outputs]."""
+    return {f"{name}_bias": bias(matrix.shape[-1]) for name, matrix in matrices.items()}
+
+
 def joined(parts: Mapping[str, LayerSpec]) -> dict[str, Weight]:
     """The weights of a layer that is made of parts, each by `PART/NAME`."""
     return {f"{part}/{name}": weight for part, layer in parts.items() for name, weight in layer.weights().items()}
@@ -88,7 +93,9 @@ class Norm(LayerSpec):
 
 @dataclass(frozen=True)
 class LayerNorm(Norm):
-    """Layer norm by mean and variance, with scale and bias (Ba et al. 2016); Universal and Evolved have it."""
+    """Layer norm by mean and variance, with scale and bias (Ba et al. 2016); Universal, Evolved and ViT have it."""
+
+    epsilon: float = 1e-6  # added to the variance
 
     def weights(self) -> dict[str, Weight]:
         """`scale` and `bias` [d_model]."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from scalecli.errors import ConfigurationError
-from scalecli.specs.base import LayerSpec, Weight, dense
+from scalecli.specs.base import LayerSpec, Weight, biases_of, dense
 
-Activation = Literal["relu", "gelu"]
+Activation = Literal["relu", "gelu", "erf_gelu"]  # GELU by its tanh approximation, or exactly
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,26 @@ class FeedForward(LayerSpec):
     d_ff: int
     activation: Activation = "relu"
     gated: bool = False
+    biases: bool = False
 
-    def weights(self) -> dict[str, Weight]:
-        """`input` (and `gate`, the one that passes the activation) [d_model, d_ff], `output` [d_ff, d_model]."""
+    def _matrices(self) -> dict[str, Weight]:
         up = dense(self.d_model, self.d_ff)
         gate = {"gate": up} if self.gated else {}
         return {**gate, "input": up, "output": dense(self.d_ff, self.d_model)}
 
+    def weights(self) -> dict[str, Weight]:
+        """`input` (and `gate`, the one that passes the activation) [d_model, d_ff], `output` [d_ff, d_model].
+
+        With biases also `input_bias` and so on.
+        """
+        return {**self._matrices(), **(biases_of(self._matrices()) if self.biases else {})}
+
     def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
-        """Two matrices, three when gated; GELU's tanh approximation has three products."""
-        products = (1 if self.gated else 0) + (3 if self.activation == "gelu" else 0)
+        """Two matrices, three when gated; GELU has three products, with tanh as with erf."""
+        products = (1 if self.gated else 0) + (0 if self.activation == "relu" else 3)
         return Counter(
             {
-                "feed-forward": queries * sum(weight.size for weight in self.weights().values()),
+                "feed-forward": queries * sum(weight.size for weight in self._matrices().values()),
                 "products": queries * products * self.d_ff,
             }
         )

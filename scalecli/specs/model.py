@@ -1,162 +1,57 @@
-"""Stacks of layers and the whole model: the tree that everything is derived from."""
+"""The whole model: the tree that everything is derived from."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from scalecli.errors import ConfigurationError
-from scalecli.specs.attention import PositionBias
-from scalecli.specs.base import LayerSpec, Norm, Weight
-from scalecli.specs.recurrence import Recurrence, TransformGates
+from scalecli.specs.base import LayerSpec, Weight
+from scalecli.specs.stack import Pooling, Stack
+from scalecli.specs.vision import PatchEmbedding
 from scalecli.specs.vocabulary import Embedding, Logits, MixtureOfSoftmaxes
 
 
 @dataclass(frozen=True)
-class Sublayer:
-    """One residual step: x + Dropout(layer(Norm(x))); gates, where there are any, mix x into the layer's output."""
-
-    name: str
-    layer: LayerSpec
-    norm: Norm
-    gates: TransformGates | None = None
-
-    def parts(self) -> dict[str, LayerSpec]:
-        """What has weights here, by the prefix of their paths; the layer's own have none."""
-        gates = {"gates/": self.gates} if self.gates else {}
-        return {"norm/": self.norm, "": self.layer, **gates}
-
-
-@dataclass(frozen=True)
-class Pooling:
-    """The mean of `window` neighbouring positions of the residual stream (Funnel, Dai et al. 2020, section 2.2)."""
-
-    window: int = 2
-    packing_refused: ClassVar[str | None] = "pooling takes the mean of neighbouring positions"
-
-    def output_length(self, length: int) -> int:
-        """Positions after pooling (see `Stack.output_length` for lengths that don't come out even)."""
-        return length // self.window
-
-
-@dataclass(frozen=True)
-class Block:
-    """Sublayers in order, poolings among them; the unit that a stack repeats."""
-
-    sublayers: tuple[Sublayer | Pooling, ...]
-
-    def residuals(self) -> tuple[Sublayer, ...]:
-        """The sublayers without the poolings: what has weights."""
-        return tuple(each for each in self.sublayers if isinstance(each, Sublayer))
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """A block `times` over, each time with weights of its own unless they are `shared`."""
-
-    block: Block
-    times: int
-    shared: bool = False
-
-    @property
-    def copies(self) -> int:
-        """How many layers' weights are stacked on a leading axis; 0 is one layer's, without that axis."""
-        return 0 if self.shared else self.times
-
-
-@dataclass(frozen=True)
-class Stack:
-    """An encoder or a decoder: repeated blocks, the position biases of its self-attention, a final norm.
-
-    There is one position bias for each number of heads. With a recurrence all repeats are run several times.
-    """
-
-    repeats: tuple[Repeat, ...]
-    position_biases: tuple[PositionBias, ...]
-    final_norm: Norm
-    recurrence: Recurrence | None = None
-
-    def weights(self) -> dict[str, tuple[int, Weight]]:
-        """The stack's weights as in `ModelSpec.weights`, by paths without `encoder/` or `decoder/`."""
-        found: dict[str, tuple[int, Weight]] = {}
-
-        def add(prefix: str, layer: LayerSpec, copies: int = 0) -> None:
-            found.update({f"{prefix}{name}": (copies, weight) for name, weight in layer.weights().items()})
-
-        for name, position_bias in self.named_position_biases():
-            add(f"{name}/", position_bias)
-        for number, repeat in enumerate(self.repeats):
-            for sublayer in repeat.block.residuals():
-                for prefix, part in sublayer.parts().items():
-                    add(f"{number}/{sublayer.name}/{prefix}", part, repeat.copies)
-        if self.recurrence is not None:
-            add("recurrence/", self.recurrence)
-        add("final_norm/", self.final_norm)
-        return found
-
-    def named_position_biases(self) -> Iterator[tuple[str, PositionBias]]:
-        """The position biases by name: `position_bias`, `position_bias_2` ..."""
-        for number, position_bias in enumerate(self.position_biases, start=1):
-            yield "position_bias" if number == 1 else f"position_bias_{number}", position_bias
-
-    def output_length(self, length: int) -> int:
-        """Positions that come out of the stack.
-
-        Raises:
-            ConfigurationError: a pooling doesn't come out even.
-        """
-        windows = (
-            each.window for repeat in self.repeats for each in repeat.block.sublayers if isinstance(each, Pooling)
-        )
-        pooled = math.prod(windows)
-        if length % pooled:
-            raise ConfigurationError(
-                f"the encoder pools its inputs by {pooled}, and they are {length} long; "
-                f"a multiple of {pooled} is accepted"
-            )
-        return length // pooled
-
-    def layers(self, queries: int, memory: int) -> Iterator[tuple[int, list[tuple[LayerSpec, int]]]]:
-        """How often each block is run, and its parts with the length that each sees."""
-        passes = self.recurrence.passes if self.recurrence else 1
-        for repeat in self.repeats:
-            parts: list[tuple[LayerSpec, int]] = []
-            for each in repeat.block.sublayers:
-                if isinstance(each, Pooling):
-                    queries = each.output_length(queries)
-                else:
-                    parts += [(part, queries) for part in each.parts().values()]
-            yield passes * repeat.times, parts
-
-    def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
-        """Multiply-adds of one sequence through the whole stack, by component."""
-        total = self.final_norm.multiply_adds(self.output_length(queries), memory)
-        for times, parts in self.layers(queries, memory):
-            for part, length in parts:
-                for component, count in part.multiply_adds(length, memory).items():
-                    total[component] += times * count
-        if self.recurrence is not None:
-            for component, count in self.recurrence.multiply_adds(queries, memory).items():
-                total[component] += self.recurrence.passes * count
-        return total
-
-
-@dataclass(frozen=True)
 class ModelSpec:
-    """An encoder-decoder: two stacks, the embedding and the output head.
-
-    With `shared_stacks` the encoder has no weights of its own: it uses the decoder's of the same paths.
-    """
+    """What models of all kinds have: an embedding, an encoder and perhaps more stacks, and an output head."""
 
     architecture: str
     encoder: Stack
-    decoder: Stack
-    embedding: Embedding
-    logits: Logits | MixtureOfSoftmaxes
-    shared_stacks: bool = False
+    embedding: LayerSpec
+    logits: LayerSpec
+
+    @property
+    def lengths(self) -> tuple[int, int] | None:
+        """Length of every example's inputs and targets; None where they may have any."""
+        return None
+
+    def stacks(self) -> dict[str, Stack]:
+        """The stacks that have weights of their own, by the first part of their paths."""
+        raise NotImplementedError
+
+    def passes(self, inputs: int, targets: int) -> Iterator[tuple[Stack, int, int]]:
+        """Every stack that one example goes through, with its own length and that of the encoder's output.
+
+        Raises:
+            ConfigurationError: the architecture can't have examples of these lengths.
+        """
+        raise NotImplementedError
+
+    def ends(self, inputs: int, targets: int) -> tuple[tuple[LayerSpec, int], ...]:
+        """The embedding and the output head, with the positions of one example that go through each."""
+        raise NotImplementedError
+
+    def multiply_adds(self, inputs: int, targets: int) -> Counter[str]:
+        """Multiply-adds of one example in one forward pass, by component.
+
+        Raises:
+            ConfigurationError: the architecture can't have examples of these lengths.
+        """
+        of_stacks = (stack.multiply_adds(length, memory) for stack, length, memory in self.passes(inputs, targets))
+        total = self.embedding.multiply_adds(targets, inputs) + sum(of_stacks, Counter())
+        return total + self.logits.multiply_adds(targets, inputs)
 
     def weights(self) -> dict[str, tuple[int, Weight]]:
         """Every weight by its path: how many layers own one each (stacked on a leading axis), and one layer's weight.
@@ -164,10 +59,13 @@ class ModelSpec:
         Paths such as `decoder/0/cross_attention/query`, where 0 counts the stack's repeats. A weight outside the
         repeats has one owner and no leading axis, and is listed with 0.
         """
-        stacks = {"decoder": self.decoder} if self.shared_stacks else {"encoder": self.encoder, "decoder": self.decoder}
         return {
             **{f"embedding/{name}": (0, weight) for name, weight in self.embedding.weights().items()},
-            **{f"{side}/{path}": owned for side, stack in stacks.items() for path, owned in stack.weights().items()},
+            **{
+                f"{side}/{path}": each
+                for side, stack in self.stacks().items()
+                for path, each in stack.weights().items()
+            },
             **{f"logits/{name}": (0, weight) for name, weight in self.logits.weights().items()},
         }
 
@@ -180,6 +78,43 @@ class ModelSpec:
         parts = (self.embedding, self.logits)
         return sum(weight.size for part in parts for weight in part.weights().values())
 
+    def packing_refused(self) -> str | None:
+        """Why examples can't be packed into one row, or None where they can."""
+        for stack in self.stacks().values():
+            for repeat in stack.repeats:
+                for each in repeat.block.sublayers:
+                    reason = each.packing_refused if isinstance(each, Pooling) else each.layer.packing_refused
+                    if reason is not None:
+                        return reason
+        return None
+
+
+@dataclass(frozen=True)
+class EncoderDecoder(ModelSpec):
+    """Text to text: two stacks, the embedding of both, and the output head.
+
+    With `shared_stacks` the encoder has no weights of its own: it uses the decoder's of the same paths.
+    """
+
+    embedding: Embedding
+    logits: Logits | MixtureOfSoftmaxes
+    decoder: Stack
+    shared_stacks: bool = False
+
+    def stacks(self) -> dict[str, Stack]:
+        """Encoder and decoder, or the decoder alone where they share."""
+        return {"decoder": self.decoder} if self.shared_stacks else {"encoder": self.encoder, "decoder": self.decoder}
+
+    def passes(self, inputs: int, targets: int) -> Iterator[tuple[Stack, int, int]]:
+        """The encoder on the inputs, the decoder on the targets."""
+        memory = self.memory_length(inputs)
+        yield self.encoder, inputs, inputs
+        yield self.decoder, targets, memory
+
+    def ends(self, inputs: int, targets: int) -> tuple[tuple[LayerSpec, int], ...]:
+        """Both sides are embedded; the targets have logits."""
+        return (self.embedding, inputs + targets), (self.logits, targets)
+
     def memory_length(self, inputs: int) -> int:
         """Positions that the encoder makes of `inputs` tokens.
 
@@ -189,22 +124,36 @@ class ModelSpec:
         self.encoder.multiply_adds(inputs, inputs)  # raises where a layer can't
         return self.encoder.output_length(inputs)
 
-    def multiply_adds(self, inputs: int, targets: int) -> Counter[str]:
-        """Multiply-adds of one example in one forward pass, by component.
+
+@dataclass(frozen=True)
+class EncoderOnly(ModelSpec):
+    """Image to label: patches and a class token through an encoder, logits of what became of the class token."""
+
+    embedding: PatchEmbedding
+    logits: Logits
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """An image's patches, and its one label; together the positions of the encoder."""
+        return self.embedding.patches, 1
+
+    def stacks(self) -> dict[str, Stack]:
+        """The encoder alone."""
+        return {"encoder": self.encoder}
+
+    def passes(self, inputs: int, targets: int) -> Iterator[tuple[Stack, int, int]]:
+        """The encoder on all patches and the class token.
 
         Raises:
-            ConfigurationError: the architecture can't have inputs of that length.
+            ConfigurationError: these are other lengths than an image's.
         """
-        memory = self.memory_length(inputs)
-        total = self.embedding.multiply_adds(targets, inputs) + self.encoder.multiply_adds(inputs, inputs)
-        return total + self.decoder.multiply_adds(targets, memory) + self.logits.multiply_adds(targets, memory)
+        if (inputs, targets) != self.lengths:
+            raise ConfigurationError(
+                f"{self.architecture} reads images of {self.embedding.patches} patches, each with one label; inputs of "
+                f"{inputs} and targets of {targets} can't be"
+            )
+        yield self.encoder, inputs + targets, inputs + targets
 
-    def packing_refused(self) -> str | None:
-        """Why examples can't be packed into one row, or None where they can."""
-        for stack in (self.encoder, self.decoder):
-            for repeat in stack.repeats:
-                for each in repeat.block.sublayers:
-                    reason = each.packing_refused if isinstance(each, Pooling) else each.layer.packing_refused
-                    if reason is not None:
-                        return reason
-        return None
+    def ends(self, inputs: int, targets: int) -> tuple[tuple[LayerSpec, int], ...]:
+        """The patches are embedded; the class token has logits."""
+        return (self.embedding, inputs), (self.logits, targets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from scalecli.specs.base import LayerSpec, Weight, dense
+from scalecli.specs.base import LayerSpec, Weight, bias, dense
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class Embedding(LayerSpec):
 
 @dataclass(frozen=True)
 class Logits(LayerSpec):
-    """The output head. Tied, it is the embedding scaled by d_model^-0.5 (T5 v1) unless `scaled` is off.
+    """The output head: of tokens, or of an image's classes, `vocabulary` says how many there are.
 
-    A tied head of a factorised embedding goes back the way through its projection; `embedding_size` is its width.
+    Tied, it is the embedding scaled by d_model^-0.5 (T5 v1) unless `scaled` is off. A tied head of a factorised
+    embedding goes back the way through its projection; `embedding_size` is its width.
     """
 
     vocabulary: int
@@ -47,10 +48,12 @@ class Logits(LayerSpec):
     tied: bool
     scaled: bool
     embedding_size: int | None = None
+    biased: bool = False
 
     def weights(self) -> dict[str, Weight]:
-        """`kernel` [d_model, vocabulary] when untied, else nothing."""
-        return {} if self.tied else {"kernel": dense(self.d_model, self.vocabulary)}
+        """`kernel` [d_model, vocabulary] when untied, and `bias` [vocabulary] when biased."""
+        kernel = {} if self.tied else {"kernel": dense(self.d_model, self.vocabulary)}
+        return {**kernel, **({"bias": bias(self.vocabulary)} if self.biased else {})}
 
     def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
         """One product with the vocabulary's matrix; the loss picks its target by a one-hot product."""

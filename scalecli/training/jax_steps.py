@@ -13,8 +13,8 @@ from jax import numpy as jnp
 
 from scalecli.devices.jax import JaxDevices
 from scalecli.models.dropout import fold_seed
-from scalecli.models.encoder_decoder import EncoderDecoder
-from scalecli.training.objective import Shown, part_of, share_of_loss, target_tokens
+from scalecli.models.trainable import Trainable
+from scalecli.training.objective import Shown, part_of, share_of_loss, target_count
 from scalecli.training.records import Figures
 from scalecli.training.steps import Batch
 
@@ -27,7 +27,7 @@ class JaxSteps:
     def __init__(
         self,
         devices: JaxDevices,
-        model: EncoderDecoder,
+        model: Trainable,
         optimizer: keras.optimizers.Optimizer,
         *,
         seed: int,
@@ -61,8 +61,8 @@ class JaxSteps:
         losses, norms, reports = jax.tree.map(lambda *steps: np.stack(steps), *jax.device_get(found))
         return Figures(losses, norms, np.array(waits, np.float32), reports)
 
-    def lowered(self, batch: Mapping[str, tuple[int, ...]]) -> Any:
-        """The `jax.stages.Lowered` step, of int32 arrays of these shapes; it takes no values of variables."""
+    def lowered(self, batch: Mapping[str, tuple[tuple[int, ...], str]]) -> Any:
+        """The `jax.stages.Lowered` step, of arrays of these shapes and dtypes; it takes no values of variables."""
 
         def planned(shape: tuple[int, ...], dtype: str, sharding: Any) -> Any:
             return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
@@ -71,26 +71,26 @@ class JaxSteps:
             [planned(each.shape, each.dtype, where) for each, where in zip(of, shardings, strict=True)]
             for of, shardings in zip(self._variables, self._shardings, strict=True)
         ]
-        rows = {name: planned(shape, "int32", self._of_rows) for name, shape in batch.items()}
+        rows = {name: planned(*each, self._of_rows) for name, each in batch.items()}
         return self.step.lower(*variables, rows)
 
     def _step(self, weights: Values, state: Values, batch: Batch) -> tuple[Values, Values, tuple[Any, ...]]:
         """One step; returns the weights and state after it, its loss, the norm of its gradient, and the reports."""
         iterations = state[next(n for n, each in enumerate(self._variables[1]) if each is self._optimizer.iterations)]
-        seed, tokens = fold_seed(jnp.int32(self._seed), iterations), target_tokens(batch)
+        seed, targets = fold_seed(jnp.int32(self._seed), iterations), target_count(self._model, batch)
         if self._accumulation == 1:
-            gradients, shown = self._part(weights, batch, tokens, fold_seed(seed, 0))
+            gradients, shown = self._part(weights, batch, targets, fold_seed(seed, 0))
         else:
-            gradients, shown = self._accumulated(weights, batch, tokens, seed)
+            gradients, shown = self._accumulated(weights, batch, targets, seed)
         norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients))
         weights, state = self._optimizer.stateless_apply(state, gradients, weights)
         return weights, state, (shown.loss, norm, shown.reports)
 
-    def _accumulated(self, weights: Values, batch: Batch, tokens: Any, seed: Any) -> tuple[Values, Shown]:
+    def _accumulated(self, weights: Values, batch: Batch, targets: Any, seed: Any) -> tuple[Values, Shown]:
         """The sum over the parts of what `_part` returns."""
 
         def part(number: Any) -> tuple[Values, Shown]:
-            return self._part(weights, part_of(batch, number, self._accumulation), tokens, fold_seed(seed, number))
+            return self._part(weights, part_of(batch, number, self._accumulation), targets, fold_seed(seed, number))
 
         def add(total: Any, number: Any) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, part(number)), None
@@ -99,14 +99,14 @@ class JaxSteps:
         total, _ = jax.lax.scan(add, blank, jnp.arange(self._accumulation, dtype=jnp.int32))
         return total
 
-    def _part(self, weights: Values, batch: Batch, tokens: Any, seed: Any) -> tuple[Values, Shown]:
+    def _part(self, weights: Values, batch: Batch, targets: Any, seed: Any) -> tuple[Values, Shown]:
         """What one part adds to the gradients and to what is shown."""
 
         def loss(weights: Values) -> tuple[Any, Shown]:
             mapping = list(zip(self._model.trainable_variables, weights, strict=True))
             with keras.StatelessScope(state_mapping=mapping):
                 return share_of_loss(
-                    self._model, batch, seed, tokens=tokens, parts=self._accumulation, z_loss=self._z_loss
+                    self._model, batch, seed, targets=targets, parts=self._accumulation, z_loss=self._z_loss
                 )
 
         gradients, shown = jax.grad(loss, has_aux=True)(weights)

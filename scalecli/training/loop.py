@@ -18,7 +18,7 @@ import numpy as np
 from scalecli.devices import Batches, Devices, check_batch
 from scalecli.errors import DivergedError, InterruptedRunError
 from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
-from scalecli.models.encoder_decoder import EncoderDecoder
+from scalecli.models.trainable import Trainable
 from scalecli.training.adafactor import Adafactor, KerasSchedule
 from scalecli.training.checkpoints import Saving
 from scalecli.training.keeper import Keeper, take_up
@@ -61,6 +61,9 @@ class Reporter(Protocol):
     def documents(self, documents: int, tokens: int) -> None:
         """How many documents of a corpus are tokenised so far, and into how many tokens."""
 
+    def images(self, done: int, total: int) -> None:
+        """How many files of images are looked at so far."""
+
     def examples(self, done: int, total: int) -> None:
         """How many examples of a validation or an evaluation are done so far."""
 
@@ -84,7 +87,7 @@ class Job:
 
     manifest: Manifest
     devices: Devices
-    model: EncoderDecoder
+    model: Trainable
     schedule: Schedule
     saving: Saving
     batches: Batches

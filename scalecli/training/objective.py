@@ -7,31 +7,31 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from scalecli.models.encoder_decoder import EncoderDecoder
+from scalecli.models.trainable import Trainable
 
 
 class Shown(NamedTuple):
-    """What is recorded of a loss: the cross-entropy alone (nats per target token), and the layers' reports."""
+    """What is recorded of a loss: the cross-entropy alone (nats per target), and the layers' reports."""
 
     loss: Any
     reports: dict[str, Any]
 
 
-def target_tokens(batch: Mapping[str, Any]) -> Any:
-    """The number of target tokens of a batch, float32."""
-    return ops.sum(ops.cast(batch["targets"] > 0, "float32"))
+def target_count(model: Trainable, batch: Mapping[str, Any]) -> Any:
+    """The number of targets of a batch, tokens or labelled images, float32."""
+    return ops.sum(model.counted(batch))
 
 
 def share_of_loss(
-    model: EncoderDecoder, batch: Mapping[str, Any], seed: Any, *, tokens: Any, parts: int, z_loss: float
+    model: Trainable, batch: Mapping[str, Any], seed: Any, *, targets: Any, parts: int, z_loss: float
 ) -> tuple[Any, Shown]:
     """What one of `parts` equal parts of a batch adds to the batch's loss, and to what is shown of it.
 
-    The loss is the cross-entropy of the target tokens plus the z-loss, summed and divided by `tokens`, the number of
-    target tokens of the whole batch, plus the mean of the parts' own auxiliary losses. Reports are means, too.
+    The loss is the cross-entropy of the targets plus the z-loss, summed and divided by `targets`, the number of those
+    of the whole batch, plus the mean of the parts' own auxiliary losses. Reports are means, too.
     """
     found = model.losses(batch, seed)
-    real = ops.cast(batch["targets"] > 0, "float32") / tokens
+    real = model.counted(batch) / targets
     cross_entropy = ops.sum(found.cross_entropy * real)
     z_losses = z_loss * ops.sum(ops.square(found.log_normaliser) * real)
     reports = {name: report / parts for name, report in found.reports.items()}

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import keras
 
-from scalecli.models.encoder_decoder import EncoderDecoder
+from scalecli.models.trainable import Trainable
 from scalecli.training.records import Figures
 
 Batch = Mapping[str, Any]
@@ -26,7 +26,7 @@ class TrainingSteps(Protocol):
 
 def new_steps(
     devices: Any,
-    model: EncoderDecoder,
+    model: Trainable,
     optimizer: keras.optimizers.Optimizer,
     *,
     seed: int,

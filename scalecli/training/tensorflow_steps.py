@@ -11,8 +11,8 @@ import tensorflow as tf
 from scalecli.devices.tensorflow import TensorFlowDevices
 from scalecli.models.compiled import compiled
 from scalecli.models.dropout import fold_seed
-from scalecli.models.encoder_decoder import EncoderDecoder
-from scalecli.training.objective import Shown, part_of, share_of_loss, target_tokens
+from scalecli.models.trainable import Trainable
+from scalecli.training.objective import Shown, part_of, share_of_loss, target_count
 from scalecli.training.records import Figures
 from scalecli.training.steps import Batch
 
@@ -23,7 +23,7 @@ class TensorFlowSteps:
     def __init__(
         self,
         devices: TensorFlowDevices,
-        model: EncoderDecoder,
+        model: Trainable,
         optimizer: keras.optimizers.Optimizer,
         *,
         seed: int,
@@ -36,7 +36,7 @@ class TensorFlowSteps:
         # One replica: all of the step is one program. Several: what they do between one exchange and the next is.
         alone = devices.replicas == 1
         self._gradients: Any = self._local_gradients if alone else compiled(model, self._local_gradients)
-        self.step = compiled(model, self._step) if alone else self._step
+        self.step: Any = compiled(model, self._step) if alone else self._step
         strategy = devices.distribute
 
         @tf.function
@@ -61,9 +61,9 @@ class TensorFlowSteps:
         figures: Figures = tf.nest.map_structure(lambda each: each.numpy(), self._run(batches, tf.constant(count)))
         return figures
 
-    def stablehlo(self, batch: Mapping[str, tuple[int, ...]]) -> bytes:
-        """The step of one replica compiled by XLA, of int32 arrays of these shapes, as serialised StableHLO."""
-        rows = {name: tf.zeros(shape, tf.int32) for name, shape in batch.items()}
+    def stablehlo(self, batch: Mapping[str, tuple[tuple[int, ...], str]]) -> bytes:
+        """The step of one replica compiled by XLA, of arrays of these shapes and dtypes, as serialised StableHLO."""
+        rows = {name: tf.zeros(shape, dtype) for name, (shape, dtype) in batch.items()}
         serialised: bytes = self.step.experimental_get_compiler_ir(rows)(stage="stablehlo_serialized")
         return serialised
 
@@ -76,21 +76,21 @@ class TensorFlowSteps:
     def _step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
         """One step; returns its loss, the norm of its gradient, and the reports."""
         context = tf.distribute.get_replica_context()
-        tokens = context.all_reduce(tf.distribute.ReduceOp.SUM, target_tokens(batch))
+        targets = context.all_reduce(tf.distribute.ReduceOp.SUM, target_count(self._model, batch))
         seed = fold_seed(self._seed, self._optimizer.iterations)
         if self._replicas > 1:
             seed = fold_seed(seed, context.replica_id_in_sync_group)
-        gradients, shown = self._gradients(batch, tokens, seed)
+        gradients, shown = self._gradients(batch, targets, seed)
         gradients, shown = context.all_reduce(tf.distribute.ReduceOp.SUM, (gradients, shown))
         self._optimizer.apply(gradients, self._model.trainable_variables)
         return shown.loss, tf.linalg.global_norm(gradients), shown.reports
 
-    def _local_gradients(self, batch: Batch, tokens: tf.Tensor, seed: tf.Tensor) -> tuple[list[Any], Shown]:
+    def _local_gradients(self, batch: Batch, targets: tf.Tensor, seed: tf.Tensor) -> tuple[list[Any], Shown]:
         """What this replica's part of the batch adds to the gradients and to what is shown."""
         if self._accumulation == 1:
-            return self._part(batch, tokens, fold_seed(seed, 0))
+            return self._part(batch, targets, fold_seed(seed, 0))
         compute = tf.function(
-            lambda number: self._part(part_of(batch, number, self._accumulation), tokens, fold_seed(seed, number)),
+            lambda number: self._part(part_of(batch, number, self._accumulation), targets, fold_seed(seed, number)),
             autograph=False,
         )
         number = tf.constant(0)
@@ -106,10 +106,10 @@ class TensorFlowSteps:
         )
         return gradients, shown
 
-    def _part(self, batch: Batch, tokens: tf.Tensor, seed: tf.Tensor) -> tuple[list[Any], Shown]:
+    def _part(self, batch: Batch, targets: tf.Tensor, seed: tf.Tensor) -> tuple[list[Any], Shown]:
         parts = self._accumulation * self._replicas
         with tf.GradientTape() as tape:
-            loss, shown = share_of_loss(self._model, batch, seed, tokens=tokens, parts=parts, z_loss=self._z_loss)
+            loss, shown = share_of_loss(self._model, batch, seed, targets=targets, parts=parts, z_loss=self._z_loss)
         values = [variable.value for variable in self._model.trainable_variables]
         # The embedding's gradient comes as the looked-up rows alone: XLA wants it dense.
         return [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, values)], shown

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalecli.analysis.choosing import COSTS, DEEPEST, Setting, alternatives, candidates, nearest_published, shape_cost
-from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
 from scalecli.costs import Batch
 from scalecli.costs.hardware import Machine
 from scalecli.costs.memory import Training
@@ -68,7 +68,7 @@ def test_scores_of_other_architectures_are_their_own():
 
 
 @pytest.mark.parametrize("cost", COSTS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_every_candidate_meets_the_budget(architecture, cost):
     shapes = candidates(architecture, {cost: AT_LEAST_ONE[cost]}, PAPERS)
     assert shapes

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from scalecli import costs, shapes_directory
-from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.architectures import ARCHITECTURES, TEXT_ARCHITECTURES, build_image_spec, build_spec, build_text_spec
 from scalecli.errors import ConfigurationError
 from scalecli.shape import OWN_FORMS, knobs, parse_name, presets
 from tests.shapes import operators_of
@@ -31,7 +31,7 @@ PRINTED = {
 }
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_parameters_of_base(architecture):
     assert build_spec(architecture, presets(architecture)["base"]).parameters() == BASE[architecture]
 
@@ -89,17 +89,18 @@ def test_the_sizes_say_where_they_are_from(architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_operator_changes_what_is_built(architecture):
     """No knob is without effect, or it would be an option that does nothing."""
-    plain, own = build_spec(architecture, presets(architecture)["base"]), OWN_FORMS.get(architecture, {})
+    size, preset = list(presets(architecture).items())[-1]
+    plain, own = build_spec(architecture, preset), OWN_FORMS.get(architecture, {})
     for code, operator in operators_of(architecture).items():
-        values = {"nl": "4", "el": "4", "dl": "2", "fb": "2", "nt": "5", "np": "64"}
+        values = {"nl": "4", "el": "4", "dl": "2", "fb": "2", "nt": "5", "np": "64", "is": "64"}
         if isinstance(operator.values, tuple):
             names = [
-                f"base-{word}"
+                f"{size}-{word}"
                 for word in operator.values
-                if word not in (presets(architecture)["base"].recurrence_type, own.get(operator.fields[0]))
+                if word not in (preset.recurrence_type, own.get(operator.fields[0]))
             ]
         else:
-            names = [f"base-{code}{values.get(code, '8') if operator.values is int else ''}"]
+            names = [f"{size}-{code}{values.get(code, '8') if operator.values is int else ''}"]
         for name in names:
             assert build_spec(architecture, parse_name(name, architecture)) != plain, name
 
@@ -111,6 +112,7 @@ IMPOSSIBLE = {
     "shared stacks of two depths": ("transformer", "base-el3-ss", "encoder_layers is 3, decoder_layers 12; equal"),
     "even taps of lconv": ("lconv", "base-nt8", "taps is 8; the encoder's convolutions are centred, so an odd number"),
     "even taps of dconv": ("dconv", "base-nt2", "taps is 2; the encoder's convolutions are centred"),
+    "patches beyond the image": ("vit", "vit-s-ps30", "image_size is 224 and patch_size 30; a multiple of patch_size"),
     "blocks without layers": (
         "funnel",
         "base-fb13",
@@ -128,6 +130,18 @@ def test_impossible_shapes_are_refused_with_the_reason(architecture, name, messa
 def test_an_unknown_architecture_is_refused():
     with pytest.raises(ConfigurationError, match=r"no architecture 'transfomer'; .*did you mean 'transformer'"):
         build_spec("transfomer", presets()["tiny"])
+
+
+def test_text_and_images_are_told_apart():
+    text, images = presets()["tiny"], presets("vit")["vit-s"]
+    assert build_text_spec("transformer", text) == build_spec("transformer", text)
+    assert build_image_spec("vit", images) == build_spec("vit", images)
+    with pytest.raises(ConfigurationError, match=r"vit reads images; this takes text: transformer, evolved"):
+        build_text_spec("vit", images)
+    with pytest.raises(ConfigurationError, match="transformer reads text; this takes images: vit"):
+        build_image_spec("transformer", text)
+    with pytest.raises(ConfigurationError, match="no architecture 'vti'"):
+        build_image_spec("vti", images)
 
 
 def test_a_shape_of_another_architecture_is_refused():

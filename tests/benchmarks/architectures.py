@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from scalecli import costs
-from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
 from scalecli.shape import presets
 from tests import oracle
 from tests.steps import steps_of
@@ -84,7 +84,7 @@ def main() -> None:
     )
     print("| architecture | parameters, base | FLOPs, base | step, s | relative | largest difference |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for architecture in ARCHITECTURES:
+    for architecture in TEXT_ARCHITECTURES:
         spec = build_spec(architecture, presets(architecture)["base"])
         forward = sum(costs.flops(spec, costs.Batch(), "forward").values())
         seconds, ratio = relative_time(architecture, reference, arguments)

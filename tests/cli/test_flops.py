@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from scalecli.architectures import ARCHITECTURES
+from scalecli.architectures import TEXT_ARCHITECTURES
 from scalecli.cli.main import run
 from scalecli.manifest import save_manifest
 from scalecli.shape import presets
@@ -97,7 +97,7 @@ OF_THEIR_OWN = {
 }
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_components_of_every_architecture(flops, architecture):
     found = rows(flops, "tiny", "--arch", architecture, "--convention", "all")
     assert set(found) == {*COUNTED_IN_PAPER, *OF_THEIR_OWN.get(architecture, ()), "total"}
@@ -106,6 +106,22 @@ def test_components_of_every_architecture(flops, architecture):
         assert all(counts.values())
         total = counts.pop("total")
         assert total == sum(counts.values())
+
+
+@pytest.mark.parametrize(
+    ("model", "printed"), [("vit-s", 1.37e9), ("vit-b", 4.44e9), ("vit-s-nl24", 3.94e9), ("vit-s-nl28", 4.58e9)]
+)
+def test_one_image_costs_what_table_5_prints(flops, model, printed):
+    code, out, err = flops(model, "--convention", "paper")
+    assert code == 0 and f"{model} (vit), 1 image of 49 patches and a class token:" in out + err
+    found = rows(flops, model, "--convention", "all")
+    assert found["total"]["paper"] == pytest.approx(printed, rel=0.0025)
+    assert found["total"]["training"] == 3 * found["total"]["forward"]
+    assert list(found) == [
+        *("embedding projections", "attention projections", "attention scores", "feed-forward", "elementwise"),
+        *("products", "logits", "total"),
+    ]
+    assert rows(flops, model, "--batch", "8")["total"]["flops"] == 8 * found["total"]["forward"]
 
 
 def test_model_parallelism_repeats_what_the_papers_count(flops):

@@ -9,7 +9,8 @@ import click
 import pytest
 import yaml
 
-from scalecli.architectures import ARCHITECTURES
+from scalecli import strict
+from scalecli.architectures import ARCHITECTURES, TEXT_ARCHITECTURES
 from scalecli.cli.main import cli, run
 from scalecli.manifest import save_manifest
 from scalecli.operators import OPERATORS
@@ -108,14 +109,59 @@ def test_every_operator_has_an_option_in_the_help(shape):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_knobs_of_an_architecture_are_shown_and_no_others(shape, architecture):
+    size = next(iter(presets(architecture)))
     shown = {name for architecture in ARCHITECTURES for name in knobs(architecture)}
     stated = set(knobs(architecture)) - set(OWN_FORMS.get(architecture, {}))
-    assert set(figures(shape, "tiny", "--arch", architecture)) & shown == stated
-    lines = [line.split()[0] for line in shape("tiny", "--arch", architecture)[1].splitlines()]
+    assert set(figures(shape, size, "--arch", architecture)) & shown == stated
+    lines = [line.split()[0] for line in shape(size, "--arch", architecture)[1].splitlines()]
     assert set(lines) & shown == stated
     titles = {code.upper() for code, each in OPERATORS.items() if each.fields[0] in stated}
     header = shape("--arch", architecture)[1].splitlines()[0].split()
-    assert header[:7] == ["Name", "EL", "DL", "DM", "FF", "KV", "NH"] and set(header[7:-3]) == titles
+    of_all = ["Name", "EL", *(["DL"] if architecture in TEXT_ARCHITECTURES else []), "DM", "FF", "KV", "NH"]
+    assert header[: len(of_all)] == of_all and set(header[len(of_all) : -3]) == titles
+
+
+def test_a_vision_transformer_by_its_name_alone(shape):
+    found = figures(shape, "vit-s", "--nl", "24")
+    assert (found["name"], found["architecture"], found["parameters"]) == ("vit-s-nl24", "vit", 86_491_728)
+    assert (found["batch"], found["inputs"], found["targets"]) == (1, 49, 1)
+    assert not {"decoder_layers", "vocabulary"} & set(found)
+    assert figures(shape, "NL24-ViT-S") == figures(shape, "s-nl24", "--arch", "vit") == found
+    many = figures(shape, "vit-s", "--nl", "24", "--batch", "4096")
+    assert many["forward_flops"] == 4096 * found["forward_flops"]
+    code, out, _ = shape("vit-s", "--batch", "4096", "--chip", "tpu-v3", "--chips", "64", "--format", "json")
+    assert code == 0 and json.loads(out)["fits"]
+
+
+def test_text_and_images_in_one_table(shape):
+    code, out, _ = shape("small", "vit-b", "--format", "json")
+    assert code == 0
+    small, vit = json.loads(out)
+    assert (small["batch"], vit["batch"], vit["classes"]) == (128, 1, 18_000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["vit-s", "--dl", "4"], 3, "DL: vit has no decoder_layers, a knob of 12 other architectures"),
+        (["vit-s", "--inputs", "64"], 3, "vit reads images of 49 patches, each with one label; inputs of 64"),
+        (["vit-s", "--patch-size", "30"], 3, "image_size is 224 and patch_size 30; a multiple of patch_size is accep"),
+        (["small", "--classes", "10"], 3, "transformer has no classes, a knob of vit"),
+        (["vit-s", "--arch", "glu"], 3, "'vit' in 'vit-s' is neither a size nor an operator"),
+    ],
+)
+def test_what_images_have_and_text_has_not(shape, arguments, code, message):
+    found, _, err = shape(*arguments)
+    assert found == code and message in err
+
+
+def test_a_shape_file_of_images_leaves_the_classes_to_the_data(shape, tmp_path):
+    assert shape("vit-s", "-o", "plain.yaml")[0] == shape("vit-s", "--classes", "10", "-o", "stated.yaml")[0] == 0
+    plain, stated = (strict.load_yaml(tmp_path / name) for name in ("plain.yaml", "stated.yaml"))
+    assert plain == {"architecture": "vit", **{name: stated[name] for name in plain if name != "architecture"}}
+    assert set(stated) - set(plain) == {"classes"} and stated["classes"] == 10
+    assert figures(shape, "plain.yaml") == figures(shape, "vit-s")
+    assert figures(shape, "stated.yaml")["name"] == "vit-s-nc10"
 
 
 def test_the_batch_scales_flops(shape):

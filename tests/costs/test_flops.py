@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalecli import costs
-from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
 from scalecli.costs import Batch, adafactor_bytes, adafactor_state_size, factored_axes, flops, weights_bytes
 from scalecli.operators import OPERATORS
 from scalecli.shape import apply_operators, parse_name, presets
@@ -46,7 +46,7 @@ def test_forward_is_twice_the_multiply_adds_that_are_done():
     assert set(paper) == {*forward, "embedding", "elementwise", "products"}
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_no_component_is_left_out_of_the_total(architecture):
     spec = spec_of("tiny", architecture)
     assert set(spec.multiply_adds(512, 114)) <= set(costs.COMPONENTS)
@@ -54,7 +54,7 @@ def test_no_component_is_left_out_of_the_total(architecture):
 
 
 def test_every_component_is_one_of_some_architecture():
-    found = set().union(*(spec_of("tiny", name).multiply_adds(512, 114) for name in ARCHITECTURES))
+    found = set().union(*(spec_of("tiny", name).multiply_adds(512, 114) for name in TEXT_ARCHITECTURES))
     assert found == set(costs.COMPONENTS)
 
 
@@ -89,7 +89,7 @@ def fitting_batch(architecture, operators, draw):
     return Batch(sequences, inputs, targets)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_costs_are_positive_integers(architecture, data):
@@ -119,13 +119,13 @@ EXCEPTIONS = {
     # Shorter inputs take the first rows of the matrices.
     ("mixer", "np"): (MORE, SAME, SAME),
 }
-for name in ARCHITECTURES:
+for name in TEXT_ARCHITECTURES:
     # Fewer projections. What shared heads leave is smaller only where there are several.
     EXCEPTIONS.update({(name, code): (LESS, LESS, LESS) for code in ("sh", "skv", "shkv")})
 
 KNOBS = [
     (architecture, code)
-    for architecture in ARCHITECTURES
+    for architecture in TEXT_ARCHITECTURES
     for code in operators_of(architecture)
     if not isinstance(OPERATORS[code].values, tuple)
 ]

@@ -1,7 +1,7 @@
 import pytest
 
 from scalecli import costs
-from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
 from scalecli.costs import Batch
 from scalecli.costs.hardware import Machine
 from scalecli.costs.memory import Training, device_memory, fits, remedies
@@ -15,7 +15,7 @@ def spec_of(name, architecture="transformer"):
     return build_spec(architecture, parse_name(name, architecture))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_one_device_has_what_the_spec_says(architecture):
     spec = build_spec(architecture, presets(architecture)["small"])
     kept = []

@@ -2,7 +2,7 @@ from dataclasses import astuple, replace
 
 import pytest
 
-from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
 from scalecli.costs import Batch
 from scalecli.costs.hardware import Machine
 from scalecli.costs.memory import Training
@@ -45,7 +45,7 @@ def test_the_fit_finds_constants_that_made_the_speeds(published):
     assert astuple(speeds.fit(rows)) == pytest.approx(astuple(made), rel=1e-3)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_every_architecture_has_a_speed(architecture):
     found = estimate(build_spec(architecture, presets(architecture)["base"]), BATCH, Machine(), Training())
     assert 1 < found.steps_per_s < 20

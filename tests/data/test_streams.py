@@ -165,7 +165,7 @@ def test_damaged_shards_end_the_stream(stream, data_dir, tmp_path, keep):
         with tf.io.TFRecordWriter(str(path)) as file:
             file.write(tf.train.Example().SerializeToString())
     with (
-        pytest.raises(MissingError, match=r"cannot be read \(a shard has fewer documents than its dataset says\)"),
+        pytest.raises(MissingError, match=r"cannot be read \(a shard has fewer examples than its dataset says\)"),
         readable("c4/en"),
     ):
         batches(damaged, 60)

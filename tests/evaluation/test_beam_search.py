@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from scalecli.architectures import ARCHITECTURES
+from scalecli.architectures import TEXT_ARCHITECTURES
 from scalecli.evaluation.beam_search import beam_decoder
 from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder
@@ -54,7 +54,7 @@ def reference(call, inputs):
     return max(ended, key=lambda each: each[1]) if ended else (alive[0][0], alive[0][1] / longest)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_cached_beam_search_is_the_uncached_one(architecture):
     model = model_of(architecture)
     inputs = np.random.default_rng(0).integers(2, 16, (4, 8)).astype("int32")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from scalecli.architectures import ARCHITECTURES
+from scalecli.architectures import TEXT_ARCHITECTURES
 from scalecli.evaluation.decoding import greedy_decoder
 from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder
@@ -14,7 +14,7 @@ from tests.xla import either_way, use_xla
 
 
 @either_way
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_cached_decoding_is_teacher_forcing(architecture, xla, monkeypatch):
     use_xla(monkeypatch, xla)
     keras.utils.set_random_seed(1)
@@ -38,7 +38,7 @@ def test_cached_decoding_is_teacher_forcing(architecture, xla, monkeypatch):
         assert (output[row, length:] == 0).all()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_cached_logits_are_those_of_the_whole_sequence(architecture):
     keras.utils.set_random_seed(1)
     model = EncoderDecoder(oracle.small_spec(architecture))

@@ -4,7 +4,7 @@ import numpy as np
 
 from scalecli.architectures import build_spec
 from scalecli.interchange.imported import logits_of
-from scalecli.interchange.plain_t5 import Exported
+from scalecli.interchange.places import Exported
 from scalecli.shape import Shape
 
 ROWS = 256

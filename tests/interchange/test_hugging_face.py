@@ -9,8 +9,8 @@ from safetensors.numpy import load_file, save_file
 
 from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.interchange import hugging_face
-from scalecli.interchange.plain_t5 import Exported
+from scalecli.interchange import hugging_face, hugging_face_files
+from scalecli.interchange.places import Exported
 from tests.data.conftest import vocabulary  # noqa: F401 (a fixture)
 from tests.interchange.plain import FORMS, ROWS, batch, exported, logits_and_greedy, shape_of
 
@@ -145,7 +145,7 @@ def test_shards_are_read(tmp_path, torch):
 
 
 def test_shards_are_written(tmp_path, torch, monkeypatch):
-    monkeypatch.setattr(hugging_face, "_SHARD_BYTES", 40_000)
+    monkeypatch.setattr(hugging_face_files, "_SHARD_BYTES", 40_000)
     model = exported("transformer", True)
     folder = written(tmp_path / "hf", model)
     assert len(list(folder.glob("model-*-of-*.safetensors"))) > 2

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange import mesh_tensorflow
 from scalecli.interchange.mesh_names import variable_names
@@ -18,7 +18,7 @@ ORACLE = ("ckpt_tiny_d32", "ckpt_d128_adafactor")
 # Forms of the architectures whose names are known, with sizes that tell matrices from their transposes.
 SIZES = {"encoder_layers": 2, "decoder_layers": 3, "d_model": 24, "d_ff": 40, "d_kv": 8, "heads": 4, "vocabulary": 128}
 FORMS = {
-    **{name: (name, oracle.KNOBS[name]) for name in ARCHITECTURES if name not in ("performer", "mixer")},
+    **{name: (name, oracle.KNOBS[name]) for name in TEXT_ARCHITECTURES if name not in ("performer", "mixer")},
     "switch": ("switch", {"experts": 3, "encoder_layers": 2, "decoder_layers": 4}),
     "funnel": ("funnel", {"encoder_layers": 5, "funnel_blocks": 2}),
     "shared heads": ("transformer", {"shared_heads": True}),

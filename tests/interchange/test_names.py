@@ -2,13 +2,13 @@ import re
 
 import pytest
 
-from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
 from scalecli.errors import ConfigurationError
 from scalecli.interchange.mesh_names import variable_names
 from scalecli.shape import parse_name
 from tests import oracle
 
-KNOWN = [name for name in ARCHITECTURES if name != "mixer"]
+KNOWN = [name for name in TEXT_ARCHITECTURES if name != "mixer"]
 
 
 def flat(names):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scalecli import specs
-from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
 from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder, token_losses
 from scalecli.shape import presets
@@ -121,7 +121,7 @@ def test_packed_examples_are_the_original_codes(name):
     np.testing.assert_allclose(np.asarray(compiled(model, model)(batch))[real], arrays["logits"][real], atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_built_weights_are_the_specs(architecture):
     spec = oracle.small_spec(architecture)
     model = EncoderDecoder(spec)
@@ -133,7 +133,7 @@ def test_built_weights_are_the_specs(architecture):
         assert variable.stacked == (layers > 0)
 
 
-SIZES = [(architecture, size) for architecture in ARCHITECTURES for size in presets(architecture)]
+SIZES = [(architecture, size) for architecture in TEXT_ARCHITECTURES for size in presets(architecture)]
 
 
 @pytest.mark.parametrize(("architecture", "size"), SIZES)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scalecli import costs
-from scalecli.architectures import ARCHITECTURES
+from scalecli.architectures import TEXT_ARCHITECTURES
 from scalecli.models.encoder_decoder import EncoderDecoder
 from tests import oracle
 
@@ -27,7 +27,7 @@ WIDE = {"d_model": 512, "d_ff": 2048, "d_kv": 64, "heads": 8, "vocabulary": 4096
 BATCH = costs.Batch(sequences=4, inputs=256, targets=128)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_flops_are_those_that_xla_counts(architecture):
     import jax
 

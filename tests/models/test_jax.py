@@ -15,7 +15,7 @@ TESTS = Path(__file__).parents[1]
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="this is the process on the other backend")
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 def test_models_and_decoding_on_jax():
-    names = ("encoder_decoder", "flops", "scan", "dropout", "losses", "rematerialise")
+    names = ("encoder_decoder", "flops", "scan", "dropout", "losses", "rematerialise", "vision")
     paths = [*(str(TESTS / "models" / f"test_{name}.py") for name in names), str(TESTS / "evaluation/test_decoding.py")]
     ran = subprocess.run(
         [

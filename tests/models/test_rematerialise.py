@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from scalecli.architectures import ARCHITECTURES
+from scalecli.architectures import TEXT_ARCHITECTURES
 from scalecli.models.encoder_decoder import EncoderDecoder
 from tests import oracle
 from tests.xla import use_xla
@@ -13,7 +13,7 @@ from tests.xla import use_xla
 # Eagerly for all: what gradients flow to must be handed to a block, and that is each architecture's matter. How it is
 # compiled, each way and in loops within loops, is the scan's, and tested there.
 CASES = {
-    "tensorflow": [(architecture, "eager") for architecture in ARCHITECTURES] + [("transformer", "xla")],
+    "tensorflow": [(architecture, "eager") for architecture in TEXT_ARCHITECTURES] + [("transformer", "xla")],
     "jax": [("switch", "xla")],
 }[keras.backend.backend()]
 SEED = 7

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from scalecli.architectures import ARCHITECTURES
+from scalecli.architectures import TEXT_ARCHITECTURES
 from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder
 from tests import oracle
@@ -12,7 +12,7 @@ from tests import oracle
 INPUTS, TARGETS = 8, 8
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=TEXT_ARCHITECTURES)
 def logits_of(request):
     """The logits of a batch, from a model of each architecture with weights that are nowhere symmetric."""
     keras.utils.set_random_seed(3)

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from scalecli.architectures import ARCHITECTURES
+from scalecli.architectures import TEXT_ARCHITECTURES
 from scalecli.manifest import load_manifest
 from scalecli.strict import write_yaml
 from tests import oracle
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_the_whole_chain(folder, architecture):
     fields = {"d_model": 16, "d_ff": 32, **oracle.KNOBS[architecture]}
     if "positions" in fields:

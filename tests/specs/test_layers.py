@@ -19,6 +19,7 @@ from scalecli.specs import (
     MixtureOfSoftmaxes,
     Norm,
     Parallel,
+    PatchEmbedding,
     PositionBias,
     Recurrence,
     SeparableConvolution,
@@ -58,6 +59,14 @@ COSTS = {
         Attention(8, heads=2, d_kv=3, shared_heads=True, tied_key_values=True),
         {"attention projections": 2 * 3 * 8 * 6 + 3 * 8 * 3, "attention scores": 2 * 3 * 3 * 6},
     ),
+    # The queries' scaling; biases are added.
+    "scaled attention with biases": (
+        Attention(8, heads=2, d_kv=3, biases=True, scaled=True),
+        {
+            **{"attention projections": 4 * 3 * 8 * 6, "attention scores": 2 * 3 * 3 * 6},
+            "products": 3 * 6,
+        },
+    ),
     # d_kv x d_kv sums of each head, made and used at each position.
     "linear attention": (
         LinearAttention(8, heads=2, d_kv=3),
@@ -81,6 +90,10 @@ COSTS = {
     "gated feed-forward": (
         FeedForward(8, 16, "gelu", gated=True),
         {"feed-forward": 3 * 3 * 8 * 16, "products": 4 * 3 * 16},
+    ),
+    "feed-forward with biases": (
+        FeedForward(8, 16, "erf_gelu", biases=True),
+        {"feed-forward": 2 * 3 * 8 * 16, "products": 3 * 3 * 16},
     ),
     # 2 experts with 5 places for each 8 tokens, so 4 for 3 tokens. Places in the queue: a product with 8 x 8 ones.
     "experts": (
@@ -124,6 +137,9 @@ COSTS = {
     ),
     # The loss picks its target by a one-hot product.
     "logits": (Logits(100, 8, tied=True, scaled=True), {"logits": 3 * 100 * 8, "products": 3 * 100}),
+    "classes": (Logits(10, 8, tied=False, scaled=False, biased=True), {"logits": 3 * 10 * 8, "products": 3 * 10}),
+    # Of images as large as they are, whatever the lengths: 9 patches of 3 x 2 x 2 numbers.
+    "patches": (PatchEmbedding(8, image_size=6, patch_size=2), {"embedding projections": 9 * 12 * 8}),
     "factorised logits": (
         Logits(100, 8, tied=True, scaled=True, embedding_size=2),
         {"logits": 3 * 100 * 2, "embedding projections": 3 * 2 * 8, "products": 3 * 100},
@@ -140,6 +156,8 @@ PARAMETERS = {
     **{"linear attention": 4 * 8 * 6, "causal linear attention": 4 * 8 * 6, "parallel": 8 * 8 * 6},
     **{"position bias": 2 * 32, "feed-forward": 2 * 8 * 16, "gated feed-forward": 3 * 8 * 16},
     **{"experts": 8 * 2 + 2 * 2 * 8 * 16, "token mixing": 2 * 4 * 16, "gated linear unit": 2 * (8 * 8 + 8)},
+    "scaled attention with biases": 4 * 8 * 6 + 3 * 6 + 8,
+    **{"feed-forward with biases": 2 * 8 * 16 + 16 + 8, "classes": 8 * 10 + 10, "patches": 12 * 8 + 8 + 8 + 10 * 8},
     "lightweight convolution": 4 * 8 * 8 + 5 * 8 + 7 * 8,
     "dynamic convolution": 4 * 8 * 8 + 5 * 8 + 7 * (8 * 8 + 8),
     **{"dense convolution": 8 * 4, "wide convolution": 3 * 8 * 4, "separable convolution": 5 * 8 + 8 + 8 * 4 + 4},

@@ -1,6 +1,6 @@
 import pytest
 
-from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
 from scalecli.errors import ConfigurationError
 from scalecli.shape import parse_name
 
@@ -9,7 +9,7 @@ def spec_of(architecture, name):
     return build_spec(architecture, parse_name(name, architecture))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_weights_add_up(architecture):
     spec = spec_of(architecture, "tiny-el4-dl2")
     weights = spec.weights()
@@ -23,7 +23,7 @@ def test_weights_add_up(architecture):
 @pytest.mark.parametrize(
     ("architecture", "encoder", "decoder"),
     [
-        *[(name, [4], [2]) for name in ARCHITECTURES if name not in ("switch", "funnel", "albert")],
+        *[(name, [4], [2]) for name in TEXT_ARCHITECTURES if name not in ("switch", "funnel", "albert")],
         ("switch", [2], [1]),  # pairs
         ("funnel", [2, 1, 1], [2]),
         ("albert", [0], [0]),  # one layer's weights
@@ -83,7 +83,7 @@ def test_inputs_that_cannot_be(architecture, inputs, message):
         spec.multiply_adds(inputs, 8)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_packing_is_refused_where_examples_cannot_be_kept_apart(architecture):
     reason = spec_of(architecture, "tiny").packing_refused()
     if architecture in ("evolved", "lconv", "dconv", "mixer", "funnel", "performer"):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from scalecli.architectures import ARCHITECTURES
+from scalecli.architectures import TEXT_ARCHITECTURES
 from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder
 from tests import oracle
@@ -36,7 +36,7 @@ def source_code(count):
     return {"inputs": cut[..., :INPUTS], "targets": np.ascontiguousarray(cut[..., INPUTS:])}
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_the_loss_goes_down_on_real_text(architecture, monkeypatch):
     import tensorflow as tf
 
@@ -50,7 +50,7 @@ def test_the_loss_goes_down_on_real_text(architecture, monkeypatch):
     assert losses[-5:].mean() < 3.2
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_bfloat16_is_near_float32(architecture):
     batch = {name: whole[0, :4] for name, whole in source_code(1).items()}
     exact, rounded = (

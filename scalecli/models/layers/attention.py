@@ -9,11 +9,11 @@ from keras import ops
 
 from scalecli import specs
 from scalecli.models.dropout import Dropout
-from scalecli.models.layers.base import Context, SpecLayer, Weights
+from scalecli.models.layers.base import Context, SpecLayer, Weights, projection
 
 
 class Attention(SpecLayer):
-    """Multi-head attention (T5, section 2.1): softmax(Q K^T + bias + mask) V, without 1/sqrt(d_kv)."""
+    """Multi-head attention (T5, section 2.1): softmax(Q K^T + bias + mask) V, Q over sqrt(d_kv) where it is scaled."""
 
     spec: specs.Attention
 
@@ -51,21 +51,26 @@ class Attention(SpecLayer):
 
     def _keys_and_values(self, weights: Weights, x: Any) -> Weights:
         """Each of them, or the one that is both, [batch, key_heads, length, d_kv]."""
-        return {name: self._heads(x, weights[name], self.spec.key_heads) for name in self._projections()}
+        return {name: self._heads(weights, name, x, self.spec.key_heads) for name in self._projections()}
 
     def _bias(self, context: Context) -> Any:
         return None if self.spec.cross else context.position_biases.get(self.spec.heads)
 
-    def _heads(self, x: Any, kernel: Any, heads: int) -> Any:
-        """[batch, length, d_model] -> [batch, heads, length, d_kv]."""
-        projected = ops.reshape(ops.matmul(x, kernel), (*x.shape[:2], heads, self.spec.d_kv))
+    def _heads(self, weights: Weights, name: str, x: Any, heads: int) -> Any:
+        """The projection of that name: [batch, length, d_model] -> [batch, heads, length, d_kv]."""
+        projected = ops.reshape(projection(weights, name, x), (*x.shape[:2], heads, self.spec.d_kv))
         return ops.transpose(projected, (0, 2, 1, 3))
+
+    def _queries(self, weights: Weights, x: Any) -> Any:
+        """[batch, length, d_model] -> [batch, heads, length, d_kv]."""
+        queries = self._heads(weights, "query", x, self.spec.heads)
+        return queries * self.spec.d_kv**-0.5 if self.spec.scaled else queries
 
     def _attend(self, weights: Weights, x: Any, cached: Weights, bias: Any, mask: Any, dropout: Dropout) -> Any:
         keys, values = (cached[self._projections()[place]] for place in (0, -1))
-        queries = self._heads(x, weights["query"], self.spec.heads)
+        queries = self._queries(weights, x)
         mixed = ops.transpose(softmax_attention(queries, keys, values, mask, bias, dropout), (0, 2, 1, 3))
-        return ops.matmul(ops.reshape(mixed, (*x.shape[:2], self.spec.inner)), weights["output"])
+        return projection(weights, "output", ops.reshape(mixed, (*x.shape[:2], self.spec.inner)))
 
 
 def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any, dropout: Dropout) -> Any:

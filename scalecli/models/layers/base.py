@@ -109,7 +109,7 @@ class RMSNorm(SpecLayer):
 
     def weights_for_compute(self) -> Weights:
         """The weights stay float32."""
-        return {name: ops.convert_to_tensor(variable) for name, variable in self.owned.items()}
+        return {name: ops.cast(variable, "float32") for name, variable in self.owned.items()}
 
     def call(self, weights: Weights, x: Any, real: Any = None) -> Any:
         """[batch, length, d_model] -> the same, zero where `real` [batch, length, 1] is."""
@@ -117,14 +117,16 @@ class RMSNorm(SpecLayer):
 
 
 class LayerNorm(RMSNorm):
-    """(x - mean) / sqrt(variance + 1e-6) * scale + bias over the last axis, in float32 (Ba et al. 2016)."""
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias over the last axis, in float32 (Ba et al. 2016)."""
+
+    spec: specs.LayerNorm
 
     def call(self, weights: Weights, x: Any, real: Any = None) -> Any:
         """[batch, length, d_model] -> the same, zero where `real` [batch, length, 1] is."""
-        return normalised(x, weights["scale"], weights["bias"], real=real)
+        return normalised(x, weights["scale"], weights["bias"], real=real, epsilon=self.spec.epsilon)
 
 
-def normalised(x: Any, scale: Any, *bias: Any, real: Any = None) -> Any:
+def normalised(x: Any, scale: Any, *bias: Any, real: Any = None, epsilon: float = _EPSILON) -> Any:
     """`x` [batch, length, width] over its root mean square, times `scale` [width]; with a bias, less its mean first.
 
     Computed in float32, and zero where `real` [batch, length, 1] is. The backward pass keeps of x no other form.
@@ -135,7 +137,7 @@ def normalised(x: Any, scale: Any, *bias: Any, real: Any = None) -> Any:
         wide = ops.cast(x, "float32")
         mean = ops.mean(wide, axis=-1, keepdims=True) if bias else 0.0
         centred = wide - mean if bias else wide
-        factor = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + _EPSILON)
+        factor = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + epsilon)
         normed = centred * (factor * real) * scale
         normed = normed + bias[0] * real if bias else normed
 
@@ -154,6 +156,12 @@ def normalised(x: Any, scale: Any, *bias: Any, real: Any = None) -> Any:
         return ops.cast(normed, x.dtype), gradient
 
     return norm(x, scale, ops.ones((1, 1, 1)) if real is None else real, *bias)
+
+
+def projection(weights: Weights, name: str, x: Any) -> Any:
+    """The product x W for the matrix W of that name, plus its bias `NAME_bias` where there is one."""
+    projected = ops.matmul(x, weights[name])
+    return projected + weights[f"{name}_bias"] if f"{name}_bias" in weights else projected
 
 
 NORMS: dict[type, type[RMSNorm]] = {specs.Norm: RMSNorm, specs.LayerNorm: LayerNorm}

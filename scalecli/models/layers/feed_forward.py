@@ -9,11 +9,12 @@ from keras import ops
 
 from scalecli import specs
 from scalecli.models.dropout import Dropout
-from scalecli.models.layers.base import Context, SpecLayer, Weights
+from scalecli.models.layers.base import Context, SpecLayer, Weights, projection
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": ops.relu,
     "gelu": lambda x: ops.gelu(x, approximate=True),  # the tanh approximation, as in T5 v1.1
+    "erf_gelu": lambda x: ops.gelu(x, approximate=False),
 }
 
 
@@ -25,6 +26,6 @@ class FeedForward(SpecLayer):
     def call(self, weights: Weights, x: Any, context: Context, dropout: Dropout) -> Any:
         """[batch, length, d_model] -> [batch, length, d_model]."""
         activation = ACTIVATIONS[self.spec.activation]
-        hidden = ops.matmul(x, weights["input"])  # [batch, length, d_ff]
-        hidden = activation(ops.matmul(x, weights["gate"])) * hidden if self.spec.gated else activation(hidden)
-        return ops.matmul(dropout(hidden), weights["output"])
+        hidden = projection(weights, "input", x)  # [batch, length, d_ff]
+        hidden = activation(projection(weights, "gate", x)) * hidden if self.spec.gated else activation(hidden)
+        return projection(weights, "output", dropout(hidden))

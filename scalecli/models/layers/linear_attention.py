@@ -9,7 +9,7 @@ from keras import ops
 from scalecli import specs
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.attention import Attention, transposed
-from scalecli.models.layers.base import Context, Weights
+from scalecli.models.layers.base import Context, Weights, projection
 
 
 class LinearAttention(Attention):
@@ -49,7 +49,7 @@ class LinearAttention(Attention):
     def _features(self, weights: Weights, x: Any) -> tuple[Any, Any, Any]:
         cached = self._keys_and_values(weights, x)
         keys, values = (cached[self._projections()[place]] for place in (0, -1))
-        queries = self._heads(x, weights["query"], self.spec.heads)
+        queries = self._queries(weights, x)
         return ops.relu(queries) + self.spec.epsilon, ops.relu(keys) + self.spec.epsilon, values
 
     def _bidirectional(self, queries: Any, keys: Any, values: Any) -> Any:
@@ -76,7 +76,7 @@ class LinearAttention(Attention):
         """[batch, heads, length, d_kv] -> [batch, length, d_model]."""
         batch, _, length, _ = mixed.shape
         joined = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (batch, length, self.spec.inner))
-        return ops.matmul(joined, weights["output"])
+        return projection(weights, "output", joined)
 
 
 def _divided(mixed: Any, total: Any) -> Any:

@@ -38,10 +38,15 @@ class Logits(OutputHead):
     spec: specs.Logits
 
     def prepare(self, embedding: Weights) -> Weights:
-        """`kernel` [d_model or embedding_size, vocabulary]; `projection` [d_model, embedding_size] when factorised."""
+        """`kernel` [d_model or embedding_size, vocabulary]; `projection` [d_model, embedding_size] when factorised.
+
+        And `bias` [vocabulary] where there is one.
+        """
+        own = self.weights_for_compute()
         if not self.spec.tied:
-            return self.weights_for_compute()
-        return {"kernel" if name == "table" else name: ops.transpose(weight) for name, weight in embedding.items()}
+            return own
+        of_embedding = {"kernel" if name == "table" else name: ops.transpose(each) for name, each in embedding.items()}
+        return {**of_embedding, **own}
 
     def call(self, prepared: Weights, hidden: Any) -> Any:
         """[batch, length, d_model] -> [batch, length, vocabulary] in float32."""
@@ -49,4 +54,5 @@ class Logits(OutputHead):
             hidden = hidden * self.spec.d_model**-0.5
         if "projection" in prepared:
             hidden = ops.matmul(hidden, prepared["projection"])
-        return ops.cast(ops.matmul(hidden, prepared["kernel"]), "float32")
+        logits = ops.cast(ops.matmul(hidden, prepared["kernel"]), "float32")
+        return logits + ops.cast(prepared["bias"], "float32") if "bias" in prepared else logits

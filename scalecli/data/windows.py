@@ -1,0 +1,108 @@
+"""Large sets on disk read as they are trained on: the shards of a TensorFlow dataset, window by window.
+
+A shard's records are cut into windows. An epoch goes through all shards in an order of its own, and through a shard's
+windows from first to last; what a window gives, and in which order, is its reader's matter, but how much it gives
+depends on its number of records alone. So where item n of training lies is known from the dataset's own description,
+and a run goes on from any item by reading from the window that the item lies in. All of it is a graph, without a call
+into Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalecli.data.span_corruption import shuffled_index
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_READ_BYTES = 8 << 20
+DAMAGED = "a shard has fewer examples than its dataset says"
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows of all epochs lie among items 0, 1 ... of training, as functions in the graph.
+
+    paths, skips, lengths, sizes: by shard, the file, its records before the split's first, the split's, and the items
+    that they give. full: the items of a window of `window` records; total: those of an epoch.
+    """
+
+    paths: tf.Tensor  # string [shards]
+    skips: tf.Tensor  # int64 [shards]
+    lengths: tf.Tensor  # int64 [shards]
+    sizes: tf.Tensor  # int64 [shards]
+    full: int
+    total: int
+    window: int
+    seed: int
+
+    @classmethod
+    def of(
+        cls, shards: Sequence[tuple[str, int, int]], sizes: np.ndarray, *, full: int, window: int, seed: int
+    ) -> Windows:
+        """The windows of shards as `DatasetSplit.shards` lists them, which give `sizes` [shards] items."""
+        import tensorflow as tf
+
+        paths, skips, lengths = zip(*shards, strict=True)
+        with tf.device("CPU"):
+            return cls(
+                tf.constant(paths),
+                tf.constant(skips, tf.int64),
+                tf.constant(lengths, tf.int64),
+                tf.constant(sizes, tf.int64),
+                full=full,
+                total=int(sizes.sum()),
+                window=window,
+                seed=seed,
+            )
+
+    def from_item(self, start: int) -> Any:
+        """The endless tf.data.Dataset of windows from the one on that item `start` lies in; see `_windows_of`."""
+        import tensorflow as tf
+
+        epochs = tf.data.Dataset.range(start // self.total, np.iinfo(np.int64).max)
+        shards = epochs.flat_map(lambda epoch: self._shards_of(epoch, start))
+        return shards.flat_map(lambda shard, first: self._windows_of(shard, first, start))
+
+    def whole(self, serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The records of a window, string [records], and their number; an error in the graph where some are missing."""
+        import tensorflow as tf
+
+        records = tf.minimum(self.lengths[shard] - window * self.window, self.window)
+        are_there = tf.debugging.assert_equal(tf.size(serialized, tf.int64), records, message=DAMAGED)
+        with tf.control_dependencies([are_there]):
+            return tf.identity(serialized), records
+
+    def _shards_of(self, epoch: tf.Tensor, start: int) -> tf.data.Dataset:
+        """The shards of an epoch that end after item `start`, each with the number of its first item."""
+        import tensorflow as tf
+
+        shards = len(self.paths)
+        order = shuffled_index(epoch * shards + tf.range(shards, dtype=tf.int64), shards, self.seed)
+        sizes = tf.gather(self.sizes, order)
+        firsts = epoch * self.total + tf.cumsum(sizes, exclusive=True)
+        left = firsts + sizes > start
+        return tf.data.Dataset.from_tensor_slices((tf.boolean_mask(order, left), tf.boolean_mask(firsts, left)))
+
+    def _windows_of(self, shard: tf.Tensor, first: tf.Tensor, start: int) -> tf.data.Dataset:
+        """The windows of a shard from the one on that item `start` lies in.
+
+        Each is its serialized records, string [records], the shard, its number there and that of its first item.
+        """
+        import tensorflow as tf
+
+        length = self.lengths[shard]
+        done = tf.maximum(start - first, 0) // max(self.full, 1)
+        done = tf.minimum(done, length // self.window)
+        records = tf.data.TFRecordDataset(self.paths[shard], buffer_size=_READ_BYTES)
+        records = records.skip(self.skips[shard] + done * self.window).take(length - done * self.window)
+        # What a damaged shard has not comes as empty windows, which `whole` finds to be too short.
+        missing = tf.data.Dataset.from_tensors(tf.constant([], tf.string)).repeat()
+        numbers = tf.data.Dataset.range(done, -(-length // self.window))
+        windows = tf.data.Dataset.zip(records.batch(self.window).concatenate(missing), numbers)
+        return windows.map(lambda records, number: (records, shard, number, first + number * self.full))

@@ -1,0 +1,35 @@
+"""Accuracy and cross-entropy of a model that tells classes of images apart, without dropout or z-loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from scalecli.devices import Mapped
+from scalecli.devices.alone import ALONE
+from scalecli.models.losses import cross_entropy
+from scalecli.models.vision import VisionTransformer
+
+
+class Classification:
+    """Measures a model on batches of labelled images."""
+
+    def __init__(self, model: VisionTransformer, devices: Mapped = ALONE) -> None:
+        def sums(batch: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+            real, logits, labels = model.counted(batch), model(batch), batch["labels"]
+            losses, _ = cross_entropy(logits, labels)
+            correct = ops.cast(ops.equal(ops.argmax(logits, axis=-1), labels), "float32")
+            return ops.sum(losses * real), ops.sum(correct * real), ops.sum(real)
+
+        self._sums = devices.mapped(model, sums, "sum")
+
+    def __call__(self, batches: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+        """`accuracy` in percent and `cross_entropy` in nats an image, over all batches."""
+        total = np.zeros(3)
+        for batch in batches:
+            total += [float(each) for each in self._sums({name: np.asarray(whole) for name, whole in batch.items()})]
+        loss, correct, images = total
+        return {"accuracy": 100 * correct / images, "cross_entropy": loss / images}

@@ -1,0 +1,71 @@
+"""What a pretraining run is told, whatever it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalecli.devices import AUTOMATIC, Request
+from scalecli.errors import ConfigurationError
+from scalecli.references import ModelReference
+from scalecli.runs.directory import Trained, open_trained
+from scalecli.runs.recipe import Recipe
+from scalecli.shape import Shape
+from scalecli.training.checkpoints import Saving
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingJob:
+    """A model, how it is trained, and where the run lies.
+
+    `validation_examples` is how many held-out examples are measured, or all if there are fewer. With `keep_optimizer` a
+    run that is the start gives its step and its optimizer's state as well.
+    """
+
+    model: ModelReference
+    recipe: Recipe
+    saving: Saving
+    validation_examples: int
+    directory: Path
+    cache_directory: Path
+    command_line: str
+    peak_flops: float | None = None
+    devices: Request = AUTOMATIC
+    keep_optimizer: bool = False
+
+    def __post_init__(self) -> None:
+        if self.validation_examples < 1:
+            raise ConfigurationError(f"validation_examples is {self.validation_examples}; 1 or more is accepted")
+
+    @property
+    def source_name(self) -> str:
+        """What the run reads, for people."""
+        raise NotImplementedError
+
+    def lengths(self) -> tuple[int, int]:
+        """Positions of an example's inputs and of its targets."""
+        raise NotImplementedError
+
+    def check_source(self) -> None:
+        """Looks whether what it reads is there. Raises MissingError, or ConfigurationError for what can't be read."""
+        raise NotImplementedError
+
+    def planned_shape(self) -> Shape:
+        """The shape that the run will have, as its data asks for; without TensorFlow.
+
+        Raises:
+            MissingError: the data, or the checkpoint of the run to start from, is not there.
+            ConfigurationError: a shape file's own figures don't go with the data.
+        """
+        raise NotImplementedError
+
+    def parent(self) -> Trained | None:
+        """The run that gives its weights, or None. Raises MissingError when it has no checkpoint."""
+        return open_trained(self.model.run) if self.model.run else None
+
+    def start(self) -> Trained | None:
+        """The run that gives its step and optimizer's state, or None. Raises MissingError when that has no state."""
+        found = self.parent() if self.keep_optimizer else None
+        if found is not None:
+            found.check_optimizer()
+        return found
