@@ -21,6 +21,7 @@ T = TypeVar("T", Batch, Machine, "Training")
 
 Optimizer = Literal["adafactor", "adamw"]
 OPTIMIZERS: tuple[Optimizer, ...] = ("adafactor", "adamw")
+MOST_LOGITS = 2**26  # that the loss computes at once: 256 MiB of float32
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Training:
 class DeviceMemory:
     """Bytes on one device, by what they are for.
 
-    `activations`: what the backward pass keeps of the forward pass, logits among it.
+    `activations`: what the backward pass keeps of the forward pass, and the most that it needs beside that: for one
+    block that it computes again, or for the logits, beside which there is no gradient yet but of the vocabulary's matrix.
     """
 
     weights: int
@@ -59,12 +61,16 @@ def device_memory(spec: ModelSpec, batch: Batch, machine: Machine, training: Tra
     """
     sequences = machine.sequences_per_replica(batch.sequences)
     local = list(local_weights(spec, machine))
-    weights = FLOAT32_BYTES * sum(weight.size for weight in local)
+    weights = gradients = FLOAT32_BYTES * sum(weight.size for weight in local)
+    kept, largest = _activations(spec, batch, machine, training)
+    matrix = FLOAT32_BYTES * spec.embedding.weights()["table"].size // machine.model_parallel
+    logits = _logits(spec, sequences, batch.targets, machine, training)
+    beside = max(sequences * largest, logits + matrix - gradients)
     return DeviceMemory(
         weights=weights,
-        gradients=weights,
+        gradients=gradients,
         optimizer=2 * weights if training.optimizer == "adamw" else FLOAT32_BYTES * sum(map(_adafactor_size, local)),
-        activations=sequences * _activations(spec, batch, machine, training),
+        activations=sequences * kept + beside,
     )
 
 
@@ -111,28 +117,35 @@ def _adafactor_size(weight: LocalWeight) -> int:
     return weight.copies * sum(factors)
 
 
-def _activations(spec: ModelSpec, batch: Batch, machine: Machine, training: Training) -> int:
-    """Bytes that one device keeps of one sequence's forward pass.
+def _logits(spec: ModelSpec, sequences: int, targets: int, machine: Machine, training: Training) -> int:
+    """Bytes of the logits that one device has at once; on JAX several replicas share the limit."""
+    together = max(1, min(targets, MOST_LOGITS // (sequences * spec.logits.vocabulary)))
+    return sequences * _size(spec.logits, together, 0, machine, training)
 
-    Rematerialised, only the input of each block, and while one block is gone through backwards, its own.
+
+def _size(part: LayerSpec, length: int, memory: int, machine: Machine, training: Training) -> int:
+    """Bytes that one device keeps of a layer's activations for one sequence."""
+    counts = part.activations(length, memory)
+    whole = BYTES[training.precision] * counts["compute"] + FLOAT32_BYTES * counts["float32"] + counts["bool"]
+    return local_activations(part, whole, machine.model_parallel)
+
+
+def _activations(spec: ModelSpec, batch: Batch, machine: Machine, training: Training) -> tuple[int, int]:
+    """Bytes that one device keeps of one sequence's way through both stacks; and of one block that is computed again.
+
+    Rematerialised, only the input of each block is kept. A block that pools stands alone and is never rematerialised.
     """
     width = BYTES[training.precision]
     memory = spec.encoder.output_length(batch.inputs)
-
-    def size(part: LayerSpec, length: int) -> int:
-        counts = part.activations(length, memory)
-        whole = width * counts["compute"] + FLOAT32_BYTES * counts["float32"]
-        return local_activations(part, whole, machine.model_parallel)
-
-    kept = size(spec.logits, batch.targets)
+    kept, largest = 0, 0
     for stack, length in ((spec.encoder, batch.inputs), (spec.decoder, batch.targets)):
-        kept += size(stack.final_norm, stack.output_length(length))
-        largest = 0
-        for times, parts in stack.layers(length, memory):
-            block = sum(size(branch, at) for part, at in parts for branch in branches(part))
-            largest = max(largest, block)
-            kept += times * (width * parts[0][1] * stack.final_norm.d_model if training.rematerialised else block)
+        kept += _size(stack.final_norm, stack.output_length(length), memory, machine, training)
+        for repeat, (times, parts) in zip(stack.repeats, stack.layers(length, memory), strict=True):
+            each = (_size(branch, at, memory, machine, training) for part, at in parts for branch in branches(part))
+            block, its_input = sum(each), width * parts[0][1] * stack.final_norm.d_model
+            again = training.rematerialised and not repeat.block.pools
+            kept += times * (its_input if again else block)
+            largest = max(largest, block if again else 0)
         if stack.recurrence is not None:
-            kept += stack.recurrence.passes * size(stack.recurrence, length)
-        kept += largest if training.rematerialised else 0
-    return kept
+            kept += stack.recurrence.passes * _size(stack.recurrence, length, memory, machine, training)
+    return kept, largest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 
@@ -31,6 +31,8 @@ class Background:
 
     def wait(self) -> None:
         """Returns when nothing is being done any more; raises what it raised."""
+        if self._present is None:
+            return
+        wait([self._present])  # Ctrl-C here leaves it as it is, to be waited for again
         present, self._present = self._present, None
-        if present is not None:
-            present.result()
+        present.result()

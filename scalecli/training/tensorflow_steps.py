@@ -36,7 +36,7 @@ class TensorFlowSteps:
         # One replica: all of the step is one program. Several: what they do between one exchange and the next is.
         alone = devices.replicas == 1
         self._gradients: Any = self._local_gradients if alone else compiled(model, self._local_gradients)
-        self.step = compiled(model, self._step) if alone else self._step
+        self.step: Any = compiled(model, self._step) if alone else self._step
         strategy = devices.distribute
 
         @tf.function

@@ -47,7 +47,7 @@ def test_float32_takes_more_than_bfloat16():
         device_memory(spec_of("tiny"), Batch(4), ONE, Training(precision=precision))
         for precision in ("bfloat16", "float32")
     )
-    assert narrow.activations < wide.activations < 2 * narrow.activations
+    assert 1.5 * narrow.activations < wide.activations < 2.5 * narrow.activations
     assert narrow.weights == wide.weights
 
 
@@ -75,11 +75,11 @@ def test_what_the_papers_trained_fitted():
 
 
 def test_each_remedy_is_enough_and_no_more_than_that():
-    spec, batch, machine = spec_of("xl"), Batch(), Machine("tpu-v3", 16, 8)
+    spec, batch, machine = spec_of("xl"), Batch(), Machine("tpu-v3", 8, 8)
     assert not fits(device_memory(spec, batch, machine, Training()), machine)
-    assert remedies(spec, batch, machine, Training()) == ["--rematerialise", "--chips 32", "--batch 64"]
+    assert remedies(spec, batch, machine, Training()) == ["--rematerialise", "--chips 16", "--batch 64"]
     assert fits(device_memory(spec, batch, machine, Training(rematerialised=True)), machine)
-    assert fits(device_memory(spec, batch, Machine("tpu-v3", 32, 8), Training()), Machine("tpu-v3", 32, 8))
+    assert fits(device_memory(spec, batch, Machine("tpu-v3", 16, 8), Training()), Machine("tpu-v3", 16, 8))
     assert fits(device_memory(spec, Batch(64), machine, Training()), machine)
 
 
