@@ -2,11 +2,15 @@
 
 import http.client
 import json
+import re
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+# The body of an upload by gcsfs: the object's description, and its content.
+PARTS = re.compile(rb"--==0==\n.*?\n--==0==\n[^\n]*\n\n(.+)\n--==0==--", re.DOTALL)
 
 
 class Emulator:
@@ -14,7 +18,8 @@ class Emulator:
 
     `requests` are the methods, paths and ranges that came. `faults` are taken one by one by the next downloads of
     objects: `cut` sends half of the content and closes the connection, a number answers with that status;
-    `writing_faults` likewise by the next requests that write.
+    `writing_faults` likewise by the next requests that write. `changes` are the methods and names of the objects that
+    gcsfs has written and removed.
     """
 
     def __init__(self, port):
@@ -22,6 +27,7 @@ class Emulator:
         self.requests = []
         self.faults = []
         self.writing_faults = []
+        self.changes = []
         self.buckets = set()
 
     def call(self, method, path, content=b"", kind="application/octet-stream"):
@@ -88,8 +94,17 @@ class Proxy(BaseHTTPRequestHandler):
         if isinstance(fault, int):
             self.send_error(fault)
             return
+        path, headers = self.path, dict(self.headers)
+        if self.command == "POST" and (named := re.search(rb'"name": ?"([^"]*)"', sent)):
+            emulator.changes.append(("POST", named[1].decode()))
+            if whole := PARTS.fullmatch(sent):  # which the emulator reads as a mail, whose line ends are all alike
+                sent = whole[1]
+                path = path.replace("multipart", f"media&name={urllib.parse.quote(named[1])}")
+                headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(len(sent))}
+        if self.command == "DELETE":
+            emulator.changes.append(("DELETE", urllib.parse.unquote(self.path.rpartition("/")[2])))
         connection = http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=10)
-        connection.request(self.command, self.path, sent, dict(self.headers))
+        connection.request(self.command, path, sent, headers)
         response = connection.getresponse()
         content = response.read()
         connection.close()
@@ -118,6 +133,9 @@ def storage_server():
 @pytest.fixture
 def emulator(storage_server, monkeypatch):
     """Empty buckets of Google Cloud Storage on loopback, where `gs://` leads."""
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    import gcsfs
+
     storage_server.wipe()
     emulator = Emulator(storage_server._api._httpd.server_port)
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
@@ -125,6 +143,7 @@ def emulator(storage_server, monkeypatch):
     threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{proxy.server_port}")
     monkeypatch.setenv("NO_GCE_CHECK", "true")  # else credentials are looked for in Google's network
+    gcsfs.GCSFileSystem.clear_instance_cache()  # they are shared, and have the address of another test's bucket
     yield emulator
     proxy.shutdown()
     proxy.server_close()

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @format_option
 def command(
     model: str | None,
-    run: Path | None,
+    run: str | None,
     checkpoints: str | None,
     tasks: tuple[Task, ...],
     tasks_name: str | None,
@@ -80,14 +80,15 @@ def command(
 
     from scalecli.runs.evaluation import (
         Evaluation,
-        default_directory,
+        default_place,
         evaluate_text,
         name_of_text,
         objective_of,
         open_checkpoints,
     )
 
-    measured_at = open_checkpoints(model, checkpoints)
+    cache = the_cache_directory(cache_directory)
+    measured_at = open_checkpoints(model, checkpoints, cache)
     last = measured_at[-1]
     if not tasks and not text:
         tasks = _own_tasks(last)
@@ -100,17 +101,19 @@ def command(
 
     from scalecli.cli.progress import ConsoleReporter
     from scalecli.runs.task_evaluation import evaluate_tasks, name_of_tasks
+    from scalecli.training.places import place_at
 
     measured = name_of_tasks(tasks, split, rank_classification, beams) if tasks else name_of_text(text)
     job = Evaluation(
         checkpoints=measured_at,
         batch=batch,
-        directory=run or default_directory(measured_at, measured),
-        cache_directory=the_cache_directory(cache_directory),
+        place=place_at(run, cache) if run else default_place(measured_at, measured),
+        cache_directory=cache,
         command_line=this_command_line(),
         devices=devices_asked_for(device_values),
     )
     with ConsoleReporter() as reporter:
+        last.place.report = reporter.fetched
         if tasks:
             found = evaluate_tasks(job, tasks, split, reporter.examples, rank_classification, beams)
             manifest = found.manifest
@@ -129,7 +132,7 @@ def command(
         columns = [Column("result", "Result"), Column("value", "Value", "float")]
         print_table(rows, columns if len(measured_at) == 1 else [Column("step", "Step"), *columns], format)
     steps = f"step {last.step:,}" if len(measured_at) == 1 else f"{len(measured_at)} checkpoints"
-    click.echo(f"{last.directory} at {steps}: results in {job.directory}", err=True)
+    click.echo(f"{last.address} at {steps}: results in {job.place.address}", err=True)
 
 
 def _table_of_tasks(found: Any) -> tuple[list[dict[str, Any]], list[Column]]:
@@ -169,13 +172,13 @@ def _own_tasks(trained: Trained) -> tuple[Task, ...]:
 
     data = trained.manifest.data
     if data.task is not None:
-        return (Task.from_dict(data.task, None, source=f"{trained.directory}: data.task"),)
+        return (Task.from_dict(data.task, None, source=f"{trained.address}: data.task"),)
     if data.tasks is not None:
         return tuple(
-            Task.from_dict(values, None, source=f"{trained.directory}: data.tasks.{name}")
+            Task.from_dict(values, None, source=f"{trained.address}: data.tasks.{name}")
             for name, values in data.tasks.items()
         )
-    raise UsageError(f"{trained.directory} was not finetuned: give --tasks NAMES, --task FILE, or --text PATH")
+    raise UsageError(f"{trained.address} was not finetuned: give --tasks NAMES, --task FILE, or --text PATH")
 
 
 def _list_tasks(format: str) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scalecli.runs.pretraining import Pretraining
     from scalecli.runs.recipe import Recipe
     from scalecli.specs import ModelSpec
+    from scalecli.training.places import Place
 
 EMBEDDED_VOCABULARY = "train:8000"
 
@@ -58,19 +59,21 @@ def print_plan(
     recipe: Recipe,
     inputs: int,
     targets: int,
-    directory: Path,
+    place: Place,
     format: str,
     start_step: int = 0,
     **rest: Any,
 ) -> None:
     """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do, from `start_step` on."""
     from scalecli import costs
-    from scalecli.training.checkpoints import checkpoint_steps
+    from scalecli.training.checkpoints import CHECKPOINTS, checkpoint_steps
 
     per_step = sum(costs.flops(spec, costs.Batch(recipe.batch, inputs, targets), "training").values())
     schedule = recipe.schedule
+    there = place.to_read()
+    there.bring()
     record = {
-        "directory": str(directory),
+        "directory": place.address,
         "architecture": spec.architecture,
         "shape": ", ".join(f"{name} {size}" for name, size in shape.to_dict().items()),
         "parameters": spec.parameters(),
@@ -79,7 +82,7 @@ def print_plan(
         "lengths": f"{inputs}/{targets}",
         "batch": f"{recipe.batch} in {recipe.accumulation} parts" if recipe.accumulation > 1 else recipe.batch,
         "steps": recipe.steps,
-        "steps_done": max(checkpoint_steps(directory / "checkpoints"), default=start_step),
+        "steps_done": max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step),
         "schedule": f"{schedule.name}, learning rate {schedule.learning_rate:g}, warm-up {schedule.warmup}",
         "precision": recipe.precision,
         "dropout": recipe.dropout,
@@ -94,7 +97,7 @@ def print_plan(
 
 @click.command("pretrain")
 @model_options
-@run_option("The run's directory. [default: runs/MODEL]")
+@run_option("The run's directory, here or gs://BUCKET/FOLDER. [default: runs/MODEL]")
 @click.option(
     "--text",
     multiple=True,
@@ -185,7 +188,7 @@ def command(
             shape,
             job.recipe,
             *lengths,
-            job.directory,
+            job.place,
             format,
             start_step=start.step if start else 0,
             data=" ".join(source.text) or source.dataset or "embedded docstrings",
@@ -205,13 +208,13 @@ def command(
         return
     with ConsoleReporter() as reporter:
         manifest = pretrain(job, reporter)
-    print_results(manifest, job.directory, format)
+    print_results(manifest, job.place, format)
 
 
 def pretraining_job(
     model: ModelReference,
     *,
-    run: Path | None,
+    run: str | None,
     text: tuple[str, ...],
     validation_text: tuple[str, ...],
     dataset: str | None,
@@ -237,12 +240,14 @@ def pretraining_job(
     from scalecli.data.span_corruption import SpanCorruption
     from scalecli.runs.pretraining import Pretraining
     from scalecli.runs.text import TextSource
+    from scalecli.training.places import place_at
 
     if model.run and vocabulary:
         raise UsageError(f"--vocabulary {vocabulary}: {model.run} is a run and brings its own; leave it out")
     source = TextSource(text, validation_text, dataset, data_dir, split, validation_split)
     recipe, saving = recipe_and_saving(recipe_values)
     devices = devices_asked_for(recipe_values)
+    cache = the_cache_directory(cache_directory)
     return Pretraining(
         model=model,
         source=source,
@@ -251,8 +256,8 @@ def pretraining_job(
         recipe=recipe,
         saving=saving,
         validation_examples=validation_examples,
-        directory=run or Path("runs").absolute() / model.name,
-        cache_directory=the_cache_directory(cache_directory),
+        place=place_at(run or Path("runs").absolute() / model.name, cache),
+        cache_directory=cache,
         command_line=this_command_line(),
         peak_flops=peak_flops,
         devices=devices,
@@ -260,11 +265,11 @@ def pretraining_job(
     )
 
 
-def print_results(manifest: Any, directory: Path, format: str) -> None:
+def print_results(manifest: Any, place: Place, format: str) -> None:
     """Prints where a finished run is, its results at the last step, and those at the best where that is another."""
     last = max(manifest.results, default=None)
     results = {} if last is None else manifest.results[last]
-    record = {"run": str(directory), "status": manifest.status, "step": manifest.steps, **results}
+    record = {"run": place.address, "status": manifest.status, "step": manifest.steps, **results}
     columns = [Column("run", "Run"), Column("status", "Status"), Column("step", "Step")]
     columns += [Column(name, name, "float") for name in results]
     if manifest.best and manifest.best.step != last:

@@ -1,7 +1,7 @@
 """Bytes that training takes on one device of a data x model parallel machine, and what makes too many fit. Pure Python.
 
 Weights, gradients and optimizer state are float32 and laid out as `scalecli.costs.layout` says. Programs that XLA
-compiled for a TPU v5e took 0.8 to 1.2 times these figures (tests/costs/test_memory.py).
+compiled for a TPU v5e took 0.8 to 1.1 times these figures (tests/costs/test_memory.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class DeviceMemory:
     """Bytes on one device, by what they are for.
 
     `activations`: what the backward pass keeps of the forward pass, and the most that it needs beside that: for one
-    block that it computes again, or for the logits, beside which there is no gradient yet but of the vocabulary's matrix.
+    block that it computes again, or for the logits and their gradient, while of the weights only the vocabulary's
+    matrix has one.
     """
 
     weights: int
@@ -65,7 +66,7 @@ def device_memory(spec: ModelSpec, batch: Batch, machine: Machine, training: Tra
     kept, largest = _activations(spec, batch, machine, training)
     matrix = FLOAT32_BYTES * spec.embedding.weights()["table"].size // machine.model_parallel
     logits = _logits(spec, sequences, batch.targets, machine, training)
-    beside = max(sequences * largest, logits + matrix - gradients)
+    beside = max(sequences * largest, 2 * logits + matrix - gradients)
     return DeviceMemory(
         weights=weights,
         gradients=gradients,

@@ -201,18 +201,22 @@ class BucketFolder:
         self._write(path, work)
 
     def _write(self, path: str, work: Callable[[], Any]) -> None:
-        import gcsfs.retry
-
         with one_line_errors(f"{PROTOCOL}{path}", ScalecliError, "cannot be written"):
             for seconds in (*_WRITING_WAITS, None):
                 try:
                     work()
                     return
                 except Exception as error:
-                    may_pass = gcsfs.retry.is_retriable(error) or isinstance(error, asyncio.TimeoutError)
-                    if seconds is None or not may_pass:
+                    if seconds is None or not _may_pass(error):
                         raise
                 time.sleep(seconds)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether what a bucket's client raises may be another the next time: a busy server, a lost connection."""
+    import gcsfs.retry
+
+    return isinstance(error, asyncio.TimeoutError) or gcsfs.retry.is_retriable(error)
 
 
 def are_plain(parts: list[str]) -> bool:

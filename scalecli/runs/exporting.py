@@ -12,7 +12,6 @@ from scalecli.interchange import hugging_face, keras_hub
 from scalecli.interchange.model_card import model_card
 from scalecli.interchange.plain_t5 import Exported
 from scalecli.runs.directory import Trained
-from scalecli.training import checkpoints
 
 # The module that writes each format, and the library that loads what it has written.
 _TARGETS = {"hugging-face": (hugging_face, "transformers"), "keras-hub": (keras_hub, "keras-hub")}
@@ -37,7 +36,7 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
     model = Exported(
         shape=trained.shape,
         spec=trained.spec,
-        weights=checkpoints.load_arrays(trained.checkpoint, checkpoints.WEIGHTS),
+        weights=trained.weights(),
         dropout=None if trained.manifest.kind == "import" else trained.manifest.dropout,
         precision=precision,
         vocabulary=trained.vocabulary(cache_directory).path,

@@ -25,7 +25,7 @@ from scalecli.runs.directory import (
     Trained,
     keep_vocabulary,
     open_trained,
-    prepare_directory,
+    prepare_place,
     take_up,
     vocabulary_entry,
 )
@@ -39,10 +39,11 @@ from scalecli.runs.text import (
 )
 from scalecli.shape import Shape
 from scalecli.strict import from_mapping
-from scalecli.training.checkpoints import Saving
+from scalecli.training.checkpoints import OPTIMIZER, WEIGHTS, Saving
+from scalecli.training.places import Place
 
 if TYPE_CHECKING:
-    from scalecli.training.loop import Reporter
+    from scalecli.training.reporting import Reporter
 
 NEGATIVE_LOG_PERPLEXITY = "validation/negative_log_perplexity"
 _FEWEST_PIECES = 10
@@ -64,7 +65,7 @@ class Pretraining:
     recipe: Recipe
     saving: Saving
     validation_examples: int
-    directory: Path
+    place: Place
     cache_directory: Path
     command_line: str
     peak_flops: float | None = None
@@ -83,7 +84,7 @@ class Pretraining:
             ConfigurationError: the vocabulary can't be, or the shape file's rows are too few for it.
         """
         if self.model.run:
-            return open_trained(self.model.run).shape
+            return open_trained(self.model.run, self.cache_directory).shape
         is_trained = self.vocabulary.startswith("train:")
         pieces = trained_pieces(self.vocabulary) if is_trained else count_pieces(self.vocabulary)
         return _with_rows_for(self.model, Vocabulary(Path(), "", pieces))
@@ -92,7 +93,7 @@ class Pretraining:
         """The run that gives its step and optimizer's state, or None. Raises MissingError when that has no state."""
         if not self.keep_optimizer or not self.model.run:
             return None
-        found = open_trained(self.model.run)
+        found = open_trained(self.model.run, self.cache_directory)
         found.check_optimizer()
         return found
 
@@ -119,14 +120,17 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
             its last checkpoint.
     """
-    from scalecli.training.loop import Job, train
+    from scalecli.training.job import Job
+    from scalecli.training.loop import train
 
     devices = open_devices(job.devices)
-    prepare_directory(job.directory)
+    job.place.report = reporter.fetched
+    prepare_place(job.place, devices)
     prepared = _Prepared.of(job, reporter)
     corpus, held_out_corpus, training = prepared.corpus, prepared.held_out, prepared.training
     parent, vocabulary, batches = prepared.parent, prepared.vocabulary, prepared.batches
-    start = job.start()
+    if start := job.start():
+        start.place.report = reporter.fetched
     tokens = job.validation_examples * job.objective.segment_length
     validation = open_validation_text(held_out_corpus, vocabulary, job.cache_directory, tokens, reporter)
     try:
@@ -146,7 +150,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
     spec = build_spec(job.model.architecture, shape)
     manifest = new_manifest(
         "pretrain",
-        name=job.directory.name,
+        name=job.place.name,
         spec=spec,
         shape=shape,
         data=Data(
@@ -163,15 +167,15 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         recipe=job.recipe,
         devices=devices,
         command_line=job.command_line,
-        parent=parent.as_parent(job.directory) if parent else None,
+        parent=parent.as_parent(job.place) if parent else None,
         objective=objective_entry(job.objective, job.validation_examples),
         start_step=start.step if start else 0,
     )
-    manifest = take_up(manifest, job.directory)
+    manifest = take_up(manifest, job.place)
     if manifest.status == "completed":
-        reporter.message(f"{job.directory}: already complete")
+        reporter.message(f"{job.place.address}: already complete")
         return manifest
-    keep_vocabulary(vocabulary, job.directory)
+    keep_vocabulary(vocabulary, job.place.directory)
     model = build_model(spec, job.recipe, devices)
     if parent:
         parent.load_into(model)
@@ -205,9 +209,9 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
                 best=NEGATIVE_LOG_PERPLEXITY,
                 tokens_per_step=job.recipe.batch * (job.objective.inputs_length + job.objective.targets_length),
                 peak_flops=job.peak_flops,
-                start=start.checkpoint if start else None,
+                start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
             ),
-            job.directory,
+            job.place,
             reporter,
         )
 
@@ -243,7 +247,9 @@ class _Prepared:
     @classmethod
     def of(cls, job: Pretraining, reporter: Reporter) -> _Prepared:
         """Opens them; a vocabulary that is to be trained is trained."""
-        parent = open_trained(job.model.run) if job.model.run else None
+        parent = open_trained(job.model.run, job.cache_directory) if job.model.run else None
+        if parent:
+            parent.place.report = reporter.fetched
         corpus, held_out = job.source.corpora(job.cache_directory)
         if parent:
             vocabulary, name = parent.vocabulary(job.cache_directory), parent.manifest.data.vocabulary.name
@@ -297,9 +303,9 @@ def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabul
     if not job.vocabulary.startswith("train:"):
         return load_vocabulary(job.vocabulary, cache_directory=job.cache_directory)
     pieces = trained_pieces(job.vocabulary)
-    own = job.directory / VOCABULARY_FILE
+    own = job.place.directory / VOCABULARY_FILE
     # Without a manifest it is what an attempt that failed has left, maybe on other text.
-    if own.is_file() and (job.directory / FILE_NAME).is_file():
+    if own.is_file() and (job.place.directory / FILE_NAME).is_file():
         return load_vocabulary(str(own), cache_directory=job.cache_directory)
     text = vocabulary_text(corpus)
     key = hashlib.sha256(json.dumps([text.identity, text.split, pieces]).encode()).hexdigest()

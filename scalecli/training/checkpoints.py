@@ -4,8 +4,9 @@
     checkpoints/00000500/optimizer.safetensors   the step, and Adafactor's statistics by the weight's path
     checkpoints/00000500/checkpoint.yaml         step, architecture, shape, and the SHA-256 of both files
 
-A folder is written under another name and renamed when all of it is on the disk, and renamed back before it is removed,
-so that one which has its name is whole. Everything else that a run needs to go on is a function of its seed and the step.
+A folder is written under another name and renamed when all of it is on the disk, and renamed again before it is
+removed, so that one which has its name is whole. Everything else that a run needs to go on is a function of its seed
+and the step.
 """
 
 from __future__ import annotations

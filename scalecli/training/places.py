@@ -57,7 +57,7 @@ class Place:
         """
 
     def fetch(self, *files: Path) -> None:
-        """Brings some of the directory's files, if they are kept.
+        """Brings some of the directory's files; those that are not kept are not there then.
 
         Raises:
             ScalecliError: they can't be read, or not be written here.
@@ -128,12 +128,14 @@ class BucketPlace(Place):
                     shutil.rmtree(checkpoint)
 
     def fetch(self, *files: Path) -> None:
-        """Brings files whose hashes here are not the bucket's."""
+        """Brings files whose hashes here are not the bucket's, and forgets those that the bucket lacks."""
         with self._alone():
             try:
-                for name in map(self._name, files):
-                    if name in self._kept:
-                        self._download(name)
+                for file in files:
+                    if self._name(file) in self._kept:
+                        self._download(self._name(file))
+                    else:
+                        file.unlink(missing_ok=True)
             except MissingError as error:
                 # A checkpoint that can't be reached is not a damaged one, before which a run would go on.
                 raise ScalecliError(str(error)) from error

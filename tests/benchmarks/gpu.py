@@ -2,11 +2,12 @@
 
     pip install '.[jax,benchmark]' 'jax[cuda12]' && python -m tests.benchmarks.gpu --peak-flops 989e12
 
-Ours is the JAX backend's training step; the peer is Hugging Face's T5 under torch.compile and autocast to bfloat16, both with
-Adafactor, on the same GPU, each in a process of its own, round after round. The batch is 128 sequences of 512/114 tokens,
-or the largest power of two below that both have room for. Printed: tokens (inputs and targets) a second, the share of
-the GPU's peak that the model's FLOPs are (`costs.flops`, training: what is computed again does not count), and ratios.
-Decoding: 64 tokens for 64 inputs of 64 tokens, without early end. `--size tiny --batch 2` tries the script on a CPU.
+Ours is the JAX backend's training step; the peer is Hugging Face's T5 under torch.compile and autocast to bfloat16,
+both with Adafactor, on the same GPU, each in a process of its own, round after round. The batch is 128 sequences of
+512/114 tokens, or the largest power of two below that both have room for. Printed: tokens (inputs and targets) a
+second, the share of the GPU's peak that the model's FLOPs are (`costs.flops`, training: what is computed again does not
+count), and ratios. Decoding: 64 tokens for 64 inputs of 64 tokens, without early end. `--size tiny --batch 2` tries the
+script on a CPU.
 """
 
 from __future__ import annotations

@@ -109,7 +109,8 @@ class RMSNorm(SpecLayer):
 
     def weights_for_compute(self) -> Weights:
         """The weights stay float32."""
-        return {name: ops.convert_to_tensor(variable) for name, variable in self.owned.items()}
+        # As tensors: `normalised`, run eagerly, can't be handed variables.
+        return {name: ops.cast(variable, "float32") for name, variable in self.owned.items()}
 
     def call(self, weights: Weights, x: Any, real: Any = None) -> Any:
         """[batch, length, d_model] -> the same, zero where `real` [batch, length, 1] is."""
