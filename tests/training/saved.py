@@ -12,9 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-import gcsfs  # noqa: F401, before the forks, as the next
 import numpy as np
-import safetensors.numpy  # noqa: F401
 
 from scalecli.manifest import save_manifest
 from scalecli.training.checkpoints import Saving
@@ -74,6 +72,9 @@ def save_for_ever(address, cache, begun):
 
 
 def main():
+    import gcsfs  # noqa: F401, before the forks, as the next
+    import safetensors.numpy  # noqa: F401
+
     assert "tensorflow" not in sys.modules
     seconds = 0.01  # that a checkpoint has taken
     for line in sys.stdin:

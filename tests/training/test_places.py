@@ -1,5 +1,6 @@
 """Runs in a bucket: what is written when, what counts, and what a network and a bucket can answer."""
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from scalecli.errors import MissingError, ScalecliError, UsageError
 from scalecli.interchange import buckets
 from scalecli.manifest import save_manifest
+from scalecli.training import checkpoints
 from scalecli.training.checkpoints import DESCRIPTION, OPTIMIZER, WEIGHTS, checkpoint_steps
 from scalecli.training.keeper import Keeper
 from scalecli.training.places import Place, place_at
@@ -82,6 +84,34 @@ def test_a_description_is_written_last_and_removed_first(bucket, tmp_path):
     names = [name for _, name in done]
     assert names.index("metrics.jsonl") < names.index(f"checkpoints/00000001/{DESCRIPTION}", 1)
     assert names.count("metrics.jsonl") == names.count("run.yaml") == 1
+
+
+@pytest.mark.parametrize("done", range(12))
+def test_an_end_between_any_two_requests(bucket, tmp_path, monkeypatch, done):
+    """The third checkpoint, and then the removal of the first, take fewer requests than that in all."""
+    a_run(place_at(ADDRESS, tmp_path / "first"), 1, 2)
+    place = brought(tmp_path / "second")
+    left = done
+
+    def ended(self, path, work):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        write(self, path, work)
+
+    write = buckets.BucketFolder._write
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        patched.setattr(buckets.BucketFolder, "_write", ended)
+        a_run(place, 3)
+    there = brought(tmp_path / "third")
+    steps = checkpoint_steps(there.directory / "checkpoints")
+    assert steps == ([1, 2] if done < 7 else [1, 2, 3] if done == 7 else [2, 3])
+    for step in steps:
+        folder = there.directory / f"checkpoints/{step:08d}"
+        there.fetch(folder / WEIGHTS, folder / OPTIMIZER)
+        checkpoints.load_both(folder)
+    assert restored(there, messages := []) == steps[-1] and not messages
 
 
 def test_what_the_bucket_has_not_is_forgotten(bucket, tmp_path):
