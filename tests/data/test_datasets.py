@@ -84,7 +84,7 @@ def test_other_file_formats_are_refused(data_dir, monkeypatch):
 
 def test_a_text_that_is_not_utf_8_is_one_line():
     with (
-        pytest.raises(MissingError, match="dataset here: a text is not UTF-8 .* at byte 2") as caught,
+        pytest.raises(MissingError, match=r"here: a text is not UTF-8") as caught,
         readable("here"),
     ):
         b"ab\xff".decode()
