@@ -25,8 +25,6 @@ def locate(path: str | os.PathLike[str], **options: Any) -> tuple[Any, str]:
 
     `options` are the file system's own. Call it, and the file system, inside `one_line_errors`.
     """
-    # Else gcsfs asks for the kind of every bucket first, by gRPC, and waits a minute where that has no answer.
-    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     import fsspec
 
     for name in _NOISY_LOGGERS:

@@ -291,6 +291,15 @@ def save_manifest(manifest: Manifest, directory: str | os.PathLike[str]) -> str:
     return file
 
 
+def seen_from(file: str, path: str) -> str:
+    """A path that the manifest in `file` states as seen from its own directory, as seen from here."""
+    if is_remote(path) or os.path.isabs(path):
+        return path
+    # Buckets know no "..", so it is taken out by its letters, as it was put in.
+    protocol, separator, place = file.rpartition("://")
+    return f"{protocol}{separator}{os.path.normpath(os.path.join(os.path.dirname(place), path))}"
+
+
 def manifest_hash(path: str | os.PathLike[str]) -> str:
     """The SHA-256 (hexadecimal) of a manifest's bytes, which a child run keeps as `parent.sha256`."""
     return hashlib.sha256(read_bytes(manifest_path(path), strict.MAXIMUM_BYTES)).hexdigest()

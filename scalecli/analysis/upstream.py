@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from scalecli.errors import ScalecliError
-from scalecli.files import is_remote
-from scalecli.manifest import Data, Manifest, Throughput, load_manifest, manifest_hash, manifest_path
+from scalecli.manifest import Data, Manifest, Throughput, load_manifest, manifest_hash, manifest_path, seen_from
 
 UPSTREAM_GROUP = "validation"
 UPSTREAM_RESULT = f"{UPSTREAM_GROUP}/negative_log_perplexity"
@@ -75,7 +73,7 @@ def _parent_of(file: str, manifest: Manifest) -> tuple[str, Manifest] | None:
     if manifest.parent is None:
         return None
     try:
-        parent = manifest_path(_seen_from(file, manifest.parent.path))
+        parent = manifest_path(seen_from(file, manifest.parent.path))
         if manifest_hash(parent) != manifest.parent.sha256:
             return None
         return parent, load_manifest(parent)
@@ -86,12 +84,3 @@ def _parent_of(file: str, manifest: Manifest) -> tuple[str, Manifest] | None:
 def _figure_at(manifest: Manifest, step: int) -> float | None:
     measured = [each for each, found in manifest.results.items() if each <= step and UPSTREAM_RESULT in found]
     return manifest.results[max(measured)][UPSTREAM_RESULT] if measured else None
-
-
-def _seen_from(file: str, parent: str) -> str:
-    """A parent's path as seen from here; a manifest states it as seen from its own directory."""
-    if is_remote(parent) or os.path.isabs(parent):
-        return parent
-    # Buckets know no "..", so it is taken out by its letters, as it was put in.
-    protocol, separator, place = file.rpartition("://")
-    return f"{protocol}{separator}{os.path.normpath(os.path.join(os.path.dirname(place), parent))}"

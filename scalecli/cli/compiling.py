@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from scalecli.cli.output import Column
@@ -69,7 +72,8 @@ def compiled_figures(
     from scalecli.runs.compiling import compile_step
 
     machine = machine_of(topology, model_parallel)
-    compiled = compile_step(spec, recipe, inputs, targets, topology, model_parallel)
+    with _ended_by_signals():
+        compiled = compile_step(spec, recipe, inputs, targets, topology, model_parallel)
     import keras
 
     planned = sum(flops(spec, Batch(recipe.batch, inputs, targets), "training").values())
@@ -90,6 +94,20 @@ def compiled_figures(
         **_of_work(compiled.work),
         "compile_seconds": round(compiled.seconds, 1),
     }
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Within it Ctrl-C and SIGTERM end the process at once.
+
+    Nothing is to be saved, and Python would hear of them only when the compiler has ended, minutes later.
+    """
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _of_work(work: Work | None) -> dict[str, Any]:

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context,
     model: str | None,
-    run: Path | None,
+    run: str | None,
     checkpoints: str | None,
     tasks: tuple[Task, ...],
     tasks_name: str | None,
@@ -101,22 +101,24 @@ def command(
     from scalecli.cli.progress import ConsoleReporter
     from scalecli.runs.evaluation import (
         Evaluation,
-        default_directory,
+        default_place,
         evaluate_text,
         name_of_text,
         objective_of,
         open_checkpoints,
     )
+    from scalecli.training.places import place_at
 
-    measured_at = open_checkpoints(model, checkpoints)
-    last, cache = measured_at[-1], the_cache_directory(cache_directory)
-    devices = devices_asked_for(device_values)
+    cache = the_cache_directory(cache_directory)
+    measured_at = open_checkpoints(model, checkpoints, cache)
+    last, devices = measured_at[-1], devices_asked_for(device_values)
 
     def job(measured: str) -> Evaluation:
-        directory = run or default_directory(measured_at, measured)
-        return Evaluation(measured_at, batch, directory, cache, this_command_line(), devices)
+        place = place_at(run, cache) if run else default_place(measured_at, measured)
+        return Evaluation(measured_at, batch, place, cache, this_command_line(), devices)
 
     with ConsoleReporter() as reporter:
+        last.place.report = reporter.fetched
         if images is not None and few_shot is not None:
             from scalecli.data.images import ImageSource
             from scalecli.evaluation.few_shot import FewShot
@@ -143,7 +145,7 @@ def command(
         click.echo(warning, err=True)
     print_table(*table, format)
     steps = f"step {last.step:,}" if len(measured_at) == 1 else f"{len(measured_at)} checkpoints"
-    click.echo(f"{last.directory} at {steps}: results in {this.directory}", err=True)
+    click.echo(f"{last.address} at {steps}: results in {this.place.address}", err=True)
 
 
 def _with_split(tasks: tuple[Task, ...], split: str) -> tuple[Task, ...]:
@@ -162,12 +164,12 @@ def _own_tasks(trained: Trained) -> tuple[Task, ...]:
 
     data = trained.manifest.data
     if isinstance(data, ImageData):
-        raise UsageError(f"{trained.directory} was trained on images: give --few-shot N --images DIR")
+        raise UsageError(f"{trained.address} was trained on images: give --few-shot N --images DIR")
     if data.task is not None:
-        return (Task.from_dict(data.task, None, source=f"{trained.directory}: data.task"),)
+        return (Task.from_dict(data.task, None, source=f"{trained.address}: data.task"),)
     if data.tasks is not None:
         return tuple(
-            Task.from_dict(values, None, source=f"{trained.directory}: data.tasks.{name}")
+            Task.from_dict(values, None, source=f"{trained.address}: data.tasks.{name}")
             for name, values in data.tasks.items()
         )
-    raise UsageError(f"{trained.directory} was not finetuned: give --tasks NAMES, --task FILE, or --text PATH")
+    raise UsageError(f"{trained.address} was not finetuned: give --tasks NAMES, --task FILE, or --text PATH")

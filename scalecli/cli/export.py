@@ -45,12 +45,15 @@ def command(
     key and value heads (SH) and tied keys and values (SKV), keras-hub only with as many encoder as decoder layers.
     A vision transformer goes to hugging-face, as a ViTForImageClassification, or to npz, the original code's format.
     """
+    from scalecli.cli.progress import ConsoleReporter
     from scalecli.runs.directory import open_trained
     from scalecli.runs.exporting import export
 
-    trained = open_trained(model, step)
+    cache = the_cache_directory(cache_directory)
+    trained = open_trained(model, cache, step)
+    trained.place.report = ConsoleReporter().fetched
     directory = Path(os.path.abspath(directory))
-    files = export(trained, to, directory, precision, the_cache_directory(cache_directory))
+    files = export(trained, to, directory, precision, cache)
     rows = [{"file": file.relative_to(directory).as_posix(), "bytes": file.stat().st_size} for file in files]
     print_table(rows, [Column("file", "File"), Column("bytes", "Size", "bytes")], format)
-    click.echo(f"{trained.directory} at step {trained.step:,}: written to {directory}", err=True)
+    click.echo(f"{trained.address} at step {trained.step:,}: written to {directory}", err=True)

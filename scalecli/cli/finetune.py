@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command("finetune")
 @click.argument("model", metavar="RUN")
-@run_option("The new run's directory. [default: RUN-TASKS]")
+@run_option("The new run's directory, here or gs://BUCKET/FOLDER. [default: RUN-TASKS]")
 @click.option("--step", type=int, help="The checkpoint to start from. [default: the last]")
 @task_options
 @mixing_options
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @format_option
 def command(
     model: str,
-    run: Path | None,
+    run: str | None,
     step: int | None,
     tasks: tuple[Task, ...],
     tasks_name: str | None,
@@ -57,12 +57,14 @@ def command(
 ) -> None:
     """Finetune RUN on a task or a mixture of tasks, text to text.
 
-    RUN is a run's directory or manifest, or the folder of one of its checkpoints. Tasks are those of the papers by name
-    (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task) or described by flags. Schedule, dropout and
-    batch are those of the papers by default. The same command goes on with a run that was stopped.
+    RUN is a run's directory or manifest, or the folder of one of its checkpoints, here or in a bucket. Tasks are those
+    of the papers by name (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task) or described by flags.
+    Schedule, dropout and batch are those of the papers by default. The same command goes on with a run that was
+    stopped.
     """
     from scalecli.runs.directory import open_trained
     from scalecli.runs.finetuning import Finetuning, example_batches, finetune
+    from scalecli.training.places import place_at
 
     if not tasks or tasks_name is None:
         raise UsageError(
@@ -70,7 +72,8 @@ def command(
         )
     if show_examples is not None and show_examples < 1:
         raise UsageError(f"--show-examples is {show_examples}; 1 or more is accepted")
-    parent = open_trained(model, step)
+    cache = the_cache_directory(cache_directory)
+    parent = open_trained(model, cache, step)
     recipe, saving = recipe_and_saving(recipe_values)
     devices = devices_asked_for(recipe_values)
     job = Finetuning(
@@ -82,8 +85,8 @@ def command(
         recipe=recipe,
         saving=saving,
         evaluation_batch=evaluation_batch,
-        directory=run or parent.directory.with_name(f"{parent.directory.name}-{tasks_name}"),
-        cache_directory=the_cache_directory(cache_directory),
+        place=place_at(run, cache) if run else parent.place.at(f"../{parent.place.name}-{tasks_name}"),
+        cache_directory=cache,
         command_line=this_command_line(),
         peak_flops=peak_flops,
         devices=devices,
@@ -105,15 +108,15 @@ def command(
             recipe,
             job.inputs_length,
             job.targets_length,
-            job.directory,
+            job.place,
             format,
             data=f"{tasks_name}, {packing}",
             rates=", ".join(f"{name} {rate:.4g}" for name, rate in job.rates.items()),
-            vocabulary=f"of {parent.directory}, step {parent.step}",
+            vocabulary=f"of {parent.address}, step {parent.step}",
         )
         return
     from scalecli.cli.progress import ConsoleReporter
 
     with ConsoleReporter() as reporter:
         manifest = finetune(job, reporter)
-    print_results(manifest, job.directory, format)
+    print_results(manifest, job.place, format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 
 from scalecli.cli.output import Column, format_option, print_record
 from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import cache_option, run_option, this_command_line
+from scalecli.cli.training_options import cache_option, local_path, this_command_line
 
 if TYPE_CHECKING:
     from scalecli.interchange.imported import Imported
@@ -33,7 +34,13 @@ _COLUMNS = (
 
 @click.command("import")
 @click.argument("source", metavar="SOURCE")
-@run_option("The run's directory. [default: runs/SOURCE's name]")
+@click.option(
+    "--run",
+    type=click.Path(),
+    callback=local_path,
+    metavar="DIRECTORY",
+    help="The run's directory. [default: runs/SOURCE's name]",
+)
 @click.option("--step", type=int, help="The checkpoint's step. [default: the last]")
 @click.option("--optimizer", is_flag=True, help="Take the optimizer's state along, so that training can go on exactly.")
 @click.option(
@@ -69,7 +76,7 @@ def command(
     found = Source.of(source)
     job = Importing(
         source=found,
-        directory=run or Path("runs").absolute() / found.name,
+        directory=Path(os.path.abspath(run or Path("runs", found.name))),
         step=step,
         optimizer=optimizer,
         vocabulary=vocabulary,

@@ -32,7 +32,7 @@ EMBEDDED_VOCABULARY = "train:8000"
 
 @click.command("pretrain")
 @model_options
-@run_option("The run's directory. [default: runs/MODEL]")
+@run_option("The run's directory, here or gs://BUCKET/FOLDER. [default: runs/MODEL]")
 @click.option(
     "--text",
     multiple=True,
@@ -136,7 +136,7 @@ def command(
         else:
             batches, its_vocabulary = example_batches(job, reporter)
     if show_examples is None:
-        print_results(manifest, job.directory, format)
+        print_results(manifest, job.place, format)
         return
     from scalecli.cli.examples import print_examples
 
@@ -161,7 +161,7 @@ def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None,
         shape,
         job.recipe,
         *job.lengths(),
-        job.directory,
+        job.place,
         format,
         start_step=start.step if start else 0,
         data=job.source_name,
@@ -173,7 +173,7 @@ def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None,
 def pretraining_job(
     model: ModelReference,
     *,
-    run: Path | None,
+    run: str | None,
     images: str | None,
     smallest_cut: float,
     flip: bool,
@@ -203,16 +203,18 @@ def pretraining_job(
     from scalecli.data.span_corruption import SpanCorruption
     from scalecli.runs.pretraining import Pretraining
     from scalecli.runs.text import TextSource
+    from scalecli.training.places import place_at
 
     check_model_reads(model, images)
     recipe, saving = recipe_and_saving(recipe_values)
+    cache = the_cache_directory(cache_directory)
     common: dict[str, Any] = {
         "model": model,
         "recipe": recipe,
         "saving": saving,
         "validation_examples": validation_examples,
-        "directory": run or Path("runs").absolute() / model.name,
-        "cache_directory": the_cache_directory(cache_directory),
+        "place": place_at(run or Path("runs").absolute() / model.name, cache),
+        "cache_directory": cache,
         "command_line": this_command_line(),
         "peak_flops": peak_flops,
         "devices": devices_asked_for(recipe_values),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from scalecli.training.loop import Progress
+    from scalecli.training.reporting import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 LONG_WAIT = 0.1  # share of the time from which on the input pipeline is said to be what holds training up

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecli.devices import KINDS, Request
-from scalecli.errors import ConfigurationError
+from scalecli.errors import ConfigurationError, UsageError
 from scalecli.files import is_remote
 
 if TYPE_CHECKING:
@@ -24,6 +24,19 @@ SCHEDULES = ("inverse-square-root", "constant", "linear", "cosine")
 PRECISIONS = ("float32", "bfloat16")
 VALIDATIONS_PER_RUN = 10
 MOST_STEPS_BETWEEN_VALIDATIONS = 5_000
+
+
+def run_address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A callback: an absolute path, so that even `.` has a name and a parent, or an address in a bucket.
+
+    Raises:
+        UsageError: it is remote, but in no bucket.
+    """
+    if value is None or not is_remote(value):
+        return value and os.path.abspath(value)
+    if not value.startswith("gs://"):
+        raise UsageError(f"{value}: a local directory or gs://BUCKET/FOLDER is accepted")
+    return value.rstrip("/")
 
 
 def local_path(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
@@ -71,13 +84,8 @@ def _steps_between(ctx: click.Context, param: click.Parameter, value: str | None
 
 
 def run_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds `--run`, which arrives as an absolute path or None, so that even `.` has a name and a parent."""
-
-    def absolute(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
-        path = local_path(ctx, param, value)
-        return path and Path(os.path.abspath(path))
-
-    return click.option("--run", type=click.Path(), callback=absolute, metavar="DIRECTORY", help=help)
+    """Adds `--run`, which arrives as `run_address` makes it."""
+    return click.option("--run", type=click.Path(), callback=run_address, metavar="DIRECTORY", help=help)
 
 
 DEVICE_OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (

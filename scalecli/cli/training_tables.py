@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalecli.cli.compiling import COMPILED_COLUMNS
@@ -11,6 +10,7 @@ from scalecli.cli.output import Column, print_record
 if TYPE_CHECKING:
     from scalecli.runs.recipe import Recipe
     from scalecli.specs import ModelSpec
+    from scalecli.training.places import Place
 
 PLAN_COLUMNS = (
     Column("directory", "Directory"),
@@ -42,19 +42,21 @@ def print_plan(
     recipe: Recipe,
     inputs: int,
     targets: int,
-    directory: Path,
+    place: Place,
     format: str,
     start_step: int = 0,
     **rest: Any,
 ) -> None:
     """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do, from `start_step` on."""
     from scalecli import costs
-    from scalecli.training.checkpoints import checkpoint_steps
+    from scalecli.training.checkpoints import CHECKPOINTS, checkpoint_steps
 
     per_step = sum(costs.flops(spec, costs.Batch(recipe.batch, inputs, targets), "training").values())
     schedule = recipe.schedule
+    there = place.to_read()
+    there.bring()
     record = {
-        "directory": str(directory),
+        "directory": place.address,
         "architecture": spec.architecture,
         "shape": ", ".join(f"{name} {size}" for name, size in shape.to_dict().items()),
         "parameters": spec.parameters(),
@@ -63,7 +65,7 @@ def print_plan(
         "lengths": f"{inputs}/{targets}",
         "batch": f"{recipe.batch} in {recipe.accumulation} parts" if recipe.accumulation > 1 else recipe.batch,
         "steps": recipe.steps,
-        "steps_done": max(checkpoint_steps(directory / "checkpoints"), default=start_step),
+        "steps_done": max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step),
         "schedule": f"{schedule.name}, learning rate {schedule.learning_rate:g}, warm-up {schedule.warmup}",
         "precision": recipe.precision,
         "dropout": recipe.dropout,
@@ -76,11 +78,11 @@ def print_plan(
     print_record(record, [column for column in columns if column.key in record], format)
 
 
-def print_results(manifest: Any, directory: Path, format: str) -> None:
+def print_results(manifest: Any, place: Place, format: str) -> None:
     """Prints where a finished run is, its results at the last step, and those at the best where that is another."""
     last = max(manifest.results, default=None)
     results = {} if last is None else manifest.results[last]
-    record = {"run": str(directory), "status": manifest.status, "step": manifest.steps, **results}
+    record = {"run": place.address, "status": manifest.status, "step": manifest.steps, **results}
     columns = [Column("run", "Run"), Column("status", "Status"), Column("step", "Step")]
     columns += [Column(name, name, "float") for name in results]
     if manifest.best and manifest.best.step != last:

@@ -1,7 +1,7 @@
 """Bytes that training takes on one device of a data x model parallel machine, and what makes too many fit. Pure Python.
 
 Weights, gradients and optimizer state are float32 and laid out as `scalecli.costs.layout` says. Programs that XLA
-compiled for a TPU v5e took 0.8 to 1.2 times these figures (tests/costs/test_memory.py).
+compiled for a TPU v5e took 0.8 to 1.1 times these figures (tests/costs/test_memory.py).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ T = TypeVar("T", Batch, Machine, "Training")
 
 Optimizer = Literal["adafactor", "adamw"]
 OPTIMIZERS: tuple[Optimizer, ...] = ("adafactor", "adamw")
+MOST_LOGITS = 2**26  # that the loss computes at once: 256 MiB of float32
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Training:
 class DeviceMemory:
     """Bytes on one device, by what they are for.
 
-    `activations`: what the backward pass keeps of the forward pass, logits among it.
+    `activations`: what the backward pass keeps of the forward pass, and the most that it needs beside that: for one
+    block that it computes again, or for the logits and their gradient, while of the weights only the vocabulary's
+    matrix has one.
     """
 
     weights: int
@@ -59,12 +62,17 @@ def device_memory(spec: ModelSpec, batch: Batch, machine: Machine, training: Tra
     """
     sequences = machine.sequences_per_replica(batch.sequences)
     local = list(local_weights(spec, machine))
-    weights = FLOAT32_BYTES * sum(weight.size for weight in local)
+    weights = gradients = FLOAT32_BYTES * sum(weight.size for weight in local)
+    kept, largest = _activations(spec, batch, machine, training)
+    ends = (spec.embedding, spec.logits)
+    matrix = FLOAT32_BYTES * max(weight.size for end in ends for weight in end.weights().values())
+    logits = _logits(spec, sequences, batch.targets, machine, training)
+    beside = max(sequences * largest, 2 * logits + matrix // machine.model_parallel - gradients)
     return DeviceMemory(
         weights=weights,
-        gradients=weights,
+        gradients=gradients,
         optimizer=2 * weights if training.optimizer == "adamw" else FLOAT32_BYTES * sum(map(_adafactor_size, local)),
-        activations=sequences * _activations(spec, batch, machine, training),
+        activations=sequences * kept + beside,
     )
 
 
@@ -111,27 +119,35 @@ def _adafactor_size(weight: LocalWeight) -> int:
     return weight.copies * sum(factors)
 
 
-def _activations(spec: ModelSpec, batch: Batch, machine: Machine, training: Training) -> int:
-    """Bytes that one device keeps of one sequence's forward pass.
+def _logits(spec: ModelSpec, sequences: int, targets: int, machine: Machine, training: Training) -> int:
+    """Bytes of the logits that one device has at once; on JAX several replicas share the limit."""
+    together = max(1, min(targets, MOST_LOGITS // (sequences * spec.logits.vocabulary)))
+    return sequences * _size(spec.logits, together, 0, machine, training)
 
-    Rematerialised, only the input of each block, and while one block is gone through backwards, its own.
+
+def _size(part: LayerSpec, length: int, memory: int, machine: Machine, training: Training) -> int:
+    """Bytes that one device keeps of a layer's activations for one sequence."""
+    counts = part.activations(length, memory)
+    whole = BYTES[training.precision] * counts["compute"] + FLOAT32_BYTES * counts["float32"] + counts["bool"]
+    return local_activations(part, whole, machine.model_parallel)
+
+
+def _activations(spec: ModelSpec, batch: Batch, machine: Machine, training: Training) -> tuple[int, int]:
+    """Bytes that one device keeps of one sequence's way through both stacks; and of one block that is computed again.
+
+    Rematerialised, only the input of each block is kept. A block that pools stands alone and is never rematerialised.
     """
     width = BYTES[training.precision]
-
-    def size(part: LayerSpec, length: int, memory: int = 0) -> int:
-        counts = part.activations(length, memory)
-        whole = width * counts["compute"] + FLOAT32_BYTES * counts["float32"]
-        return local_activations(part, whole, machine.model_parallel)
-
-    kept = sum(size(end, length) for end, length in spec.ends(batch.inputs, batch.targets))
+    (embedding, positions), _ = spec.ends(batch.inputs, batch.targets)
+    kept, largest = _size(embedding, positions, 0, machine, training), 0
     for stack, length, memory in spec.passes(batch.inputs, batch.targets):
-        kept += size(stack.final_norm, stack.output_length(length))
-        largest = 0
-        for times, parts in stack.layers(length, memory):
-            block = sum(size(branch, at, memory) for part, at in parts for branch in branches(part))
-            largest = max(largest, block)
-            kept += times * (width * parts[0][1] * stack.final_norm.d_model if training.rematerialised else block)
+        kept += _size(stack.final_norm, stack.output_length(length), memory, machine, training)
+        for repeat, (times, parts) in zip(stack.repeats, stack.layers(length, memory), strict=True):
+            each = (_size(branch, at, memory, machine, training) for part, at in parts for branch in branches(part))
+            block, its_input = sum(each), width * parts[0][1] * stack.final_norm.d_model
+            again = training.rematerialised and not repeat.block.pools
+            kept += times * (its_input if again else block)
+            largest = max(largest, block if again else 0)
         if stack.recurrence is not None:
-            kept += stack.recurrence.passes * size(stack.recurrence, length)
-        kept += largest if training.rematerialised else 0
-    return kept
+            kept += stack.recurrence.passes * _size(stack.recurrence, length, memory, machine, training)
+    return kept, largest

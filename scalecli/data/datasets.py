@@ -61,6 +61,8 @@ def readable(name: str) -> Iterator[None]:
         if "IteratorGetNext" not in str(error):  # of a model's own graph
             raise
         raise MissingError(f"dataset {name}: a file cannot be read ({_reason(error)})") from error
+    except UnicodeDecodeError as error:
+        raise MissingError(f"dataset {name}: a text is not UTF-8 ({error.reason} at byte {error.start})") from error
 
 
 def open_split(name: str, split: str, data_dir: str | None, *, download: bool = False) -> DatasetSplit:

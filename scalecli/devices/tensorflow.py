@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -90,7 +91,7 @@ class TensorFlowDevices(Devices):
         for device in tf.config.list_logical_devices():
             with contextlib.suppress(ValueError, tf.errors.OpError):  # another host's
                 found.append(tf.config.experimental.get_memory_info(device.name)["peak"])
-        return max(found, default=None)
+        return max(found, default=0) or None  # a CPU may say 0
 
     def highest(self, numbers: Sequence[float]) -> list[float]:
         """The highest of each number over the processes."""
@@ -125,6 +126,8 @@ class TensorFlowDevices(Devices):
         except _LOST as error:
             if self.strategy.kind not in ("multi-worker", "tpu"):
                 raise
+            # Threads of TensorFlow complain while the interpreter ends; the line below says all that is to be said.
+            sys.unraisablehook = lambda _: None
             raise ScalecliError(
                 f"another worker of this run is gone ({type(error).__name__}); start all of them again, and the run "
                 "goes on from its last checkpoint"

@@ -28,7 +28,7 @@ _CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8"
 _SLICES = {"v2": _PLANES, "v3": (*_PLANES, "16x32", "32x32"), "v5e": _PLANES, "v5p": _CUBES, "v6e": _PLANES}
 TOPOLOGIES = tuple(f"{chip}:{sides}" for chip, slices in _SLICES.items() for sides in slices)
 
-_GIB = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # Without these JAX would look for a real TPU, libtpu would ask the cloud's metadata server for it and complain, and
 # only one process at a time could compile.
 _ALONE = {
@@ -138,10 +138,10 @@ def _compiled(compile: Any) -> Compiled:
     try:
         executable = compile()
     except jax.errors.JaxRuntimeError as error:
-        used = re.search(r"Used ([0-9.]+)([KMGT]) of", str(error))
-        if "RESOURCE_EXHAUSTED" not in str(error) or not used:
+        needed = re.search(r"HBM.*\(([0-9.]+)([KMGT])\) exceeds available HBM", str(error))
+        if not needed:
             raise
-        return Compiled(round(float(used[1]) * _GIB[used[2]]), time.monotonic() - start)
+        return Compiled(round(float(needed[1]) * _UNITS[needed[2]]), time.monotonic() - start)
     seconds = time.monotonic() - start
     memory = executable.get_compiled_memory_stats()
     arguments, temporaries = memory.argument_size_in_bytes, memory.temp_size_in_bytes

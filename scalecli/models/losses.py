@@ -7,9 +7,8 @@ from typing import Any
 
 from keras import ops
 
+from scalecli.costs.memory import MOST_LOGITS
 from scalecli.models.scan import rematerialised_scan
-
-MOST_LOGITS = 2**26  # that are computed at once: 256 MiB of float32
 
 
 def cross_entropy(logits: Any, targets: Any) -> tuple[Any, Any]:

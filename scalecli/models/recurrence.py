@@ -140,7 +140,7 @@ class TransformGates(SpecLayer):
 
     def weights_for_compute(self) -> Weights:
         """The norm's weights stay float32."""
-        kept = {name: ops.convert_to_tensor(self.owned[name]) for name in ("norm_scale", "norm_bias")}
+        kept = {name: ops.cast(self.owned[name], "float32") for name in ("norm_scale", "norm_bias")}
         return {**super().weights_for_compute(), **kept}
 
     def call(self, weights: Weights, x: Any, y: Any, norm: LayerNorm) -> Any:

@@ -56,7 +56,7 @@ class Repeat(keras.layers.Layer):
         Returns the output, the context of what comes behind (poolings change it), and the reports, as
         `SUBLAYER/NAME` [layers, ...].
         """
-        if any(isinstance(each, specs.Pooling) for each in self.spec.block.sublayers):
+        if self.spec.block.pools:
             return self._pooled(x, weights, context, dropout)
 
         # What gradients flow to is handed to the body, and so is the rest of the context with it.

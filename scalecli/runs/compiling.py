@@ -6,6 +6,7 @@ from typing import Any
 
 from scalecli.devices import Request, check_batch, open_devices
 from scalecli.devices.tpu_check import Compiled, TpuCompiler, machine_of
+from scalecli.errors import ScalecliError
 from scalecli.runs.recipe import Recipe, build_model
 from scalecli.specs import EncoderOnly, ModelSpec
 
@@ -21,37 +22,47 @@ def compile_step(
     Raises:
         ConfigurationError: there is no such topology; its devices don't divide into replicas, or the batch over them;
             the extra [tpu-check] is not installed; TensorFlow is to split a model.
+        ScalecliError: TensorFlow has no room for the weights, which it needs here, too.
     """
     machine = machine_of(topology, model_parallel)
-    machine.sequences_per_replica(recipe.batch)
+    rows = machine.sequences_per_replica(recipe.batch)
     check_batch(recipe.batch, recipe.accumulation, machine.replicas)
     compiler = TpuCompiler(topology)
     import keras
 
-    from scalecli.models.building import new_model
     from scalecli.models.compiled import compiling_for_tpu
+
+    with compiling_for_tpu():
+        if keras.backend.backend() == "jax":
+            from scalecli.devices.jax import PlannedDevices
+
+            planned = PlannedDevices(compiler.devices, model_parallel)
+            return compiler.compile_lowered(
+                _steps(spec, recipe, planned).lowered(_batch(spec, recipe.batch, inputs, targets))
+            )
+        devices = open_devices(Request("one", model_parallel=model_parallel))
+        import tensorflow as tf
+
+        try:
+            return compiler.compile_stablehlo(
+                _steps(spec, recipe, devices).stablehlo(_batch(spec, rows, inputs, targets))
+            )
+        except tf.errors.ResourceExhaustedError as error:
+            raise ScalecliError(
+                "this machine has not the memory for the weights; KERAS_BACKEND=jax compiles without them"
+            ) from error
+
+
+def _steps(spec: ModelSpec, recipe: Recipe, devices: Any) -> Any:
+    from scalecli.models.building import new_model
     from scalecli.training.adafactor import Adafactor, KerasSchedule
     from scalecli.training.steps import new_steps
 
-    on_jax = keras.backend.backend() == "jax"
-    devices: Any
-    if on_jax:
-        from scalecli.devices.jax import PlannedDevices
-
-        devices = PlannedDevices(compiler.devices, model_parallel)
-    else:
-        devices = open_devices(Request("one", model_parallel=model_parallel))
-    with compiling_for_tpu():
-        model = build_model(new_model, spec, recipe, devices)
-        optimizer = devices.new_optimizer(lambda: Adafactor(KerasSchedule(recipe.schedule)), model)
-        steps: Any = new_steps(
-            devices, model, optimizer, seed=recipe.seed, z_loss=recipe.z_loss, accumulation=recipe.accumulation
-        )
-        rows = recipe.batch if on_jax else recipe.batch // machine.replicas
-        batch = _batch(spec, rows, inputs, targets)
-        if on_jax:
-            return compiler.compile_lowered(steps.lowered(batch))
-        return compiler.compile_stablehlo(steps.stablehlo(batch))
+    model = build_model(new_model, spec, recipe, devices)
+    optimizer = devices.new_optimizer(lambda: Adafactor(KerasSchedule(recipe.schedule)), model)
+    return new_steps(
+        devices, model, optimizer, seed=recipe.seed, z_loss=recipe.z_loss, accumulation=recipe.accumulation
+    )
 
 
 def _batch(spec: ModelSpec, rows: int, inputs: int, targets: int) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,20 +14,36 @@ from scalecli.data.vocabulary import Vocabulary, load_vocabulary
 from scalecli.differences import differences
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.files import is_remote, write_atomically
-from scalecli.manifest import Data, ImageData, Manifest, Parent, load_manifest, manifest_hash
+from scalecli.manifest import FILE_NAME, Data, ImageData, Manifest, Parent, load_manifest, manifest_hash
 from scalecli.manifest import Vocabulary as VocabularyEntry
 from scalecli.shape import Shape
 from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
 from scalecli.training import checkpoints
+from scalecli.training.places import Place, place_at
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from scalecli.devices import Devices
     from scalecli.models.trainable import Trainable
 
 VOCABULARY_FILE = "vocabulary.model"
 
 
+def prepare_place(place: Place, devices: Devices) -> None:
+    """Makes a run's directory, or finds that it can be used, with what is kept of the run in it.
+
+    Raises:
+        ScalecliError: it can't be made or written, or what is kept can't be read.
+    """
+    prepare_directory(place.directory)
+    with devices.watched():
+        place.bring()
+        devices.highest([0.0])  # when all hosts have read: one of them will write
+
+
 def prepare_directory(directory: Path) -> None:
-    """Makes a run's directory, or finds that it can be used.
+    """Makes a directory, or finds that it can be used.
 
     Raises:
         ScalecliError: it can't be made or written.
@@ -39,8 +56,8 @@ def prepare_directory(directory: Path) -> None:
         raise ScalecliError(f"{directory}: not a directory that can be written ({error.strerror})") from error
 
 
-def take_up(manifest: Manifest, directory: Path) -> Manifest:
-    """The manifest to go on with: `manifest` itself in a new directory, else with what the run there has done so far.
+def take_up(manifest: Manifest, place: Place) -> Manifest:
+    """The manifest to go on with: `manifest` itself in a new place, else with what the run there has done so far.
 
     Of a run that is complete it is the run's own, unchanged.
 
@@ -48,15 +65,15 @@ def take_up(manifest: Manifest, directory: Path) -> Manifest:
         ConfigurationError: the run there has another configuration (says what differs), or has gone further already.
     """
     try:
-        before = load_manifest(directory)
+        before = load_manifest(place.directory)
     except MissingError:
         return manifest
     if found := differences(before, manifest):
         raise ConfigurationError(
-            f"{directory}: holds a run of another configuration ({'; '.join(found)}); choose another directory"
+            f"{place.address}: holds a run of another configuration ({'; '.join(found)}); choose another directory"
         )
     if before.steps > manifest.steps:
-        raise ConfigurationError(f"{directory}: holds a run of {before.steps} steps; {manifest.steps} asked for")
+        raise ConfigurationError(f"{place.address}: holds a run of {before.steps} steps; {manifest.steps} asked for")
     if before.status == "completed" and before.steps == manifest.steps:
         return before
     return replace(
@@ -74,15 +91,29 @@ def take_up(manifest: Manifest, directory: Path) -> Manifest:
 class Trained:
     """A run that other runs start from, or that is evaluated: its manifest and one of its checkpoints."""
 
-    directory: Path
+    place: Place
     manifest: Manifest
-    checkpoint: Path
     step: int
+
+    @property
+    def address(self) -> str:
+        """Where the run is, as users call it."""
+        return self.place.address
+
+    @property
+    def folder(self) -> Path:
+        """The folder of all its checkpoints."""
+        return self.place.directory / self.manifest.checkpoints.directory
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint's folder; `fetched` sees to it that there are files in it."""
+        return self.folder / f"{self.step:08d}"
 
     @property
     def shape(self) -> Shape:
         """The model's shape."""
-        return Shape.from_dict(self.manifest.shape, f"{self.directory}: shape")
+        return Shape.from_dict(self.manifest.shape, f"{self.address}: shape")
 
     @property
     def spec(self) -> ModelSpec:
@@ -103,7 +134,7 @@ class Trained:
     def text(self) -> Data:
         """The text or the tasks that the run was trained on. Raises ConfigurationError where these are images."""
         if isinstance(self.manifest.data, ImageData):
-            raise ConfigurationError(f"{self.directory}: trained on images; a run that was trained on text is accepted")
+            raise ConfigurationError(f"{self.address}: trained on images; a run that was trained on text is accepted")
         return self.manifest.data
 
     def vocabulary(self, cache_directory: Path) -> Vocabulary:
@@ -113,11 +144,20 @@ class Trained:
             MissingError: the file is not there, or is not the one that the run was trained with.
             ConfigurationError: the run was trained on images.
         """
-        file = self.directory / self.text.vocabulary.file
+        file = self.place.directory / self.text.vocabulary.file
         vocabulary = load_vocabulary(str(file), cache_directory=cache_directory)
         if vocabulary.sha256 != self.text.vocabulary.sha256:
             raise MissingError(f"{file}: not the vocabulary of this run (its SHA-256 is another)")
         return vocabulary
+
+    def fetched(self, *names: str) -> Path:
+        """The checkpoint's folder, with these of its files if it has them.
+
+        Raises:
+            ScalecliError: they are in a bucket, and can't be fetched.
+        """
+        self.place.fetch(*(self.checkpoint / name for name in names))
+        return self.checkpoint
 
     def load_into(self, model: Trainable) -> None:
         """Gives a model of the run's spec the checkpoint's weights.
@@ -126,43 +166,65 @@ class Trained:
             MissingError: the checkpoint is damaged.
             ConfigurationError: it is of another shape than the manifest says.
         """
-        arrays = checkpoints.load_arrays(self.checkpoint, checkpoints.WEIGHTS)
-        checkpoints.assign(model.weights_by_path(), arrays, str(self.checkpoint))
+        checkpoints.assign(model.weights_by_path(), self.weights(), str(self.checkpoint))
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The checkpoint's weights by path. Raises MissingError when it is damaged."""
+        return checkpoints.load_arrays(self.fetched(checkpoints.WEIGHTS), checkpoints.WEIGHTS)
 
     def check_optimizer(self) -> None:
         """Checks that the checkpoint holds the optimizer's state. Raises MissingError when it doesn't."""
         if checkpoints.OPTIMIZER not in checkpoints.read_description(self.checkpoint).sha256:
             raise MissingError(f"{self.checkpoint}: holds no state of the optimizer; an import takes it by --optimizer")
 
-    def as_parent(self, child: Path) -> Parent:
+    def as_parent(self, child: Place) -> Parent:
         """How a child's manifest names this run: by its path seen from the child, its hash, and the step."""
-        path = os.path.relpath(self.directory, child)
-        return Parent(path=path, sha256=manifest_hash(self.directory), step=self.step)
+        return Parent(path=self.place.seen_from(child), sha256=manifest_hash(self.place.directory), step=self.step)
 
 
-def open_trained(path: str, step: int | None = None) -> Trained:
-    """The run in a directory, or of one of its checkpoints' folders, at `step` or at its last checkpoint.
+def open_trained(path: str, cache_directory: Path, step: int | None = None) -> Trained:
+    """The run in a directory or a bucket, or of one of its checkpoints' folders, at `step` or at its last checkpoint.
+
+    Of a run in a bucket the copy in the cache holds no more than what is asked for.
 
     Raises:
-        MissingError: there is no run, or no such checkpoint.
-        ConfigurationError: the manifest is not valid, or the run is in a bucket.
+        MissingError: there is no run, or no such checkpoint, or the bucket can't be read.
+        ConfigurationError: the manifest is not valid.
+        UsageError: an address that is not in a bucket.
     """
-    if is_remote(path):
-        raise ConfigurationError(f"{path}: a run to go on from must be local; copy its directory from the bucket first")
-    directory = Path(os.path.abspath(path))  # even `.` has a name and a parent then
-    if (directory / checkpoints.DESCRIPTION).is_file():  # a checkpoint's own folder
-        step, directory = checkpoints.read_description(directory).step, directory.parent.parent
-    elif directory.is_file():
-        directory = directory.parent
-    manifest = load_manifest(directory)
-    folder = directory / manifest.checkpoints.directory
-    steps = checkpoints.checkpoint_steps(folder)
+    place, step_there = (_bucket_place if is_remote(path) else _local_place)(path, cache_directory)
+    step = step if step_there is None else step_there
+    trained = Trained(place, load_manifest(place.directory), 0)
+    steps = checkpoints.checkpoint_steps(trained.folder)
+    folder = trained.manifest.checkpoints.directory
+    address = f"{place.address}/{folder}"
+    if is_remote(path) and folder != checkpoints.CHECKPOINTS:  # where else a manifest leads, files are not fetched to
+        where = f"{place.address}/{FILE_NAME}: checkpoints.directory"
+        raise ConfigurationError(f"{where} is {folder!r}; in a bucket it is {checkpoints.CHECKPOINTS}")
     if not steps:
-        raise MissingError(f"{folder}: no checkpoint")
+        raise MissingError(f"{address}: no checkpoint")
     if step is not None and step not in steps:
-        raise MissingError(f"{folder}: no checkpoint of step {step}; there are {', '.join(map(str, steps))}")
-    step = steps[-1] if step is None else step
-    return Trained(directory, manifest, folder / f"{step:08d}", step)
+        raise MissingError(f"{address}: no checkpoint of step {step}; there are {', '.join(map(str, steps))}")
+    return replace(trained, step=steps[-1] if step is None else step)
+
+
+def _local_place(path: str, cache_directory: Path) -> tuple[Place, int | None]:
+    """Where the run is, and the step of the checkpoint whose folder the path is, if it is one's."""
+    directory = Path(os.path.abspath(path))  # even `.` has a name and a parent then
+    if (directory / checkpoints.DESCRIPTION).is_file():
+        return Place(directory.parent.parent), checkpoints.read_description(directory).step
+    return Place(directory.parent if directory.is_file() else directory), None
+
+
+def _bucket_place(address: str, cache_directory: Path) -> tuple[Place, int | None]:
+    """Likewise in a bucket, from which its files are brought."""
+    address = address.rstrip("/").removesuffix(f"/{FILE_NAME}")
+    own = re.fullmatch(rf"(.+)/{checkpoints.CHECKPOINTS}/([0-9]{{8,}})", address)
+    place = place_at(own[1] if own else address, cache_directory).to_read()
+    place.bring()
+    if not (place.directory / FILE_NAME).is_file():
+        raise MissingError(f"{place.address}: no {FILE_NAME} there, and so no run")
+    return place, int(own[2]) if own else None
 
 
 def vocabulary_entry(vocabulary: Vocabulary, name: str) -> VocabularyEntry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from scalecli.data.span_corruption import SpanCorruption, unigram_cross_entropy,
 from scalecli.data.tokens import TokenStore
 from scalecli.devices import AUTOMATIC, Devices, Request, open_devices
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
+from scalecli.files import is_remote
 from scalecli.manifest import (
     FILE_NAME,
     Best,
@@ -23,16 +25,18 @@ from scalecli.manifest import (
     load_manifest,
     manifest_path,
     save_manifest,
+    seen_from,
     utc_now,
 )
-from scalecli.runs.directory import Trained, open_trained, prepare_directory
+from scalecli.runs.directory import Trained, open_trained, prepare_place
 from scalecli.runs.pretraining import NEGATIVE_LOG_PERPLEXITY, UNIGRAM, objective_entry, objective_from_entry
 from scalecli.runs.recipe import environment
 from scalecli.training.checkpoints import checkpoint_steps
+from scalecli.training.places import Place
 
 if TYPE_CHECKING:
     from scalecli.models.encoder_decoder import EncoderDecoder
-    from scalecli.training.loop import Reporter
+    from scalecli.training.reporting import Reporter
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Evaluation:
 
     checkpoints: tuple[Trained, ...]
     batch: int
-    directory: Path
+    place: Place
     cache_directory: Path
     command_line: str
     devices: Request = AUTOMATIC
@@ -52,32 +56,31 @@ class Evaluation:
         return self.checkpoints[-1]
 
 
-def open_checkpoints(path: str, which: str | None) -> tuple[Trained, ...]:
+def open_checkpoints(path: str, which: str | None, cache_directory: Path) -> tuple[Trained, ...]:
     """The checkpoints of a run: `all`, the `best`, the `last`, or that of a step; None is the last, or the path's own.
 
     Raises:
         MissingError: there is no run, or no such checkpoint.
-        ConfigurationError: the manifest is not valid, the run is in a bucket, or `which` is none of these.
+        ConfigurationError: the manifest is not valid, or `which` is none of these.
     """
     if which is not None and which not in ("all", "best", "last") and not which.isdecimal():
         raise ConfigurationError(f"checkpoints: {which!r}; accepted: all, best, last, or the number of a step")
-    last = open_trained(path)
+    last = open_trained(path, cache_directory)
     if which == "all":
-        folder = last.checkpoint.parent
-        return tuple(replace(last, checkpoint=folder / f"{n:08d}", step=n) for n in checkpoint_steps(folder))
+        return tuple(replace(last, step=step) for step in checkpoint_steps(last.folder))
     if which == "best":
         if last.manifest.best is None:
-            raise MissingError(f"{last.directory}: the run names no best step; --checkpoints all finds it")
-        return (open_trained(str(last.directory), last.manifest.best.step),)
+            raise MissingError(f"{last.address}: the run names no best step; --checkpoints all finds it")
+        return (open_trained(last.address, cache_directory, last.manifest.best.step),)
     if which is None:
         return (last,)
-    return (open_trained(str(last.directory), int(which) if which.isdecimal() else None),)
+    return (open_trained(last.address, cache_directory, int(which) if which.isdecimal() else None),)
 
 
-def default_directory(checkpoints: Sequence[Trained], measured: str) -> Path:
+def default_place(checkpoints: Sequence[Trained], measured: str) -> Place:
     """Where the results of measuring a run go: one place for each thing measured, and for each step."""
     last = checkpoints[-1]
-    return last.directory / "eval" / f"{measured}-{last.step if len(checkpoints) == 1 else 'all'}"
+    return last.place.at(f"eval/{measured}-{last.step if len(checkpoints) == 1 else 'all'}")
 
 
 def name_of_text(text: Sequence[str]) -> str:
@@ -85,23 +88,23 @@ def name_of_text(text: Sequence[str]) -> str:
     return f"text-{Corpus.from_text(text, 'all').identity[:8]}"
 
 
-def prepare(directory: Path) -> None:
+def prepare(place: Place, devices: Devices) -> None:
     """Makes the directory of results, or finds that what is there may be replaced.
 
     Raises:
         ConfigurationError: a run of training is there, or what is no manifest.
         ScalecliError: it can't be made or written.
     """
-    prepare_directory(directory)
-    if not (directory / FILE_NAME).exists():
+    prepare_place(place, devices)
+    if not (place.directory / FILE_NAME).exists():
         return
     another = "choose another directory by --run"
     try:
-        kind = load_manifest(directory).kind
+        kind = load_manifest(place.directory).kind
     except ScalecliError as error:
-        raise ConfigurationError(f"{directory}: what is there can't be replaced ({error}); {another}") from error
+        raise ConfigurationError(f"{place.address}: what is there can't be replaced ({error}); {another}") from error
     if kind != "eval":
-        raise ConfigurationError(f"{directory}: holds a {kind} run, which results would overwrite; {another}")
+        raise ConfigurationError(f"{place.address}: holds a {kind} run, which results would overwrite; {another}")
 
 
 def objective_of(trained: Trained) -> SpanCorruption:
@@ -111,16 +114,20 @@ def objective_of(trained: Trained) -> SpanCorruption:
         MissingError: no run that it was made from states one, or one of them can't be read.
         ConfigurationError: the objective is not valid.
     """
-    manifest, directory = trained.manifest, trained.directory.resolve()
+    manifest, directory = trained.manifest, _resolved(trained)
     seen = {directory}
     while manifest.objective is None:
-        unknown = f"{trained.directory}: its objective is that of the run it was made from"
+        unknown = f"{trained.address}: its objective is that of the run it was made from"
         if manifest.parent is None:
             raise MissingError(f"{unknown}, and {directory} states neither an objective nor a parent")
-        parent = directory / manifest.parent.path
+        path = manifest.parent.path
+        # Of a path here a part may be a link, which `..` after it doesn't take back.
+        there = is_remote(directory) or is_remote(path)
+        parent = seen_from(f"{directory}/{FILE_NAME}", path) if there else os.path.join(directory, path)
         try:
             manifest = load_manifest(parent)
-            directory = Path(manifest_path(parent)).parent.resolve()
+            directory = os.path.dirname(manifest_path(parent))
+            directory = directory if is_remote(directory) else os.path.realpath(directory)
         except (ScalecliError, ValueError) as error:  # ValueError: what no file system takes for a path
             raise MissingError(f"{unknown}, and {parent} can't be read ({error})") from error
         if directory in seen:
@@ -143,7 +150,7 @@ def evaluate_text(
 
     devices = open_devices(job.devices)
     job = replace(job, batch=devices.divisible(job.batch))
-    prepare(job.directory)
+    prepare(job.place, devices)
     vocabulary = job.trained.vocabulary(job.cache_directory)
     corpus = Corpus.from_text(text, "all")
     store = TokenStore.build(corpus, vocabulary, cache_directory=job.cache_directory, on_progress=reporter.documents)
@@ -179,7 +186,7 @@ def evaluate_text(
         documents=store.documents,
         tokens=store.tokens,
     )
-    return write_manifest(job, data, results, objective_entry(objective, examples))
+    return write_manifest(job, devices, data, results, objective_entry(objective, examples))
 
 
 def model_of(trained: Trained, devices: Devices) -> EncoderDecoder:
@@ -191,6 +198,7 @@ def model_of(trained: Trained, devices: Devices) -> EncoderDecoder:
 
 def write_manifest(
     job: Evaluation,
+    devices: Devices,
     data: Data | ImageData,
     results: dict[int, dict[str, float]],
     objective: dict[str, Scalar] | None,
@@ -200,8 +208,8 @@ def write_manifest(
     """Writes, and returns, the manifest of an evaluation: the run's own, with what was measured on what."""
     of_run = job.trained.manifest
     if isinstance(data, Data):
-        vocabulary = replace(data.vocabulary, file=str(job.trained.directory.resolve() / data.vocabulary.file))
-        data = replace(data, vocabulary=vocabulary)
+        file = seen_from(f"{_resolved(job.trained)}/{FILE_NAME}", data.vocabulary.file)
+        data = replace(data, vocabulary=replace(data.vocabulary, file=file))
     manifest = replace(
         of_run,
         kind="eval",
@@ -210,7 +218,7 @@ def write_manifest(
         created=utc_now(),
         finished=utc_now(),
         command_line=job.command_line,
-        parent=job.trained.as_parent(job.directory),
+        parent=job.trained.as_parent(job.place),
         origin=None,
         flops=replace(of_run.flops, training_total=None),
         data=data,
@@ -226,5 +234,12 @@ def write_manifest(
         environment=environment(),
         warnings=list(warnings),
     )
-    save_manifest(manifest, job.directory)
+    save_manifest(manifest, job.place.directory)
+    if devices.chief:
+        job.place.store_records()
     return manifest
+
+
+def _resolved(trained: Trained) -> str:
+    """The run's address, without links if it is a path."""
+    return trained.address if is_remote(trained.address) else str(trained.place.directory.resolve())

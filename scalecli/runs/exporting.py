@@ -14,7 +14,6 @@ from scalecli.interchange import hugging_face, keras_hub, vit_hugging_face, vit_
 from scalecli.interchange.model_card import model_card
 from scalecli.interchange.places import Exported
 from scalecli.runs.directory import Trained
-from scalecli.training import checkpoints
 
 # The module that writes each format, of models of text and of images, and the library that loads what it has written.
 _OF_TEXT: dict[str, tuple[Any, str]] = {
@@ -54,7 +53,7 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
     model = Exported(
         shape=trained.shape,
         spec=trained.spec,
-        weights=checkpoints.load_arrays(trained.checkpoint, checkpoints.WEIGHTS),
+        weights=trained.weights(),
         dropout=None if trained.manifest.kind == "import" else trained.manifest.dropout,
         precision=precision,
         vocabulary=None if of_images else trained.vocabulary(cache_directory).path,

@@ -15,13 +15,14 @@ from scalecli.data.vocabulary import Vocabulary
 from scalecli.devices import AUTOMATIC, Request, open_devices
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import Data, Manifest
-from scalecli.runs.directory import Trained, keep_vocabulary, prepare_directory, take_up, vocabulary_entry
+from scalecli.runs.directory import Trained, keep_vocabulary, prepare_place, take_up, vocabulary_entry
 from scalecli.runs.recipe import Recipe, build_model, new_manifest
 from scalecli.runs.task_data import TaskData, described, read_tasks, task_identity
 from scalecli.training.checkpoints import Saving
+from scalecli.training.places import Place
 
 if TYPE_CHECKING:
-    from scalecli.training.loop import Reporter
+    from scalecli.training.reporting import Reporter
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Finetuning:
     recipe: Recipe
     saving: Saving
     evaluation_batch: int
-    directory: Path
+    place: Place
     cache_directory: Path
     command_line: str
     peak_flops: float | None = None
@@ -140,10 +141,12 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
             its last checkpoint.
     """
     from scalecli.models.encoder_decoder import EncoderDecoder
-    from scalecli.training.loop import Job, train
+    from scalecli.training.job import Job
+    from scalecli.training.loop import train
 
     devices = open_devices(job.devices)
-    prepare_directory(job.directory)
+    job.place.report = job.parent.place.report = reporter.fetched
+    prepare_place(job.place, devices)
     vocabulary = job.parent.vocabulary(job.cache_directory)
     batches, warnings = training_batches(job, vocabulary)
     validation = read_tasks(job.measured_on, "validation")
@@ -151,7 +154,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
         reporter.message(warning)
     manifest = new_manifest(
         "finetune",
-        name=job.directory.name,
+        name=job.place.name,
         spec=job.parent.text_spec,
         shape=job.parent.shape,
         data=Data(
@@ -169,18 +172,18 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
         recipe=job.recipe,
         devices=devices,
         command_line=job.command_line,
-        parent=job.parent.as_parent(job.directory),
+        parent=job.parent.as_parent(job.place),
     )
-    manifest = take_up(replace(manifest, warnings=[*warnings, *validation.warnings]), job.directory)
+    manifest = take_up(replace(manifest, warnings=[*warnings, *validation.warnings]), job.place)
     if manifest.status == "completed":
-        reporter.message(f"{job.directory}: already complete")
+        reporter.message(f"{job.place.address}: already complete")
         return manifest
 
     from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
     from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures
 
     tests = [TaskSplit(task, validation.examples[task.name]) for task in job.measured_on]
-    keep_vocabulary(vocabulary, job.directory)
+    keep_vocabulary(vocabulary, job.place.directory)
     model = build_model(EncoderDecoder, job.parent.text_spec, job.recipe, devices)
     job.parent.load_into(model)
     evaluation = TaskEvaluation(model, vocabulary, tests, devices.divisible(job.evaluation_batch), devices=devices)
@@ -198,6 +201,6 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
             tokens_per_step=job.recipe.batch * (job.inputs_length + job.targets_length),
             peak_flops=job.peak_flops,
         ),
-        job.directory,
+        job.place,
         reporter,
     )

@@ -22,7 +22,7 @@ from scalecli.runs.evaluation import Evaluation, prepare, write_manifest
 from scalecli.runs.image_pretraining import image_data, tell_about
 
 if TYPE_CHECKING:
-    from scalecli.training.loop import Reporter
+    from scalecli.training.reporting import Reporter
 
 FEW_SHOT = "few-shot ridge regression"
 _POOL = 5  # times as many images of a dataset as one draw takes are drawn from, lest all of it must be read
@@ -70,7 +70,7 @@ def evaluate_few_shot(
     spec = job.trained.image_spec
     devices = open_devices(job.devices)
     job = replace(job, batch=devices.divisible(job.batch))
-    prepare(job.directory)
+    prepare(job.place, devices)
     draws = draw_shots(training.labels(_POOL * few_shot.shots), few_shot, training.classes, training.name)
     drawn = np.unique(np.concatenate(draws))
     model = devices.new_model(lambda: VisionTransformer(spec, job.trained.manifest.precision))
@@ -101,6 +101,7 @@ def evaluate_few_shot(
     best = max(results, key=lambda step: results[step]["few_shot/accuracy"])
     return write_manifest(
         job,
+        devices,
         replace(image_data(source, training, test, size), name=test.name, images=test.images),
         results,
         {"name": FEW_SHOT, "shots": few_shot.shots, "seeds": ", ".join(map(str, range(few_shot.seeds)))},

@@ -16,13 +16,14 @@ from scalecli.errors import ConfigurationError
 from scalecli.files import write_atomically
 from scalecli.manifest import ImageData, Manifest
 from scalecli.references import ModelReference
-from scalecli.runs.directory import Trained, prepare_directory, take_up
+from scalecli.runs.directory import Trained, prepare_place, take_up
 from scalecli.runs.pretraining_job import PretrainingJob
 from scalecli.runs.recipe import build_model, new_manifest
 from scalecli.shape import Shape
+from scalecli.training.checkpoints import OPTIMIZER, WEIGHTS
 
 if TYPE_CHECKING:
-    from scalecli.training.loop import Reporter
+    from scalecli.training.reporting import Reporter
 
 ACCURACY = "validation/accuracy"
 CLASSES_FILE = "classes.txt"  # the names of the head's classes, a line each
@@ -69,11 +70,15 @@ def pretrain_on_images(job: ImagePretraining, reporter: Reporter) -> Manifest:
     """
     from scalecli.evaluation.classification import Classification
     from scalecli.models.vision import VisionTransformer
-    from scalecli.training.loop import Job, train
+    from scalecli.training.job import Job
+    from scalecli.training.loop import train
 
     devices = open_devices(job.devices)
-    prepare_directory(job.directory)
+    job.place.report = reporter.fetched
+    prepare_place(job.place, devices)
     parent, start = job.parent(), job.start()
+    for each in filter(None, (parent, start)):
+        each.place.report = reporter.fetched
     training, held_out = job.source.open(job.cache_directory, reporter.images)
     tell_about(training, held_out, reporter)
     shape = _with_classes(job.model, parent, len(training.classes), training.name)
@@ -81,22 +86,22 @@ def pretrain_on_images(job: ImagePretraining, reporter: Reporter) -> Manifest:
     size = spec.embedding.image_size
     manifest = new_manifest(
         "pretrain",
-        name=job.directory.name,
+        name=job.place.name,
         spec=spec,
         shape=shape,
         data=image_data(job.source, training, held_out, size),
         recipe=job.recipe,
         devices=devices,
         command_line=job.command_line,
-        parent=parent.as_parent(job.directory) if parent else None,
+        parent=parent.as_parent(job.place) if parent else None,
         objective={"name": "classification", **asdict(job.cuts), "validation_examples": job.validation_examples},
         start_step=start.step if start else 0,
     )
-    manifest = take_up(manifest, job.directory)
+    manifest = take_up(manifest, job.place)
     if manifest.status == "completed":
-        reporter.message(f"{job.directory}: already complete")
+        reporter.message(f"{job.place.address}: already complete")
         return manifest
-    write_atomically(job.directory / CLASSES_FILE, "".join(f"{name}\n" for name in training.classes))
+    write_atomically(job.place.directory / CLASSES_FILE, "".join(f"{name}\n" for name in training.classes))
     model = build_model(VisionTransformer, spec, job.recipe, devices)
     if parent:
         parent.load_into(model)
@@ -125,9 +130,9 @@ def pretrain_on_images(job: ImagePretraining, reporter: Reporter) -> Manifest:
                 best=ACCURACY,
                 tokens_per_step=job.recipe.batch * sum(spec.lengths),
                 peak_flops=job.peak_flops,
-                start=start.checkpoint if start else None,
+                start=start.fetched(OPTIMIZER, WEIGHTS) if start else None,
             ),
-            job.directory,
+            job.place,
             reporter,
         )
 
@@ -167,7 +172,7 @@ def _with_classes(model: ModelReference, parent: Trained | None, classes: int, n
     if parent is not None:
         if parent.shape.classes != classes:
             raise ConfigurationError(
-                f"{parent.directory}: its head is for {parent.shape.classes} classes, and {name} has {classes}"
+                f"{parent.address}: its head is for {parent.shape.classes} classes, and {name} has {classes}"
             )
         return parent.shape
     build_image_spec(model.architecture, model.shape)  # text models have no classes

@@ -36,9 +36,9 @@ from scalecli.runs.recipe import environment, parameter_counts
 from scalecli.runs.verifying import check, log_likelihood
 from scalecli.shape import HUGGING_FACE_PREFIX, shape_name
 from scalecli.training import checkpoints
+from scalecli.training.places import Place
 
 HUB = "hf:"
-CHECKPOINTS = "checkpoints"
 _VALIDATION_EXAMPLES = 512
 
 
@@ -164,8 +164,8 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
         ScalecliError: of the kind that says what is wrong (see `errors`); then there is no run, or the one that was.
     """
     prepare_directory(job.directory)
-    manifest = take_up(_manifest(job, imported, vocabulary), job.directory)
-    folder = job.directory / CHECKPOINTS
+    manifest = take_up(_manifest(job, imported, vocabulary), Place(job.directory))
+    folder = job.directory / checkpoints.CHECKPOINTS
     if manifest.status == "completed" and imported.step in checkpoints.checkpoint_steps(folder):
         reporter.message(f"{job.directory}: already imported")
         return manifest
@@ -176,7 +176,10 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
     checkpoints.save_checkpoint(folder, imported.step, imported.weights, optimizer, imported.architecture, shape)
     kept = checkpoints.checkpoint_steps(folder)
     manifest = replace(
-        manifest, status="completed", finished=utc_now(), checkpoints=Checkpoints(directory=CHECKPOINTS, kept=kept)
+        manifest,
+        status="completed",
+        finished=utc_now(),
+        checkpoints=Checkpoints(directory=checkpoints.CHECKPOINTS, kept=kept),
     )
     save_manifest(manifest, job.directory)
     return manifest
@@ -253,7 +256,7 @@ def _manifest(job: Importing, imported: Imported, vocabulary: Vocabulary | None)
         dropout=0.0,
         z_loss=0.0,
         strategy=Strategy(kind="one", replicas=1),
-        checkpoints=Checkpoints(directory=CHECKPOINTS),
+        checkpoints=Checkpoints(directory=checkpoints.CHECKPOINTS),
         environment=environment(),
         warnings=warnings(job, imported),
     )

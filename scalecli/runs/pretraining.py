@@ -24,7 +24,7 @@ from scalecli.runs.directory import (
     VOCABULARY_FILE,
     Trained,
     keep_vocabulary,
-    prepare_directory,
+    prepare_place,
     take_up,
     vocabulary_entry,
 )
@@ -39,9 +39,10 @@ from scalecli.runs.text import (
 )
 from scalecli.shape import Shape
 from scalecli.strict import from_mapping
+from scalecli.training.checkpoints import OPTIMIZER, WEIGHTS
 
 if TYPE_CHECKING:
-    from scalecli.training.loop import Reporter
+    from scalecli.training.reporting import Reporter
 
 NEGATIVE_LOG_PERPLEXITY = "validation/negative_log_perplexity"
 _FEWEST_PIECES = 10
@@ -106,14 +107,17 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
             its last checkpoint.
     """
     from scalecli.models.encoder_decoder import EncoderDecoder
-    from scalecli.training.loop import Job, train
+    from scalecli.training.job import Job
+    from scalecli.training.loop import train
 
     devices = open_devices(job.devices)
-    prepare_directory(job.directory)
+    job.place.report = reporter.fetched
+    prepare_place(job.place, devices)
     prepared = _Prepared.of(job, reporter)
     corpus, held_out_corpus, training = prepared.corpus, prepared.held_out, prepared.training
     parent, vocabulary, batches = prepared.parent, prepared.vocabulary, prepared.batches
-    start = job.start()
+    if start := job.start():
+        start.place.report = reporter.fetched
     tokens = job.validation_examples * job.objective.segment_length
     validation = open_validation_text(held_out_corpus, vocabulary, job.cache_directory, tokens, reporter)
     try:
@@ -133,7 +137,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
     spec = build_text_spec(job.model.architecture, shape)
     manifest = new_manifest(
         "pretrain",
-        name=job.directory.name,
+        name=job.place.name,
         spec=spec,
         shape=shape,
         data=Data(
@@ -150,15 +154,15 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         recipe=job.recipe,
         devices=devices,
         command_line=job.command_line,
-        parent=parent.as_parent(job.directory) if parent else None,
+        parent=parent.as_parent(job.place) if parent else None,
         objective=objective_entry(job.objective, job.validation_examples),
         start_step=start.step if start else 0,
     )
-    manifest = take_up(manifest, job.directory)
+    manifest = take_up(manifest, job.place)
     if manifest.status == "completed":
-        reporter.message(f"{job.directory}: already complete")
+        reporter.message(f"{job.place.address}: already complete")
         return manifest
-    keep_vocabulary(vocabulary, job.directory)
+    keep_vocabulary(vocabulary, job.place.directory)
     model = build_model(EncoderDecoder, spec, job.recipe, devices)
     if parent:
         parent.load_into(model)
@@ -192,9 +196,9 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
                 best=NEGATIVE_LOG_PERPLEXITY,
                 tokens_per_step=job.recipe.batch * (job.objective.inputs_length + job.objective.targets_length),
                 peak_flops=job.peak_flops,
-                start=start.checkpoint if start else None,
+                start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
             ),
-            job.directory,
+            job.place,
             reporter,
         )
 
@@ -231,6 +235,8 @@ class _Prepared:
     def of(cls, job: Pretraining, reporter: Reporter) -> _Prepared:
         """Opens them; a vocabulary that is to be trained is trained."""
         parent = job.parent()
+        if parent:
+            parent.place.report = reporter.fetched
         corpus, held_out = job.source.corpora(job.cache_directory)
         if parent:
             vocabulary, name = parent.vocabulary(job.cache_directory), parent.text.vocabulary.name
@@ -284,9 +290,9 @@ def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabul
     if not job.vocabulary.startswith("train:"):
         return load_vocabulary(job.vocabulary, cache_directory=job.cache_directory)
     pieces = trained_pieces(job.vocabulary)
-    own = job.directory / VOCABULARY_FILE
+    own = job.place.directory / VOCABULARY_FILE
     # Without a manifest it is what an attempt that failed has left, maybe on other text.
-    if own.is_file() and (job.directory / FILE_NAME).is_file():
+    if own.is_file() and (job.place.directory / FILE_NAME).is_file():
         return load_vocabulary(str(own), cache_directory=job.cache_directory)
     text = vocabulary_text(corpus)
     key = hashlib.sha256(json.dumps([text.identity, text.split, pieces]).encode()).hexdigest()

@@ -12,6 +12,7 @@ from scalecli.runs.directory import Trained, open_trained
 from scalecli.runs.recipe import Recipe
 from scalecli.shape import Shape
 from scalecli.training.checkpoints import Saving
+from scalecli.training.places import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class PretrainingJob:
     recipe: Recipe
     saving: Saving
     validation_examples: int
-    directory: Path
+    place: Place
     cache_directory: Path
     command_line: str
     peak_flops: float | None = None
@@ -61,7 +62,7 @@ class PretrainingJob:
 
     def parent(self) -> Trained | None:
         """The run that gives its weights, or None. Raises MissingError when it has no checkpoint."""
-        return open_trained(self.model.run) if self.model.run else None
+        return open_trained(self.model.run, self.cache_directory) if self.model.run else None
 
     def start(self) -> Trained | None:
         """The run that gives its step and optimizer's state, or None. Raises MissingError when that has no state."""

@@ -70,7 +70,7 @@ def evaluate_tasks(
     """
     devices = open_devices(job.devices)
     job = replace(job, batch=devices.divisible(job.batch))
-    prepare(job.directory)
+    prepare(job.place, devices)
     data = read_tasks(tasks, split)
     tests = [TaskSplit(task, data.examples[task.name]) for task in tasks]
     vocabulary = job.trained.vocabulary(job.cache_directory)
@@ -107,6 +107,7 @@ def evaluate_tasks(
     means = {step: found[MEAN_OVER_TASKS] for step, found in results.items() if MEAN_OVER_TASKS in found}
     manifest = write_manifest(
         job,
+        devices,
         entry,
         results,
         objective,
@@ -128,7 +129,7 @@ def _write_predictions(
 ) -> list[str]:
     """Writes the predictions of one checkpoint; returns what a reader of the manifest should know about them."""
     suffix = f"-{step}" if len(job.checkpoints) > 1 else ""
-    write_atomically(job.directory / f"predictions{suffix}.jsonl", _prediction_lines(tests, found))
+    write_atomically(job.place.directory / f"predictions{suffix}.jsonl", _prediction_lines(tests, found))
     notes = []
     for test in tests:
         if invalid := test.invalid(found[test.task.name].predictions):
@@ -137,7 +138,7 @@ def _write_predictions(
     if split != "test":
         return notes
     predicted = {test.task.name: (test.task, test.examples, found[test.task.name].predictions) for test in tests}
-    return notes + write_submissions(job.directory, suffix, predicted)
+    return notes + write_submissions(job.place.directory, suffix, predicted)
 
 
 def _mean_score(of_task: TaskScores) -> float:

@@ -17,7 +17,7 @@ from scalecli.data.vocabulary import Vocabulary
 from scalecli.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from scalecli.training.loop import Reporter
+    from scalecli.training.reporting import Reporter
 
 TRAIN, VALIDATION = "train", "validation"
 _VOCABULARY_DOCUMENTS = 50_000  # of a text set that is too large to be read as a whole

@@ -63,11 +63,10 @@ class Attention(LayerSpec):
         return Counter({**cost, **({"products": queries * self.inner} if self.scaled else {})})
 
     def activations(self, queries: int, memory: int) -> Counter[str]:
-        """Queries, keys, values and what they are mixed to; the softmax in both dtypes."""
+        """Queries, keys, values and what they are mixed to; the softmax."""
         keys = memory if self.cross else queries
         key_values = (1 if self.tied_key_values else 2) * keys * self.key_heads * self.d_kv
-        scores = self.heads * queries * keys
-        return Counter({"compute": 2 * queries * self.inner + key_values + scores, "float32": scores})
+        return Counter({"compute": 2 * queries * self.inner + key_values + self.heads * queries * keys})
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class LayerSpec:
     def activations(self, queries: int, memory: int) -> Counter[str]:
         """Numbers that one sequence's backward pass needs from the forward pass, by their dtype.
 
-        `compute`: in the dtype of the matrix products; `float32`: always in that.
+        `compute`: in the dtype of the matrix products; `float32`: always in that; `bool`: a byte each.
         """
         return Counter()
 

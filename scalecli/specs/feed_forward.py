@@ -45,8 +45,9 @@ class FeedForward(LayerSpec):
         )
 
     def activations(self, queries: int, memory: int) -> Counter[str]:
-        """The hidden layer before and after its activation; with a gate, both factors and their product as well."""
-        return Counter({"compute": (4 if self.gated else 2) * queries * self.d_ff})
+        """The hidden layer, and where its ReLU is not 0; with a gate, both factors, one before its GELU as well."""
+        hidden = queries * self.d_ff
+        return Counter({"compute": 4 * hidden} if self.gated else {"compute": hidden, "bool": hidden})
 
 
 @dataclass(frozen=True)

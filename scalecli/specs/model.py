@@ -20,7 +20,7 @@ class ModelSpec:
     architecture: str
     encoder: Stack
     embedding: LayerSpec
-    logits: LayerSpec
+    logits: Logits | MixtureOfSoftmaxes
 
     @property
     def lengths(self) -> tuple[int, int] | None:

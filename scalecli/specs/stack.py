@@ -51,6 +51,11 @@ class Block:
         """The sublayers without the poolings: what has weights."""
         return tuple(each for each in self.sublayers if isinstance(each, Sublayer))
 
+    @property
+    def pools(self) -> bool:
+        """Whether it changes the length."""
+        return any(isinstance(each, Pooling) for each in self.sublayers)
+
 
 @dataclass(frozen=True)
 class Repeat:

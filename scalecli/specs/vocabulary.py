@@ -64,8 +64,8 @@ class Logits(LayerSpec):
         return cost
 
     def activations(self, queries: int, memory: int) -> Counter[str]:
-        """The logits before the loss, in both dtypes."""
-        return Counter({"compute": queries * self.vocabulary, "float32": queries * self.vocabulary})
+        """The logits as they come from the product; what the loss makes of them in float32 is fused into its sums."""
+        return Counter({"compute": queries * self.vocabulary})
 
 
 @dataclass(frozen=True)

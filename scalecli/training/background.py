@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 
 class Background:
-    """A thread that does one thing at a time; what it raises is raised to whoever asks next."""
+    """A thread that does one thing at a time; what it raises is raised to whoever asks next.
+
+    It ends with the process: what must be done is waited for.
+    """
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1)
-        self._present: Future[Any] | None = None
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
 
     @property
     def is_busy(self) -> bool:
         """Whether something is being done."""
-        return self._present is not None and not self._present.done()
+        return self._thread is not None and self._thread.is_alive()
 
-    def start(self, work: Callable[[], Any]) -> None:
+    def start(self, work: Callable[[], None]) -> None:
         """Starts some work when what was started before is done; raises what that raised."""
         self.wait()
-        self._present = self._executor.submit(work)
+        self._thread = threading.Thread(target=self._do, args=(work,), daemon=True)
+        self._thread.start()
 
     def check(self) -> None:
         """Raises what work that is done has raised."""
@@ -31,6 +34,14 @@ class Background:
 
     def wait(self) -> None:
         """Returns when nothing is being done any more; raises what it raised."""
-        present, self._present = self._present, None
-        if present is not None:
-            present.result()
+        if self._thread is not None:
+            self._thread.join()
+        self._thread, error, self._error = None, self._error, None
+        if error is not None:
+            raise error
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._error = error

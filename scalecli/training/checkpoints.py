@@ -4,12 +4,14 @@
     checkpoints/00000500/optimizer.safetensors   the step, and Adafactor's statistics by the weight's path
     checkpoints/00000500/checkpoint.yaml         step, architecture, shape, and the SHA-256 of both files
 
-A folder is written under another name and renamed when all of it is on the disk, so that one which has its name is
-whole. Everything else that a run needs to go on is a function of its seed and the step.
+A folder is written under another name and renamed when all of it is on the disk, and renamed again before it is
+removed, so that one which has its name is whole. Everything else that a run needs to go on is a function of its seed
+and the step.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -25,6 +27,7 @@ from scalecli import strict
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import Scalar
 
+CHECKPOINTS = "checkpoints"
 WEIGHTS, OPTIMIZER, DESCRIPTION = "weights.safetensors", "optimizer.safetensors", "checkpoint.yaml"
 HASH_BLOCK = 1 << 20
 
@@ -62,7 +65,7 @@ def checkpoint_steps(folder: Path) -> list[int]:
     """The steps that have a checkpoint in `folder`, in order; none when there is no such folder."""
     if not folder.is_dir():
         return []
-    return sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit() and each.is_dir())
+    return sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal() and each.is_dir())
 
 
 def save_checkpoint(
@@ -82,7 +85,7 @@ def save_checkpoint(
     from safetensors.numpy import save_file
 
     final = folder / f"{step:08d}"
-    temporary = folder / f".{final.name}.{uuid.uuid4().hex}.tmp"
+    temporary = _temporary(final)
     try:
         temporary.mkdir(parents=True)
         hashes = {}
@@ -95,7 +98,7 @@ def save_checkpoint(
         strict.write_yaml(temporary / DESCRIPTION, strict.to_mapping(description))
         _flush(temporary)
         if final.exists():  # saved by an earlier life of this run, from the same seed and step
-            shutil.rmtree(final)
+            _remove(final)
         os.replace(temporary, final)
         _flush(folder)
     except (OSError, SafetensorError) as error:
@@ -114,7 +117,8 @@ def remove_old_checkpoints(folder: Path, newest: int, keep: int, others: Collect
     stay = {*steps[-keep:], *others}
     for step in steps:
         if step not in stay:
-            shutil.rmtree(folder / f"{step:08d}", ignore_errors=True)
+            with contextlib.suppress(OSError):
+                _remove(folder / f"{step:08d}")
     for leftover in folder.glob(".*.tmp"):  # of a run that was killed while it wrote
         shutil.rmtree(leftover, ignore_errors=True)
     return [step for step in steps if step in stay]
@@ -124,11 +128,13 @@ def read_description(checkpoint: Path) -> Description:
     """checkpoint.yaml of one checkpoint's folder.
 
     Raises:
-        MissingError: there is none.
-        ConfigurationError: it is not valid.
+        MissingError: there is none, or it is damaged.
     """
     file = checkpoint / DESCRIPTION
-    return strict.from_mapping(Description, strict.load_yaml(file), str(file))
+    try:
+        return strict.from_mapping(Description, strict.load_yaml(file), str(file))
+    except ConfigurationError as error:
+        raise MissingError(f"{error}; the checkpoint is damaged") from error
 
 
 def load_arrays(checkpoint: Path, name: str) -> dict[str, np.ndarray]:
@@ -170,6 +176,18 @@ def assign(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], sourc
             raise ConfigurationError(f"{source}: {path!r} is {list(found)}, the model's is {list(wanted)}")
     for path, variable in variables.items():
         variable.assign(arrays[path])
+
+
+def _temporary(checkpoint: Path) -> Path:
+    """A name beside a checkpoint's folder that is no checkpoint's."""
+    return checkpoint.with_name(f".{checkpoint.name}.{uuid.uuid4().hex}.tmp")
+
+
+def _remove(checkpoint: Path) -> None:
+    """Removes a checkpoint, which is none from the first moment on."""
+    temporary = _temporary(checkpoint)
+    os.replace(checkpoint, temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _sha256(file: Path) -> str:

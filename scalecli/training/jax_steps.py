@@ -47,7 +47,9 @@ class JaxSteps:
 
     def run(self, batches: Iterator[Batch], count: int) -> Figures:
         """`count` steps; returns each one's figures."""
-        weights, state = ([variable.value for variable in of] for of in self._variables)
+        # What was restored or newly made may be laid out alike and say so otherwise, which would compile a second time.
+        values = [[variable.value for variable in of] for of in self._variables]
+        weights, state = jax.device_put(values, self._shardings)
         found, waits = [], []
         for _ in range(count):
             start = time.perf_counter()

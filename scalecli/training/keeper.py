@@ -1,4 +1,4 @@
-"""Which checkpoints of a run there are: the newest whole one is taken up, new ones are written beside training.
+"""Which checkpoints of a run there are: the newest whole one is taken up, new ones are stored beside training.
 
 A checkpoint is trusted once a finite loss has been computed from its weights, or the run is complete. Older ones are
 removed only then: whenever a run diverges, the last one that it can be taken up from is there.
@@ -16,17 +16,16 @@ from scalecli.errors import MissingError
 from scalecli.manifest import Checkpoints, Manifest
 from scalecli.training import checkpoints
 from scalecli.training.background import Background
-from scalecli.training.checkpoints import Saving
-
-CHECKPOINTS = "checkpoints"
+from scalecli.training.checkpoints import CHECKPOINTS, OPTIMIZER, WEIGHTS, Saving
+from scalecli.training.places import Place
 
 
 class Keeper:
-    """The checkpoints in a run's directory, seen from the process that writes them."""
+    """The checkpoints of a run, seen from the process that writes them."""
 
-    def __init__(self, directory: Path, saving: Saving) -> None:
-        self.folder = directory / CHECKPOINTS
-        self._saving = saving
+    def __init__(self, place: Place, saving: Saving) -> None:
+        self.folder = place.directory / CHECKPOINTS
+        self._place, self._saving = place, saving
         self._background = Background()
         self._untrusted: int | None = None  # the newest checkpoint's step, until it is trusted
 
@@ -36,10 +35,12 @@ class Keeper:
         Raises:
             MissingError: there are checkpoints, and all are damaged.
             ConfigurationError: they are of another model.
+            ScalecliError: they can't be fetched.
         """
         steps = checkpoints.checkpoint_steps(self.folder)
         for step in reversed(steps):
             source = self.folder / f"{step:08d}"
+            self._place.fetch(source / WEIGHTS, source / OPTIMIZER)
             try:
                 take_up(source, weights, state)
             except MissingError as error:
@@ -48,18 +49,20 @@ class Keeper:
             self._untrusted = step
             return step
         if steps:
-            raise MissingError(f"{self.folder}: no checkpoint can be read; remove the folder to start anew")
+            folder = f"{self._place.address}/{CHECKPOINTS}"
+            raise MissingError(f"{folder}: no checkpoint can be read; remove the folder to start anew")
         return 0
 
     def save(
         self, step: int, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray], manifest: Manifest
     ) -> None:
-        """Writes a checkpoint while training goes on; waits for, and raises the error of, the one before."""
-        self._background.start(
-            lambda: checkpoints.save_checkpoint(
-                self.folder, step, weights, state, manifest.architecture, manifest.shape
-            )
-        )
+        """Writes and stores a checkpoint while training goes on; waits for, and raises the error of, the one before."""
+
+        def work() -> None:
+            checkpoints.save_checkpoint(self.folder, step, weights, state, manifest.architecture, manifest.shape)
+            self._place.store_checkpoint(step)
+
+        self._background.start(work)
         self._untrusted = step
 
     def finish(self) -> Checkpoints | None:
@@ -83,8 +86,11 @@ class Keeper:
         if self._untrusted is None or self._background.is_busy:
             return None
         others = self._saving.named if best is None else (*self._saving.named, best)
+        before = self.steps_before(self._untrusted)
         stay = checkpoints.remove_old_checkpoints(self.folder, self._untrusted, self._saving.keep, others)
         self._untrusted = None
+        if removed := {*before} - {*stay}:
+            self._background.start(lambda: self._place.remove_checkpoints(removed))
         return self._entry(stay)
 
     def steps_before(self, step: int) -> list[int]:

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from scalecli.devices import Batches, Devices, check_batch
-from scalecli.errors import DivergedError, InterruptedRunError
+from scalecli.devices import check_batch
+from scalecli.errors import DivergedError, InterruptedRunError, ScalecliError
 from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
-from scalecli.models.trainable import Trainable
 from scalecli.training.adafactor import Adafactor, KerasSchedule
-from scalecli.training.checkpoints import Saving
+from scalecli.training.checkpoints import CHECKPOINTS
+from scalecli.training.job import Job
 from scalecli.training.keeper import Keeper, take_up
+from scalecli.training.places import Place
 from scalecli.training.records import TENSORBOARD, Figures, Records
-from scalecli.training.schedules import Schedule
+from scalecli.training.reporting import Progress, Reporter
 from scalecli.training.signals import asked_to_stop
 from scalecli.training.steps import new_steps
 
@@ -31,88 +31,23 @@ SECONDS_PER_CALL = 2.0  # how long the compiled function runs before the host lo
 MOST_STEPS_PER_CALL = 100
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands: step of `steps`, mean loss of the last call (nats), speed, and utilisation if known.
-
-    `input_wait` is the share of the time in which devices waited for the next batch.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    steps_per_s: float
-    tokens_per_s: float
-    utilisation: float | None
-    input_wait: float
-
-    @property
-    def seconds_left(self) -> float:
-        """Time to the last step at the present speed."""
-        return (self.steps - self.step) / self.steps_per_s
-
-
-class Reporter(Protocol):
-    """Who hears of a run's progress; the command line prints it."""
-
-    def progress(self, progress: Progress) -> None:
-        """After each call of the compiled function."""
-
-    def documents(self, documents: int, tokens: int) -> None:
-        """How many documents of a corpus are tokenised so far, and into how many tokens."""
-
-    def images(self, done: int, total: int) -> None:
-        """How many files of images are looked at so far."""
-
-    def examples(self, done: int, total: int) -> None:
-        """How many examples of a validation or an evaluation are done so far."""
-
-    def results(self, step: int, results: Mapping[str, float]) -> None:
-        """After each validation."""
-
-    def message(self, text: str) -> None:
-        """Anything else worth a line."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run to carry out.
-
-    `manifest` states the configuration. `batches(step, share)` is an endless dataset of a host's share of the batches,
-    from that of the step on; `validate()` measures the model, on all hosts alike; `best` is the result whose highest
-    value names the best step. `tokens_per_step` counts inputs and targets of a batch, `peak_flops` is the devices' peak
-    in FLOPs per second, where it is known. With a `start_step` it goes on from the weights and the optimizer's state of
-    the checkpoint `start`.
-    """
-
-    manifest: Manifest
-    devices: Devices
-    model: Trainable
-    schedule: Schedule
-    saving: Saving
-    batches: Batches
-    validate: Callable[[], dict[str, float]]
-    best: str
-    tokens_per_step: int
-    peak_flops: float | None = None
-    start: Path | None = None
-
-
-def train(job: Job, directory: Path, reporter: Reporter) -> Manifest:
+def train(job: Job, place: Place, reporter: Reporter) -> Manifest:
     """Carries out a job, from its last checkpoint if there is one; returns the finished manifest.
 
     Raises:
         DivergedError: a loss or gradient was not finite; names the last good checkpoint.
         InterruptedRunError: Ctrl-C or SIGTERM here or on another host, after saving a checkpoint.
-        ConfigurationError: the checkpoints in the directory are of another model.
-        MissingError: there are checkpoints in the directory, and all are damaged.
-        ScalecliError: the disk is full or not writable, or another host is gone; earlier checkpoints stay.
+        ConfigurationError: the checkpoints there are of another model.
+        MissingError: there are checkpoints, and all are damaged.
+        ScalecliError: the disk is full, it or the bucket can't be written, or another host is gone; earlier checkpoints
+            stay.
     """
-    run = _Run(job, directory, reporter)
+    run = _Run(job, place, reporter)
     with job.devices.watched(), asked_to_stop() as asked:
         try:
             run.restore()
             run.save_manifest(status="running", finished=None)
+            run.store_records()  # a bucket that can't be written is found before anything is computed
             if run.step and run.is_due(job.saving.validate_every) and run.step not in run.manifest.results:
                 run.validate()  # the run was stopped between the checkpoint and this
             while run.step < job.manifest.steps:
@@ -125,22 +60,26 @@ def train(job: Job, directory: Path, reporter: Reporter) -> Manifest:
                     run.validate()
                 if stopping:
                     run.finish_saving()
-                    run.wait_for_all()
                     raise InterruptedRunError(
-                        f"{directory}: interrupted after step {run.step:,} of {job.manifest.steps:,}, which is saved; "
-                        "the same command goes on from there"
+                        f"{place.address}: interrupted after step {run.step:,} of {job.manifest.steps:,}, which is "
+                        "saved; the same command goes on from there"
                     )
             run.profile()
             run.finish_saving()
-        except BaseException as error:
-            with contextlib.suppress(Exception):
-                run.finish_saving()
-            status = "interrupted" if isinstance(error, (InterruptedRunError, KeyboardInterrupt)) else "failed"
-            with contextlib.suppress(Exception):  # the error at hand says more than one about the manifest
-                run.save_manifest(status=status, finished=utc_now())
+            run.trust_checkpoint()
+            run.finish_saving()
+        except InterruptedRunError:
+            run.leave("interrupted")
+            run.wait_for_all()
             raise
-        run.trust_checkpoint()
+        except KeyboardInterrupt:  # the second one, which nothing is waited for
+            run.leave("interrupted", at_once=True)
+            raise
+        except BaseException:
+            run.leave("failed")
+            raise
         run.save_manifest(status="completed", finished=utc_now())
+        run.store_records()
         run.wait_for_all()
     return run.manifest
 
@@ -148,8 +87,8 @@ def train(job: Job, directory: Path, reporter: Reporter) -> Manifest:
 class _Run:
     """The state of a run while it is carried out."""
 
-    def __init__(self, job: Job, directory: Path, reporter: Reporter) -> None:
-        self.job, self.directory, self.reporter = job, directory, reporter
+    def __init__(self, job: Job, place: Place, reporter: Reporter) -> None:
+        self.job, self.place, self.reporter = job, place, reporter
         self.manifest = job.manifest
         self.step = 0
         self._devices = job.devices
@@ -168,7 +107,7 @@ class _Run:
         self._batches: Iterator[Any] | None = None
         self._steps_per_call, self._compiled = 1, False
         self._timed_steps, self._timed_seconds = 0, 0.0
-        self._records, self._keeper = Records(directory), Keeper(directory, job.saving)
+        self._records, self._keeper = Records(place.directory), Keeper(place, job.saving)
 
     def restore(self) -> None:
         """Takes up the newest checkpoint that is whole, or that to start from, and forgets figures of later steps."""
@@ -182,9 +121,19 @@ class _Run:
             take_up(self.job.start, self._weights, self._state)
             self.step = self.manifest.start_step
         if self.step:
-            self.reporter.message(f"{self.directory}: going on from step {self.step:,}")
+            self.reporter.message(f"{self.place.address}: going on from step {self.step:,}")
         if self._devices.chief:
             self._records.forget_after(self.step)
+
+    def leave(self, status: str, at_once: bool = False) -> None:
+        """Notes how the run ended, as far as that can be done: the error at hand says more than one about this."""
+        if not at_once:
+            with contextlib.suppress(Exception):
+                self.finish_saving()
+        with contextlib.suppress(Exception):
+            self.save_manifest(status=status, finished=utc_now())
+            if not at_once:
+                self.store_records()
 
     def wait_for_all(self) -> None:
         """Returns when all hosts have come this far: none leaves while another still writes."""
@@ -200,11 +149,11 @@ class _Run:
     def profile(self) -> None:
         """Starts or stops the profiler, if that is due at this step."""
         start, stop = self.job.saving.profile or (None, None)
-        folder = self.directory / TENSORBOARD
         if self.step == start:
-            self._devices.start_profiler(str(folder))
+            self._devices.start_profiler(str(self.place.directory / TENSORBOARD))
         if self.step == stop:
             self._devices.stop_profiler()
+            folder = f"{self.place.address}/{TENSORBOARD}"
             self.reporter.message(f"profiled steps {start:,} to {stop:,}: tensorboard --logdir {folder}")
 
     def is_due(self, every: int) -> bool:
@@ -279,10 +228,20 @@ class _Run:
         self.reporter.results(self.step, results)
 
     def save_checkpoint(self) -> None:
-        """Copies the present step from the devices; it is written while training goes on."""
+        """Copies the present step from the devices; it is stored while training goes on.
+
+        The one before is waited for. It has given losses since, and is trusted now if it was under way until now.
+        """
+        self.finish_saving()
+        self.trust_checkpoint()
         weights, state = (self._devices.numpy(each) for each in (self._weights, self._state))
         if self._devices.chief:
             self._keeper.save(self.step, weights, state, self.manifest)
+
+    def store_records(self) -> None:
+        """Stores the manifest, and what was recorded, as they now are."""
+        if self._devices.chief:
+            self.place.store_records()
 
     def finish_saving(self) -> None:
         """Waits for the checkpoint that is being written, and notes which are there."""
@@ -301,7 +260,7 @@ class _Run:
             changes["throughput"] = self._throughput(self._timed_steps / self._timed_seconds)
         self.manifest = replace(self.manifest, **changes)
         if self._devices.chief:
-            save_manifest(self.manifest, self.directory)
+            save_manifest(self.manifest, self.place.directory)
 
     def _throughput(self, steps_per_s: float) -> Throughput:
         flops, peak = self.manifest.flops.training_total, self.job.peak_flops
@@ -314,11 +273,12 @@ class _Run:
         )
 
     def _diverged(self, what: str, weights_of: int) -> DivergedError:
-        self.finish_saving()
-        good = self._keeper.steps_before(weights_of)
-        name = f"{good[-1]:08d}" if good else ""
-        last = f"the last good checkpoint is {self._keeper.folder / name}" if good else "no good checkpoint yet"
-        return DivergedError(f"{self.directory}: {what}; {last}")
+        with contextlib.suppress(ScalecliError):  # a full disk is not what ends the run
+            self.finish_saving()
+        last = "no good checkpoint yet"
+        if good := self._keeper.steps_before(weights_of):
+            last = f"the last good checkpoint is {self.place.address}/{CHECKPOINTS}/{good[-1]:08d}"
+        return DivergedError(f"{self.place.address}: {what}; {last}")
 
 
 def _best(results: Mapping[int, Mapping[str, float]], rule: str) -> Best | None:

@@ -3,9 +3,10 @@
     python -m tests.benchmarks.depth [--architectures transformer,switch] [--depths 6,12,24,48] [--peer-depths 6,12]
 
 What is measured is the first step: traced, compiled and run, which at this width is nothing. Seconds of the clock, and
-of the processor; the latter can be trusted on a busy machine. Every figure is from a process of its own. Contestants: scalecli compiled
-by XLA on TensorFlow and on JAX, and through TensorFlow's own kernels; beside them keras-hub's T5, whose layers are
-written out one after another, compiled by XLA on TensorFlow (it takes minutes: `--peer-depths ''` leaves it out).
+of the processor; the latter can be trusted on a busy machine. Every figure is from a process of its own. Contestants:
+scalecli compiled by XLA on TensorFlow and on JAX, and through TensorFlow's own kernels; beside them keras-hub's T5,
+whose layers are written out one after another, compiled by XLA on TensorFlow (minutes: `--peer-depths ''` leaves it
+out).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from scalecli.cli.main import run
         (["run", "out", "--to", "onnx"], 2, "'hugging-face', 'keras-hub'"),
         (["run", "out", "--to", "keras-hub", "--precision", "int8"], 2, "'float32', 'bfloat16'"),
         (["run", "gs://bucket/out", "--to", "hugging-face"], 3, "gs://bucket/out: what is written to must be a local"),
-        (["gs://bucket/run", "out", "--to", "hugging-face"], 3, "must be local"),
+        (["s3://bucket/run", "out", "--to", "hugging-face"], 2, "gs://BUCKET/FOLDER is accepted"),
         (["nowhere", "out", "--to", "hugging-face"], 4, "nowhere"),
     ],
 )

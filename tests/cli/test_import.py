@@ -169,7 +169,7 @@ def test_the_originals_checkpoint_from_a_bucket(importing, emulator, tmp_path): 
     small = train_vocabulary(documents(400), 100, tmp_path / "small.model")
     code, _, err = importing(address, "--optimizer", vocabulary=small.path)
     assert code == 0, err
-    trained = open_trained(str(tmp_path / "run"))
+    trained = open_trained(str(tmp_path / "run"), tmp_path)
     model = EncoderDecoder(trained.spec)
     trained.load_into(model)
     expected = np.load(folder / "expected.npz")

@@ -77,7 +77,7 @@ def test_a_run_needs_its_checkpoint(plan, folder):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--run", "gs://bucket/x"], 3, "gs://bucket/x: what is written to must be a local directory"),
+        (["--run", "s3://bucket/x"], 2, "s3://bucket/x: a local directory or gs://BUCKET/FOLDER is accepted"),
         (["--cache-directory", "gs://bucket/x"], 3, "gs://bucket/x: what is written to must be a local directory"),
         (["--text", "nowhere*.txt"], 4, "nowhere*.txt: no file matches"),
         (["--validation-text", "nowhere.txt"], 4, "nowhere.txt: no file matches"),
@@ -107,10 +107,10 @@ def test_a_dry_run_refuses_what_a_run_would(plan, folder, arguments, code, messa
     assert sorted(os.listdir(folder)) == ["shape.yaml", "text.txt", "v.model"]
 
 
-def test_a_run_in_a_bucket_is_copied_first(plan):
+def test_a_run_that_is_remote_and_in_no_bucket_is_refused(plan):
     save_manifest(example_manifest(shape=presets()["tiny"].to_dict()), "memory://bucket/run")
     code, _, err = plan("memory://bucket/run")
-    assert code == 3 and "memory://bucket/run: a run to go on from must be local; copy its directory" in err
+    assert code == 2 and "memory://bucket/run: no address of a bucket; gs://BUCKET/FOLDER is accepted" in err
 
 
 def test_the_directory_may_be_the_one_at_hand(plan, folder, monkeypatch):

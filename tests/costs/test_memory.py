@@ -47,7 +47,7 @@ def test_float32_takes_more_than_bfloat16():
         device_memory(spec_of("tiny"), Batch(4), ONE, Training(precision=precision))
         for precision in ("bfloat16", "float32")
     )
-    assert narrow.activations < wide.activations < 2 * narrow.activations
+    assert 1.5 * narrow.activations < wide.activations < 2.5 * narrow.activations
     assert narrow.weights == wide.weights
 
 
@@ -75,11 +75,11 @@ def test_what_the_papers_trained_fitted():
 
 
 def test_each_remedy_is_enough_and_no_more_than_that():
-    spec, batch, machine = spec_of("xl"), Batch(), Machine("tpu-v3", 16, 8)
+    spec, batch, machine = spec_of("xl"), Batch(), Machine("tpu-v3", 8, 8)
     assert not fits(device_memory(spec, batch, machine, Training()), machine)
-    assert remedies(spec, batch, machine, Training()) == ["--rematerialise", "--chips 32", "--batch 64"]
+    assert remedies(spec, batch, machine, Training()) == ["--rematerialise", "--chips 16", "--batch 64"]
     assert fits(device_memory(spec, batch, machine, Training(rematerialised=True)), machine)
-    assert fits(device_memory(spec, batch, Machine("tpu-v3", 32, 8), Training()), Machine("tpu-v3", 32, 8))
+    assert fits(device_memory(spec, batch, Machine("tpu-v3", 16, 8), Training()), Machine("tpu-v3", 16, 8))
     assert fits(device_memory(spec, Batch(64), machine, Training()), machine)
 
 
@@ -94,18 +94,20 @@ def test_a_batch_that_does_not_divide_is_refused():
         device_memory(spec_of("tiny"), Batch(48), Machine(), Training())
 
 
-# What XLA's own memory analysis says of one training step of scalecli (arguments, temporaries and outputs, less what is
-# shared), on the JAX backend, compiled for one TPU v5e by libtpu 0.0.51 and jax 0.10.2; bfloat16, 512 + 114 tokens.
-XLA_BYTES = {
-    ("tiny", "transformer", 4): 361_104_384,
-    ("tiny", "transformer", 16): 1_265_122_304,
-    ("tiny-nl12", "transformer", 4): 959_374_336,
-    ("small", "transformer", 8): 2_078_605_312,
-    ("small", "glu", 8): 2_578_573_312,
-}
+# What XLA's own memory analysis says of one training step of scalecli: arguments and temporaries of one device, on the
+# JAX backend, compiled for so many TPU v5e chips by libtpu 0.0.51 and jax 0.10.2; bfloat16, 512 + 114 tokens.
+XLA_BYTES = [
+    ("tiny", "transformer", 1, 16, False, 687_553_536),
+    ("tiny", "transformer", 1, 16, True, 304_069_632),
+    ("tiny-nl12", "transformer", 1, 4, False, 534_307_840),
+    ("small", "transformer", 1, 8, False, 1_168_359_424),
+    ("base", "transformer", 16, 128, False, 3_905_298_944),
+    ("tiny", "universal", 4, 128, False, 8_070_964_224),
+]
 
 
-@pytest.mark.parametrize(("name", "architecture", "sequences"), XLA_BYTES)
-def test_what_xla_takes_for_a_tpu(name, architecture, sequences):
-    memory = device_memory(spec_of(name, architecture), Batch(sequences, 512, 114), ONE, Training())
-    assert XLA_BYTES[name, architecture, sequences] == pytest.approx(memory.total, rel=0.2)
+@pytest.mark.parametrize(("name", "architecture", "chips", "sequences", "rematerialised", "found"), XLA_BYTES)
+def test_what_xla_takes_for_a_tpu(name, architecture, chips, sequences, rematerialised, found):
+    training = Training(rematerialised=rematerialised)
+    memory = device_memory(spec_of(name, architecture), Batch(sequences, 512, 114), Machine("tpu-v5e", chips), training)
+    assert found == pytest.approx(memory.total, rel=0.2)

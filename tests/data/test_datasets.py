@@ -1,6 +1,6 @@
 import pytest
 
-from scalecli.data.datasets import open_dataset, open_split
+from scalecli.data.datasets import open_dataset, open_split, readable
 from scalecli.errors import ConfigurationError, MissingError
 from tests.datasets import prepare
 
@@ -80,3 +80,12 @@ def test_other_file_formats_are_refused(data_dir, monkeypatch):
     monkeypatch.setattr(tfds.core.DatasetInfo, "file_format", tfds.core.FileFormat.ARRAY_RECORD)
     with pytest.raises(ConfigurationError, match="prepared as array_record; tfrecord is accepted"):
         open_dataset("set/small", data_dir)
+
+
+def test_a_text_that_is_not_utf_8_is_one_line():
+    with (
+        pytest.raises(MissingError, match=r"here: a text is not UTF-8") as caught,
+        readable("here"),
+    ):
+        b"ab\xff".decode()
+    assert "\n" not in str(caught.value)

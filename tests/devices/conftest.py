@@ -3,8 +3,5 @@
 import os
 import sys
 
-PROCESS = os.environ.get("SCALECLI_TEST_REPLICAS")
-collect_ignore = [f"test_on_{backend}.py" for backend in ("tensorflow", "jax") if backend != PROCESS]
-
-if PROCESS == "jax":
+if os.environ.get("SCALECLI_TEST_REPLICAS") == "jax":
     sys.modules["tensorflow"] = None  # whoever imports it, fails

@@ -25,7 +25,7 @@ def test_several_devices(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(FOLDER / f"test_on_{backend}.py")],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(FOLDER / f"on_{backend}.py")],
         cwd=FOLDER.parents[1],
         env={**os.environ, "SCALECLI_TEST_REPLICAS": backend, "KERAS_BACKEND": backend, **SETTINGS[backend]},
         capture_output=True,

@@ -21,14 +21,14 @@ def shapes(monkeypatch):
     """Decoders that repeat the input, and rankers that prefer the second label of inputs that begin with "text"."""
     seen = []
 
-    def greedy(model, length):
+    def greedy(model, length, devices):
         def decode(inputs):
             seen.append((inputs.shape, length))
             return np.pad(inputs, ((0, 0), (0, length)))[:, :length]
 
         return decode
 
-    def ranker(model, labels):
+    def ranker(model, labels, devices):
         return lambda inputs: (inputs[:, 0] == labels[1][0]).astype(int)
 
     monkeypatch.setattr(evaluation, "greedy_decoder", greedy)

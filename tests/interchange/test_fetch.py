@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from scalecli.errors import MissingError, ScalecliError, UsageError
-from scalecli.interchange import fetch as fetching
+from scalecli.interchange import buckets
 from scalecli.interchange.fetch import fetch, hub_snapshot
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
@@ -27,7 +27,7 @@ def silent(done, total, rate):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Downloads in ranges of 4,096 bytes: three of them for CONTENT."""
-    monkeypatch.setattr(fetching, "_CHUNK_BYTES", 4096)
+    monkeypatch.setattr(buckets, "_CHUNK_BYTES", 4096)
 
 
 @pytest.fixture
@@ -169,8 +169,8 @@ def test_what_is_no_address(tmp_path, source):
 
 
 def test_names_that_lead_out_of_the_folder(tmp_path, monkeypatch):
-    objects = {"../../evil": fetching._Object("bucket/a/../../evil", 1)}
-    monkeypatch.setattr(fetching, "_list", lambda source: (None, "bucket/a", objects))
+    objects = {"../../evil": buckets.Object("bucket/a/../../evil", 1)}
+    monkeypatch.setattr(buckets.BucketFolder, "objects", lambda self: objects)
     with pytest.raises(MissingError, match=r"has an object named '\.\./\.\./evil'"):
         fetch("gs://bucket/a", tmp_path / "cache", everything, silent)
     assert not list(tmp_path.iterdir())
@@ -194,7 +194,7 @@ def test_no_network(tmp_path, monkeypatch, waits):
 
 
 def test_no_answer(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetching, "_LISTING_SECONDS", 0.2)
+    monkeypatch.setattr(buckets, "_LISTING_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{mute.getsockname()[1]}")
         with pytest.raises(MissingError, match=r"no answer for 0\.2 seconds; is there a network"):

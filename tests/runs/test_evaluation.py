@@ -9,8 +9,9 @@ from scalecli.data.tasks import Task
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Parent, load_manifest, manifest_hash
 from scalecli.runs.directory import Trained
-from scalecli.runs.evaluation import default_directory, name_of_text, objective_of, open_checkpoints
+from scalecli.runs.evaluation import default_place, name_of_text, objective_of, open_checkpoints
 from scalecli.runs.task_evaluation import name_of_tasks
+from scalecli.training.places import Place
 from tests.analysis.runs import child_of, save_run
 from tests.runs.conftest import command
 
@@ -18,15 +19,16 @@ OBJECTIVE = {"name": "span corruption", "inputs_length": 40, "noise_density": 0.
 
 
 def trained(directory, step=300):
-    return Trained(directory, load_manifest(directory), directory / "checkpoints" / f"{step:08d}", step)
+    return Trained(Place(directory), load_manifest(directory), step)
 
 
 def test_each_task_split_text_and_step_has_a_place_of_its_own(tmp_path):
     run = save_run(tmp_path / "run") and trained(tmp_path / "run")
     task = Task.from_flags(name="sst2", train="a.tsv", input="sentence", target="label")
-    assert default_directory([run], name_of_tasks([task], "train")) == tmp_path / "run/eval/sst2-train-300"
-    both = [run, trained(run.directory, 200)]
-    assert default_directory(both, name_of_tasks([task], "test", ranked=True)).name == "sst2-test-ranked-all"
+    default = default_place([run], name_of_tasks([task], "train"))
+    assert default.directory == tmp_path / "run/eval/sst2-train-300"
+    both = [run, trained(tmp_path / "run", 200)]
+    assert default_place(both, name_of_tasks([task], "test", ranked=True)).name == "sst2-test-ranked-all"
     two = name_of_tasks([task, replace(task, name="cola")], "train")
     assert re.fullmatch(r"2-tasks-[0-9a-f]{8}-train", two)
     assert two != name_of_tasks([task, replace(task, name="rte")], "train")
@@ -35,22 +37,22 @@ def test_each_task_split_text_and_step_has_a_place_of_its_own(tmp_path):
         text.write_text(f"some words of {text.name}\n")
     first, second = (name_of_text((str(text),)) for text in texts)
     assert first != second and re.fullmatch(r"text-[0-9a-f]{8}", first)
-    assert default_directory([trained(run.directory, 200)], first) == run.directory / "eval" / f"{first}-200"
+    assert default_place(both[1:], first).directory == tmp_path / "run/eval" / f"{first}-200"
 
 
-def test_checkpoints_are_chosen(reference):
+def test_checkpoints_are_chosen(reference, tmp_path):
     """The reference run keeps its last two, and step 6 by name."""
     kept = [6, 20, 24]
     best = load_manifest(reference).best.step
-    assert [each.step for each in open_checkpoints(str(reference), "all")] == kept
-    assert [each.checkpoint.name for each in open_checkpoints(str(reference), "all")] == [f"{n:08d}" for n in kept]
+    folders = [each.checkpoint for each in open_checkpoints(str(reference), "all", tmp_path)]
+    assert folders == [reference / f"checkpoints/{step:08d}" for step in kept]
     for which, step in ((None, 24), ("last", 24), ("6", 6), ("best", best)):
-        assert [each.step for each in open_checkpoints(str(reference), which)] == [step]
-    assert [each.step for each in open_checkpoints(str(reference / "checkpoints/00000006"), None)] == [6]
+        assert [each.step for each in open_checkpoints(str(reference), which, tmp_path)] == [step]
+    assert [each.step for each in open_checkpoints(str(reference / "checkpoints/00000006"), None, tmp_path)] == [6]
     with pytest.raises(ConfigurationError, match="'first'; accepted: all, best, last"):
-        open_checkpoints(str(reference), "first")
+        open_checkpoints(str(reference), "first", tmp_path)
     with pytest.raises(MissingError, match="no checkpoint of step 7; there are 6, 20, 24"):
-        open_checkpoints(str(reference), "7")
+        open_checkpoints(str(reference), "7", tmp_path)
 
 
 def test_results_never_take_the_place_of_a_training_run(place, reference, tmp_path):

@@ -67,7 +67,7 @@ def test_transformers_loads_it(reference, tmp_path):
     assert export(reference, "hugging-face", tmp_path / "hf").code == 0
     model, info = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "hf", output_loading_info=True)
     assert not any(info.values()) and model.config.dropout_rate == 0.1
-    trained = open_trained(str(reference))
+    trained = open_trained(str(reference), tmp_path)
     ours = EncoderDecoder(trained.spec)
     trained.load_into(ours)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")

@@ -182,7 +182,7 @@ def test_parameters(name):
 def test_activations_are_whole_and_grow_with_the_length(name):
     layer, _ = COSTS[name]
     one, two = layer.activations(QUERIES, MEMORY), layer.activations(QUERIES + 1, MEMORY)
-    assert set(one) <= {"compute", "float32"}
+    assert set(one) <= {"compute", "float32", "bool"}
     for dtype, count in one.items():
         assert type(count) is int and 0 <= count <= two[dtype]
 

@@ -109,6 +109,7 @@ class RMSNorm(SpecLayer):
 
     def weights_for_compute(self) -> Weights:
         """The weights stay float32."""
+        # As tensors: `normalised`, run eagerly, can't be handed variables.
         return {name: ops.cast(variable, "float32") for name, variable in self.owned.items()}
 
     def call(self, weights: Weights, x: Any, real: Any = None) -> Any:

@@ -175,9 +175,7 @@ class ConvolutionBranch(Convolutional):
 
     def weights_for_compute(self) -> Weights:
         """The norm's stay float32."""
-        of_norm = {
-            name: ops.convert_to_tensor(self.owned[name]) for name in self.owned if name.startswith("inner_norm/")
-        }
+        of_norm = {name: ops.cast(self.owned[name], "float32") for name in self.owned if name.startswith("inner_norm/")}
         return super().weights_for_compute() | of_norm
 
     def reaches(self) -> dict[str, tuple[int, int]]:

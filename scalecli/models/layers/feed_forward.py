@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,26 @@ from scalecli import specs
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.base import Context, SpecLayer, Weights, projection
 
+_CUBIC = 0.044715
+
+
+@ops.custom_gradient
+def gelu(x: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """The tanh approximation, as in T5 v1.1 (Hendrycks and Gimpel 2016, section 2). The backward pass keeps x alone."""
+
+    def gradient(upstream: Any) -> Any:
+        wide = ops.cast(x, "float32")
+        square = ops.square(wide)
+        tanh = ops.tanh(math.sqrt(2 / math.pi) * wide * (1 + _CUBIC * square))
+        of_tanh = math.sqrt(2 / math.pi) * (1 + 3 * _CUBIC * square) * (1 - ops.square(tanh))
+        return ops.cast(ops.cast(upstream, "float32") * 0.5 * (1 + tanh + wide * of_tanh), x.dtype)
+
+    return ops.gelu(x, approximate=True), gradient
+
+
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": ops.relu,
-    "gelu": lambda x: ops.gelu(x, approximate=True),  # the tanh approximation, as in T5 v1.1
+    "gelu": gelu,
     "erf_gelu": lambda x: ops.gelu(x, approximate=False),
 }
 

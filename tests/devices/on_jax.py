@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from scalecli.devices import Request, open_devices
-from scalecli.devices.jax import JaxDevices
+from scalecli.devices.jax import JaxDevices, PlannedDevices
 from scalecli.errors import ConfigurationError
 from scalecli.models.encoder_decoder import EncoderDecoder
 from tests import oracle
 from tests.devices.batches import batch_of
 from tests.devices.trials import STEPS, assert_same, trial_on
+from tests.steps import steps_of
 
 
 def devices_of(count, model_parallel=1):
@@ -53,6 +54,27 @@ def test_experts_and_branches_are_split(architecture):
     for path, variable in whole.weights_by_path().items():
         variable.assign(devices.numpy(weights)[path])
     np.testing.assert_allclose(losses, whole.losses(batch_of()).cross_entropy, atol=1e-5)
+
+
+def test_a_layout_is_planned_without_values():
+    def make():
+        return EncoderDecoder(oracle.small_spec("transformer"))
+
+    model = devices_of(4, 2).new_model(make)
+    before = len(jax.live_arrays())
+    planned = PlannedDevices(jax.devices()[:4], 2)
+    skeleton = planned.new_model(make)
+    steps, optimizer = steps_of(skeleton, 0.01, devices=planned)
+    with keras.StatelessScope():
+        pass  # at whose end Keras gives values to variables that it knows to have none
+    lowered = steps.lowered({"inputs": (4, 16), "targets": (4, 8)})
+    assert len(jax.live_arrays()) - before < 3  # the optimizer's own count of steps
+    weights, state, batch = lowered.in_avals[0]
+    for found, variables in ((weights, skeleton.trainable_variables), (state, optimizer.variables)):
+        assert [each.shape for each in found] == [tuple(variable.shape) for variable in variables]
+    assert batch["inputs"].shape == (4, 16)
+    for planned_one, real in zip(skeleton.variables, model.variables, strict=True):
+        assert planned.sharding(planned_one).is_equivalent_to(real.value.sharding, len(real.shape))
 
 
 def test_strategies_that_are_not_jaxs_are_refused():
