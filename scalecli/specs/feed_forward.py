@@ -45,9 +45,11 @@ class FeedForward(LayerSpec):
         )
 
     def activations(self, queries: int, memory: int) -> Counter[str]:
-        """The hidden layer, and where its ReLU is not 0; with a gate, both factors, one before its GELU as well."""
+        """The hidden layer, and where its ReLU is not 0, or what its GELU is of; with a gate the other factor, too."""
         hidden = queries * self.d_ff
-        return Counter({"compute": 4 * hidden} if self.gated else {"compute": hidden, "bool": hidden})
+        if self.activation == "relu":
+            return Counter({"compute": hidden, "bool": hidden})
+        return Counter({"compute": (4 if self.gated else 2) * hidden})
 
 
 @dataclass(frozen=True)
