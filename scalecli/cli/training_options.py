@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from scalecli.costs.memory import OPTIMIZERS
 from scalecli.devices import KINDS, Request
 from scalecli.errors import ConfigurationError, UsageError
 from scalecli.files import is_remote
@@ -59,6 +61,13 @@ def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> f
     if value is not None and not math.isfinite(value):
         raise ConfigurationError(f"{param.opts[0]} is {value}; a finite number is accepted")
     return value
+
+
+def _rate(ctx: click.Context, param: click.Parameter, value: float) -> float | None:
+    """A callback: a finite rate, and not a default that is for another optimizer."""
+    if ctx.params["optimizer"] == "adamw" and ctx.get_parameter_source("learning_rate") is ParameterSource.DEFAULT:
+        raise UsageError(f"--optimizer adamw: give --learning-rate; its default, {value:g}, is for adafactor")
+    return finite(ctx, param, value)
 
 
 def _positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -133,11 +142,22 @@ def recipe_options(
         click.option(
             "--accumulation", type=int, default=1, show_default=True, help="Parts that a batch is worked through in."
         ),
+        click.option(
+            "--optimizer",
+            type=click.Choice(OPTIMIZERS),
+            default="adafactor",
+            show_default=True,
+            is_eager=True,
+            help="T5's Adafactor, whose steps are relative to the weights' size, or AdamW.",
+        ),
+        click.option(
+            "--weight-decay", type=float, callback=finite, default=0.0, show_default=True, help="Of AdamW, on matrices."
+        ),
         click.option("--schedule", type=click.Choice(SCHEDULES), default=schedule, show_default=True),
         click.option(
             "--learning-rate",
             type=float,
-            callback=finite,
+            callback=_rate,
             default=learning_rate,
             show_default=True,
             help="The schedule's highest rate.",
@@ -239,7 +259,17 @@ def recipe_and_saving(options: dict[str, Any]) -> tuple[Recipe, Saving]:
         schedule=Schedule(options.pop("schedule"), options.pop("learning_rate"), options.pop("warmup"), steps),
         **{
             name: options.pop(name)
-            for name in ("batch", "accumulation", "dropout", "z_loss", "precision", "seed", "rematerialise")
+            for name in (
+                "batch",
+                "accumulation",
+                "dropout",
+                "z_loss",
+                "precision",
+                "seed",
+                "rematerialise",
+                "optimizer",
+                "weight_decay",
+            )
         },
     )
     regular = max(1, min(MOST_STEPS_BETWEEN_VALIDATIONS, steps // VALIDATIONS_PER_RUN))

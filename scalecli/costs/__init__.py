@@ -16,6 +16,7 @@ from scalecli.costs.flops import (
     batch_of,
     factored_axes,
     flops,
+    optimizer_bytes,
     weights_bytes,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "batch_of",
     "factored_axes",
     "flops",
+    "optimizer_bytes",
     "weights_bytes",
 ]

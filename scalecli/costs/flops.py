@@ -120,6 +120,11 @@ def adafactor_state_size(weight: Weight) -> int:
     return sum(math.prod(size for axis, size in enumerate(weight.shape) if axis != left_out) for left_out in axes)
 
 
+def optimizer_bytes(spec: ModelSpec, optimizer: str) -> int:
+    """Bytes of an optimizer's float32 state for the whole model: AdamW keeps two moments of each weight."""
+    return 2 * weights_bytes(spec) if optimizer == "adamw" else adafactor_bytes(spec)
+
+
 def adafactor_bytes(spec: ModelSpec) -> int:
     """Bytes of Adafactor's float32 state for the whole model."""
     sizes = (max(layers, 1) * adafactor_state_size(weight) for layers, weight in spec.weights().values())

@@ -172,10 +172,19 @@ class Trained:
         """The checkpoint's weights by path. Raises MissingError when it is damaged."""
         return checkpoints.load_arrays(self.fetched(checkpoints.WEIGHTS), checkpoints.WEIGHTS)
 
-    def check_optimizer(self) -> None:
-        """Checks that the checkpoint holds the optimizer's state. Raises MissingError when it doesn't."""
+    def check_optimizer(self, name: str) -> None:
+        """Checks that the checkpoint holds the state of that optimizer.
+
+        Raises:
+            MissingError: it holds none.
+            ConfigurationError: it holds another one's.
+        """
         if checkpoints.OPTIMIZER not in checkpoints.read_description(self.checkpoint).sha256:
             raise MissingError(f"{self.checkpoint}: holds no state of the optimizer; an import takes it by --optimizer")
+        if (its := self.manifest.optimizer["name"]) != name:
+            raise ConfigurationError(
+                f"{self.address}: its optimizer is {its}, and this run's {name}; give --optimizer {its}"
+            )
 
     def as_parent(self, child: Place) -> Parent:
         """How a child's manifest names this run: by its path seen from the child, its hash, and the step."""

@@ -112,8 +112,9 @@ def objective_of(trained: Trained) -> SpanCorruption:
 
     Raises:
         MissingError: no run that it was made from states one, or one of them can't be read.
-        ConfigurationError: the objective is not valid.
+        ConfigurationError: the objective is not valid, or the run was trained on images.
     """
+    trained.text  # noqa: B018  raises
     manifest, directory = trained.manifest, _resolved(trained)
     seen = {directory}
     while manifest.objective is None:

@@ -194,6 +194,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
             devices=devices,
             model=model,
             schedule=job.recipe.schedule,
+            new_optimizer=job.recipe.new_optimizer,
             saving=job.saving,
             batches=batches,
             validate=lambda: figures(evaluation(reporter.examples), job.tasks),

@@ -124,6 +124,7 @@ def pretrain_on_images(job: ImagePretraining, reporter: Reporter) -> Manifest:
                 devices=devices,
                 model=model,
                 schedule=job.recipe.schedule,
+                new_optimizer=job.recipe.new_optimizer,
                 saving=job.saving,
                 batches=training.training(size, job.cuts, batch=job.recipe.batch, seed=job.recipe.seed),
                 validate=validate,

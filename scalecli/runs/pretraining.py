@@ -190,6 +190,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
                 devices=devices,
                 model=model,
                 schedule=job.recipe.schedule,
+                new_optimizer=job.recipe.new_optimizer,
                 saving=job.saving,
                 batches=lambda step, share: batches(start_step=step, share=share),
                 validate=validate,

@@ -65,8 +65,13 @@ class PretrainingJob:
         return open_trained(self.model.run, self.cache_directory) if self.model.run else None
 
     def start(self) -> Trained | None:
-        """The run that gives its step and optimizer's state, or None. Raises MissingError when that has no state."""
+        """The run that gives its step and optimizer's state, or None.
+
+        Raises:
+            MissingError: it has no such state.
+            ConfigurationError: it is another optimizer's.
+        """
         found = self.parent() if self.keep_optimizer else None
         if found is not None:
-            found.check_optimizer()
+            found.check_optimizer(self.recipe.optimizer)
         return found

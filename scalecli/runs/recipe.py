@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from scalecli import __version__
 from scalecli.costs import Batch, batch_of, flops
+from scalecli.costs.memory import Optimizer
 from scalecli.devices import Devices, check_batch
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import (
@@ -23,6 +24,7 @@ from scalecli.manifest import (
     Manifest,
     Parameters,
     Parent,
+    Scalar,
     utc_now,
 )
 from scalecli.shape import Shape
@@ -53,6 +55,8 @@ class Recipe:
     accumulation: int = 1
     z_loss: float = 1e-4
     rematerialise: bool = False
+    optimizer: Optimizer = "adafactor"
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("batch", 1), ("accumulation", 1), ("seed", 0)):
@@ -68,6 +72,21 @@ class Recipe:
             raise ConfigurationError(f"learning_rate is {self.schedule.learning_rate}; more than 0 is accepted")
         if self.z_loss < 0 or self.schedule.warmup < 0:
             raise ConfigurationError("z_loss and warmup can't be negative")
+        if self.weight_decay < 0:
+            raise ConfigurationError(f"weight_decay is {self.weight_decay}; 0 or more is accepted")
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ConfigurationError(f"weight_decay is {self.weight_decay}, and {self.optimizer} has none; adamw has")
+
+    def new_optimizer(self) -> Any:
+        """The Keras optimizer, not built yet."""
+        from scalecli.training.optimizers import new_optimizer
+
+        return new_optimizer(self.optimizer, self.schedule, self.weight_decay)
+
+    def optimizer_entry(self) -> dict[str, Scalar]:
+        """What a manifest says of the optimizer."""
+        decay = {"weight_decay": self.weight_decay} if self.optimizer == "adamw" else {}
+        return {"name": self.optimizer, **decay}
 
 
 def new_manifest(
@@ -120,7 +139,7 @@ def new_manifest(
         ),
         data=data,
         objective=objective,
-        optimizer={"name": "adafactor"},
+        optimizer=recipe.optimizer_entry(),
         schedule=schedule,
         batch=recipe.batch,
         accumulation=recipe.accumulation,

@@ -13,23 +13,11 @@ import keras
 from keras import ops
 
 from scalecli.costs import factored_axes
-from scalecli.training.schedules import Schedule
 
 DECAY_EXPONENT = 0.8
 CLIPPING_THRESHOLD = 1.0
 EPSILON_GRADIENT = 1e-30  # added to squared gradients
 EPSILON_SCALE = 1e-3  # the least root mean square that a weight is taken to have
-
-
-class KerasSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A `Schedule` as Keras optimizers take it."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
-
-    def __call__(self, step: Any) -> Any:
-        """The learning rate at `step`."""
-        return self.schedule.rate(step)
 
 
 class Adafactor(keras.optimizers.Optimizer):

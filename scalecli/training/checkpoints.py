@@ -1,7 +1,7 @@
 """Checkpoints: the weights and the optimizer's state of one step, each a safetensors file, in a folder of their own.
 
     checkpoints/00000500/weights.safetensors     by the paths of `ModelSpec.weights()`, layers stacked
-    checkpoints/00000500/optimizer.safetensors   the step, and Adafactor's statistics by the weight's path
+    checkpoints/00000500/optimizer.safetensors   the step, and the optimizer's statistics by the weight's path
     checkpoints/00000500/checkpoint.yaml         step, architecture, shape, and the SHA-256 of both files
 
 A folder is written under another name and renamed when all of it is on the disk, and renamed again before it is

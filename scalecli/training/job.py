@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scalecli.devices import Batches, Devices
 from scalecli.manifest import Manifest
@@ -17,17 +18,18 @@ from scalecli.training.schedules import Schedule
 class Job:
     """A run to carry out.
 
-    `manifest` states the configuration. `batches(step, share)` is an endless dataset of a host's share of the batches,
-    from that of the step on; `validate()` measures the model, on all hosts alike; `best` is the result whose highest
-    value names the best step. `tokens_per_step` counts inputs and targets of a batch, `peak_flops` is the devices' peak
-    in FLOPs per second, where it is known. With a `start_step` it goes on from the weights and the optimizer's state of
-    the checkpoint `start`.
+    `manifest` states the configuration; `new_optimizer` makes what takes the steps, at the rates of `schedule`.
+    `batches(step, share)` is an endless dataset of a host's share of the batches, from that of the step on;
+    `validate()` measures the model, on all hosts alike; `best` is the result whose highest value names the best step.
+    `tokens_per_step` counts inputs and targets of a batch, `peak_flops` is the devices' peak in FLOPs per second, where
+    it is known. With a `start_step` it goes on from the weights and the optimizer's state of the checkpoint `start`.
     """
 
     manifest: Manifest
     devices: Devices
     model: Trainable
     schedule: Schedule
+    new_optimizer: Callable[[], Any]
     saving: Saving
     batches: Batches
     validate: Callable[[], dict[str, float]]

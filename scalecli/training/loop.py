@@ -17,7 +17,6 @@ import numpy as np
 from scalecli.devices import check_batch
 from scalecli.errors import DivergedError, InterruptedRunError, ScalecliError
 from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
-from scalecli.training.adafactor import Adafactor, KerasSchedule
 from scalecli.training.checkpoints import CHECKPOINTS
 from scalecli.training.job import Job
 from scalecli.training.keeper import Keeper, take_up
@@ -93,7 +92,7 @@ class _Run:
         self.step = 0
         self._devices = job.devices
         check_batch(self.manifest.batch, self.manifest.accumulation, self._devices.replicas)
-        self._optimizer = self._devices.new_optimizer(lambda: Adafactor(KerasSchedule(job.schedule)), job.model)
+        self._optimizer = self._devices.new_optimizer(job.new_optimizer, job.model)
         self._steps = new_steps(
             self._devices,
             job.model,

@@ -37,6 +37,18 @@ def test_any_mesh_is_one_device(alone, count, model_parallel, accumulation):
     assert all(whole) == (model_parallel == 1)
 
 
+def test_adamw_has_moments_where_the_weights_are():
+    devices = devices_of(4, 2)
+    options = {"optimizer": "adamw", "rate": 1e-3}
+    several = trial_on(devices, repeated(batch_of(packed=True)), **options)
+    assert_same(several, trial_on(devices_of(1), repeated(batch_of(packed=True)), **options))
+    state = several.optimizer.state_by_path(several.variables)
+    for path, variable in several.variables.items():
+        for kind in ("momentum", "velocity"):
+            assert state[f"{path}/{kind}"].value.sharding == variable.value.sharding, path
+    assert not all(variable.value.sharding.is_fully_replicated for variable in several.variables.values())
+
+
 @pytest.mark.parametrize("architecture", ["switch", "evolved"])
 def test_experts_and_branches_are_split(architecture):
     devices = devices_of(4, 2)
@@ -67,7 +79,7 @@ def test_a_layout_is_planned_without_values():
     steps, optimizer = steps_of(skeleton, 0.01, devices=planned)
     with keras.StatelessScope():
         pass  # at whose end Keras gives values to variables that it knows to have none
-    lowered = steps.lowered({"inputs": (4, 16), "targets": (4, 8)})
+    lowered = steps.lowered({"inputs": ((4, 16), "int32"), "targets": ((4, 8), "int32")})
     assert len(jax.live_arrays()) - before < 3  # the optimizer's own count of steps
     weights, state, batch = lowered.in_avals[0]
     for found, variables in ((weights, skeleton.trainable_variables), (state, optimizer.variables)):

@@ -54,6 +54,13 @@ def test_replicas_with_accumulation_are_one_device(alone):
     assert_same(trial_on(devices_of(2), repeated(batch_of(packed=True)), accumulation=2), alone)
 
 
+def test_replicas_with_adamw_are_one_device():
+    several, alone = (
+        trial_on(devices_of(n), repeated(batch_of(packed=True)), optimizer="adamw", rate=1e-3) for n in (2, 1)
+    )
+    assert_same(several, alone)
+
+
 def test_dropout_differs_between_replicas():
     row = {name: whole[:1].repeat(ROWS, axis=0) for name, whole in batch_of().items()}
     one, two = (trial_on(devices_of(n), repeated(row), dropout=0.5).figures.losses[0] for n in (1, 2))

@@ -20,20 +20,22 @@ class Trial:
     weights: dict
     state: dict
     optimizer: object
+    variables: dict
 
 
-def trial_on(devices, batches, dropout=0.0, **options):
+def trial_on(devices, batches, dropout=0.0, rate=0.01, **options):
     """Two steps from the same first weights; `batches(devices)` iterates over them."""
     keras.utils.set_random_seed(0)
     model = devices.new_model(lambda: EncoderDecoder(oracle.small_spec("transformer", layers=1), dropout_rate=dropout))
-    steps, optimizer = steps_of(model, 0.01, devices=devices, **options)
+    steps, optimizer = steps_of(model, rate, devices=devices, **options)
     figures = steps.run(batches(devices), STEPS)
     weights = model.weights_by_path()
-    return Trial(figures, devices.numpy(weights), devices.numpy(optimizer.state_by_path(weights)), optimizer)
+    state = devices.numpy(optimizer.state_by_path(weights))
+    return Trial(figures, devices.numpy(weights), state, optimizer, weights)
 
 
 def assert_same(found, expected):
-    """Losses, gradients (by their norm and by Adafactor's statistics of them) and weights, to rounding."""
+    """Losses, gradients (by their norm and by the optimizer's statistics of them) and weights, to rounding."""
     np.testing.assert_allclose(found.figures.losses, expected.figures.losses, rtol=1e-5)
     np.testing.assert_allclose(found.figures.norms, expected.figures.norms, rtol=1e-5)
     for kind in ("state", "weights"):

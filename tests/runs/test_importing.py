@@ -169,6 +169,8 @@ def test_pretraining_goes_on_exactly(place, tmp_path):
         assert figures == first[key], key
     assert manifest.flops.training_total * 2 == load_manifest(tmp_path / "first").flops.training_total
     _, _, *rest = place.pretraining(tmp_path / "third", **{**settings, "steps": 3}, vocabulary=None)
+    another = command("pretrain", directory, *rest, "--keep-optimizer", "--optimizer", "adamw").failed(3)
+    assert "its optimizer is adafactor, and this run's adamw; give --optimizer adafactor" in another
     assert "goes on from step 3; give more" in command("pretrain", directory, *rest, "--keep-optimizer").failed(3)
 
 

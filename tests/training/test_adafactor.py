@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from scalecli.training.adafactor import Adafactor, KerasSchedule
+from scalecli.training.adafactor import Adafactor
+from scalecli.training.optimizers import KerasSchedule
 from scalecli.training.schedules import Schedule
 from tests import oracle
 
