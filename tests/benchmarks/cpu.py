@@ -1,12 +1,13 @@
-"""Speed on this machine's CPU against named peers: a training step of `small`, and greedy decoding.
+"""Speed on this machine's CPU against named peers: a training step of small and of small-nl24, greedy decoding.
 
-    pip install '.[benchmark]' && python tests/benchmarks/cpu.py [train|decode] [--rounds N]
+    pip install '.[benchmark]' && python tests/benchmarks/cpu.py [train|train-nl24|decode] [--rounds N]
 
 Every contestant runs in a process of its own, one after the other, round after round, so that a machine whose speed
 drifts treats them alike. Printed: each one's best and median seconds, and the ratio of its median to ours.
 
-Training: one optimizer step of small (6 + 6 layers, 60.5M parameters), batch 8 x 512 inputs x 114 targets, float32, no
-dropout. Decoding: 64 tokens for 8 inputs of 128 tokens, without early end, as no trained model is needed.
+Training: one optimizer step of small (6 + 6 layers, 60.5M parameters), batch 8 x 512 inputs x 114 targets, or of
+small-nl24 (24 + 24 layers, 193M), batch 2; float32, no dropout. Decoding: 64 tokens for 8 inputs of 128 tokens, without
+early end, as no trained model is needed.
 """
 
 from __future__ import annotations
@@ -19,39 +20,48 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-BATCH, INPUTS, TARGETS, DECODER_INPUTS, NEW_TOKENS = 8, 512, 114, 128, 64
+INPUTS, TARGETS, DECODER_INPUTS, NEW_TOKENS = 512, 114, 128, 64
 VOCABULARY = 32128
 MEASURED = 3
 
 
-def batch_of(inputs: int) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    return tuple(random.integers(2, 32000, (BATCH, length)).astype("int32") for length in (inputs, TARGETS))
+@dataclass(frozen=True)
+class Trial:
+    """A model of small's width with as many layers in each stack, and examples of a batch."""
+
+    layers: int
+    batch: int
+
+    def examples(self, inputs: int = INPUTS) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids of inputs and targets."""
+        random = np.random.default_rng(0)
+        return tuple(random.integers(2, 32000, (self.batch, length)).astype("int32") for length in (inputs, TARGETS))
 
 
-def scalecli_model():
+def scalecli_model(trial: Trial):
     from scalecli.architectures import build_spec
     from scalecli.models.encoder_decoder import EncoderDecoder
     from scalecli.shape import parse_name
 
-    return EncoderDecoder(build_spec("transformer", parse_name("small")))
+    return EncoderDecoder(build_spec("transformer", parse_name(f"small-nl{trial.layers}")))
 
 
-def train_scalecli() -> Callable[[], object]:
+def train_scalecli(trial: Trial) -> Callable[[], object]:
     import tensorflow as tf
 
     from tests.steps import steps_of
 
-    inputs, targets = batch_of(INPUTS)
+    inputs, targets = trial.examples()
     batches = iter(tf.data.Dataset.from_tensors({"inputs": inputs, "targets": targets}).repeat())
-    steps, _ = steps_of(scalecli_model(), 1e-3)
+    steps, _ = steps_of(scalecli_model(trial), 1e-3)
     return lambda: steps.run(batches, 1)
 
 
-def hugging_face_model():
+def hugging_face_model(trial: Trial):
     import transformers
 
     config = transformers.T5Config(
@@ -59,7 +69,7 @@ def hugging_face_model():
         d_model=512,
         d_kv=64,
         d_ff=2048,
-        num_layers=6,
+        num_layers=trial.layers,
         num_heads=8,
         dropout_rate=0.0,
         decoder_start_token_id=0,
@@ -68,13 +78,13 @@ def hugging_face_model():
     return transformers.T5ForConditionalGeneration(config)
 
 
-def train_hugging_face() -> Callable[[], object]:
+def train_hugging_face(trial: Trial) -> Callable[[], object]:
     import torch
     from transformers.optimization import Adafactor
 
-    model = hugging_face_model().train()
+    model = hugging_face_model(trial).train()
     optimizer = Adafactor(model.parameters(), lr=1e-3, scale_parameter=True, relative_step=False, warmup_init=False)
-    inputs, targets = (torch.tensor(part, dtype=torch.long) for part in batch_of(INPUTS))
+    inputs, targets = (torch.tensor(part, dtype=torch.long) for part in trial.examples())
 
     def step() -> float:
         optimizer.zero_grad()
@@ -86,14 +96,14 @@ def train_hugging_face() -> Callable[[], object]:
     return step
 
 
-def train_keras_hub() -> Callable[[], object]:
+def train_keras_hub(trial: Trial) -> Callable[[], object]:
     import keras
     import keras_hub
     import tensorflow as tf
 
     model = keras_hub.models.T5Backbone(
         vocabulary_size=VOCABULARY,
-        num_layers=6,
+        num_layers=trial.layers,
         num_heads=8,
         hidden_dim=512,
         intermediate_dim=2048,
@@ -105,7 +115,7 @@ def train_keras_hub() -> Callable[[], object]:
     )
     optimizer = keras.optimizers.Adafactor(1e-3)
     optimizer.build(model.trainable_variables)
-    inputs, targets = batch_of(INPUTS)
+    inputs, targets = trial.examples()
     batch = {
         "encoder_token_ids": inputs,
         "encoder_padding_mask": np.ones_like(inputs),
@@ -126,19 +136,19 @@ def train_keras_hub() -> Callable[[], object]:
     return lambda: step().numpy()
 
 
-def decode_scalecli() -> Callable[[], object]:
+def decode_scalecli(trial: Trial) -> Callable[[], object]:
     from scalecli.evaluation.decoding import greedy_decoder
 
-    decode = greedy_decoder(scalecli_model(), NEW_TOKENS)
-    inputs, _ = batch_of(DECODER_INPUTS)
+    decode = greedy_decoder(scalecli_model(trial), NEW_TOKENS)
+    inputs, _ = trial.examples(DECODER_INPUTS)
     return lambda: decode(inputs)
 
 
-def decode_hugging_face() -> Callable[[], object]:
+def decode_hugging_face(trial: Trial) -> Callable[[], object]:
     import torch
 
-    model = hugging_face_model().eval()
-    inputs = torch.tensor(batch_of(DECODER_INPUTS)[0], dtype=torch.long)
+    model = hugging_face_model(trial).eval()
+    inputs = torch.tensor(trial.examples(DECODER_INPUTS)[0], dtype=torch.long)
 
     def decode() -> object:
         with torch.inference_mode():
@@ -147,15 +157,18 @@ def decode_hugging_face() -> Callable[[], object]:
     return decode
 
 
+TRAINING = {"scalecli": train_scalecli, "Hugging Face": train_hugging_face, "keras-hub": train_keras_hub}
 CONTESTS = {
-    "train": {"scalecli": train_scalecli, "Hugging Face": train_hugging_face, "keras-hub": train_keras_hub},
+    "train": TRAINING,
+    "train-nl24": TRAINING,
     "decode": {"scalecli": decode_scalecli, "Hugging Face": decode_hugging_face},
 }
+TRIALS = {"train": Trial(6, 8), "train-nl24": Trial(24, 2), "decode": Trial(6, 8)}
 
 
 def measure(contest: str, contestant: str) -> None:
     """Prints the seconds of each measured call; the two calls before them compile and warm up."""
-    step = CONTESTS[contest][contestant]()
+    step = CONTESTS[contest][contestant](TRIALS[contest])
     step()
     step()
     seconds = []
@@ -168,7 +181,7 @@ def measure(contest: str, contestant: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("contests", nargs="*", default=list(CONTESTS), metavar="train|decode")
+    parser.add_argument("contests", nargs="*", default=list(CONTESTS), metavar="train|train-nl24|decode")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
