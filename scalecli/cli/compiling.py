@@ -61,21 +61,23 @@ def check_compile_options(topology: str | None, dry_run: bool, devices: Request)
 
 
 def compiled_figures(
-    spec: ModelSpec, recipe: Recipe, inputs: int, targets: int, topology: str, model_parallel: int
+    spec: ModelSpec, recipe: Recipe, inputs: int, targets: int, topology: str, asked: Request
 ) -> dict[str, Any]:
     """The values of `COMPILED_COLUMNS`; None for what the compiler didn't tell, since the step doesn't fit.
 
     Raises:
         ConfigurationError: it can't be compiled (see `runs.compiling.compile_step`).
     """
+    import keras
+
     from scalecli.devices.tpu_check import machine_of
     from scalecli.runs.compiling import compile_step
 
+    on_jax = keras.backend.backend() == "jax"
+    model_parallel = asked.parallel_on(machine_of(topology, 1).devices) if on_jax else asked.model_parallel or 1
     machine = machine_of(topology, model_parallel)
     with _ended_by_signals():
         compiled = compile_step(spec, recipe, inputs, targets, topology, model_parallel)
-    import keras
-
     planned = sum(flops(spec, Batch(recipe.batch, inputs, targets), "training").values())
     return {
         "compiled_for": topology,

@@ -111,7 +111,8 @@ def command(
 
     cache = the_cache_directory(cache_directory)
     measured_at = open_checkpoints(model, checkpoints, cache)
-    last, devices = measured_at[-1], devices_asked_for(device_values)
+    last = measured_at[-1]
+    devices = devices_asked_for(device_values, last.manifest.architecture, last.shape)
 
     def job(measured: str) -> Evaluation:
         place = place_at(run, cache) if run else default_place(measured_at, measured)

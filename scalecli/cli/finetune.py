@@ -75,7 +75,7 @@ def command(
     cache = the_cache_directory(cache_directory)
     parent = open_trained(model, cache, step)
     recipe, saving = recipe_and_saving(recipe_values)
-    devices = devices_asked_for(recipe_values)
+    devices = devices_asked_for(recipe_values, parent.manifest.architecture, parent.shape)
     job = Finetuning(
         parent=parent,
         name=tasks_name,

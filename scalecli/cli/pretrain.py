@@ -135,7 +135,7 @@ def command(
             manifest = pretrain(job, reporter)
         else:
             batches, its_vocabulary = example_batches(job, reporter)
-    if show_examples is None:
+    if show_examples is None or not isinstance(job, Pretraining):
         print_results(manifest, job.place, format)
         return
     from scalecli.cli.examples import print_examples
@@ -155,7 +155,7 @@ def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None,
     if isinstance(job, Pretraining):
         more["vocabulary"] = "of the run" if job.model.run else job.vocabulary
     if compile_for:
-        more |= compiled_figures(spec, job.recipe, *job.lengths(), compile_for, job.devices.model_parallel)
+        more |= compiled_figures(spec, job.recipe, *job.lengths(), compile_for, job.devices)
     print_plan(
         spec,
         shape,
@@ -217,7 +217,7 @@ def pretraining_job(
         "cache_directory": cache,
         "command_line": this_command_line(),
         "peak_flops": peak_flops,
-        "devices": devices_asked_for(recipe_values),
+        "devices": devices_asked_for(recipe_values, model.architecture, model.shape),
         "keep_optimizer": keep_optimizer,
     }
     if images:

@@ -20,6 +20,7 @@ from scalecli.files import is_remote
 
 if TYPE_CHECKING:
     from scalecli.runs.recipe import Recipe
+    from scalecli.shape import Shape
     from scalecli.training.checkpoints import Saving
 
 SCHEDULES = ("inverse-square-root", "constant", "linear", "cosine")
@@ -109,9 +110,8 @@ DEVICE_OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] =
     click.option(
         "--model-parallel",
         type=int,
-        default=1,
-        show_default=True,
-        help="Devices that hold a model together, on the JAX backend; the papers': 2 for large, 8 for xl, 32 for xxl.",
+        help="Devices that hold a model together, on the JAX backend. [default: the papers' 2 for large, 8 for xl and "
+        "32 for xxl, where they divide the devices; else 1]",
     ),
 )
 
@@ -123,13 +123,34 @@ def device_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def devices_asked_for(options: dict[str, Any]) -> Request:
-    """Takes the device options out of `options`.
+def devices_asked_for(options: dict[str, Any], architecture: str, shape: Shape) -> Request:
+    """Takes the device options out of `options`, for a model of that shape.
 
     Raises:
         ConfigurationError: two that don't go together.
     """
-    return Request(options.pop("strategy"), options.pop("tpu"), options.pop("model_parallel"))
+    asked = (options.pop("strategy"), options.pop("tpu"), options.pop("model_parallel"))
+    return Request(*asked, usual_parallel=_usual_parallel(architecture, shape))
+
+
+def _usual_parallel(architecture: str, shape: Shape) -> int:
+    """The devices that held a model of that size in the papers, whatever its depth; 1 where so many can't share it."""
+    from scalecli.analysis.published import published_papers
+    from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
+    from scalecli.costs.hardware import Machine
+    from scalecli.costs.layout import local_weights
+    from scalecli.shape import presets
+
+    setup = published_papers()["scale-efficiently"].setup
+    sizes = presets(DEFAULT_ARCHITECTURE)
+    for size, devices in (setup.model_parallelism if setup else {}).items():
+        if (sizes[size].d_model, sizes[size].heads) == (shape.d_model, shape.heads):
+            try:
+                list(local_weights(build_spec(architecture, shape), Machine("tpu-v3", devices, devices)))
+            except ConfigurationError:
+                return 1
+            return devices
+    return 1
 
 
 def recipe_options(

@@ -86,21 +86,30 @@ class Devices(Mapped, Protocol):
 class Request:
     """The devices that a run asks for: `tpu` names one (None: this machine's), `model_parallel` devices hold a model.
 
+    Where that is None, `usual_parallel` devices do on the JAX backend, if they divide those that there are, else one.
+
     Raises:
         ConfigurationError: a value that can't be, or two that don't go together.
     """
 
     kind: Kind = "auto"
     tpu: str | None = None
-    model_parallel: int = 1
+    model_parallel: int | None = None
+    usual_parallel: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ConfigurationError(f"strategy {self.kind!r}; accepted: {', '.join(KINDS)}")
-        if self.model_parallel < 1:
+        if self.model_parallel is not None and self.model_parallel < 1:
             raise ConfigurationError(f"model_parallel is {self.model_parallel}; 1 or more is accepted")
         if self.tpu and self.kind not in ("auto", "tpu"):
             raise ConfigurationError(f"--tpu {self.tpu} goes with --strategy tpu, not {self.kind}")
+
+    def parallel_on(self, devices: int) -> int:
+        """How many of so many devices hold a model, on the JAX backend."""
+        if self.model_parallel is not None:
+            return self.model_parallel
+        return self.usual_parallel if devices % self.usual_parallel == 0 else 1
 
 
 AUTOMATIC = Request()

@@ -178,8 +178,9 @@ def open_jax(request: Request) -> JaxDevices:
     if _COORDINATOR in os.environ and not jax.distributed.is_initialized():
         jax.distributed.initialize()
     devices = jax.devices()[:1] if request.kind == "one" else jax.devices()
-    if len(devices) % request.model_parallel:
+    model_parallel = request.parallel_on(len(devices))
+    if len(devices) % model_parallel:
         raise ConfigurationError(
-            f"--model-parallel {request.model_parallel} does not divide the {len(devices)} devices that JAX has here"
+            f"--model-parallel {model_parallel} does not divide the {len(devices)} devices that JAX has here"
         )
-    return JaxDevices(devices, request.model_parallel)
+    return JaxDevices(devices, model_parallel)

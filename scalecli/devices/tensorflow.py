@@ -142,7 +142,7 @@ def open_tensorflow(request: Request) -> TensorFlowDevices:
     """
     # An evaluation compiles a function for each of its few shapes, and TensorFlow warns that this happens often.
     tf.get_logger().setLevel("ERROR")
-    if request.model_parallel > 1:
+    if request.model_parallel is not None and request.model_parallel > 1:
         raise ConfigurationError(
             f"--model-parallel {request.model_parallel}: TensorFlow's strategies give each device the whole model; "
             "KERAS_BACKEND=jax has model parallelism (pip install 'scalecli[jax]')"

@@ -95,5 +95,7 @@ def test_strategies_that_are_not_jaxs_are_refused():
         open_devices(Request("mirrored"))
     with pytest.raises(ConfigurationError, match="does not divide the 8 devices"):
         open_devices(Request(model_parallel=3))
+    assert [open_devices(Request(usual_parallel=usual)).replicas for usual in (1, 2, 3)] == [8, 4, 8]
+    assert open_devices(Request(model_parallel=1, usual_parallel=2)).replicas == 8
     with pytest.raises(ConfigurationError, match="does not divide heads 4"):
         devices_of(8, 8).new_model(lambda: EncoderDecoder(oracle.small_spec("transformer")))
