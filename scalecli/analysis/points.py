@@ -129,11 +129,21 @@ def _by_architecture(rows: Sequence[Row], texts: Mapping[int, str | None], has_o
 
 
 def _by_knob(rows: Sequence[Row], texts: Mapping[int, str | None], codes: Sequence[str]) -> dict[str, list[Row]]:
-    """Every series of models along a knob, of two settings or more, in the order of the knobs."""
+    """Every series of models along a knob, of two settings or more, in the order of the knobs.
+
+    Where several knobs are scaled, models of two series may happen to differ in a third knob alone: pairs of models
+    that are in longer series are left out.
+    """
     shaped = [(row, shape) for row in rows if (shape := shape_of(row)) is not None]
+    of_knobs = {code: _series(shaped, texts, operator.fields) for code, operator in OPERATORS.items()}
+    in_longer = {id(row) for series in of_knobs.values() for settings, rows in series if settings > 2 for row in rows}
     found: dict[str, list[Row]] = {}
     for code in codes:
-        series = _series(shaped, texts, OPERATORS[code].fields)
+        series = [
+            members
+            for settings, members in of_knobs[code]
+            if settings > 2 or any(id(row) not in in_longer for row in members)
+        ]
         for members in series:
             name = code.upper() if len(series) == 1 else f"{code.upper()} from {_start(members)}"
             found[f"{name} ({len(found) + 1})" if name in found else name] = members
@@ -142,8 +152,8 @@ def _by_knob(rows: Sequence[Row], texts: Mapping[int, str | None], codes: Sequen
 
 def _series(
     shaped: Sequence[tuple[Row, Shape]], texts: Mapping[int, str | None], fields: Sequence[str]
-) -> list[list[Row]]:
-    """The models that have all the same but `fields`, which a knob sets to one value."""
+) -> list[tuple[int, list[Row]]]:
+    """The models that have all the same but `fields`, which a knob sets to one value, and how many values those are."""
 
     def fixed(pair: tuple[Row, Shape]) -> tuple:
         row, shape = pair
@@ -151,11 +161,11 @@ def _series(
         return row.architecture, row.origin, texts.get(id(row)), others
 
     set_alike = [pair for pair in shaped if len(_settings(pair[1], fields)) == 1]
-    return [
-        [row for row, _ in members]
+    found = [
+        (len(set().union(*(_settings(shape, fields) for _, shape in members))), [row for row, _ in members])
         for members in _partition(set_alike, fixed).values()
-        if len(set().union(*(_settings(shape, fields) for _, shape in members))) > 1
     ]
+    return [(settings, members) for settings, members in found if settings > 1]
 
 
 def _settings(shape: Shape, fields: Sequence[str]) -> set[Any]:

@@ -57,6 +57,19 @@ def test_the_knobs_of_table_4():
     assert labels(points(table_rows(TABLE_4), "flops", "upstream", "el")) == {"EL": ["small", "small-el32"]}
 
 
+def test_pairs_across_two_series_are_no_series():
+    names = ["base", "base-nl4", "base-nl24", "base-el4", "base-el24", "base-dl4", "base-dl24", "base-kv32"]
+    rows = [row(name, flops=1.0, upstream=-1.0) for name in names]
+    assert labels(points(rows, "flops", "upstream", "knob")) == {
+        "NL": ["base", "base-nl4", "base-nl24"],
+        "EL": ["base", "base-el4", "base-el24"],
+        "DL": ["base", "base-dl4", "base-dl24"],
+        "KV": ["base", "base-kv32"],
+    }
+    pair = [each for each in rows if each.name in ("base-nl4", "base-dl4")]
+    assert labels(points(pair, "flops", "upstream", "knob")) == {"EL": ["base-nl4", "base-dl4"]}
+
+
 def test_the_knobs_of_sizes_that_are_no_presets(tmp_path):
     names = [
         "base-dm32-ff64-kv8-nl2",
