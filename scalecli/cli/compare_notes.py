@@ -23,6 +23,9 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
     of_rows = {row.flops_sequences for row in rows}
     if "flops" in used and (listed := [size for sequences, size in sizes.items() if sequences in of_rows]):
         lines.append(f"FLOPs: {convention}, {', or '.join(listed)}")
+    lacking = [row.name for row in rows if row.flops is None and row.run is not None]
+    if "flops" in used and lacking:
+        lines.append(f"note: no FLOPs of {_few(lacking)}, which can't have examples of that length")
     if is_for_people:
         lines += [*_unlike(rows, used), *_unlike_qualities(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)

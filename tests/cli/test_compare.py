@@ -7,6 +7,7 @@ import sys
 import pytest
 import yaml
 
+from scalecli.shape import presets
 from tests.analysis.runs import c4_data, child_of, save_run
 from tests.cli.conftest import names
 
@@ -60,6 +61,14 @@ def test_a_small_run_beside_the_published_small(runs, compare):
         ["small", "scale-efficiently", "transformer", "61.0M", "3.70T", "23", "16", "-2.021*", "73.57", "●"],
     ]
     assert err == PAPER_NOTE + CHIPS_NOTE
+
+
+def test_a_run_that_cannot_have_so_long_inputs_is_named(tmp_path, compare):
+    shape = presets("mixer")["tiny"].to_dict() | {"positions": 64}
+    short = save_run(tmp_path / "short", architecture="mixer", shape=shape)
+    err = compare(short, save_run(tmp_path / "long"))[2]
+    assert "note: no FLOPs of short, which can't have examples of that length" in err
+    assert "no FLOPs" not in compare(str(tmp_path / "long"))[2]
 
 
 def test_upstream_of_another_text_is_not_marked_against_the_papers(runs, compare):
