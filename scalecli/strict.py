@@ -97,8 +97,15 @@ def load_yaml(path: str | os.PathLike[str]) -> dict[Any, Any]:
 
 
 def dump_yaml(value: Any) -> str:
-    """Returns plain values as YAML text, keys in their own order."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    """Returns plain values as YAML text, keys in their own order.
+
+    Raises:
+        ConfigurationError: a text among them is none, such as the name of a file that is not UTF-8.
+    """
+    try:
+        return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{error.object!a} is not UTF-8, and can't be written as YAML") from error
 
 
 def write_yaml(path: str | os.PathLike[str], mapping: dict[Any, Any]) -> None:

@@ -1,3 +1,4 @@
+import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -188,6 +189,12 @@ def test_bad_files_are_one_clear_line(tmp_path, content, message):
     with pytest.raises(ConfigurationError, match=message) as info:
         strict.load_yaml(tmp_path / "a.yaml")
     assert "\n" not in str(info.value)
+
+
+def test_what_is_not_utf_8_is_not_written(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"'photos\\udcff' is not UTF-8"):
+        strict.write_yaml(tmp_path / "a.yaml", {"name": os.fsdecode(b"photos\xff")})
+    assert not (tmp_path / "a.yaml").exists()
 
 
 def test_missing_and_oversized_files(tmp_path):

@@ -1,7 +1,8 @@
 """Which part of a model each device holds when its layers are split over several devices. Pure Python.
 
 As Mesh-TensorFlow laid out both papers' models: the devices of a replica share heads, d_ff and the vocabulary among
-them, and experts are spread over the replicas. What is only as wide as d_model, every device has whole.
+them, and experts are spread over the replicas. What is only as wide as d_model, every device has whole; and so a head
+for classes whose number doesn't divide.
 """
 
 from __future__ import annotations
@@ -146,6 +147,8 @@ def _split_axes(layer: LayerSpec, parts: int) -> dict[str, int]:
             what, size, axes = "d_ff", layer.d_ff, {"input": 2, "output": 1}
         case Embedding():
             what, size, axes = "vocabulary", layer.vocabulary, {"table": 0}
+        case Logits(biased=True) if layer.vocabulary % parts:
+            pass  # classes are as many as the images have; no table can be padded as a vocabulary's is
         case Logits():
             what, size, axes = "vocabulary", layer.vocabulary, {"kernel": 1, "bias": 0}
     if size % parts:

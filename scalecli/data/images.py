@@ -16,8 +16,7 @@ from scalecli.data.pictures import Cuts
 from scalecli.data.shares import Share
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.files import is_remote
-
-FILLING = -1  # the label of what fills up the last batch
+from scalecli.specs.vision import FILLING
 
 Progress = Callable[[int, int], None]
 

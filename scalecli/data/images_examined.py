@@ -8,21 +8,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scalecli.data.images_tree import ImageFiles
-from scalecli.data.pictures import decode_as_is
+import numpy as np
+
+from scalecli.data.datasets import readable
+from scalecli.data.images_tree import UNREADABLE, ImageFiles
+from scalecli.data.pictures import MOST_PIXELS, decode_as_is
 from scalecli.files import write_atomically
 from scalecli.strict import from_mapping
 
-BROKEN = "broken images"
-_FORM = 1  # of the cached file
+BROKEN, TOO_LARGE = "broken images", f"images of more than {MOST_PIXELS:,} pixels"
+NO_FILES = "files that cannot be read"
+_FORM = 2  # of the cached file
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found: a hash of the whole images, the broken files, how many are grey and how many transparent."""
+    """What was found: a hash of the images, what can't be used and why, how many are grey and how many transparent."""
 
     identity: str
-    broken: list[str]
+    left_out: dict[str, str]
     grey: int
     transparent: int
 
@@ -41,6 +45,7 @@ def examine(
     """Decodes the files of a split, or reads in the cache what was found when they were the same.
 
     Raises:
+        MissingError: a file cannot be read, which says nothing about the image in it.
         ScalecliError: the cache cannot be written.
     """
     listed = json.dumps([_FORM, files.root, [[file, files.stamps[file]] for file in ordered]])
@@ -60,17 +65,26 @@ def _examined(files: ImageFiles, ordered: Sequence[str], on_progress: Callable[[
 
     def look(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
         contents = tf.io.read_file(paths[number])
-        return number, tf.shape(decode_as_is(contents))[2], tf.fingerprint(contents[None])[0]
+        height, width, channels = tf.unstack(tf.shape(decode_as_is(contents), tf.int64))
+        return number, height * width, channels, tf.fingerprint(contents[None])[0]
 
-    numbers = tf.data.Dataset.range(len(ordered))
-    looked = numbers.map(look, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).ignore_errors()
-    digest, whole = hashlib.sha256(), set()
+    left_out = {file: NO_FILES for file in ordered if files.stamps[file] == UNREADABLE}
+    numbers = np.array([n for n, file in enumerate(ordered) if file not in left_out], np.int64)
+    looked = tf.data.Dataset.from_tensor_slices(numbers).map(look, tf.data.AUTOTUNE, deterministic=True)
+    digest, decoded = hashlib.sha256(), set()
     grey = transparent = 0
-    for number, channels, fingerprint in looked.as_numpy_iterator():
+    for number, pixels, channels, fingerprint in looked.ignore_errors().as_numpy_iterator():
         file = ordered[number]
-        digest.update(f"{file}\n".encode("utf-8", "surrogateescape") + fingerprint.tobytes())
-        whole.add(file)
-        grey, transparent = grey + (channels < 3), transparent + (channels % 2 == 0)
+        decoded.add(number)
+        if pixels > MOST_PIXELS:
+            left_out[file] = TOO_LARGE
+        else:
+            digest.update(f"{file}\n".encode("utf-8", "surrogateescape") + fingerprint.tobytes())
+            grey, transparent = grey + (channels < 3), transparent + (channels % 2 == 0)
         on_progress(int(number) + 1, len(ordered))
-    broken = [file for file in ordered if file not in whole]
-    return Examined(f"sha256:{digest.hexdigest()}", broken, int(grey), int(transparent))
+    broken = np.array([number for number in numbers if number not in decoded], np.int64)
+    with readable(files.name):
+        for _ in tf.data.Dataset.from_tensor_slices(broken).map(lambda number: tf.io.read_file(paths[number])):
+            pass
+    left_out |= {ordered[number]: BROKEN for number in broken}
+    return Examined(f"sha256:{digest.hexdigest()}", left_out, int(grey), int(transparent))

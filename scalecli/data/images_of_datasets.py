@@ -15,6 +15,7 @@ from scalecli.data.windows import DAMAGED, Windows
 from scalecli.errors import ConfigurationError, MissingError
 
 WINDOW_IMAGES = 1_024  # of 110 KB each in ImageNet
+_UNLABELLED = "it has images without a label; choose another split"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class DatasetImages:
         with readable(self.split.identity):
             for batch in labels.as_numpy_iterator():
                 if batch[self.label].min() < 0:
-                    raise MissingError(f"dataset {self.name}: it has images without a label; choose another split")
+                    raise MissingError(f"dataset {self.name}: {_UNLABELLED}")
                 found.append(batch[self.label].astype(np.int32))
                 counts += np.bincount(found[-1], minlength=len(counts))
                 if of_each is not None and counts.min() >= of_each:
@@ -151,7 +152,7 @@ class DatasetImages:
         return shards.flat_map(lambda path, skip, length: tf.data.TFRecordDataset(path).skip(skip).take(length))
 
     def _parsed(self, serialized: Any) -> tuple[Any, Any]:
-        """The encoded image and the label, int32, of an example."""
+        """The encoded image and the label, int32, of an example; an error in the graph where it has none."""
         import tensorflow as tf
 
         features = {
@@ -159,7 +160,8 @@ class DatasetImages:
             self.label: tf.io.FixedLenFeature([], tf.int64),
         }
         parsed = tf.io.parse_single_example(serialized, features)
-        return parsed[self.image], tf.cast(parsed[self.label], tf.int32)
+        with tf.control_dependencies([tf.debugging.assert_non_negative(parsed[self.label], message=_UNLABELLED)]):
+            return parsed[self.image], tf.cast(parsed[self.label], tf.int32)
 
 
 def _features(name: str, features: Any) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scalecli.data.images_examined import BROKEN, examine
+from scalecli.data.images_examined import examine
 from scalecli.data.images_tree import ImageFiles, in_order
 from scalecli.data.pictures import Cuts, middle_view, random_view
 from scalecli.data.shares import Share
@@ -45,10 +46,11 @@ class FolderImages:
         ordered = in_order([file for of_class in files.by_class.values() for file in of_class])
         found = examine(files, ordered, cache_directory, on_progress)
         class_of = {file: name for name, of_class in files.by_class.items() for file in of_class}
-        whole = [file for file in ordered if file not in found.broken]
-        left_out = {**files.left_out, **({BROKEN: len(found.broken)} if found.broken else {})}
+        whole = [file for file in ordered if file not in found.left_out]
+        left_out = {**files.left_out, **Counter(found.left_out.values())}
         if not whole:
-            raise MissingError(f"{files.name}: none of {len(ordered):,} images can be decoded, such as {ordered[0]}")
+            example = f"{ordered[0]} ({found.left_out[ordered[0]]})"
+            raise MissingError(f"{files.name}: none of {len(ordered):,} images can be used, such as {example}")
         own = tuple(sorted({class_of[file] for file in whole}))
         unknown = sorted({*own} - {*(classes or own)})
         if unknown:

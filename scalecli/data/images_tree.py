@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 _TRAINING, _HELD_OUT = "train", ("validation", "val", "test")
 _EVERY = 10  # of each class, where no folder says which are held out
 OTHER_FILES, EMPTY = "files that are neither JPEG nor PNG", "classes without an image"
+UNREADABLE = ""  # the stamp of a link to nowhere, a pipe (who reads it waits), or what may not be read
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,10 @@ def _local_entries(root: str) -> Iterable[tuple[str, str | None]] | None:
 def _stamp(file: str) -> str:
     try:
         about = os.stat(file)
-    except OSError:  # a link to nowhere, which will be found not to be an image
-        return ""
-    return f"{about.st_size} {about.st_mtime_ns}"
+    except OSError:
+        return UNREADABLE
+    can_be_read = stat.S_ISREG(about.st_mode) and os.access(file, os.R_OK)
+    return f"{about.st_size} {about.st_mtime_ns}" if can_be_read else UNREADABLE
 
 
 def _remote_entries(root: str) -> Iterable[tuple[str, str | None]] | None:

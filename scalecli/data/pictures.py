@@ -13,6 +13,7 @@ from scalecli.errors import ConfigurationError
 if TYPE_CHECKING:
     import tensorflow as tf
 
+MOST_PIXELS = 2**26  # of an image, which takes 0.8 GB as numbers: some kilobytes of a file can say that they hold more
 _ASPECT_RATIOS = (3 / 4, 4 / 3)  # of a random cut: width by height
 _MIDDLE = 7 / 8  # of the shorter side: what is measured on; 224 of 256 pixels
 

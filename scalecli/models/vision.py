@@ -16,8 +16,7 @@ from scalecli.models.losses import chunked_cross_entropy
 from scalecli.models.spec_model import SpecModel
 from scalecli.models.stack import Reports, Stack
 from scalecli.models.trainable import Losses
-
-FILLING = -1  # the label of what only fills up a batch
+from scalecli.specs.vision import FILLING
 
 
 class VisionTransformer(SpecModel):

@@ -15,6 +15,7 @@ from scalecli.architectures import build_image_spec
 from scalecli.data.datasets import readable
 from scalecli.data.images import Images, ImageSource, measured_batches
 from scalecli.devices import open_devices
+from scalecli.errors import ScalecliError
 from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, figures, ridge_accuracy
 from scalecli.manifest import Best, Manifest
 from scalecli.runs.directory import Trained
@@ -93,6 +94,8 @@ def evaluate_few_shot(
         checkpoint.load_into(model)
         shots, labels = of(training, drawn)
         tested, answers = of(test, np.arange(test.images))
+        if not (np.isfinite(shots).all() and np.isfinite(tested).all()):
+            raise ScalecliError(f"{job.trained.address}: at step {checkpoint.step} features are not finite")
         accuracies = []
         for draw in draws:
             rows = np.searchsorted(drawn, draw)

@@ -101,7 +101,8 @@ def pretrain_on_images(job: ImagePretraining, reporter: Reporter) -> Manifest:
     if manifest.status == "completed":
         reporter.message(f"{job.place.address}: already complete")
         return manifest
-    write_atomically(job.place.directory / CLASSES_FILE, "".join(f"{name}\n" for name in training.classes))
+    names = (name if name.isprintable() else ascii(name) for name in training.classes)
+    write_atomically(job.place.directory / CLASSES_FILE, "".join(f"{name}\n" for name in names))
     model = build_model(VisionTransformer, spec, job.recipe, devices)
     if parent:
         parent.load_into(model)
@@ -114,7 +115,8 @@ def pretrain_on_images(job: ImagePretraining, reporter: Reporter) -> Manifest:
     )
 
     def validate() -> dict[str, float]:
-        found = classification(measured.as_numpy_iterator())
+        with readable(held_out.name):
+            found = classification(measured.as_numpy_iterator())
         return {f"validation/{name}": value for name, value in found.items()}
 
     with readable(training.name):

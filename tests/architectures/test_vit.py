@@ -125,3 +125,4 @@ def test_its_layers_are_split_as_those_of_text():
     assert attention["query_bias"] == attention["key_bias"] == feed_forward["input_bias"] == (MODEL,)
     assert attention["output_bias"] == feed_forward["output_bias"] == (None,)
     assert mesh_axes(spec.logits, 4, 2) == {"kernel": (None, MODEL), "bias": (MODEL,)}
+    assert mesh_axes(spec_of("vit-b-nc10").logits, 4, 2) == {"kernel": (None, None), "bias": (None,)}

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from scalecli.data.images import FILLING, ImageSource, measured_batches
+from scalecli.data.images import ImageSource, measured_batches
 from scalecli.data.images_of_datasets import DatasetImages
 from scalecli.data.pictures import Cuts
 from scalecli.data.shares import WHOLE, Share
+from scalecli.specs.vision import FILLING
 from tests.data.images import CLASSES, class_of, numbers_of, pixels, write_folder
 from tests.datasets import prepare
 

@@ -8,11 +8,19 @@ import tensorflow as tf
 
 from scalecli.data.datasets import readable
 from scalecli.data.images import ImageSource
-from scalecli.data.images_examined import BROKEN
+from scalecli.data.images_examined import BROKEN, NO_FILES, TOO_LARGE
+from scalecli.data.images_of_folders import FolderImages
 from scalecli.data.images_tree import EMPTY, OTHER_FILES, ImageTree
+from scalecli.data.pictures import Cuts
+from scalecli.data.shares import WHOLE
 from scalecli.errors import ConfigurationError, MissingError
 from tests.data.images import CLASSES, pixels, write_folder
 from tests.datasets import prepare
+
+
+def left_out(images, what):
+    """How many files of training and held-out images together are left out for one reason."""
+    return sum(each.left_out.get(what, 0) for each in images)
 
 
 def opened(folder, cache, **options):
@@ -28,6 +36,7 @@ def test_what_is_no_image_is_left_out_and_counted(tmp_path):
     (root / "ant/empty.png").write_bytes(b"")
     (root / "bee/text.JPEG").write_text("no image")
     (root / "bee/link.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(root / "bee/pipe.png")
     (root / "cat/notes.txt").write_text("notes")
     (root / "cat/.hidden.png").write_text("a file manager's")
     (root / "dog").mkdir()
@@ -35,7 +44,8 @@ def test_what_is_no_image_is_left_out_and_counted(tmp_path):
     (training, held_out), calls = opened(root, tmp_path / "cache")
     assert training.images + held_out.images == 30
     assert training.left_out[OTHER_FILES] == 1 and training.left_out[EMPTY] == 1
-    assert training.left_out[BROKEN] + held_out.left_out.get(BROKEN, 0) == 4
+    assert left_out((training, held_out), BROKEN) == 3
+    assert left_out((training, held_out), NO_FILES) == 2
     assert training.classes == CLASSES
     assert len(calls) == 30
     assert training.notes == [f"{root}: grey images, taken for three equal colours ({training.images})"]
@@ -61,6 +71,25 @@ def test_a_changed_image_has_another_identity_and_is_looked_at_again(tmp_path):
         stream.write(tf.io.encode_png(pixels(int(file[-9:-4]))).numpy())
     identities = {opened(folder, tmp_path / "cache")[0][0].identity for folder in (root, tmp_path / "moved")}
     assert identities == {before.identity}
+
+
+def test_what_says_that_it_is_huge_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("scalecli.data.images_examined.MOST_PIXELS", 6 * 6)
+    root = write_folder(tmp_path / "images", range(30))
+    (root / "ant/00000.png").write_bytes(tf.io.encode_png(np.zeros((6, 7, 3), "uint8")).numpy())
+    images, _ = opened(root, tmp_path / "cache")
+    assert left_out(images, TOO_LARGE) == 1 and sum(each.images for each in images) == 29
+
+
+def test_what_cannot_be_read_is_no_broken_image(tmp_path):
+    root = write_folder(tmp_path / "images", range(30))
+    training, _ = ImageTree.of(str(root)).splits(None, None)
+    file = root / "ant/00000.png"
+    file.rename(tmp_path / "away.png")
+    with pytest.raises(MissingError, match=f"{root}: a file cannot be read"):
+        FolderImages.open(training, tmp_path / "cache", lambda done, total: None)
+    (tmp_path / "away.png").rename(file)
+    assert not FolderImages.open(training, tmp_path / "cache", lambda done, total: None).left_out
 
 
 def test_transparency_is_told(tmp_path):
@@ -149,7 +178,7 @@ def build(root, what):
         ("few", {"split": "train"}, "{root}/train: no images"),
         ("few", {"held_out": "test"}, "{root}/test: no images"),
         ("one class", {}, "one class, 'ant'; two or more"),
-        ("all broken", {}, "none of 54 images can be decoded, such as"),
+        ("all broken", {}, "none of 54 images can be used, such as"),
         ("unknown class", {}, "{root}/val: class 'bee' has no images to train on"),
     ],
 )
@@ -191,6 +220,9 @@ def test_datasets_without_a_label_or_a_split(tmp_path):
     (images, _), _ = opened("blind", tmp_path, data_dir=str(tmp_path), split="train", held_out="train")
     with pytest.raises(MissingError, match="images without a label; choose another split"):
         images.labels()
+    for batches in (images.middle_views(4, np.arange(1)), images.training(4, Cuts(), batch=1, seed=0)(0, WHOLE)):
+        with pytest.raises(MissingError, match="images without a label; choose another split"), readable("blind"):
+            list(batches.take(1))
 
 
 def test_a_damaged_dataset_is_one_line(tmp_path):
@@ -210,12 +242,9 @@ def test_a_damaged_dataset_is_one_line(tmp_path):
     write(records[:4])
     with pytest.raises(MissingError, match="a shard has fewer examples than its dataset says"):
         images.labels()
-    from scalecli.data.pictures import Cuts
-    from scalecli.data.shares import Share
-
-    batches = images.training(4, Cuts(), batch=2, seed=0)(0, Share())
+    batches = images.training(4, Cuts(), batch=2, seed=0)(0, WHOLE)
     with pytest.raises(MissingError, match="fewer examples than its dataset says"), readable("set"):
         list(batches.take(4))
     write([record.replace(b"PNG", b"GNP") for record in records])
     with pytest.raises(MissingError, match="dataset set: a file cannot be read"), readable("set"):
-        list(images.training(4, Cuts(), batch=2, seed=0)(0, Share()).take(1))
+        list(images.training(4, Cuts(), batch=2, seed=0)(0, WHOLE).take(1))

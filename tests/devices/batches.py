@@ -16,3 +16,9 @@ def batch_of(seed=0, packed=False):
             segments[f"{name}_segments"][row, real:] = 0
     batch = {"inputs": inputs, "targets": targets, **(segments if packed else {})}
     return {name: whole.astype("int32") for name, whole in batch.items()}
+
+
+def images_batch():
+    """Labelled images for `trials.vision_model`; one of them only fills up the batch."""
+    images = np.random.default_rng(0).uniform(-1, 1, (ROWS, 6, 6, 3)).astype("float32")
+    return {"images": images, "labels": np.array([0, 1, 2, 3, 4, 0, 1, -1], "int32")}

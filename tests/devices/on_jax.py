@@ -10,8 +10,8 @@ from scalecli.devices.jax import JaxDevices, PlannedDevices
 from scalecli.errors import ConfigurationError
 from scalecli.models.encoder_decoder import EncoderDecoder
 from tests import oracle
-from tests.devices.batches import batch_of
-from tests.devices.trials import STEPS, assert_same, trial_on
+from tests.devices.batches import batch_of, images_batch
+from tests.devices.trials import SMALL_RATE, STEPS, assert_same, trial_on, vision_model
 from tests.steps import steps_of
 
 
@@ -47,6 +47,16 @@ def test_adamw_has_moments_where_the_weights_are():
         for kind in ("momentum", "velocity"):
             assert state[f"{path}/{kind}"].value.sharding == variable.value.sharding, path
     assert not all(variable.value.sharding.is_fully_replicated for variable in several.variables.values())
+
+
+@pytest.mark.parametrize(("count", "model_parallel", "accumulation"), [(8, 1, 1), (4, 2, 2)])
+def test_any_mesh_of_a_vision_transformer_is_one_device(count, model_parallel, accumulation):
+    devices, images = devices_of(count, model_parallel), repeated(images_batch())
+    options = {"make": vision_model, "rate": SMALL_RATE}
+    several = trial_on(devices, images, accumulation=accumulation, **options)
+    assert_same(several, trial_on(devices_of(1), images, **options))
+    is_whole = {path: each.value.sharding.is_fully_replicated for path, each in several.variables.items()}
+    assert is_whole["logits/kernel"] and is_whole["encoder/0/feed_forward/input"] == (model_parallel == 1)
 
 
 @pytest.mark.parametrize("architecture", ["switch", "evolved"])

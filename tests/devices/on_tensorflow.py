@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tests.devices.batches import ROWS, batch_of
-from tests.devices.trials import assert_same, trial_on
+from tests.devices.batches import ROWS, batch_of, images_batch
+from tests.devices.trials import SMALL_RATE, assert_same, trial_on, vision_model
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,6 +58,12 @@ def test_replicas_with_adamw_are_one_device():
     several, alone = (
         trial_on(devices_of(n), repeated(batch_of(packed=True)), optimizer="adamw", rate=1e-3) for n in (2, 1)
     )
+    assert_same(several, alone)
+
+
+def test_replicas_of_a_vision_transformer_are_one_device():
+    options = {"make": vision_model, "rate": SMALL_RATE}
+    several, alone = (trial_on(devices_of(n), repeated(images_batch()), **options) for n in (4, 1))
     assert_same(several, alone)
 
 

@@ -11,8 +11,8 @@ from scalecli import costs
 from scalecli.architectures import build_image_spec
 from scalecli.models.building import new_model
 from scalecli.models.compiled import compiled
-from scalecli.models.vision import FILLING
 from scalecli.shape import Shape, apply_operators, presets
+from scalecli.specs.vision import FILLING
 from tests.models.test_rematerialise import SEED
 from tests.xla import either_way, use_xla
 

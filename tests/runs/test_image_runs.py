@@ -1,6 +1,7 @@
 """Vision transformers from the command line: pretraining on digits, going on, and few-shot accuracy on other digits."""
 
 import json
+import os
 
 import keras
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from scalecli.architectures import build_image_spec
 from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, ridge_accuracy
 from scalecli.manifest import load_manifest
-from scalecli.runs.directory import open_trained
+from scalecli.runs.directory import Trained, open_trained
 from scalecli.training import checkpoints
+from scalecli.training.places import place_at
+from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.digits import write_digits
 from tests.runs.conftest import command, metrics
 
@@ -206,10 +209,52 @@ def test_what_cannot_be_measured_is_one_line(folder, run, options, code, message
     assert message in command(*few_shot(folder, run, *options)).failed(code)
 
 
+def test_features_that_are_not_finite_are_one_line(folder, run, tmp_path, monkeypatch):
+    weights = Trained.weights
+    monkeypatch.setattr(Trained, "weights", lambda self: {path: np.nan * w for path, w in weights(self).items()})
+    line = command(*few_shot(folder, run, "--run", tmp_path / "a")).failed(1)
+    assert line == f"{run}: at step {STEPS} features are not finite"
+
+
+def test_any_name_of_a_class_and_options_of_text_in_the_environment(folder, tmp_path, monkeypatch):
+    images = write_digits(tmp_path / "odd", range(3), of_each=12)
+    for number, name in enumerate((b"caf\xc3\xa9", b"two\nlines", b"\xff")):
+        (images / str(number)).rename(os.fsdecode(os.fsencode(images) + b"/" + name))
+    monkeypatch.setenv("SCALECLI_PRETRAIN_SHOW_EXAMPLES", "2")
+    ran = command(*pretraining(folder, tmp_path / "run", images=images, steps=1))
+    assert ran.code == 0 and "completed" in ran.out, ran.err
+    lines = (tmp_path / "run/classes.txt").read_text(encoding="utf-8").splitlines()
+    assert lines == ["café", r"'two\nlines'", r"'\udcff'"]
+
+
 def test_runs_of_text_and_of_images_are_told_apart(folder, run, reference, tmp_path):
     line = command(*few_shot(folder, reference, "--run", tmp_path / "a")).failed(3)
     assert "transformer reads text" in line
     line = command("eval", run, "--text", folder / "shape.yaml", "--run", tmp_path / "b").failed(3)
-    assert "trained on images" in line or "vit reads images" in line
-    line = command("finetune", run, "--task", "x.yaml", "--run", tmp_path / "c").failed(4)
-    assert "x.yaml" in line
+    assert line == f"{run}: trained on images; a run that was trained on text is accepted"
+    assert command("finetune", run, "--tasks", "glue", "--run", tmp_path / "c").failed(3) == line
+    assert "give a folder or a TensorFlow dataset by --images" in command("pretrain", run).failed(2)
+    assert "(transformer) reads text" in command("pretrain", reference, "--images", folder / "low").failed(2)
+
+
+def test_a_run_in_a_bucket_is_gone_on_with_and_measured_by_other_machines(folder, run, emulator, tmp_path):  # noqa: F811
+    emulator.put("bucket", "elsewhere", b"makes the bucket")
+    address, child = "gs://bucket/vision", "gs://bucket/child"
+    for steps in (20, 40):
+        ran = command(*pretraining(folder, address, steps=steps, cache_directory=tmp_path / f"to {steps}"))
+        assert ran.code == 0, ran.err
+    there = place_at(address, tmp_path / "look")
+    there.bring()
+    assert (there.directory / "classes.txt").is_file()
+    steps, whole = metrics(there.directory), metrics(run)
+    assert [steps[step, True] for step in range(1, 41)] == [whole[step, True] for step in range(1, 41)]
+    arguments = pretraining(folder, child, steps=41, cache_directory=tmp_path / "another")
+    arguments[1] = address
+    ran = command(*arguments, "--keep-optimizer")
+    assert ran.code == 0, ran.err
+    assert load_manifest(child).start_step == 40
+    ran = command(*few_shot(folder, child, "--cache-directory", tmp_path / "a third", "--seeds", 2))
+    assert ran.code == 0, ran.err
+    (kept,) = {name.rpartition("/")[0] for name in emulator.names("bucket") if "/eval/" in name}
+    assert kept.startswith("child/eval/10-shot-high-")
+    assert load_manifest(f"gs://bucket/{kept}").results[41]["few_shot/examples"] == 896
