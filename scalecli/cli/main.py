@@ -25,7 +25,7 @@ COMMANDS = {
     "eval": ("evaluate", "Score a run on tasks, text or images."),
     "compare": ("compare", "Set runs and published models side by side."),
     "study": ("study", "Run a whole study from one file, and watch it."),
-    "export": ("export", "Write a run's model for Hugging Face or KerasHub."),
+    "export": ("export", "Write a run's model for Hugging Face, KerasHub or numpy."),
     "demo": ("demo", "Run all the steps on a small example."),
 }
 

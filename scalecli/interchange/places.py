@@ -57,7 +57,8 @@ class Exported:
     """A model to be written: its weights as checkpoints have them, and what goes into the files beside them.
 
     `dropout` is the rate that it was trained with, None where that isn't known, `precision` the dtype that its weights
-    are written in, and `vocabulary` the file of its SentencePiece model, None where it reads no text.
+    are written in, `vocabulary` the file of its SentencePiece model, None where it reads no text, `classes` the names
+    of the first classes that it tells images apart by, as far as they are known.
     """
 
     shape: Shape
@@ -66,6 +67,7 @@ class Exported:
     dropout: float | None
     precision: str
     vocabulary: Path | None
+    classes: tuple[str, ...] = ()
 
 
 def check_weights_alone(folder: Path, step: int | None, optimizer: bool) -> None:

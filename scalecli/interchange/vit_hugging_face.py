@@ -104,7 +104,8 @@ def write(folder: Path, model: Exported) -> None:
     shape = model.shape
     assert shape.classes is not None and shape.image_size is not None
     activation, epsilon = _NUMERICS[shape.numerics]
-    labels = {str(number): f"LABEL_{number}" for number in range(shape.classes)}
+    names = [*model.classes, *(f"LABEL_{number}" for number in range(len(model.classes), shape.classes))]
+    labels = {str(number): name for number, name in enumerate(names)}
     dropout = 0.0 if model.dropout is None else model.dropout
     config = {
         "architectures": ["ViTForImageClassification"],

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scalecli.models.trainable import Trainable
 
 VOCABULARY_FILE = "vocabulary.model"
+CLASSES_FILE = "classes.txt"  # the names of the classes of images, a line each
 
 
 def prepare_place(place: Place, devices: Devices) -> None:
@@ -149,6 +150,12 @@ class Trained:
         if vocabulary.sha256 != self.text.vocabulary.sha256:
             raise MissingError(f"{file}: not the vocabulary of this run (its SHA-256 is another)")
         return vocabulary
+
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes of images that the run was trained on; none where they aren't known."""
+        file = self.place.directory / CLASSES_FILE
+        self.place.fetch(file)
+        return tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
 
     def fetched(self, *names: str) -> Path:
         """The checkpoint's folder, with these of its files if it has them.

@@ -57,6 +57,7 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
         dropout=None if trained.manifest.kind == "import" else trained.manifest.dropout,
         precision=precision,
         vocabulary=None if of_images else trained.vocabulary(cache_directory).path,
+        classes=trained.classes() if of_images else (),
     )
     temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex}.tmp"
     try:

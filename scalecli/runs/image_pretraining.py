@@ -16,7 +16,7 @@ from scalecli.errors import ConfigurationError
 from scalecli.files import write_atomically
 from scalecli.manifest import ImageData, Manifest
 from scalecli.references import ModelReference
-from scalecli.runs.directory import Trained, prepare_place, take_up
+from scalecli.runs.directory import CLASSES_FILE, Trained, prepare_place, take_up
 from scalecli.runs.pretraining_job import PretrainingJob
 from scalecli.runs.recipe import build_model, new_manifest
 from scalecli.shape import Shape
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
 
 ACCURACY = "validation/accuracy"
-CLASSES_FILE = "classes.txt"  # the names of the head's classes, a line each
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Runs made of vision transformers' weights, and their way out again."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -55,6 +56,18 @@ def test_either_run_goes_out_in_both_formats(folder, tmp_path, run):
     assert first.files == second.files
     assert all(first[name].tobytes() == second[name].tobytes() for name in first.files)
     assert "numpy.load" in (tmp_path / "npz/README.md").read_text()
+
+
+def test_classes_go_out_by_their_names(folder, tmp_path):
+    assert list(labels_of(folder / "hf").values()) == [f"LABEL_{number}" for number in range(7)]
+    shutil.copytree(folder / "hf-run", tmp_path / "run")
+    (tmp_path / "run/classes.txt").write_text("crème brûlée\ncat\n")
+    assert command("export", tmp_path / "run", "--to", "hugging-face", tmp_path / "hf").code == 0
+    assert list(labels_of(tmp_path / "hf").values()) == ["crème brûlée", "cat", *(f"LABEL_{n}" for n in range(2, 7))]
+
+
+def labels_of(folder):
+    return json.loads((folder / "config.json").read_text())["id2label"]
 
 
 @pytest.mark.parametrize(
