@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from scalecli.manifest import load_manifest
+from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.runs.conftest import command, metrics
 
 STEPS, EVERY = 240, 30
@@ -19,7 +20,7 @@ PATIENCE = 240  # seconds; most of it goes into imports
 
 
 class Workers:
-    """Two processes of one command."""
+    """Two processes of one command, in whose arguments INDEX stands for the process's number."""
 
     def __init__(self, arguments, log):
         with socket.socket() as first, socket.socket() as second:
@@ -32,7 +33,7 @@ class Workers:
             config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
             with self.logs[index].open("w") as stream:
                 started = subprocess.Popen(
-                    [sys.executable, "-m", "scalecli", *arguments],
+                    [sys.executable, "-m", "scalecli", *(each.replace("INDEX", str(index)) for each in arguments)],
                     env={**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"},
                     stdout=stream,
                     stderr=stream,
@@ -110,3 +111,24 @@ def test_a_worker_that_dies_ends_the_run_which_then_goes_on_to_the_same_losses(p
     losses = [[found[step, True]["loss"] for step in range(1, EVERY + 1)] for found in (one, two)]
     np.testing.assert_allclose(losses[1][:5], losses[0][:5], rtol=1e-5)
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)  # rounding adds up
+
+
+def test_workers_with_caches_of_their_own_keep_one_run_in_a_bucket(place, emulator, tmp_path, start):  # noqa: F811
+    options = {"steps": 240, "checkpoint_every": 20, "validate_every": 240, "schedule": "constant"}
+    arguments = place.pretraining("gs://bucket/run", **options, cache_directory=tmp_path / "cache-INDEX")
+    emulator.put("bucket", "elsewhere", b"x")  # makes the bucket
+    figures = tmp_path / "cache-0/runs/bucket/run/metrics.jsonl"
+    workers = start(arguments)
+    workers.wait_until(lambda: figures.exists() and len(figures.read_text().splitlines()) > 25)
+    workers.processes[1].send_signal(signal.SIGTERM)
+    codes, line = workers.end()
+    assert codes == [130, 130] and "which is saved" in line
+    interrupted = load_manifest("gs://bucket/run")
+    assert interrupted.status == "interrupted"
+    codes, _ = start(arguments).end()
+    assert codes == [0, 0]
+    manifest = load_manifest("gs://bucket/run")
+    assert (manifest.status, manifest.strategy.replicas) == ("completed", 2)
+    assert any(f"resumed at step {interrupted.checkpoints.kept[-1]}" in warning for warning in manifest.warnings)
+    kept = {name for name in emulator.names("bucket") if name.endswith("checkpoint.yaml")}
+    assert kept == {f"run/checkpoints/{step:08d}/checkpoint.yaml" for step in manifest.checkpoints.kept}
