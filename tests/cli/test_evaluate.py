@@ -46,7 +46,7 @@ def test_listing_needs_no_tensorflow():
         (["run", "--tasks", ","], 2, "--tasks names none"),
         (["run", "--tasks", "cola", "--task", "a.yaml"], 2, "two ways to say it"),
         (["run", "--data-dir", "x"], 2, "--data-dir goes with --tasks"),
-        (["run", "--tasks", "cola", "--text", "a.txt"], 2, "two things to measure"),
+        (["run", "--tasks", "cola", "--text", "a.txt"], 2, "are different things to measure; give one"),
         (["run", "--tasks", "cola", "--batch", 0], 3, "--batch is 0"),
         (["run", "--tasks", "cola", "--checkpoints", "newest"], 3, "'newest'; accepted: all, best, last"),
         (["nowhere", "--tasks", "cola"], 4, "nowhere"),
