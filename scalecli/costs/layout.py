@@ -147,9 +147,8 @@ def _split_axes(layer: LayerSpec, parts: int) -> dict[str, int]:
             what, size, axes = "d_ff", layer.d_ff, {"input": 2, "output": 1}
         case Embedding():
             what, size, axes = "vocabulary", layer.vocabulary, {"table": 0}
-        case Logits(biased=True) if layer.vocabulary % parts:
-            pass  # classes are as many as the images have; no table can be padded as a vocabulary's is
-        case Logits():
+        # Classes are as many as the images have: where they don't divide, each device has the whole head.
+        case Logits() if not layer.biased or layer.vocabulary % parts == 0:
             what, size, axes = "vocabulary", layer.vocabulary, {"kernel": 1, "bias": 0}
     if size % parts:
         raise ConfigurationError(f"--model-parallel {parts} does not divide {what} {size}")

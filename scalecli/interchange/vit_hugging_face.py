@@ -82,7 +82,10 @@ def read(folder: Path, config: dict[str, Any]) -> Imported:
     shape = _shape(config, numerics, arrays[_HEAD].shape[0], file)
     if shape.encoder_layers > len(arrays):  # before anything is made for each layer
         raise MissingError(f"{folder}: has fewer weights than {CONFIG} has layers")
-    spec = build_image_spec("vit", shape)
+    try:
+        spec = build_image_spec("vit", shape)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
     return Imported(
         format=FORMAT,
         architecture="vit",

@@ -131,8 +131,7 @@ class Trained:
         """The same, of a model that reads images. Raises ConfigurationError where it reads text."""
         return build_image_spec(self.manifest.architecture, self.shape)
 
-    @property
-    def text(self) -> Data:
+    def text_data(self) -> Data:
         """The text or the tasks that the run was trained on. Raises ConfigurationError where these are images."""
         if isinstance(self.manifest.data, ImageData):
             raise ConfigurationError(f"{self.address}: trained on images; a run that was trained on text is accepted")
@@ -145,9 +144,10 @@ class Trained:
             MissingError: the file is not there, or is not the one that the run was trained with.
             ConfigurationError: the run was trained on images.
         """
-        file = self.place.directory / self.text.vocabulary.file
+        data = self.text_data()
+        file = self.place.directory / data.vocabulary.file
         vocabulary = load_vocabulary(str(file), cache_directory=cache_directory)
-        if vocabulary.sha256 != self.text.vocabulary.sha256:
+        if vocabulary.sha256 != data.vocabulary.sha256:
             raise MissingError(f"{file}: not the vocabulary of this run (its SHA-256 is another)")
         return vocabulary
 

@@ -114,7 +114,7 @@ def objective_of(trained: Trained) -> SpanCorruption:
         MissingError: no run that it was made from states one, or one of them can't be read.
         ConfigurationError: the objective is not valid, or the run was trained on images.
     """
-    trained.text  # noqa: B018  raises
+    trained.text_data()
     manifest, directory = trained.manifest, _resolved(trained)
     seen = {directory}
     while manifest.objective is None:
@@ -174,7 +174,7 @@ def evaluate_text(
         checkpoint.load_into(model)
         results[checkpoint.step] = {NEGATIVE_LOG_PERPLEXITY: -cross_entropy(reported()), UNIGRAM: -unigram}
     data = replace(
-        job.trained.text,
+        job.trained.text_data(),
         name=corpus.name,
         kind="text",
         identity=corpus.identity,

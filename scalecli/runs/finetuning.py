@@ -164,7 +164,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
             inputs_length=job.inputs_length,
             targets_length=job.targets_length,
             packed=job.packed and not job.packing_refused,
-            vocabulary=vocabulary_entry(vocabulary, job.parent.text.vocabulary.name),
+            vocabulary=vocabulary_entry(vocabulary, job.parent.text_data().vocabulary.name),
             **described(job.tasks),
             documents=sum(map(len, job.training.examples.values())),
             rates=job.rates if len(job.rates) > 1 else None,

@@ -240,7 +240,7 @@ class _Prepared:
             parent.place.report = reporter.fetched
         corpus, held_out = job.source.corpora(job.cache_directory)
         if parent:
-            vocabulary, name = parent.vocabulary(job.cache_directory), parent.text.vocabulary.name
+            vocabulary, name = parent.vocabulary(job.cache_directory), parent.text_data().vocabulary.name
             shape = job.model.shape
         else:
             vocabulary, name = _vocabulary(job, corpus, reporter), job.vocabulary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from scalecli.training.places import Place
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainingJob:
+class PretrainingJob(abc.ABC):
     """A model, how it is trained, and where the run lies.
 
     `validation_examples` is how many held-out examples are measured, or all if there are fewer. With `keep_optimizer` a
@@ -39,18 +40,19 @@ class PretrainingJob:
             raise ConfigurationError(f"validation_examples is {self.validation_examples}; 1 or more is accepted")
 
     @property
+    @abc.abstractmethod
     def source_name(self) -> str:
         """What the run reads, for people."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def lengths(self) -> tuple[int, int]:
         """Positions of an example's inputs and of its targets."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def check_source(self) -> None:
         """Looks whether what it reads is there. Raises MissingError, or ConfigurationError for what can't be read."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def planned_shape(self) -> Shape:
         """The shape that the run will have, as its data asks for; without TensorFlow.
 
@@ -58,7 +60,6 @@ class PretrainingJob:
             MissingError: the data, or the checkpoint of the run to start from, is not there.
             ConfigurationError: a shape file's own figures don't go with the data.
         """
-        raise NotImplementedError
 
     def parent(self) -> Trained | None:
         """The run that gives its weights, or None. Raises MissingError when it has no checkpoint."""

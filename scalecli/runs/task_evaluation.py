@@ -86,7 +86,7 @@ def evaluate_tasks(
         scores[checkpoint.step] = found
         notes += _write_predictions(job, checkpoint.step, split, tests, found)
     entry = replace(
-        job.trained.text,
+        job.trained.text_data(),
         name=f"{tasks[0].name} ({split})" if len(tasks) == 1 else f"{len(tasks)} tasks ({split})",
         kind="task",
         identity=task_identity(tasks, (split,)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from scalecli.specs.vocabulary import Embedding, Logits, MixtureOfSoftmaxes
 
 
 @dataclass(frozen=True)
-class ModelSpec:
+class ModelSpec(abc.ABC):
     """What models of all kinds have: an embedding, an encoder and perhaps more stacks, and an output head."""
 
     architecture: str
@@ -27,21 +28,21 @@ class ModelSpec:
         """Length of every example's inputs and targets; None where they may have any."""
         return None
 
+    @abc.abstractmethod
     def stacks(self) -> dict[str, Stack]:
         """The stacks that have weights of their own, by the first part of their paths."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def passes(self, inputs: int, targets: int) -> Iterator[tuple[Stack, int, int]]:
         """Every stack that one example goes through, with its own length and that of the encoder's output.
 
         Raises:
             ConfigurationError: the architecture can't have examples of these lengths.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def ends(self, inputs: int, targets: int) -> tuple[tuple[LayerSpec, int], ...]:
         """The embedding and the output head, with the positions of one example that go through each."""
-        raise NotImplementedError
 
     def multiply_adds(self, inputs: int, targets: int) -> Counter[str]:
         """Multiply-adds of one example in one forward pass, by component.

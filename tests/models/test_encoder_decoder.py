@@ -12,6 +12,7 @@ from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder, token_losses
 from scalecli.shape import presets
 from tests import oracle
+from tests.models.built import assert_built_as
 from tests.xla import WAYS, use_xla
 
 FIXTURES = tuple(oracle.ARCHITECTURE_OF)
@@ -125,12 +126,7 @@ def test_packed_examples_are_the_original_codes(name):
 def test_built_weights_are_the_specs(architecture):
     spec = oracle.small_spec(architecture)
     model = EncoderDecoder(spec)
-    assert model.count_params() == spec.parameters()
-    assert len(model.weights_by_path()) == len(model.variables)
-    for path, (layers, weight) in spec.weights().items():
-        variable = model.weights_by_path()[path]
-        assert tuple(variable.shape) == ((layers,) if layers else ()) + weight.shape
-        assert variable.stacked == (layers > 0)
+    assert_built_as(spec, model)
 
 
 SIZES = [(architecture, size) for architecture in TEXT_ARCHITECTURES for size in presets(architecture)]

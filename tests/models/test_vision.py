@@ -13,6 +13,7 @@ from scalecli.models.building import new_model
 from scalecli.models.compiled import compiled
 from scalecli.shape import Shape, apply_operators, presets
 from scalecli.specs.vision import FILLING
+from tests.models.built import assert_built_as
 from tests.models.test_rematerialise import SEED
 from tests.xla import either_way, use_xla
 
@@ -47,12 +48,7 @@ OPERATORS = {
 def test_built_weights_are_the_specs_at_any_operator(operators):
     spec = build_image_spec("vit", apply_operators(SHAPE, operators, "vit"))
     model = new_model(spec)
-    assert model.count_params() == spec.parameters()
-    assert len(model.weights_by_path()) == len(model.variables)
-    for path, (layers, weight) in spec.weights().items():
-        variable = model.weights_by_path()[path]
-        assert tuple(variable.shape) == ((layers,) if layers else ()) + weight.shape
-        assert variable.stacked == (layers > 0)
+    assert_built_as(spec, model)
     logits = np.asarray(compiled(model, model)(batch_of(classes=spec.logits.vocabulary)))
     assert logits.shape == (4, spec.logits.vocabulary) and np.isfinite(logits).all()
 
