@@ -13,7 +13,6 @@ import click
 from scalecli import strict
 from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, IMAGE_ARCHITECTURES, build_spec
 from scalecli.errors import ConfigurationError
-from scalecli.files import is_remote
 from scalecli.operators import OPERATORS, Operator
 from scalecli.shape import (
     HUGGING_FACE_PREFIX,
@@ -28,6 +27,7 @@ from scalecli.shape import (
     shape_name,
 )
 from scalecli.specs.vision import CLASSES
+from scalecli.storage.files import is_remote
 
 _YAML_SUFFIXES = (".yaml", ".yml")
 

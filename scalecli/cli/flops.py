@@ -9,8 +9,8 @@ import click
 from scalecli import costs
 from scalecli.advice import PAPER_NOTES
 from scalecli.architectures import build_spec
-from scalecli.cli.batch_options import batch_options, batch_text, tokens
-from scalecli.cli.output import Column, format_option, print_notes, print_table
+from scalecli.cli.options.batch import batch_options, batch_text, tokens
+from scalecli.cli.output.formats import Column, format_option, print_notes, print_table
 from scalecli.costs import Convention
 from scalecli.errors import UsageError
 from scalecli.references import model_options, resolve_model

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scalecli.errors import MissingError
-from scalecli.files import locate, one_line_errors
+from scalecli.storage.files import locate, one_line_errors
 
 # What a file system says about a file's content without sending it, the surest first.
 _REMOTE_FINGERPRINTS = ("md5Hash", "crc32c", "ETag", "etag", "mtime", "LastModified")

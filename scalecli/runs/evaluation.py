@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalecli.data.corpora import Corpus
-from scalecli.data.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
-from scalecli.data.tokens import TokenStore
+from scalecli.data.text.corpora import Corpus
+from scalecli.data.text.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
+from scalecli.data.text.tokens import TokenStore
 from scalecli.devices import AUTOMATIC, Devices, Request, open_devices
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
-from scalecli.files import is_remote
 from scalecli.manifest import (
     FILE_NAME,
     Best,
@@ -29,10 +28,11 @@ from scalecli.manifest import (
     utc_now,
 )
 from scalecli.runs.directory import Trained, open_trained, prepare_place
-from scalecli.runs.pretraining import NEGATIVE_LOG_PERPLEXITY, UNIGRAM, objective_entry, objective_from_entry
 from scalecli.runs.recipe import environment
+from scalecli.runs.text.pretraining import NEGATIVE_LOG_PERPLEXITY, UNIGRAM, objective_entry, objective_from_entry
+from scalecli.storage.files import is_remote
+from scalecli.storage.run_storage import Place
 from scalecli.training.checkpoints import checkpoint_steps
-from scalecli.training.places import Place
 
 if TYPE_CHECKING:
     from scalecli.models.encoder_decoder import EncoderDecoder

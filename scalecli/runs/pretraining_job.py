@@ -12,8 +12,8 @@ from scalecli.references import ModelReference
 from scalecli.runs.directory import Trained, open_trained
 from scalecli.runs.recipe import Recipe
 from scalecli.shape import Shape
+from scalecli.storage.run_storage import Place
 from scalecli.training.checkpoints import Saving
-from scalecli.training.places import Place
 
 
 @dataclass(frozen=True, kw_only=True)

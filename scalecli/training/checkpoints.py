@@ -26,9 +26,8 @@ import numpy as np
 from scalecli import strict
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import Scalar
+from scalecli.storage.layout import DESCRIPTION, OPTIMIZER, WEIGHTS
 
-CHECKPOINTS = "checkpoints"
-WEIGHTS, OPTIMIZER, DESCRIPTION = "weights.safetensors", "optimizer.safetensors", "checkpoint.yaml"
 HASH_BLOCK = 1 << 20
 
 

@@ -6,7 +6,7 @@ from scalecli.analysis.plots import png, points_csv
 from scalecli.analysis.report.content import Report
 from scalecli.analysis.report.html import page
 from scalecli.analysis.report.markdown import document
-from scalecli.files import write_atomically
+from scalecli.storage.files import write_atomically
 
 PAGE, DOCUMENT = "report.html", "report.md"
 
