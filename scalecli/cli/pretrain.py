@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecli.cli.options.images import check_model_reads, check_reading_options, image_options
+from scalecli.cli.options.model import model_options
 from scalecli.cli.options.training import cache_directory as the_cache_directory
 from scalecli.cli.options.training import (
     devices_asked_for,
@@ -21,7 +22,7 @@ from scalecli.cli.output.compiling import check_compile_options, compiled_figure
 from scalecli.cli.output.formats import format_option
 from scalecli.cli.output.training import print_plan, print_results
 from scalecli.errors import UsageError
-from scalecli.references import ModelReference, model_options, resolve_model
+from scalecli.references import ModelReference, resolve_model
 
 if TYPE_CHECKING:
     from scalecli.runs.images.pretraining import ImagePretraining

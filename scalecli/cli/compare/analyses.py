@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from scalecli.analysis.rows.comparison import Row
+from scalecli.cli.options.groups import option_group
 from scalecli.errors import UsageError
 from scalecli.tables import Table
 
@@ -29,22 +29,10 @@ class Analyses:
         return bool(self.fits) or self.agreement or self.pareto
 
 
-def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--fit`, `--by`, `--agreement` and `--pareto`, which arrive together as `analyses`; columns are not checked.
-
-    Raises:
-        UsageError: a --fit that is no pair, or a --by that points can't be grouped by.
-    """
-
-    @functools.wraps(function)
-    def collected(*arguments: Any, fit: tuple[str, ...], by: str, agreement: bool, pareto: bool, **options: Any) -> Any:
-        analyses = Analyses(tuple(map(_pair, fit)), _by(by), agreement, pareto)
-        return function(*arguments, analyses=analyses, **options)
-
-    command = collected
-    for flag, settings in reversed(_OPTIONS.items()):
-        command = click.option(flag, **settings)(command)
-    return command
+def _collect(options: dict[str, Any]) -> None:
+    options["analyses"] = Analyses(
+        tuple(map(_pair, options.pop("fit"))), _by(options.pop("by")), options.pop("agreement"), options.pop("pareto")
+    )
 
 
 def analysis_tables(
@@ -102,3 +90,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "narrower ones to take or to train instead.",
     },
 }
+# They arrive together as `analyses`; columns are not checked.
+analysis_options = option_group(
+    *(click.option(flag, **settings) for flag, settings in _OPTIONS.items()), collect=_collect
+)

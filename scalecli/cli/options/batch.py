@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from scalecli import costs
+from scalecli.cli.options.groups import option_group
 from scalecli.costs import Batch
 from scalecli.shape import LARGEST
 from scalecli.specs import ModelSpec
 
 
-def batch_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--batch --inputs --targets`; what is given arrives as `lengths`, by the names of `Batch`'s fields."""
+def _collect(options: dict[str, Any]) -> None:
+    values = {"sequences": options.pop("batch"), "inputs": options.pop("inputs"), "targets": options.pop("targets")}
+    options["lengths"] = {name: value for name, value in values.items() if value is not None}
 
-    @functools.wraps(function)
-    def collected(*arguments: Any, batch: int | None, inputs: int | None, targets: int | None, **options: Any) -> Any:
-        values = {"sequences": batch, "inputs": inputs, "targets": targets}
-        lengths = {name: value for name, value in values.items() if value is not None}
-        return function(*arguments, lengths=lengths, **options)
 
-    command: Callable[..., Any] = collected
-    paper = costs.BATCHES["paper"].targets
-    for flag, text in (
-        ("--targets", f"Tokens of a target. [default: {Batch.targets}; {paper} in flops --convention paper]"),
-        ("--inputs", f"Tokens of an input. [default: {Batch.inputs}]"),
-        ("--batch", f"Sequences of a batch, or images. [default: {Batch.sequences}, or 1 image]"),
-    ):
-        command = click.option(flag, type=click.IntRange(1, LARGEST), metavar="N", help=text)(command)
-    return command
+_LENGTH: dict[str, Any] = {"type": click.IntRange(1, LARGEST), "metavar": "N"}
+# What is given arrives as `lengths`, by the names of `Batch`'s fields.
+batch_options = option_group(
+    click.option(
+        "--batch", **_LENGTH, help=f"Sequences of a batch, or images. [default: {Batch.sequences}, or 1 image]"
+    ),
+    click.option("--inputs", **_LENGTH, help=f"Tokens of an input. [default: {Batch.inputs}]"),
+    click.option(
+        "--targets",
+        **_LENGTH,
+        help=f"Tokens of a target. [default: {Batch.targets}; {costs.BATCHES['paper'].targets} in flops --convention "
+        "paper]",
+    ),
+    collect=_collect,
+)
 
 
 def batch_text(spec: ModelSpec, batch: Batch) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
+from scalecli.cli.options.groups import option_group
 from scalecli.cli.options.training import finite
 from scalecli.errors import UsageError
 
@@ -25,26 +25,18 @@ _OF_TEXT = (
 )
 
 
-def image_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of pretraining on images."""
-    for option in reversed(
-        (
-            click.option("--images", metavar="DIR|NAME", help=IMAGES_HELP),
-            click.option(
-                "--smallest-cut",
-                type=float,
-                callback=finite,
-                default=0.05,
-                show_default=True,
-                help="Of an image, the least share of its area that is seen at a time.",
-            ),
-            click.option(
-                "--flip/--no-flip", default=True, show_default=True, help="Half of the images are seen mirrored."
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+image_options = option_group(
+    click.option("--images", metavar="DIR|NAME", help=IMAGES_HELP),
+    click.option(
+        "--smallest-cut",
+        type=float,
+        callback=finite,
+        default=0.05,
+        show_default=True,
+        help="Of an image, the least share of its area that is seen at a time.",
+    ),
+    click.option("--flip/--no-flip", default=True, show_default=True, help="Half of the images are seen mirrored."),
+)
 
 
 def check_reading_options(ctx: click.Context, images: str | None) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import click
 
 from scalecli import costs
+from scalecli.cli.options.groups import option_group
 from scalecli.cli.output.formats import Column
 from scalecli.costs import Batch
 from scalecli.costs.hardware import (
@@ -75,23 +74,10 @@ class Run:
     grid: float = KG_CO2E_PER_KWH
 
 
-def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--chip` and all else that a run's cost depends on; they arrive as `run`, a `Run`, or None without any.
-
-    Raises:
-        ConfigurationError: an unknown chip, or a machine that can't be.
-    """
-
-    @functools.wraps(function)
-    def collected(*arguments: Any, **options: Any) -> Any:
-        names = ("chip", "chips", "model_parallel", "steps", "optimizer", "rematerialise", "precision", "pue", "grid")
-        given = {name: value for name in names if (value := options.pop(name)) is not None}
-        return function(*arguments, run=run_from(given) if given else None, **options)
-
-    command = collected
-    for flag, settings in reversed(_OPTIONS.items()):
-        command = click.option(flag, **settings)(command)
-    return command
+def _collect(options: dict[str, Any]) -> None:
+    names = ("chip", "chips", "model_parallel", "steps", "optimizer", "rematerialise", "precision", "pue", "grid")
+    given = {name: value for name in names if (value := options.pop(name)) is not None}
+    options["run"] = run_from(given) if given else None
 
 
 def run_from(given: dict[str, Any]) -> Run:
@@ -223,3 +209,5 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": f"CO2e of electricity, kg/kWh. [default: {KG_CO2E_PER_KWH}, the USA in 2020]",
     },
 }
+# They arrive as `run`, a `Run`, or None without any.
+run_options = option_group(*(click.option(flag, **settings) for flag, settings in _OPTIONS.items()), collect=_collect)

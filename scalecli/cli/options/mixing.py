@@ -2,56 +2,49 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import click
 
+from scalecli.cli.options.groups import option_group
 from scalecli.cli.options.training import finite
 from scalecli.data.tasks.mixing import CAP, Mixing
 from scalecli.errors import UsageError
 
 
-def mixing_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--mixing`, `--mixing-cap` and `--temperature`; they arrive as `mixing`, a `Mixing`."""
+def _collect(options: dict[str, Any]) -> None:
+    mixing, cap, temperature = options["mixing"], options.pop("mixing_cap"), options.pop("temperature")
+    weights = None if mixing in ("examples", "equal") else _weights(mixing)
+    options["mixing"] = Mixing(weights, cap, math.inf if mixing == "equal" else temperature)
 
-    @functools.wraps(function)
-    def collected(*arguments: Any, mixing: str, mixing_cap: int, temperature: float, **options: Any) -> Any:
-        if mixing == "equal":
-            temperature = math.inf
-        weights = None if mixing in ("examples", "equal") else _weights(mixing)
-        return function(*arguments, mixing=Mixing(weights, mixing_cap, temperature), **options)
 
-    for option in reversed(
-        (
-            click.option(
-                "--mixing",
-                default="examples",
-                show_default=True,
-                metavar="examples|equal|TASK=WEIGHT,...",
-                help="How often tasks are drawn: by their numbers of examples, alike, or by weights.",
-            ),
-            click.option(
-                "--mixing-cap",
-                type=int,
-                default=CAP,
-                show_default=True,
-                help="Examples that a task counts as, at most.",
-            ),
-            click.option(
-                "--temperature",
-                type=float,
-                callback=finite,
-                default=1.0,
-                show_default=True,
-                help="Rates are taken to the power of 1 / temperature.",
-            ),
-        )
-    ):
-        collected = option(collected)
-    return collected
+# They arrive as `mixing`, a `Mixing`.
+mixing_options = option_group(
+    click.option(
+        "--mixing",
+        default="examples",
+        show_default=True,
+        metavar="examples|equal|TASK=WEIGHT,...",
+        help="How often tasks are drawn: by their numbers of examples, alike, or by weights.",
+    ),
+    click.option(
+        "--mixing-cap",
+        type=int,
+        default=CAP,
+        show_default=True,
+        help="Examples that a task counts as, at most.",
+    ),
+    click.option(
+        "--temperature",
+        type=float,
+        callback=finite,
+        default=1.0,
+        show_default=True,
+        help="Rates are taken to the power of 1 / temperature.",
+    ),
+    collect=_collect,
+)
 
 
 def _weights(text: str) -> dict[str, float]:

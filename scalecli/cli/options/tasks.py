@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+from scalecli.cli.options.groups import option_group
 
 DESCRIPTION = (
     "name",
@@ -25,46 +25,39 @@ DESCRIPTION = (
 )
 
 
-def task_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--tasks NAMES`, `--task FILE` and the flags; they arrive as `tasks`, a tuple of `Task`, empty without any.
+def _collect(options: dict[str, Any]) -> None:
+    flags = {key: options.pop(key) for key in DESCRIPTION}
+    data_dir = options.pop("data_dir")
+    options["tasks"], options["tasks_name"] = _tasks(
+        options.pop("tasks"),
+        options.pop("task"),
+        None if options.get("images") else data_dir,  # it may be the images' folder, too
+        {key: value for key, value in flags.items() if value},
+    )
 
-    What they are called together arrives as `tasks_name`. The decorated function's errors are those of `find_tasks` and
-    `load_task`; two of these ways at once are a usage error.
-    """
 
-    @functools.wraps(function)
-    def collected(*arguments: Any, tasks: str | None, task: str | None, data_dir: str | None, **options: Any) -> Any:
-        flags = {key: options.pop(key) for key in DESCRIPTION}
-        of_tasks = None if options.get("images") else data_dir  # it may be the images' folder, too
-        found, name = _tasks(tasks, task, of_tasks, {key: value for key, value in flags.items() if value})
-        return function(*arguments, tasks=found, tasks_name=name, **options)
-
-    for option in reversed(
-        (
-            click.option(
-                "--tasks",
-                metavar="A,B,...",
-                help="Names of tasks and groups (scalecli eval --list-tasks), or task files.",
-            ),
-            click.option(
-                "--data-dir", metavar="DIR", help="Original files or TensorFlow datasets of --tasks; a URL will do."
-            ),
-            click.option("--task", metavar="FILE", help="A task described in YAML."),
-            click.option("--name", help="The task's name."),
-            click.option("--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV or JSONL."),
-            click.option("--validation", multiple=True, metavar="PATH", help="Validation examples."),
-            click.option("--task-format", type=click.Choice(("tsv", "csv", "jsonl")), help="[default: by the suffix]"),
-            click.option("--columns", metavar="A,B,...", help="Names of the columns of files without a header."),
-            click.option("--input", metavar="TEMPLATE|A,B", help="Such as 'sst2 sentence: {sentence}', or columns."),
-            click.option("--target", metavar="COLUMN", help="The column to predict."),
-            click.option("--labels", metavar="A,B,...", help="Texts of the raw values 0, 1 ..., or raw=text of each."),
-            click.option("--metrics", metavar="A,B,...", help="Such as accuracy,f1."),
-            click.option("--task-inputs-length", type=int, metavar="N", help="Tokens of an input."),
-            click.option("--task-targets-length", type=int, metavar="N", help="Tokens of a target."),
-        )
-    ):
-        collected = option(collected)
-    return collected
+# They arrive as `tasks`, a tuple of `Task`, empty without any, and as `tasks_name`, what they are called together.
+task_options = option_group(
+    click.option(
+        "--tasks",
+        metavar="A,B,...",
+        help="Names of tasks and groups (scalecli eval --list-tasks), or task files.",
+    ),
+    click.option("--data-dir", metavar="DIR", help="Original files or TensorFlow datasets of --tasks; a URL will do."),
+    click.option("--task", metavar="FILE", help="A task described in YAML."),
+    click.option("--name", help="The task's name."),
+    click.option("--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV or JSONL."),
+    click.option("--validation", multiple=True, metavar="PATH", help="Validation examples."),
+    click.option("--task-format", type=click.Choice(("tsv", "csv", "jsonl")), help="[default: by the suffix]"),
+    click.option("--columns", metavar="A,B,...", help="Names of the columns of files without a header."),
+    click.option("--input", metavar="TEMPLATE|A,B", help="Such as 'sst2 sentence: {sentence}', or columns."),
+    click.option("--target", metavar="COLUMN", help="The column to predict."),
+    click.option("--labels", metavar="A,B,...", help="Texts of the raw values 0, 1 ..., or raw=text of each."),
+    click.option("--metrics", metavar="A,B,...", help="Such as accuracy,f1."),
+    click.option("--task-inputs-length", type=int, metavar="N", help="Tokens of an input."),
+    click.option("--task-targets-length", type=int, metavar="N", help="Tokens of a target."),
+    collect=_collect,
+)
 
 
 def _tasks(

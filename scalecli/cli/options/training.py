@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from scalecli.cli.options.groups import Decorator, option_group
 from scalecli.costs.memory import OPTIMIZERS
 from scalecli.devices import KINDS, Request
 from scalecli.errors import ConfigurationError, UsageError
@@ -93,12 +94,12 @@ def _steps_between(ctx: click.Context, param: click.Parameter, value: str | None
     return int(start), int(stop)
 
 
-def run_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def run_option(help: str) -> Decorator:
     """Adds `--run`, which arrives as `run_address` makes it."""
     return click.option("--run", type=click.Path(), callback=run_address, metavar="DIRECTORY", help=help)
 
 
-DEVICE_OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+DEVICE_OPTIONS: tuple[Decorator, ...] = (
     click.option(
         "--strategy",
         type=click.Choice(KINDS),
@@ -114,13 +115,7 @@ DEVICE_OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] =
         "32 for xxl, where they divide the devices; else 1]",
     ),
 )
-
-
-def device_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of `devices.Request`."""
-    for option in reversed(DEVICE_OPTIONS):
-        function = option(function)
-    return function
+device_options = option_group(*DEVICE_OPTIONS)
 
 
 def devices_asked_for(options: dict[str, Any], architecture: str, shape: Shape) -> Request:
@@ -155,9 +150,9 @@ def _usual_parallel(architecture: str, shape: Shape) -> int:
 
 def recipe_options(
     *, steps: int, batch: int, schedule: str, learning_rate: float, warmup: int, dropout: float
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> Decorator:
     """Adds the options of `Recipe` and `Saving` with a subcommand's own defaults."""
-    options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
+    options: list[Decorator] = [
         click.option("--steps", type=int, default=steps, show_default=True, help="Optimizer steps of the whole run."),
         click.option("--batch", type=int, default=batch, show_default=True, help="Examples of one optimizer step."),
         click.option(
@@ -236,13 +231,7 @@ def recipe_options(
         *DEVICE_OPTIONS,
         cache_option,
     ]
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+    return option_group(*options)
 
 
 def cache_option(function: Callable[..., Any]) -> Callable[..., Any]:

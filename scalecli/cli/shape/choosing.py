@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from scalecli.analysis.advice.shapes import COSTS, DEEPEST, Setting, alternatives, candidates, nearest_published
 from scalecli.analysis.quantities import parse_quantity
+from scalecli.cli.options.groups import option_group
 from scalecli.cli.output.formats import Column
 from scalecli.errors import ConfigurationError, UsageError, nearest
 from scalecli.references import ModelReference
@@ -42,28 +41,14 @@ _KEYS = dict(zip(COSTS, (column.key for column in _COST_COLUMNS), strict=True))
 Rows = list[dict[str, Any]]
 
 
-def choosing_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--like NAME`, `--cheaper COST` and `--budget COST=VALUE`; they arrive as `like`, `cheaper`, `budgets`.
-
-    Raises:
-        UsageError: --like and --cheaper without each other, or with --budget; no such cost, or no value for one.
-    """
-
-    @functools.wraps(function)
-    def collected(
-        *arguments: Any, like: str | None, cheaper: str | None, budget: tuple[str, ...], **options: Any
-    ) -> Any:
-        if (like is None) != (cheaper is None):
-            raise UsageError(f"--like MODEL and --cheaper COST go together; costs are {', '.join(COSTS)}")
-        if like is not None and budget:
-            raise UsageError("--like looks at what is published, --budget at what could be; one of them at a time")
-        checked = None if cheaper is None else _cost(cheaper, "--cheaper")
-        return function(*arguments, like=like, cheaper=checked, budgets=_budgets(budget), **options)
-
-    command = collected
-    for flag, settings in reversed(_OPTIONS.items()):
-        command = click.option(flag, **settings)(command)
-    return command
+def _collect(options: dict[str, Any]) -> None:
+    like, cheaper, budget = options["like"], options["cheaper"], options.pop("budget")
+    if (like is None) != (cheaper is None):
+        raise UsageError(f"--like MODEL and --cheaper COST go together; costs are {', '.join(COSTS)}")
+    if like is not None and budget:
+        raise UsageError("--like looks at what is published, --budget at what could be; one of them at a time")
+    options["cheaper"] = None if cheaper is None else _cost(cheaper, "--cheaper")
+    options["budgets"] = _budgets(budget)
 
 
 def candidate_rows(architecture: str, budgets: dict[str, float], setting: Setting) -> Rows:
@@ -193,3 +178,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "memory=16G, steps/s=10. May be given several times.",
     },
 }
+# They arrive as `like`, `cheaper` and `budgets`.
+choosing_options = option_group(
+    *(click.option(flag, **settings) for flag, settings in _OPTIONS.items()), collect=_collect
+)

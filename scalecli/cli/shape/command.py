@@ -13,6 +13,7 @@ from scalecli.analysis.advice.shapes import Setting
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.cli.options.batch import batch_options
 from scalecli.cli.options.machine import Run, run_from, run_notes, run_options
+from scalecli.cli.options.model import complete_model, shape_options
 from scalecli.cli.output.formats import format_option, print_notes, print_table
 from scalecli.cli.shape.choosing import (
     ALTERNATIVE_COLUMNS,
@@ -27,7 +28,7 @@ from scalecli.cli.shape.figures import print_shape, print_shapes, shape_figures
 from scalecli.cli.shape.released import released_table
 from scalecli.costs import batch_of
 from scalecli.errors import UsageError
-from scalecli.references import ModelReference, complete_model, resolve_model, shape_options
+from scalecli.references import ModelReference, resolve_model
 from scalecli.shape import Shape, presets
 from scalecli.specs import VOCABULARY_ROWS
 from scalecli.specs.vision import CLASSES
