@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from scalecli.cli.options.training import PRECISIONS, cache_option, local_path
 from scalecli.cli.options.training import cache_directory as the_cache_directory
+from scalecli.cli.options.training import cache_option, local_path
 from scalecli.cli.output.formats import Column, format_option, print_table
+from scalecli.costs.hardware import PRECISIONS
 
 TARGETS = ("hugging-face", "keras-hub", "npz")
 

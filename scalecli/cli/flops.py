@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from scalecli import costs
-from scalecli.advice import PAPER_NOTES
+from scalecli.analysis.advice.warnings import PAPER_NOTES
 from scalecli.architectures import build_spec
 from scalecli.cli.options.batch import batch_options, batch_text, tokens
 from scalecli.cli.options.model import model_options

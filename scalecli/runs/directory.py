@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from scalecli.architectures import build_image_spec, build_spec, build_text_spec
 from scalecli.data.text.vocabulary import Vocabulary, load_vocabulary
-from scalecli.differences import differences
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import FILE_NAME, Data, ImageData, Manifest, Parent, load_manifest, manifest_hash
 from scalecli.manifest import Vocabulary as VocabularyEntry
+from scalecli.runs.differences import differences
 from scalecli.shape import Shape
 from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
 from scalecli.storage import layout

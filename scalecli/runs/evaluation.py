@@ -27,9 +27,10 @@ from scalecli.manifest import (
     seen_from,
     utc_now,
 )
+from scalecli.results import NEGATIVE_LOG_PERPLEXITY, UNIGRAM_NEGATIVE_LOG_PERPLEXITY
 from scalecli.runs.directory import Trained, open_trained, prepare_place
 from scalecli.runs.recipe import environment
-from scalecli.runs.text.pretraining import NEGATIVE_LOG_PERPLEXITY, UNIGRAM, objective_entry, objective_from_entry
+from scalecli.runs.text.pretraining import objective_entry, objective_from_entry
 from scalecli.storage.files import is_remote
 from scalecli.storage.run_storage import Place
 from scalecli.training.checkpoints import checkpoint_steps
@@ -172,7 +173,10 @@ def evaluate_text(
     results = {}
     for checkpoint in job.checkpoints:
         checkpoint.load_into(model)
-        results[checkpoint.step] = {NEGATIVE_LOG_PERPLEXITY: -cross_entropy(reported()), UNIGRAM: -unigram}
+        results[checkpoint.step] = {
+            NEGATIVE_LOG_PERPLEXITY: -cross_entropy(reported()),
+            UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
+        }
     data = replace(
         job.trained.text_data(),
         name=corpus.name,

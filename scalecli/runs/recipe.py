@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from scalecli import __version__
 from scalecli.costs import Batch, batch_of, flops
+from scalecli.costs.hardware import Precision
 from scalecli.costs.memory import Optimizer
 from scalecli.devices import Devices, check_batch
 from scalecli.errors import ConfigurationError
@@ -51,7 +52,7 @@ class Recipe:
     schedule: Schedule
     dropout: float
     seed: int
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     accumulation: int = 1
     z_loss: float = 1e-4
     rematerialise: bool = False

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scalecli.errors import MissingError, ScalecliError, UsageError, nearest
-from scalecli.storage.files import are_plain, locate, one_line_errors
+from scalecli.storage.files import are_plain, hash_stream, locate, one_line_errors
 
 # Hears the bytes that are there, the bytes in all, and the rate of the fetching in bytes per second.
 Report = Callable[[int, int, float], None]
@@ -28,7 +28,6 @@ _CHUNK_SECONDS = 60.0
 _SILENCE_SECONDS = 15.0  # after which a connection counts as lost
 # After those six times what is to be written waits, and is tried six times again, and so on.
 _WRITING_WAITS = (5.0, 15.0, 45.0, 90.0)
-_HASH_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -238,6 +237,5 @@ def digest(file: Path, kind: str) -> str:
     else:
         found = hashlib.new(kind, usedforsecurity=False)
     with file.open("rb") as stream:
-        while block := stream.read(_HASH_BLOCK):
-            found.update(block)
+        hash_stream(found, stream)
     return found.digest().hex()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import IO, Any, TypeGuard
 
 from scalecli.errors import MissingError, ScalecliError
 
 # The clients of buckets log the traceback of every retry; what failed in the end is in the error's line.
 _NOISY_LOGGERS = ("gcsfs", "fsspec", "google.auth", "asyncio")
+_HASH_BLOCK = 1 << 20
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -82,6 +84,23 @@ def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
     if len(content) > limit:
         raise MissingError(f"{path}: larger than the {limit:,} bytes that are accepted here")
     return content
+
+
+def hash_stream(digest: Any, stream: IO[bytes]) -> int:
+    """Adds all that is left in a stream to a hash of hashlib's kind, block by block; returns the bytes."""
+    size = 0
+    while block := stream.read(_HASH_BLOCK):
+        digest.update(block)
+        size += len(block)
+    return size
+
+
+def sha256_of(file: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a local file, in hexadecimal digits. Raises OSError where it can't be read."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        hash_stream(digest, stream)
+    return digest.hexdigest()
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:

@@ -44,9 +44,9 @@ def write_plot(path: str, figure: FigureSpec) -> list[str]:
 def content(figure: FigureSpec, suffix: str) -> bytes | str:
     """What a figure's file of one of `SUFFIXES` holds."""
     if suffix == ".html":
-        from scalecli.analysis.plots.html import page
+        from scalecli.analysis.plots.html import figure_page
 
-        return page(figure)
+        return figure_page(figure)
     from scalecli.analysis.plots.drawing.picture import render
 
     return render(figure, "png" if suffix == ".png" else "svg" if suffix == ".svg" else "pdf")

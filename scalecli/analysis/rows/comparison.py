@@ -11,6 +11,7 @@ from scalecli.analysis.papers.published import PublishedModel
 from scalecli.analysis.rows.comparable import few_shot_name, text_name
 from scalecli.analysis.statistics.pareto import dominators
 from scalecli.errors import ConfigurationError
+from scalecli.results import FEW_SHOT, FEW_SHOT_ACCURACY, VALIDATION
 
 # What only runs need is imported where they are read: a table of what is published is there sooner without.
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def row_of_run(path: str, convention: Convention) -> Row:
         MissingError: there is no manifest, or it cannot be read.
         ConfigurationError: it is not valid, or this version knows no such architecture or shape; names the file.
     """
-    from scalecli.analysis.rows.upstream import FEW_SHOT_RESULT, final_results, throughput_of, upstream_of
+    from scalecli.analysis.rows.upstream import final_results, throughput_of, upstream_of
     from scalecli.architectures import build_spec
     from scalecli.costs import batch_of
     from scalecli.manifest import load_manifest, manifest_path
@@ -175,7 +176,7 @@ def row_of_run(path: str, convention: Convention) -> Row:
         tokens=upstream.tokens if upstream else None,
         upstream=upstream.figure if upstream else None,
         downstream=downstream_score(results),
-        few_shot=results.get(FEW_SHOT_RESULT),
+        few_shot=results.get(FEW_SHOT_ACCURACY),
         results=results,
         run=Run(file=file, manifest=manifest, shape=shape, pretrained=upstream.manifest if upstream else None),
     )
@@ -227,14 +228,11 @@ def downstream_score(results: dict[str, float]) -> float | None:
 
 def _scores(results: dict[str, float]) -> dict[str, list[float]]:
     """The scores of each task."""
-    from scalecli.analysis.rows.upstream import FEW_SHOT_RESULT, UPSTREAM_GROUP
-
-    no_tasks = (UPSTREAM_GROUP, FEW_SHOT_RESULT.partition("/")[0])
     tasks: dict[str, list[float]] = {}
     for name, value in results.items():
         task, slash, metric = name.partition("/")
         is_score = slash and "/" not in metric and metric != "examples" and not name.endswith("log_perplexity")
-        if is_score and task not in no_tasks and not lower_is_better(name):
+        if is_score and task not in (VALIDATION, FEW_SHOT) and not lower_is_better(name):
             tasks.setdefault(task, []).append(value)
     return tasks
 

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 from scalecli.errors import ScalecliError
 from scalecli.manifest import Data, Manifest, Throughput, load_manifest, manifest_hash, manifest_path, seen_from
-
-UPSTREAM_GROUP = "validation"
-UPSTREAM_RESULT = f"{UPSTREAM_GROUP}/negative_log_perplexity"
-FEW_SHOT_RESULT = "few_shot/accuracy"
+from scalecli.results import FEW_SHOT_ACCURACY, NEGATIVE_LOG_PERPLEXITY
 
 
 def final_step(manifest: Manifest) -> int | None:
@@ -48,7 +45,7 @@ def upstream_of(file: str, manifest: Manifest) -> Upstream | None:
     comes from is not there any more, cannot be read, or has changed since.
     """
     step = final_step(manifest)
-    figure = final_results(manifest).get(UPSTREAM_RESULT)
+    figure = final_results(manifest).get(NEGATIVE_LOG_PERPLEXITY)
     # No loop is endless: no manifest can hold the hash of a manifest that holds its own.
     while figure is None and manifest.kind != "pretrain" and manifest.parent is not None:
         step = manifest.parent.step
@@ -62,7 +59,7 @@ def upstream_of(file: str, manifest: Manifest) -> Upstream | None:
 
 def throughput_of(file: str, manifest: Manifest) -> Throughput | None:
     """A run's speed; that of a few-shot evaluation is that of the training that made the model, as in the papers."""
-    if manifest.throughput is None and FEW_SHOT_RESULT in final_results(manifest):
+    if manifest.throughput is None and FEW_SHOT_ACCURACY in final_results(manifest):
         found = _parent_of(file, manifest)
         return found[1].throughput if found else None
     return manifest.throughput
@@ -82,5 +79,5 @@ def _parent_of(file: str, manifest: Manifest) -> tuple[str, Manifest] | None:
 
 
 def _figure_at(manifest: Manifest, step: int) -> float | None:
-    measured = [each for each, found in manifest.results.items() if each <= step and UPSTREAM_RESULT in found]
-    return manifest.results[max(measured)][UPSTREAM_RESULT] if measured else None
+    measured = [each for each, found in manifest.results.items() if each <= step and NEGATIVE_LOG_PERPLEXITY in found]
+    return manifest.results[max(measured)][NEGATIVE_LOG_PERPLEXITY] if measured else None

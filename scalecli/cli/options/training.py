@@ -14,18 +14,18 @@ import click
 from click.core import ParameterSource
 
 from scalecli.cli.options.groups import Decorator, option_group
+from scalecli.costs.hardware import PRECISIONS
 from scalecli.costs.memory import OPTIMIZERS
 from scalecli.devices import KINDS, Request
 from scalecli.errors import ConfigurationError, UsageError
 from scalecli.storage.files import is_remote
+from scalecli.training.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from scalecli.runs.recipe import Recipe
     from scalecli.shape import Shape
     from scalecli.training.checkpoints import Saving
 
-SCHEDULES = ("inverse-square-root", "constant", "linear", "cosine")
-PRECISIONS = ("float32", "bfloat16")
 VALIDATIONS_PER_RUN = 10
 MOST_STEPS_BETWEEN_VALIDATIONS = 5_000
 

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from scalecli import strict
-from scalecli.advice import warnings
 from scalecli.analysis.advice.shapes import Setting
+from scalecli.analysis.advice.warnings import warnings
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.cli.options.batch import batch_options
 from scalecli.cli.options.machine import Run, run_from, run_notes, run_options

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from scalecli.data.text.vocabulary import EOS, PAD
 from scalecli.devices import Mapped
 from scalecli.devices.alone import ALONE
-from scalecli.evaluation.decoding.greedy import EOS, PAD
 from scalecli.models.encoder_decoder import EncoderDecoder
 
 _NEVER = -1e9  # the score of a hypothesis that isn't there

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from scalecli.data.text.vocabulary import EOS, PAD
 from scalecli.devices import Mapped
 from scalecli.devices.alone import ALONE
 from scalecli.models.encoder_decoder import EncoderDecoder
-
-PAD, EOS = 0, 1
 
 
 def greedy_decoder(model: EncoderDecoder, length: int, devices: Mapped = ALONE) -> Callable[[Any], np.ndarray]:

@@ -18,6 +18,7 @@ from scalecli.devices import open_devices
 from scalecli.errors import ScalecliError
 from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, figures, ridge_accuracy
 from scalecli.manifest import Best, Manifest
+from scalecli.results import FEW_SHOT_ACCURACY, FEW_SHOT_EXAMPLES
 from scalecli.runs.directory import Trained
 from scalecli.runs.evaluation import Evaluation, prepare, write_manifest
 from scalecli.runs.images.pretraining import image_data, tell_about
@@ -100,13 +101,13 @@ def evaluate_few_shot(
         for draw in draws:
             rows = np.searchsorted(drawn, draw)
             accuracies.append(ridge_accuracy(shots[rows], labels[rows], tested, answers, len(training.classes)))
-        results[checkpoint.step] = {**figures(accuracies), "few_shot/examples": float(len(answers))}
-    best = max(results, key=lambda step: results[step]["few_shot/accuracy"])
+        results[checkpoint.step] = {**figures(accuracies), FEW_SHOT_EXAMPLES: float(len(answers))}
+    best = max(results, key=lambda step: results[step][FEW_SHOT_ACCURACY])
     return write_manifest(
         job,
         devices,
         replace(image_data(source, training, test, size), name=test.name, images=test.images),
         results,
         {"name": FEW_SHOT, "shots": few_shot.shots, "seeds": ", ".join(map(str, range(few_shot.seeds)))},
-        best=Best(step=best, rule="highest few_shot/accuracy") if len(results) > 1 else None,
+        best=Best(step=best, rule=f"highest {FEW_SHOT_ACCURACY}") if len(results) > 1 else None,
     )

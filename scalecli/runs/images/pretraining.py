@@ -15,6 +15,7 @@ from scalecli.devices import open_devices
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import ImageData, Manifest
 from scalecli.references import ModelReference
+from scalecli.results import IMAGE_ACCURACY, VALIDATION
 from scalecli.runs.directory import CLASSES_FILE, Trained, prepare_place, take_up
 from scalecli.runs.pretraining_job import PretrainingJob
 from scalecli.runs.recipe import build_model, new_manifest
@@ -24,8 +25,6 @@ from scalecli.storage.layout import OPTIMIZER, WEIGHTS
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
-
-ACCURACY = "validation/accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +115,7 @@ def pretrain_on_images(job: ImagePretraining, reporter: Reporter) -> Manifest:
     def validate() -> dict[str, float]:
         with readable(held_out.name):
             found = classification(measured.as_numpy_iterator())
-        return {f"validation/{name}": value for name, value in found.items()}
+        return {f"{VALIDATION}/{name}": value for name, value in found.items()}
 
     with readable(training.name):
         return train(
@@ -129,7 +128,7 @@ def pretrain_on_images(job: ImagePretraining, reporter: Reporter) -> Manifest:
                 saving=job.saving,
                 batches=training.training(size, job.cuts, batch=job.recipe.batch, seed=job.recipe.seed),
                 validate=validate,
-                best=ACCURACY,
+                best=IMAGE_ACCURACY,
                 tokens_per_step=job.recipe.batch * sum(spec.lengths),
                 peak_flops=job.peak_flops,
                 start=start.fetched(OPTIMIZER, WEIGHTS) if start else None,

@@ -20,6 +20,7 @@ from scalecli.devices import open_devices
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Data, Manifest, Scalar
 from scalecli.references import ModelReference
+from scalecli.results import NEGATIVE_LOG_PERPLEXITY, UNIGRAM_NEGATIVE_LOG_PERPLEXITY
 from scalecli.runs.directory import (
     VOCABULARY_FILE,
     Trained,
@@ -44,9 +45,7 @@ from scalecli.strict import from_mapping
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
 
-NEGATIVE_LOG_PERPLEXITY = "validation/negative_log_perplexity"
 _FEWEST_PIECES = 10
-UNIGRAM = "validation/unigram_negative_log_perplexity"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +177,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
     )
 
     def validate() -> dict[str, float]:
-        return {NEGATIVE_LOG_PERPLEXITY: -cross_entropy(held_out), UNIGRAM: -unigram}
+        return {NEGATIVE_LOG_PERPLEXITY: -cross_entropy(held_out), UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram}
 
     with readable(corpus.name):
         if isinstance(training.text, TextStream):

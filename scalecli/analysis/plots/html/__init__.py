@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+from scalecli.analysis.page import page
 from scalecli.analysis.plots.drawing.palette import styles
 from scalecli.analysis.plots.drawing.picture import render
 from scalecli.analysis.plots.figure import FigureSpec, Mark, Panel
@@ -16,32 +17,13 @@ from scalecli.tables import humanise
 STYLE = Path(__file__).with_name("plot.css").read_text(encoding="utf-8")
 SCRIPT = Path(__file__).with_name("plot.js").read_text(encoding="utf-8")
 
-# The browser itself refuses whatever would come from elsewhere.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+_BODY = "body { margin: 1rem; font: 14px/1.5 system-ui, sans-serif; color: #222; background: #fff; }\n"
 _PIXELS_PER_POINT = 4 / 3
 
 
-def page(figure: FigureSpec) -> str:
+def figure_page(figure: FigureSpec) -> str:
     """A whole page with one figure."""
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<link rel="icon" href="data:,">
-<title>{html.escape(figure.title)}</title>
-<style>
-body {{ margin: 1rem; font: 14px/1.5 system-ui, sans-serif; color: #222; background: #fff; }}
-{STYLE}</style>
-</head>
-<body>
-{fragment(figure, "figure")}
-<script>
-{SCRIPT}</script>
-</body>
-</html>
-"""
+    return page(figure.title, fragment(figure, "figure"), style=_BODY + STYLE, script=SCRIPT)
 
 
 def fragment(figure: FigureSpec, prefix: str) -> str:

@@ -1,7 +1,7 @@
 import dataclasses
 
-from scalecli.differences import differences
 from scalecli.manifest import Best, Origin, OriginFile, Parent, utc_now
+from scalecli.runs.differences import differences
 from tests.manifests import example_manifest
 
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from scalecli.advice import PAPER_NOTES, warnings
+from scalecli.analysis.advice.warnings import PAPER_NOTES, warnings
 from scalecli.architectures import ARCHITECTURES
 from scalecli.shape import Shape, parse_name, presets
 
