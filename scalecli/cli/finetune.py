@@ -63,7 +63,8 @@ def command(
     stopped.
     """
     from scalecli.runs.directory import open_trained
-    from scalecli.runs.tasks.finetuning import Finetuning, example_batches, finetune
+    from scalecli.runs.tasks.finetuning import Finetuning, example_batches
+    from scalecli.runs.training import carry_out
     from scalecli.storage.run_storage import place_at
 
     if not tasks or tasks_name is None:
@@ -118,5 +119,5 @@ def command(
     from scalecli.cli.output.progress import ConsoleReporter
 
     with ConsoleReporter() as reporter:
-        manifest = finetune(job, reporter)
+        manifest = carry_out(job, reporter)
     print_results(manifest, job.place, format)

@@ -112,7 +112,8 @@ def command(
     Vision transformers (vit-s, vit-b) take --images: cut, mirrored and scaled anew every time, by cross-entropy. Their
     head is for the classes that there are.
     """
-    from scalecli.runs.text.pretraining import Pretraining, example_batches, pretrain
+    from scalecli.runs.text.pretraining import Pretraining, example_batches
+    from scalecli.runs.training import carry_out
 
     check_reading_options(ctx, options["images"])
     if show_examples is not None and show_examples < 1:
@@ -128,12 +129,8 @@ def command(
     from scalecli.cli.output.progress import ConsoleReporter
 
     with ConsoleReporter() as reporter:
-        if not isinstance(job, Pretraining):
-            from scalecli.runs.images.pretraining import pretrain_on_images
-
-            manifest = pretrain_on_images(job, reporter)
-        elif show_examples is None:
-            manifest = pretrain(job, reporter)
+        if show_examples is None or not isinstance(job, Pretraining):
+            manifest = carry_out(job, reporter)
         else:
             batches, its_vocabulary = example_batches(job, reporter)
     if show_examples is None or not isinstance(job, Pretraining):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,17 +13,16 @@ from scalecli.architectures import build_image_spec
 from scalecli.data.datasets import readable
 from scalecli.data.images.source import Images, ImageSource, measured_batches
 from scalecli.data.images.views import Cuts
-from scalecli.devices import open_devices
+from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError
-from scalecli.manifest import ImageData, Manifest
+from scalecli.manifest import ImageData
 from scalecli.references import ModelReference
 from scalecli.results import IMAGE_ACCURACY, VALIDATION
-from scalecli.runs.directory import CLASSES_FILE, Trained, prepare_place, take_up
+from scalecli.runs.directory import CLASSES_FILE, Trained
 from scalecli.runs.pretraining_job import PretrainingJob
-from scalecli.runs.recipe import build_model, new_manifest
+from scalecli.runs.training import TrainingInputs, Validate
 from scalecli.shape import Shape
 from scalecli.storage.files import write_atomically
-from scalecli.storage.layout import OPTIMIZER, WEIGHTS
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
@@ -54,88 +55,64 @@ class ImagePretraining(PretrainingJob):
             MissingError: the images, or the checkpoint of the run to start from, are not there.
             ConfigurationError: the run, or the shape file, has a head for another number of classes.
         """
-        return _with_classes(self.model, self.parent(), self.source.count_classes(), self.source.images)
+        return _with_classes(self.model, self.initial(), self.source.count_classes(), self.source.images)
 
-
-def pretrain_on_images(job: ImagePretraining, reporter: Reporter) -> Manifest:
-    """Carries out a pretraining run, or goes on with it, in its directory; returns the finished manifest.
-
-    A model that is itself a run gives its weights to start from.
-
-    Raises:
-        ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
-            its last checkpoint.
-    """
-    from scalecli.evaluation.classification import Classification
-    from scalecli.models.vision import VisionTransformer
-    from scalecli.training.job import Job
-    from scalecli.training.loop import train
-
-    devices = open_devices(job.devices)
-    job.place.report = reporter.fetched
-    prepare_place(job.place, devices)
-    parent, start = job.parent(), job.start()
-    for each in filter(None, (parent, start)):
-        each.place.report = reporter.fetched
-    training, held_out = job.source.open(job.cache_directory, reporter.images)
-    tell_about(training, held_out, reporter)
-    shape = _with_classes(job.model, parent, len(training.classes), training.name)
-    spec = build_image_spec(job.model.architecture, shape)
-    size = spec.embedding.image_size
-    manifest = new_manifest(
-        "pretrain",
-        name=job.place.name,
-        spec=spec,
-        shape=shape,
-        data=image_data(job.source, training, held_out, size),
-        recipe=job.recipe,
-        devices=devices,
-        command_line=job.command_line,
-        parent=parent.as_parent(job.place) if parent else None,
-        objective={"name": "classification", **asdict(job.cuts), "validation_examples": job.validation_examples},
-        start_step=start.step if start else 0,
-    )
-    manifest = take_up(manifest, job.place)
-    if manifest.status == "completed":
-        reporter.message(f"{job.place.address}: already complete")
-        return manifest
-    names = (name if name.isprintable() else ascii(name) for name in training.classes)
-    write_atomically(job.place.directory / CLASSES_FILE, "".join(f"{name}\n" for name in names))
-    model = build_model(VisionTransformer, spec, job.recipe, devices)
-    if parent:
-        parent.load_into(model)
-    classification = Classification(model, devices)
-    measured = measured_batches(
-        held_out,
-        size,
-        np.arange(min(job.validation_examples, held_out.images)),
-        devices.divisible(job.recipe.batch // job.recipe.accumulation),
-    )
-
-    def validate() -> dict[str, float]:
-        with readable(held_out.name):
-            found = classification(measured.as_numpy_iterator())
-        return {f"{VALIDATION}/{name}": value for name, value in found.items()}
-
-    with readable(training.name):
-        return train(
-            Job(
-                manifest=manifest,
-                devices=devices,
-                model=model,
-                schedule=job.recipe.schedule,
-                new_optimizer=job.recipe.new_optimizer,
-                saving=job.saving,
-                batches=training.training(size, job.cuts, batch=job.recipe.batch, seed=job.recipe.seed),
-                validate=validate,
-                best=IMAGE_ACCURACY,
-                tokens_per_step=job.recipe.batch * sum(spec.lengths),
-                peak_flops=job.peak_flops,
-                start=start.fetched(OPTIMIZER, WEIGHTS) if start else None,
-            ),
-            job.place,
-            reporter,
+    def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
+        """Opens the images; their classes say how large the head is."""
+        training, held_out = self.source.open(self.cache_directory, reporter.images)
+        tell_about(training, held_out, reporter)
+        shape = _with_classes(self.model, initial, len(training.classes), training.name)
+        spec = build_image_spec(self.model.architecture, shape)
+        size = spec.embedding.image_size
+        measured = measured_batches(
+            held_out,
+            size,
+            np.arange(min(self.validation_examples, held_out.images)),
+            devices.divisible(self.recipe.batch // self.recipe.accumulation),
         )
+        return _Inputs(
+            spec=spec,
+            shape=shape,
+            data=image_data(self.source, training, held_out, size),
+            objective={"name": "classification", **asdict(self.cuts), "validation_examples": self.validation_examples},
+            batches=training.training(size, self.cuts, batch=self.recipe.batch, seed=self.recipe.seed),
+            best=IMAGE_ACCURACY,
+            positions=sum(spec.lengths),
+            training=training,
+            held_out=held_out,
+            measured=measured,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs(TrainingInputs):
+    """Images; `measured` are the batches of held-out ones."""
+
+    training: Images
+    held_out: Images
+    measured: Any
+
+    def keep(self, directory: Path) -> None:
+        """Writes the names of the classes."""
+        names = (name if name.isprintable() else ascii(name) for name in self.training.classes)
+        write_atomically(directory / CLASSES_FILE, "".join(f"{name}\n" for name in names))
+
+    def validation(self, model: Any, devices: Devices, reporter: Reporter) -> Validate:
+        """Accuracy and cross-entropy of the held-out images."""
+        from scalecli.evaluation.classification import Classification
+
+        classification = Classification(model, devices)
+
+        def validate() -> dict[str, float]:
+            with readable(self.held_out.name):
+                found = classification(self.measured.as_numpy_iterator())
+            return {f"{VALIDATION}/{name}": value for name, value in found.items()}
+
+        return validate
+
+    def reading(self, reporter: Reporter) -> contextlib.AbstractContextManager[None]:
+        """Names the images in the error for damaged ones."""
+        return readable(self.training.name)
 
 
 def tell_about(training: Images, held_out: Images, reporter: Reporter) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,22 +12,21 @@ from scalecli.data.tasks.batches import Encoded, FinetuningBatches
 from scalecli.data.tasks.mixing import Mixing
 from scalecli.data.tasks.task import Task
 from scalecli.data.text.vocabulary import Vocabulary
-from scalecli.devices import AUTOMATIC, Request, open_devices
+from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError
-from scalecli.manifest import Data, Manifest
-from scalecli.runs.directory import Trained, keep_vocabulary, prepare_place, take_up, vocabulary_entry
-from scalecli.runs.recipe import Recipe, build_model, new_manifest
+from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
+from scalecli.manifest import Data
+from scalecli.runs.directory import Trained, keep_vocabulary, vocabulary_entry
 from scalecli.runs.tasks.examples import TaskData, described, read_tasks, task_identity
-from scalecli.storage.run_storage import Place
-from scalecli.training.checkpoints import Saving
+from scalecli.runs.training import TrainingInputs, TrainingJob, Validate
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
 
 
-@dataclass(frozen=True)
-class Finetuning:
-    """All that a finetuning run is told.
+@dataclass(frozen=True, kw_only=True)
+class Finetuning(TrainingJob):
+    """A pretrained run, text to text, on one task or a mixture of several. The optimizer starts anew.
 
     `name` is the mixture's, or the one task's. `packed` puts several examples into a row. `inputs_length` and
     `targets_length` are those of the longest task.
@@ -36,19 +35,13 @@ class Finetuning:
         ConfigurationError: a value that can't be, or tasks that nothing can be learned from or measured on.
     """
 
+    kind = "finetune"
     parent: Trained
     name: str
     tasks: tuple[Task, ...]
     mixing: Mixing
     packed: bool
-    recipe: Recipe
-    saving: Saving
     evaluation_batch: int
-    place: Place
-    cache_directory: Path
-    command_line: str
-    peak_flops: float | None = None
-    devices: Request = AUTOMATIC
 
     def __post_init__(self) -> None:
         if self.evaluation_batch < 1:
@@ -93,6 +86,64 @@ class Finetuning:
         """The share of each task among training examples. Raises as `training` and `Mixing.rates` do."""
         return self.mixing.rates({name: len(examples) for name, examples in self.training.examples.items()})
 
+    def initial(self) -> Trained:
+        """The pretrained run."""
+        return self.parent
+
+    def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
+        """Reads and encodes the examples; says what was left out or cut."""
+        vocabulary = self.parent.vocabulary(self.cache_directory)
+        batches, warnings = training_batches(self, vocabulary)
+        validation = read_tasks(self.measured_on, "validation")
+        for warning in warnings:
+            reporter.message(warning)
+        only = self.measured_on[0]
+        return _Inputs(
+            spec=self.parent.text_spec,
+            shape=self.parent.shape,
+            data=Data(
+                name=self.name,
+                kind="task",
+                identity=task_identity(self.tasks, ("train", "validation")),
+                inputs_length=self.inputs_length,
+                targets_length=self.targets_length,
+                packed=self.packed and not self.packing_refused,
+                vocabulary=vocabulary_entry(vocabulary, self.parent.text_data().vocabulary.name),
+                **described(self.tasks),
+                documents=sum(map(len, self.training.examples.values())),
+                rates=self.rates if len(self.rates) > 1 else None,
+            ),
+            warnings=[*warnings, *validation.warnings],
+            batches=batches,
+            best=f"{only.name}/{only.metrics[0]}" if len(self.tasks) == 1 else MEAN_OVER_TASKS,
+            positions=self.inputs_length + self.targets_length,
+            job=self,
+            vocabulary=vocabulary,
+            measured=validation,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs(TrainingInputs):
+    """The examples of tasks; `measured` are those of validation."""
+
+    job: Finetuning
+    vocabulary: Vocabulary
+    measured: TaskData
+
+    def keep(self, directory: Path) -> None:
+        """Copies the vocabulary."""
+        keep_vocabulary(self.vocabulary, directory)
+
+    def validation(self, model: Any, devices: Devices, reporter: Reporter) -> Validate:
+        """Decodes and scores the validation examples."""
+        from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures
+
+        tests = [TaskSplit(task, self.measured.examples[task.name]) for task in self.job.measured_on]
+        batch = devices.divisible(self.job.evaluation_batch)
+        evaluation = TaskEvaluation(model, self.vocabulary, tests, batch, devices=devices)
+        return lambda: figures(evaluation(reporter.examples), self.job.tasks)
+
 
 def training_batches(job: Finetuning, vocabulary: Vocabulary) -> tuple[FinetuningBatches, list[str]]:
     """The batches of a run, and what is to be known about them: what was left out or cut, or isn't the whole data set.
@@ -128,80 +179,3 @@ def example_batches(job: Finetuning) -> tuple[Iterator[Mapping[str, Any]], Vocab
     vocabulary = job.parent.vocabulary(job.cache_directory)
     batches, _ = training_batches(job, vocabulary)
     return batches.named().as_numpy_iterator(), vocabulary, batches.names
-
-
-def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
-    """Carries out a finetuning run, or goes on with it, in its directory; returns the finished manifest.
-
-    The optimizer starts anew. The tasks' validation examples are decoded and scored at every validation; the best step
-    is the best by the first metric of one task, or by the mean over several.
-
-    Raises:
-        ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
-            its last checkpoint.
-    """
-    from scalecli.models.encoder_decoder import EncoderDecoder
-    from scalecli.training.job import Job
-    from scalecli.training.loop import train
-
-    devices = open_devices(job.devices)
-    job.place.report = job.parent.place.report = reporter.fetched
-    prepare_place(job.place, devices)
-    vocabulary = job.parent.vocabulary(job.cache_directory)
-    batches, warnings = training_batches(job, vocabulary)
-    validation = read_tasks(job.measured_on, "validation")
-    for warning in warnings:
-        reporter.message(warning)
-    manifest = new_manifest(
-        "finetune",
-        name=job.place.name,
-        spec=job.parent.text_spec,
-        shape=job.parent.shape,
-        data=Data(
-            name=job.name,
-            kind="task",
-            identity=task_identity(job.tasks, ("train", "validation")),
-            inputs_length=job.inputs_length,
-            targets_length=job.targets_length,
-            packed=job.packed and not job.packing_refused,
-            vocabulary=vocabulary_entry(vocabulary, job.parent.text_data().vocabulary.name),
-            **described(job.tasks),
-            documents=sum(map(len, job.training.examples.values())),
-            rates=job.rates if len(job.rates) > 1 else None,
-        ),
-        recipe=job.recipe,
-        devices=devices,
-        command_line=job.command_line,
-        parent=job.parent.as_parent(job.place),
-    )
-    manifest = take_up(replace(manifest, warnings=[*warnings, *validation.warnings]), job.place)
-    if manifest.status == "completed":
-        reporter.message(f"{job.place.address}: already complete")
-        return manifest
-
-    from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
-    from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures
-
-    tests = [TaskSplit(task, validation.examples[task.name]) for task in job.measured_on]
-    keep_vocabulary(vocabulary, job.place.directory)
-    model = build_model(EncoderDecoder, job.parent.text_spec, job.recipe, devices)
-    job.parent.load_into(model)
-    evaluation = TaskEvaluation(model, vocabulary, tests, devices.divisible(job.evaluation_batch), devices=devices)
-    only = job.measured_on[0]
-    return train(
-        Job(
-            manifest=manifest,
-            devices=devices,
-            model=model,
-            schedule=job.recipe.schedule,
-            new_optimizer=job.recipe.new_optimizer,
-            saving=job.saving,
-            batches=batches,
-            validate=lambda: figures(evaluation(reporter.examples), job.tasks),
-            best=f"{only.name}/{only.metrics[0]}" if len(job.tasks) == 1 else MEAN_OVER_TASKS,
-            tokens_per_step=job.recipe.batch * (job.inputs_length + job.targets_length),
-            peak_flops=job.peak_flops,
-        ),
-        job.place,
-        reporter,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -16,21 +17,18 @@ from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
 from scalecli.data.text.streams import TextStream
 from scalecli.data.text.vocabulary import SENTINELS, Vocabulary, count_pieces, load_vocabulary, train_vocabulary
-from scalecli.devices import open_devices
+from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.manifest import FILE_NAME, Data, Manifest, Scalar
+from scalecli.manifest import FILE_NAME, Data, Scalar
 from scalecli.references import ModelReference
 from scalecli.results import NEGATIVE_LOG_PERPLEXITY, UNIGRAM_NEGATIVE_LOG_PERPLEXITY
 from scalecli.runs.directory import (
     VOCABULARY_FILE,
     Trained,
     keep_vocabulary,
-    prepare_place,
-    take_up,
     vocabulary_entry,
 )
 from scalecli.runs.pretraining_job import PretrainingJob
-from scalecli.runs.recipe import build_model, new_manifest
 from scalecli.runs.text.source import (
     TextSource,
     TrainingText,
@@ -38,8 +36,8 @@ from scalecli.runs.text.source import (
     open_validation_text,
     vocabulary_text,
 )
+from scalecli.runs.training import TrainingInputs, Validate
 from scalecli.shape import Shape
-from scalecli.storage.layout import OPTIMIZER, WEIGHTS
 from scalecli.strict import from_mapping
 
 if TYPE_CHECKING:
@@ -76,11 +74,78 @@ class Pretraining(PretrainingJob):
             MissingError: the vocabulary's file, or the checkpoint of the run to start from, is not there.
             ConfigurationError: the vocabulary can't be, or the shape file's rows are too few for it.
         """
-        if parent := self.parent():
-            return parent.shape
+        if initial := self.initial():
+            return initial.shape
         is_trained = self.vocabulary.startswith("train:")
         pieces = trained_pieces(self.vocabulary) if is_trained else count_pieces(self.vocabulary)
         return _with_rows_for(self.model, Vocabulary(Path(), "", pieces))
+
+    def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
+        """Opens training and held-out text; a run to start from gives its vocabulary, too."""
+        prepared = _Prepared.of(self, initial, reporter)
+        training, vocabulary, batches = prepared.training, prepared.vocabulary, prepared.batches
+        held_out = _held_out_batches(self, prepared, devices, reporter)
+        batches(start_step=0)  # a corpus with too few tokens is found before anything else is done
+        return _Inputs(
+            spec=build_text_spec(self.model.architecture, prepared.shape),
+            shape=prepared.shape,
+            data=Data(
+                name=prepared.corpus.name,
+                kind=self.source.kind,
+                identity=f"{prepared.corpus.identity}+{prepared.held_out.identity}",
+                inputs_length=self.objective.inputs_length,
+                targets_length=self.objective.targets_length,
+                packed=False,
+                vocabulary=vocabulary_entry(vocabulary, prepared.vocabulary_name),
+                documents=training.text.documents,
+                tokens=training.tokens,
+            ),
+            objective=objective_entry(self.objective, self.validation_examples),
+            batches=lambda step, share: batches(start_step=step, share=share),
+            best=NEGATIVE_LOG_PERPLEXITY,
+            positions=sum(self.lengths()),
+            job=self,
+            prepared=prepared,
+            held_out=held_out,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs(TrainingInputs):
+    """Text; `held_out` are the batches of held-out text."""
+
+    job: Pretraining
+    prepared: _Prepared
+    held_out: Any
+
+    def keep(self, directory: Path) -> None:
+        """Copies the vocabulary."""
+        keep_vocabulary(self.prepared.vocabulary, directory)
+
+    def validation(self, model: Any, devices: Devices, reporter: Reporter) -> Validate:
+        """Negative log-perplexity of the held-out text, and that of a model that knows frequencies alone."""
+        from scalecli.evaluation.cross_entropy import CrossEntropy
+
+        cross_entropy = CrossEntropy(model, devices)
+        unigram = unigram_cross_entropy(
+            (batch["targets"] for batch in self.held_out.as_numpy_iterator()),
+            self.prepared.training.sample,
+            self.job.objective,
+            vocabulary_size=self.prepared.vocabulary.size,
+        )
+        return lambda: {
+            NEGATIVE_LOG_PERPLEXITY: -cross_entropy(self.held_out),
+            UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
+        }
+
+    @contextlib.contextmanager
+    def reading(self, reporter: Reporter) -> Iterator[None]:
+        """Names the text in the error for a damaged one, and says how fast a stream is."""
+        with readable(self.prepared.corpus.name):
+            if isinstance(text := self.prepared.training.text, TextStream):
+                speed = text.tokens_per_second(self.job.objective)
+                reporter.message(f"input pipeline: {speed:,.0f} tokens/s or more")
+            yield
 
 
 def trained_pieces(vocabulary: str) -> int:
@@ -96,111 +161,22 @@ def trained_pieces(vocabulary: str) -> int:
     return int(number)
 
 
-def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
-    """Carries out a pretraining run, or goes on with it, in its directory; returns the finished manifest.
-
-    A model that is itself a run gives its weights to start from, and its vocabulary.
-
-    Raises:
-        ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
-            its last checkpoint.
-    """
-    from scalecli.models.encoder_decoder import EncoderDecoder
-    from scalecli.training.job import Job
-    from scalecli.training.loop import train
-
-    devices = open_devices(job.devices)
-    job.place.report = reporter.fetched
-    prepare_place(job.place, devices)
-    prepared = _Prepared.of(job, reporter)
-    corpus, held_out_corpus, training = prepared.corpus, prepared.held_out, prepared.training
-    parent, vocabulary, batches = prepared.parent, prepared.vocabulary, prepared.batches
-    if start := job.start():
-        start.place.report = reporter.fetched
+def _held_out_batches(job: Pretraining, prepared: _Prepared, devices: Devices, reporter: Reporter) -> Any:
+    """The batches of held-out text. Raises MissingError where there is too little of it."""
+    corpus, vocabulary = prepared.held_out, prepared.vocabulary
     tokens = job.validation_examples * job.objective.segment_length
-    validation = open_validation_text(held_out_corpus, vocabulary, job.cache_directory, tokens, reporter)
     try:
-        held_out = validation_batches(
-            validation,
+        return validation_batches(
+            open_validation_text(corpus, vocabulary, job.cache_directory, tokens, reporter),
             job.objective,
             vocabulary_size=vocabulary.size,
             batch=devices.divisible(job.recipe.batch // job.recipe.accumulation),
             examples=job.validation_examples,
         )
     except MissingError as error:
-        from_text = held_out_corpus.split != "all" and held_out_corpus.dataset is None
+        from_text = corpus.split != "all" and corpus.dataset is None
         way_out = "; --validation-text takes held-out text from files" if from_text else ""
         raise MissingError(f"{error}{way_out}") from error
-    batches(start_step=0)  # a corpus with too few tokens is found before anything else is done
-    shape = prepared.shape
-    spec = build_text_spec(job.model.architecture, shape)
-    manifest = new_manifest(
-        "pretrain",
-        name=job.place.name,
-        spec=spec,
-        shape=shape,
-        data=Data(
-            name=corpus.name,
-            kind=job.source.kind,
-            identity=f"{corpus.identity}+{held_out_corpus.identity}",
-            inputs_length=job.objective.inputs_length,
-            targets_length=job.objective.targets_length,
-            packed=False,
-            vocabulary=vocabulary_entry(vocabulary, prepared.vocabulary_name),
-            documents=training.text.documents,
-            tokens=training.tokens,
-        ),
-        recipe=job.recipe,
-        devices=devices,
-        command_line=job.command_line,
-        parent=parent.as_parent(job.place) if parent else None,
-        objective=objective_entry(job.objective, job.validation_examples),
-        start_step=start.step if start else 0,
-    )
-    manifest = take_up(manifest, job.place)
-    if manifest.status == "completed":
-        reporter.message(f"{job.place.address}: already complete")
-        return manifest
-    keep_vocabulary(vocabulary, job.place.directory)
-    model = build_model(EncoderDecoder, spec, job.recipe, devices)
-    if parent:
-        parent.load_into(model)
-
-    from scalecli.evaluation.cross_entropy import CrossEntropy
-
-    cross_entropy = CrossEntropy(model, devices)
-    unigram = unigram_cross_entropy(
-        (batch["targets"] for batch in held_out.as_numpy_iterator()),
-        training.sample,
-        job.objective,
-        vocabulary_size=vocabulary.size,
-    )
-
-    def validate() -> dict[str, float]:
-        return {NEGATIVE_LOG_PERPLEXITY: -cross_entropy(held_out), UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram}
-
-    with readable(corpus.name):
-        if isinstance(training.text, TextStream):
-            speed = training.text.tokens_per_second(job.objective)
-            reporter.message(f"input pipeline: {speed:,.0f} tokens/s or more")
-        return train(
-            Job(
-                manifest=manifest,
-                devices=devices,
-                model=model,
-                schedule=job.recipe.schedule,
-                new_optimizer=job.recipe.new_optimizer,
-                saving=job.saving,
-                batches=lambda step, share: batches(start_step=step, share=share),
-                validate=validate,
-                best=NEGATIVE_LOG_PERPLEXITY,
-                tokens_per_step=job.recipe.batch * (job.objective.inputs_length + job.objective.targets_length),
-                peak_flops=job.peak_flops,
-                start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
-            ),
-            job.place,
-            reporter,
-        )
 
 
 def example_batches(job: Pretraining, reporter: Reporter) -> tuple[Iterator[dict[str, Any]], Vocabulary]:
@@ -209,7 +185,10 @@ def example_batches(job: Pretraining, reporter: Reporter) -> tuple[Iterator[dict
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`).
     """
-    prepared = _Prepared.of(job, reporter)
+    initial = job.initial()
+    if initial:
+        initial.place.report = reporter.fetched
+    prepared = _Prepared.of(job, initial, reporter)
 
     def batches() -> Iterator[dict[str, Any]]:
         with readable(prepared.corpus.name):
@@ -222,7 +201,6 @@ def example_batches(job: Pretraining, reporter: Reporter) -> tuple[Iterator[dict
 class _Prepared:
     """What a run reads: the corpora, the vocabulary, the training text, and its batches from a step on."""
 
-    parent: Trained | None
     shape: Shape
     corpus: Corpus
     held_out: Corpus
@@ -232,11 +210,8 @@ class _Prepared:
     batches: Callable[..., Any]
 
     @classmethod
-    def of(cls, job: Pretraining, reporter: Reporter) -> _Prepared:
+    def of(cls, job: Pretraining, parent: Trained | None, reporter: Reporter) -> _Prepared:
         """Opens them; a vocabulary that is to be trained is trained."""
-        parent = job.parent()
-        if parent:
-            parent.place.report = reporter.fetched
         corpus, held_out = job.source.corpora(job.cache_directory)
         if parent:
             vocabulary, name = parent.vocabulary(job.cache_directory), parent.text_data().vocabulary.name
@@ -248,7 +223,7 @@ class _Prepared:
         batches = training.batches(
             job.objective, vocabulary_size=vocabulary.size, batch=job.recipe.batch, seed=job.recipe.seed
         )
-        return cls(parent, shape, corpus, held_out, vocabulary, name, training, batches)
+        return cls(shape, corpus, held_out, vocabulary, name, training, batches)
 
 
 def objective_entry(objective: SpanCorruption, examples: int) -> dict[str, Scalar]:
