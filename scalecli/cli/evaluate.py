@@ -99,14 +99,7 @@ def command(
             raise ConfigurationError(f"{flag} is {value}; 1 or more is accepted")
 
     from scalecli.cli.output.progress import ConsoleReporter
-    from scalecli.runs.evaluation import (
-        Evaluation,
-        default_place,
-        evaluate_text,
-        name_of_text,
-        objective_of,
-        open_checkpoints,
-    )
+    from scalecli.runs.evaluation import Evaluation, default_place, evaluate, open_checkpoints
     from scalecli.storage.run_storage import place_at
 
     cache = the_cache_directory(cache_directory)
@@ -123,25 +116,28 @@ def command(
         if images is not None and few_shot is not None:
             from scalecli.data.images.source import ImageSource
             from scalecli.evaluation.few_shot import FewShot
-            from scalecli.runs.images.evaluation import evaluate_few_shot, name_of_images, open_images
+            from scalecli.runs.images.evaluation import FewShotAccuracy, name_of_images, open_images
 
             asked, source = FewShot(few_shot, seeds), ImageSource(images, ctx.params["data_dir"], held_out=split)
             opened = open_images(last, source, cache, reporter)
             this = job(name_of_images(source, opened, asked))
-            manifest = evaluate_few_shot(this, source, opened, asked, reporter.examples)
+            manifest, _ = evaluate(this, FewShotAccuracy(source, opened, asked), reporter)
             table = table_of_results(manifest)
         elif text:
+            from scalecli.runs.text.evaluation import TextPerplexity, name_of_text, objective_of
+
             this = job(name_of_text(text))
-            manifest = evaluate_text(this, text, objective_of(last), examples, reporter)
+            manifest, _ = evaluate(this, TextPerplexity(text, objective_of(last), examples), reporter)
             table = table_of_results(manifest)
         else:
-            from scalecli.runs.tasks.evaluation import evaluate_tasks, name_of_tasks
+            from scalecli.runs.tasks.evaluation import TaskPredictions, name_of_tasks
 
             of_tasks = split or "validation"
             scored = _with_split(tasks or _own_tasks(last), of_tasks)
             this = job(name_of_tasks(scored, of_tasks, rank_classification, beams))
-            found = evaluate_tasks(this, scored, of_tasks, reporter.examples, rank_classification, beams)
-            manifest, table = found.manifest, table_of_tasks(found)
+            measure = TaskPredictions(scored, of_tasks, rank_classification, beams)
+            manifest, found = evaluate(this, measure, reporter)
+            table = table_of_tasks(manifest, found)
     for warning in manifest.warnings:
         click.echo(warning, err=True)
     print_table(*table, format)

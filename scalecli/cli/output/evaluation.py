@@ -8,7 +8,7 @@ from scalecli.cli.output.formats import Column, print_table
 from scalecli.manifest import Manifest
 
 if TYPE_CHECKING:
-    from scalecli.runs.tasks.evaluation import TaskResults
+    from scalecli.runs.tasks.evaluation import ScoredTasks
 
 
 def table_of_results(manifest: Manifest) -> tuple[list[dict[str, Any]], list[Column]]:
@@ -22,14 +22,14 @@ def table_of_results(manifest: Manifest) -> tuple[list[dict[str, Any]], list[Col
     return rows, columns if len(manifest.results) == 1 else [Column("step", "Step"), *columns]
 
 
-def table_of_tasks(found: TaskResults) -> tuple[list[dict[str, Any]], list[Column]]:
+def table_of_tasks(manifest: Manifest, found: ScoredTasks) -> tuple[list[dict[str, Any]], list[Column]]:
     """A row for each score and each average, at the one step or that of the best mean over tasks, with its interval.
 
     Of several checkpoints also what each task's own best step gave, and the averages of those: the papers report the
     peak of the validation.
     """
-    step = found.manifest.best.step if found.manifest.best else max(found.manifest.results)
-    results, peaks = found.manifest.results[step], found.peaks()
+    step = manifest.best.step if manifest.best else max(manifest.results)
+    results, peaks = manifest.results[step], found.peaks()
     rows = []
     for name in peaks:
         task = name.partition("/")[0]

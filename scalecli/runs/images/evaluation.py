@@ -1,26 +1,25 @@
-"""Few-shot evaluation of a run's checkpoints on labelled images, with a manifest of its own."""
+"""Few-shot accuracy on labelled images, as a measure of a run's checkpoints."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scalecli.architectures import build_image_spec
 from scalecli.data.datasets import readable
 from scalecli.data.images.source import Images, ImageSource, measured_batches
-from scalecli.devices import open_devices
+from scalecli.devices import Devices
 from scalecli.errors import ScalecliError
 from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, figures, ridge_accuracy
-from scalecli.manifest import Best, Manifest
 from scalecli.results import FEW_SHOT_ACCURACY, FEW_SHOT_EXAMPLES
 from scalecli.runs.directory import Trained
-from scalecli.runs.evaluation import Evaluation, prepare, write_manifest
+from scalecli.runs.evaluation import Evaluation, MeasuredInputs
 from scalecli.runs.images.pretraining import image_data, tell_about
 
 if TYPE_CHECKING:
@@ -52,62 +51,70 @@ def open_images(
     return images
 
 
-def evaluate_few_shot(
-    job: Evaluation,
-    source: ImageSource,
-    images: tuple[Images, Images],
-    few_shot: FewShot,
-    on_progress: Callable[[int, int], None],
-) -> Manifest:
-    """Measures few-shot accuracy with each checkpoint: shots from the first images, accuracy on the second.
+@dataclass(frozen=True)
+class FewShotAccuracy:
+    """Few-shot accuracy: shots from the training images, accuracy on the others."""
 
-    Writes the manifest, which names the best step where there are several, and returns it.
+    source: ImageSource
+    images: tuple[Images, Images]
+    few_shot: FewShot
 
-    Raises:
-        ScalecliError: of the kind that says what is wrong (see `errors`).
-    """
-    from scalecli.models.vision import VisionTransformer
+    def open(self, job: Evaluation, reporter: Reporter) -> MeasuredInputs:
+        """Draws the shots."""
+        training, test = self.images
+        draws = draw_shots(training.labels(_POOL * self.few_shot.shots), self.few_shot, training.classes, training.name)
+        size = job.trained.image_spec.embedding.image_size
+        return _Inputs(
+            data=replace(image_data(self.source, training, test, size), name=test.name, images=test.images),
+            objective={
+                "name": FEW_SHOT,
+                "shots": self.few_shot.shots,
+                "seeds": ", ".join(map(str, range(self.few_shot.seeds))),
+            },
+            best=FEW_SHOT_ACCURACY,
+            job=job,
+            images=self.images,
+            draws=draws,
+            on_progress=reporter.examples,
+        )
 
-    training, test = images
-    spec = job.trained.image_spec
-    devices = open_devices(job.devices)
-    job = replace(job, batch=devices.divisible(job.batch))
-    prepare(job.place, devices)
-    draws = draw_shots(training.labels(_POOL * few_shot.shots), few_shot, training.classes, training.name)
-    drawn = np.unique(np.concatenate(draws))
-    model = devices.new_model(lambda: VisionTransformer(spec, job.trained.manifest.precision))
-    features = Features(model, devices)
-    size, total = spec.embedding.image_size, len(job.checkpoints) * (len(drawn) + test.images)
-    done = 0
 
-    def of(read: Images, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        nonlocal done
-        found = []
-        with readable(read.name):
-            for each in features(measured_batches(read, size, numbers, job.batch).as_numpy_iterator()):
-                found.append(each)
-                done += len(each[1])
-                on_progress(done, total)
-        return np.concatenate([x for x, _ in found]), np.concatenate([labels for _, labels in found])
+@dataclass(kw_only=True)
+class _Inputs(MeasuredInputs):
+    """The images to draw from and to test on, and the numbers of those drawn, an array for each seed."""
 
-    results = {}
-    for checkpoint in job.checkpoints:
-        checkpoint.load_into(model)
-        shots, labels = of(training, drawn)
-        tested, answers = of(test, np.arange(test.images))
-        if not (np.isfinite(shots).all() and np.isfinite(tested).all()):
-            raise ScalecliError(f"{job.trained.address}: at step {checkpoint.step} features are not finite")
-        accuracies = []
-        for draw in draws:
-            rows = np.searchsorted(drawn, draw)
-            accuracies.append(ridge_accuracy(shots[rows], labels[rows], tested, answers, len(training.classes)))
-        results[checkpoint.step] = {**figures(accuracies), FEW_SHOT_EXAMPLES: float(len(answers))}
-    best = max(results, key=lambda step: results[step][FEW_SHOT_ACCURACY])
-    return write_manifest(
-        job,
-        devices,
-        replace(image_data(source, training, test, size), name=test.name, images=test.images),
-        results,
-        {"name": FEW_SHOT, "shots": few_shot.shots, "seeds": ", ".join(map(str, range(few_shot.seeds)))},
-        best=Best(step=best, rule=f"highest {FEW_SHOT_ACCURACY}") if len(results) > 1 else None,
-    )
+    job: Evaluation
+    images: tuple[Images, Images]
+    draws: Sequence[np.ndarray]
+    on_progress: Callable[[int, int], None]
+
+    def on(self, model: Any, devices: Devices) -> Callable[[int], dict[str, float]]:
+        """See `MeasuredInputs`."""
+        training, test = self.images
+        features = Features(model, devices)
+        drawn = np.unique(np.concatenate(self.draws))
+        size, total = model.spec.embedding.image_size, len(self.job.checkpoints) * (len(drawn) + test.images)
+        done = 0
+
+        def features_of(read: Images, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            nonlocal done
+            found = []
+            with readable(read.name):
+                for each in features(measured_batches(read, size, numbers, self.job.batch).as_numpy_iterator()):
+                    found.append(each)
+                    done += len(each[1])
+                    self.on_progress(done, total)
+            return np.concatenate([x for x, _ in found]), np.concatenate([labels for _, labels in found])
+
+        def measured(step: int) -> dict[str, float]:
+            shots, labels = features_of(training, drawn)
+            tested, answers = features_of(test, np.arange(test.images))
+            if not (np.isfinite(shots).all() and np.isfinite(tested).all()):
+                raise ScalecliError(f"{self.job.trained.address}: at step {step} features are not finite")
+            rows = (np.searchsorted(drawn, draw) for draw in self.draws)
+            accuracies = [
+                ridge_accuracy(shots[row], labels[row], tested, answers, len(training.classes)) for row in rows
+            ]
+            return {**figures(accuracies), FEW_SHOT_EXAMPLES: float(len(answers))}
+
+        return measured

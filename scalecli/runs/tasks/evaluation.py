@@ -1,22 +1,25 @@
-"""Evaluation of a run's checkpoints on tasks: predictions, scores, submissions, and a manifest of its own."""
+"""Predictions for tasks, their scores and the files to submit, as a measure of a run's checkpoints."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from scalecli.data.tasks.task import Task
-from scalecli.devices import open_devices
+from scalecli.devices import Devices
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.evaluation.submissions import write_submissions
 from scalecli.evaluation.tasks import OnProgress, TaskEvaluation, TaskScores, TaskSplit, figures, figures_with_intervals
-from scalecli.manifest import Best, Manifest, Scalar
-from scalecli.runs.evaluation import Evaluation, model_of, prepare, write_manifest
+from scalecli.manifest import Scalar
+from scalecli.runs.evaluation import Evaluation, MeasuredInputs
 from scalecli.runs.tasks.examples import described, read_tasks, task_identity
 from scalecli.storage.files import write_atomically
+
+if TYPE_CHECKING:
+    from scalecli.training.reporting import Reporter
 
 
 def name_of_tasks(tasks: Sequence[Task], split: str, ranked: bool = False, beams: int = 1) -> str:
@@ -28,13 +31,81 @@ def name_of_tasks(tasks: Sequence[Task], split: str, ranked: bool = False, beams
 
 
 @dataclass(frozen=True)
-class TaskResults:
-    """What an evaluation on tasks found: the scores of each step by task, and the best constant's by `task/metric`."""
+class TaskPredictions:
+    """Scores of the predictions for a split of tasks, greedy, by beam search, or ranked among a task's labels."""
 
-    manifest: Manifest
     tasks: Sequence[Task]
-    scores: dict[int, dict[str, TaskScores]]
-    baseline: dict[str, float]
+    split: str
+    ranked: bool = False
+    beams: int = 1
+
+    def open(self, job: Evaluation, reporter: Reporter) -> ScoredTasks:
+        """Reads the examples."""
+        tasks, data = self.tasks, read_tasks(self.tasks, self.split)
+        objective: dict[str, Scalar] = {"name": "greedy decoding"}
+        if self.beams > 1:
+            objective = {"name": "beam search", "beams": self.beams}
+        if self.ranked:
+            objective |= {"name": "rank classification"}
+        entry = replace(
+            job.trained.text_data(),
+            name=f"{tasks[0].name} ({self.split})" if len(tasks) == 1 else f"{len(tasks)} tasks ({self.split})",
+            kind="task",
+            identity=task_identity(tasks, (self.split,)),
+            inputs_length=max(task.inputs_length for task in tasks),
+            targets_length=max(task.targets_length for task in tasks),
+            packed=False,
+            **described(tasks),
+            documents=sum(map(len, data.examples.values())),
+            tokens=None,
+            rates=None,
+        )
+        return ScoredTasks(
+            data=entry,
+            objective=objective,
+            best=MEAN_OVER_TASKS,
+            warnings=list(data.warnings),
+            job=job,
+            measure=self,
+            tests=[TaskSplit(task, data.examples[task.name]) for task in tasks],
+            on_progress=reporter.examples,
+        )
+
+
+@dataclass(kw_only=True)
+class ScoredTasks(MeasuredInputs):
+    """The examples of tasks, and the scores of each step by task.
+
+    Predictions go to predictions.jsonl, with the step in the name where there are several; those of a test split to
+    glue.zip and superglue.zip as well.
+    """
+
+    job: Evaluation
+    measure: TaskPredictions
+    tests: Sequence[TaskSplit]
+    on_progress: OnProgress
+    scores: dict[int, dict[str, TaskScores]] = field(default_factory=dict)
+
+    def on(self, model: Any, devices: Devices) -> Callable[[int], dict[str, float]]:
+        """See `MeasuredInputs`."""
+        vocabulary = self.job.trained.vocabulary(self.job.cache_directory)
+        how = (self.job.batch, self.measure.ranked, self.measure.beams, devices)
+        evaluation = TaskEvaluation(model, vocabulary, self.tests, *how)
+        total = len(self.job.checkpoints) * evaluation.examples
+        self.warnings += evaluation.warnings
+
+        def measured(step: int) -> dict[str, float]:
+            before = len(self.scores) * evaluation.examples
+            found = self.scores[step] = evaluation(lambda done, _: self.on_progress(before + done, total))
+            self.warnings += _write_predictions(self.job, step, self.measure.split, self.tests, found)
+            return figures_with_intervals(found, self.measure.tasks)
+
+        return measured
+
+    @property
+    def baseline(self) -> dict[str, float]:
+        """The scores of the best constant by `task/metric`."""
+        return {f"{test.task.name}/{metric}": value for test in self.tests for metric, value in test.baseline.items()}
 
     def peaks(self) -> dict[str, tuple[float, int | None]]:
         """Each score at the step that is best for its task, by the mean of the task's metrics, with that step.
@@ -42,86 +113,13 @@ class TaskResults:
         The averages are those of the tasks at their own best steps; they have no step.
         """
         best: dict[str, int] = {}
-        for task in self.tasks:
+        for task in self.measure.tasks:
             means = {step: _mean_score(found[task.name]) for step, found in self.scores.items()}
             best[task.name] = max(means, key=means.__getitem__)
-        peaks = figures({name: self.scores[step][name] for name, step in best.items()}, self.tasks)
+        peaks = figures({name: self.scores[step][name] for name, step in best.items()}, self.measure.tasks)
         return {
             name: (value, best.get(name.partition("/")[0]) if "/" in name else None) for name, value in peaks.items()
         }
-
-
-def evaluate_tasks(
-    job: Evaluation,
-    tasks: Sequence[Task],
-    split: str,
-    on_progress: OnProgress,
-    ranked: bool = False,
-    beams: int = 1,
-) -> TaskResults:
-    """Predicts a split of tasks with each checkpoint, and writes predictions, scores and the manifest.
-
-    Predictions go to predictions.jsonl, with the step in the name where there are several; those of a test split to
-    glue.zip and superglue.zip as well. The manifest has every score with its interval and number of examples, and names
-    the step with the best mean over tasks.
-
-    Raises:
-        ScalecliError: of the kind that says what is wrong (see `errors`).
-    """
-    devices = open_devices(job.devices)
-    job = replace(job, batch=devices.divisible(job.batch))
-    prepare(job.place, devices)
-    data = read_tasks(tasks, split)
-    tests = [TaskSplit(task, data.examples[task.name]) for task in tasks]
-    vocabulary = job.trained.vocabulary(job.cache_directory)
-    model = model_of(job.trained, devices)
-    evaluation = TaskEvaluation(model, vocabulary, tests, job.batch, ranked, beams, devices)
-    scores: dict[int, dict[str, TaskScores]] = {}
-    notes: list[str] = []
-    total = len(job.checkpoints) * evaluation.examples
-    for number, checkpoint in enumerate(job.checkpoints):
-        checkpoint.load_into(model)
-        done_before = number * evaluation.examples
-        found = evaluation(partial(_report, on_progress, done_before, total))
-        scores[checkpoint.step] = found
-        notes += _write_predictions(job, checkpoint.step, split, tests, found)
-    entry = replace(
-        job.trained.text_data(),
-        name=f"{tasks[0].name} ({split})" if len(tasks) == 1 else f"{len(tasks)} tasks ({split})",
-        kind="task",
-        identity=task_identity(tasks, (split,)),
-        inputs_length=max(task.inputs_length for task in tasks),
-        targets_length=max(task.targets_length for task in tasks),
-        packed=False,
-        **described(tasks),
-        documents=evaluation.examples,
-        tokens=None,
-        rates=None,
-    )
-    results = {step: figures_with_intervals(found, tasks) for step, found in scores.items()}
-    objective: dict[str, Scalar] = {"name": "greedy decoding"}
-    if beams > 1:
-        objective = {"name": "beam search", "beams": beams}
-    if ranked:
-        objective |= {"name": "rank classification"}
-    means = {step: found[MEAN_OVER_TASKS] for step, found in results.items() if MEAN_OVER_TASKS in found}
-    manifest = write_manifest(
-        job,
-        devices,
-        entry,
-        results,
-        objective,
-        warnings=[*data.warnings, *evaluation.warnings, *notes],
-        best=Best(step=max(means, key=means.__getitem__), rule=f"highest {MEAN_OVER_TASKS}")
-        if len(means) > 1
-        else None,
-    )
-    baselines = {f"{test.task.name}/{metric}": value for test in tests for metric, value in test.baseline.items()}
-    return TaskResults(manifest, tasks, scores, baselines)
-
-
-def _report(on_progress: OnProgress, done_before: int, total: int, done: int, of_checkpoint: int) -> None:
-    on_progress(done_before + done, total)
 
 
 def _write_predictions(
