@@ -165,9 +165,10 @@ def _held_out_batches(job: Pretraining, prepared: _Prepared, devices: Devices, r
     """The batches of held-out text. Raises MissingError where there is too little of it."""
     corpus, vocabulary = prepared.held_out, prepared.vocabulary
     tokens = job.validation_examples * job.objective.segment_length
+    text = open_validation_text(corpus, vocabulary, job.cache_directory, tokens, reporter)
     try:
         return validation_batches(
-            open_validation_text(corpus, vocabulary, job.cache_directory, tokens, reporter),
+            text,
             job.objective,
             vocabulary_size=vocabulary.size,
             batch=devices.divisible(job.recipe.batch // job.recipe.accumulation),
