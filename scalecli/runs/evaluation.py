@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,20 +50,18 @@ class Evaluation:
 
 
 @dataclass(kw_only=True)
-class MeasuredInputs(abc.ABC):
+class MeasuredInputs:
     """What a measure reads, opened: what the manifest says of it, and how a model is measured on it.
 
-    `best` is the result whose highest value names the best of several steps, None where none is named.
+    `on(model)` gives the function that measures the model with the weights of a step, which it is told. `best` is the
+    result whose highest value names the best of several steps, None where none is named.
     """
 
     data: Data | ImageData
     objective: dict[str, Scalar]
+    on: Callable[[Any], Callable[[int], dict[str, float]]]
     best: str | None = None
     warnings: list[str] = field(default_factory=list)
-
-    @abc.abstractmethod
-    def on(self, model: Any, devices: Devices) -> Callable[[int], dict[str, float]]:
-        """The function that measures the model with the weights of a step, which it is told."""
 
 
 Inputs = TypeVar("Inputs", bound=MeasuredInputs, covariant=True)
@@ -73,7 +70,7 @@ Inputs = TypeVar("Inputs", bound=MeasuredInputs, covariant=True)
 class Measure(Protocol[Inputs]):
     """What can be measured of a run's checkpoints."""
 
-    def open(self, job: Evaluation, reporter: Reporter) -> Inputs:
+    def open(self, job: Evaluation, devices: Devices, reporter: Reporter) -> Inputs:
         """Opens what is read, for batches of `job.batch`. Raises ScalecliError of the kind that says what is wrong."""
 
 
@@ -88,10 +85,10 @@ def evaluate(job: Evaluation, measure: Measure[Inputs], reporter: Reporter) -> t
     devices = open_devices(job.devices)
     job = replace(job, batch=devices.divisible(job.batch))
     prepare(job.place, devices)
-    inputs = measure.open(job, reporter)
+    inputs = measure.open(job, devices, reporter)
     spec, precision = job.trained.spec, job.trained.manifest.precision
     model = devices.new_model(lambda: new_model(spec, precision))
-    measured = inputs.on(model, devices)
+    measured = inputs.on(model)
     results = {}
     for checkpoint in job.checkpoints:
         checkpoint.load_into(model)

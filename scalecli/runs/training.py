@@ -22,15 +22,15 @@ from scalecli.training.checkpoints import Saving
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
 
-Validate = Callable[[], dict[str, float]]
-
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingInputs(abc.ABC):
+class TrainingInputs:
     """What a run reads, opened: what the manifest says of it, the batches, and how the model is validated.
 
     `batches(step, share)`: see `training.job.Job`. `best` is the result whose highest value names the best step,
-    `positions` counts inputs and targets of one example.
+    `positions` counts inputs and targets of one example. `keep(directory)` writes what the run's directory holds of the
+    inputs. `validation(model)` gives the function that measures the model, on all hosts alike. Within `reading()`
+    damaged data is an error of one line.
     """
 
     spec: ModelSpec
@@ -39,20 +39,11 @@ class TrainingInputs(abc.ABC):
     batches: Batches
     best: str
     positions: int
+    keep: Callable[[Path], None]
+    validation: Callable[[Any], Callable[[], dict[str, float]]]
+    reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
     objective: dict[str, Scalar] | None = None
     warnings: Sequence[str] = ()
-
-    @abc.abstractmethod
-    def keep(self, directory: Path) -> None:
-        """Writes what the run's directory holds of the inputs: the vocabulary, or the names of the classes."""
-
-    @abc.abstractmethod
-    def validation(self, model: Any, devices: Devices, reporter: Reporter) -> Validate:
-        """The function that measures the model, on all hosts alike."""
-
-    def reading(self, reporter: Reporter) -> contextlib.AbstractContextManager[None]:
-        """Within it the run reads its batches: damaged data is an error of one line."""
-        return contextlib.nullcontext()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +110,8 @@ def carry_out(job: TrainingJob, reporter: Reporter) -> Manifest:
     model = build_model(inputs.spec, job.recipe, devices)
     if initial:
         initial.load_into(model)
-    validate = inputs.validation(model, devices, reporter)
-    with inputs.reading(reporter):
+    validate = inputs.validation(model)
+    with inputs.reading():
         return train(
             Job(
                 manifest=manifest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -59,62 +59,44 @@ class FewShotAccuracy:
     images: tuple[Images, Images]
     few_shot: FewShot
 
-    def open(self, job: Evaluation, reporter: Reporter) -> MeasuredInputs:
+    def open(self, job: Evaluation, devices: Devices, reporter: Reporter) -> MeasuredInputs:
         """Draws the shots."""
         training, test = self.images
         draws = draw_shots(training.labels(_POOL * self.few_shot.shots), self.few_shot, training.classes, training.name)
+        drawn = np.unique(np.concatenate(draws))
         size = job.trained.image_spec.embedding.image_size
-        return _Inputs(
+        total, done = len(job.checkpoints) * (len(drawn) + test.images), 0
+
+        def on(model: Any) -> Callable[[int], dict[str, float]]:
+            features = Features(model, devices)
+
+            def features_of(read: Images, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+                nonlocal done
+                found = []
+                with readable(read.name):
+                    for each in features(measured_batches(read, size, numbers, job.batch).as_numpy_iterator()):
+                        found.append(each)
+                        done += len(each[1])
+                        reporter.examples(done, total)
+                return np.concatenate([x for x, _ in found]), np.concatenate([labels for _, labels in found])
+
+            def measured(step: int) -> dict[str, float]:
+                shots, labels = features_of(training, drawn)
+                tested, answers = features_of(test, np.arange(test.images))
+                if not (np.isfinite(shots).all() and np.isfinite(tested).all()):
+                    raise ScalecliError(f"{job.trained.address}: at step {step} features are not finite")
+                accuracies = []
+                for draw in draws:
+                    rows = np.searchsorted(drawn, draw)
+                    accuracies.append(ridge_accuracy(shots[rows], labels[rows], tested, answers, len(training.classes)))
+                return {**figures(accuracies), FEW_SHOT_EXAMPLES: float(len(answers))}
+
+            return measured
+
+        seeds = ", ".join(map(str, range(self.few_shot.seeds)))
+        return MeasuredInputs(
             data=replace(image_data(self.source, training, test, size), name=test.name, images=test.images),
-            objective={
-                "name": FEW_SHOT,
-                "shots": self.few_shot.shots,
-                "seeds": ", ".join(map(str, range(self.few_shot.seeds))),
-            },
+            objective={"name": FEW_SHOT, "shots": self.few_shot.shots, "seeds": seeds},
             best=FEW_SHOT_ACCURACY,
-            job=job,
-            images=self.images,
-            draws=draws,
-            on_progress=reporter.examples,
+            on=on,
         )
-
-
-@dataclass(kw_only=True)
-class _Inputs(MeasuredInputs):
-    """The images to draw from and to test on, and the numbers of those drawn, an array for each seed."""
-
-    job: Evaluation
-    images: tuple[Images, Images]
-    draws: Sequence[np.ndarray]
-    on_progress: Callable[[int, int], None]
-
-    def on(self, model: Any, devices: Devices) -> Callable[[int], dict[str, float]]:
-        """See `MeasuredInputs`."""
-        training, test = self.images
-        features = Features(model, devices)
-        drawn = np.unique(np.concatenate(self.draws))
-        size, total = model.spec.embedding.image_size, len(self.job.checkpoints) * (len(drawn) + test.images)
-        done = 0
-
-        def features_of(read: Images, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            nonlocal done
-            found = []
-            with readable(read.name):
-                for each in features(measured_batches(read, size, numbers, self.job.batch).as_numpy_iterator()):
-                    found.append(each)
-                    done += len(each[1])
-                    self.on_progress(done, total)
-            return np.concatenate([x for x, _ in found]), np.concatenate([labels for _, labels in found])
-
-        def measured(step: int) -> dict[str, float]:
-            shots, labels = features_of(training, drawn)
-            tested, answers = features_of(test, np.arange(test.images))
-            if not (np.isfinite(shots).all() and np.isfinite(tested).all()):
-                raise ScalecliError(f"{self.job.trained.address}: at step {step} features are not finite")
-            rows = (np.searchsorted(drawn, draw) for draw in self.draws)
-            accuracies = [
-                ridge_accuracy(shots[row], labels[row], tested, answers, len(training.classes)) for row in rows
-            ]
-            return {**figures(accuracies), FEW_SHOT_EXAMPLES: float(len(answers))}
-
-        return measured

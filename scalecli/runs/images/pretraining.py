@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from scalecli.references import ModelReference
 from scalecli.results import IMAGE_ACCURACY, VALIDATION
 from scalecli.runs.directory import CLASSES_FILE, Trained
 from scalecli.runs.pretraining_job import PretrainingJob
-from scalecli.runs.training import TrainingInputs, Validate
+from scalecli.runs.training import TrainingInputs
 from scalecli.shape import Shape
 from scalecli.storage.files import write_atomically
 
@@ -70,7 +71,20 @@ class ImagePretraining(PretrainingJob):
             np.arange(min(self.validation_examples, held_out.images)),
             devices.divisible(self.recipe.batch // self.recipe.accumulation),
         )
-        return _Inputs(
+
+        def validation(model: Any) -> Callable[[], dict[str, float]]:
+            from scalecli.evaluation.classification import Classification
+
+            classification = Classification(model, devices)
+
+            def validate() -> dict[str, float]:
+                with readable(held_out.name):
+                    found = classification(measured.as_numpy_iterator())
+                return {f"{VALIDATION}/{name}": value for name, value in found.items()}
+
+            return validate
+
+        return TrainingInputs(
             spec=spec,
             shape=shape,
             data=image_data(self.source, training, held_out, size),
@@ -78,41 +92,10 @@ class ImagePretraining(PretrainingJob):
             batches=training.training(size, self.cuts, batch=self.recipe.batch, seed=self.recipe.seed),
             best=IMAGE_ACCURACY,
             positions=sum(spec.lengths),
-            training=training,
-            held_out=held_out,
-            measured=measured,
+            keep=partial(_keep_classes, training.classes),
+            validation=validation,
+            reading=partial(readable, training.name),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Inputs(TrainingInputs):
-    """Images; `measured` are the batches of held-out ones."""
-
-    training: Images
-    held_out: Images
-    measured: Any
-
-    def keep(self, directory: Path) -> None:
-        """Writes the names of the classes."""
-        names = (name if name.isprintable() else ascii(name) for name in self.training.classes)
-        write_atomically(directory / CLASSES_FILE, "".join(f"{name}\n" for name in names))
-
-    def validation(self, model: Any, devices: Devices, reporter: Reporter) -> Validate:
-        """Accuracy and cross-entropy of the held-out images."""
-        from scalecli.evaluation.classification import Classification
-
-        classification = Classification(model, devices)
-
-        def validate() -> dict[str, float]:
-            with readable(self.held_out.name):
-                found = classification(self.measured.as_numpy_iterator())
-            return {f"{VALIDATION}/{name}": value for name, value in found.items()}
-
-        return validate
-
-    def reading(self, reporter: Reporter) -> contextlib.AbstractContextManager[None]:
-        """Names the images in the error for damaged ones."""
-        return readable(self.training.name)
 
 
 def tell_about(training: Images, held_out: Images, reporter: Reporter) -> None:
@@ -162,3 +145,8 @@ def _with_classes(model: ModelReference, parent: Trained | None, classes: int, n
             f"leave classes out, or state {classes}"
         )
     return model.shape
+
+
+def _keep_classes(classes: Sequence[str], directory: Path) -> None:
+    names = (name if name.isprintable() else ascii(name) for name in classes)
+    write_atomically(directory / CLASSES_FILE, "".join(f"{name}\n" for name in names))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from scalecli.data.tasks.task import Task
 from scalecli.devices import Devices
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.evaluation.submissions import write_submissions
-from scalecli.evaluation.tasks import OnProgress, TaskEvaluation, TaskScores, TaskSplit, figures, figures_with_intervals
+from scalecli.evaluation.tasks import TaskEvaluation, TaskScores, TaskSplit, figures, figures_with_intervals
 from scalecli.manifest import Scalar
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs
 from scalecli.runs.tasks.examples import described, read_tasks, task_identity
@@ -32,14 +32,18 @@ def name_of_tasks(tasks: Sequence[Task], split: str, ranked: bool = False, beams
 
 @dataclass(frozen=True)
 class TaskPredictions:
-    """Scores of the predictions for a split of tasks, greedy, by beam search, or ranked among a task's labels."""
+    """Scores of the predictions for a split of tasks, greedy, by beam search, or ranked among a task's labels.
+
+    Predictions go to predictions.jsonl, with the step in the name where there are several; those of a test split to
+    glue.zip and superglue.zip as well.
+    """
 
     tasks: Sequence[Task]
     split: str
     ranked: bool = False
     beams: int = 1
 
-    def open(self, job: Evaluation, reporter: Reporter) -> ScoredTasks:
+    def open(self, job: Evaluation, devices: Devices, reporter: Reporter) -> ScoredTasks:
         """Reads the examples."""
         tasks, data = self.tasks, read_tasks(self.tasks, self.split)
         objective: dict[str, Scalar] = {"name": "greedy decoding"}
@@ -60,47 +64,41 @@ class TaskPredictions:
             tokens=None,
             rates=None,
         )
+        tests = [TaskSplit(task, data.examples[task.name]) for task in tasks]
+        vocabulary = job.trained.vocabulary(job.cache_directory)
+        scores: dict[int, dict[str, TaskScores]] = {}
+        warnings = list(data.warnings)
+
+        def on(model: Any) -> Callable[[int], dict[str, float]]:
+            evaluation = TaskEvaluation(model, vocabulary, tests, job.batch, self.ranked, self.beams, devices)
+            total = len(job.checkpoints) * evaluation.examples
+            warnings.extend(evaluation.warnings)
+
+            def measured(step: int) -> dict[str, float]:
+                before = len(scores) * evaluation.examples
+                found = scores[step] = evaluation(lambda done, _: reporter.examples(before + done, total))
+                warnings.extend(_write_predictions(job, step, self.split, tests, found))
+                return figures_with_intervals(found, tasks)
+
+            return measured
+
         return ScoredTasks(
             data=entry,
             objective=objective,
+            on=on,
             best=MEAN_OVER_TASKS,
-            warnings=list(data.warnings),
-            job=job,
-            measure=self,
-            tests=[TaskSplit(task, data.examples[task.name]) for task in tasks],
-            on_progress=reporter.examples,
+            warnings=warnings,
+            tests=tests,
+            scores=scores,
         )
 
 
 @dataclass(kw_only=True)
 class ScoredTasks(MeasuredInputs):
-    """The examples of tasks, and the scores of each step by task.
+    """The examples of tasks, and the scores of each step by task."""
 
-    Predictions go to predictions.jsonl, with the step in the name where there are several; those of a test split to
-    glue.zip and superglue.zip as well.
-    """
-
-    job: Evaluation
-    measure: TaskPredictions
     tests: Sequence[TaskSplit]
-    on_progress: OnProgress
-    scores: dict[int, dict[str, TaskScores]] = field(default_factory=dict)
-
-    def on(self, model: Any, devices: Devices) -> Callable[[int], dict[str, float]]:
-        """See `MeasuredInputs`."""
-        vocabulary = self.job.trained.vocabulary(self.job.cache_directory)
-        how = (self.job.batch, self.measure.ranked, self.measure.beams, devices)
-        evaluation = TaskEvaluation(model, vocabulary, self.tests, *how)
-        total = len(self.job.checkpoints) * evaluation.examples
-        self.warnings += evaluation.warnings
-
-        def measured(step: int) -> dict[str, float]:
-            before = len(self.scores) * evaluation.examples
-            found = self.scores[step] = evaluation(lambda done, _: self.on_progress(before + done, total))
-            self.warnings += _write_predictions(self.job, step, self.measure.split, self.tests, found)
-            return figures_with_intervals(found, self.measure.tasks)
-
-        return measured
+    scores: dict[int, dict[str, TaskScores]]
 
     @property
     def baseline(self) -> dict[str, float]:
@@ -112,11 +110,12 @@ class ScoredTasks(MeasuredInputs):
 
         The averages are those of the tasks at their own best steps; they have no step.
         """
+        tasks = [test.task for test in self.tests]
         best: dict[str, int] = {}
-        for task in self.measure.tasks:
+        for task in tasks:
             means = {step: _mean_score(found[task.name]) for step, found in self.scores.items()}
             best[task.name] = max(means, key=means.__getitem__)
-        peaks = figures({name: self.scores[step][name] for name, step in best.items()}, self.measure.tasks)
+        peaks = figures({name: self.scores[step][name] for name, step in best.items()}, tasks)
         return {
             name: (value, best.get(name.partition("/")[0]) if "/" in name else None) for name, value in peaks.items()
         }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from scalecli.data.tasks.batches import Encoded, FinetuningBatches
@@ -18,7 +17,7 @@ from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.manifest import Data
 from scalecli.runs.directory import Trained, keep_vocabulary, vocabulary_entry
 from scalecli.runs.tasks.examples import TaskData, described, read_tasks, task_identity
-from scalecli.runs.training import TrainingInputs, TrainingJob, Validate
+from scalecli.runs.training import TrainingInputs, TrainingJob
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
@@ -94,11 +93,20 @@ class Finetuning(TrainingJob):
         """Reads and encodes the examples; says what was left out or cut."""
         vocabulary = self.parent.vocabulary(self.cache_directory)
         batches, warnings = training_batches(self, vocabulary)
-        validation = read_tasks(self.measured_on, "validation")
+        measured = read_tasks(self.measured_on, "validation")
         for warning in warnings:
             reporter.message(warning)
+
+        def validation(model: Any) -> Callable[[], dict[str, float]]:
+            from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures
+
+            tests = [TaskSplit(task, measured.examples[task.name]) for task in self.measured_on]
+            batch = devices.divisible(self.evaluation_batch)
+            evaluation = TaskEvaluation(model, vocabulary, tests, batch, devices=devices)
+            return lambda: figures(evaluation(reporter.examples), self.tasks)
+
         only = self.measured_on[0]
-        return _Inputs(
+        return TrainingInputs(
             spec=self.parent.text_spec,
             shape=self.parent.shape,
             data=Data(
@@ -113,36 +121,13 @@ class Finetuning(TrainingJob):
                 documents=sum(map(len, self.training.examples.values())),
                 rates=self.rates if len(self.rates) > 1 else None,
             ),
-            warnings=[*warnings, *validation.warnings],
+            warnings=[*warnings, *measured.warnings],
             batches=batches,
             best=f"{only.name}/{only.metrics[0]}" if len(self.tasks) == 1 else MEAN_OVER_TASKS,
             positions=self.inputs_length + self.targets_length,
-            job=self,
-            vocabulary=vocabulary,
-            measured=validation,
+            keep=partial(keep_vocabulary, vocabulary),
+            validation=validation,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Inputs(TrainingInputs):
-    """The examples of tasks; `measured` are those of validation."""
-
-    job: Finetuning
-    vocabulary: Vocabulary
-    measured: TaskData
-
-    def keep(self, directory: Path) -> None:
-        """Copies the vocabulary."""
-        keep_vocabulary(self.vocabulary, directory)
-
-    def validation(self, model: Any, devices: Devices, reporter: Reporter) -> Validate:
-        """Decodes and scores the validation examples."""
-        from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures
-
-        tests = [TaskSplit(task, self.measured.examples[task.name]) for task in self.job.measured_on]
-        batch = devices.divisible(self.job.evaluation_batch)
-        evaluation = TaskEvaluation(model, self.vocabulary, tests, batch, devices=devices)
-        return lambda: figures(evaluation(reporter.examples), self.job.tasks)
 
 
 def training_batches(job: Finetuning, vocabulary: Vocabulary) -> tuple[FinetuningBatches, list[str]]:

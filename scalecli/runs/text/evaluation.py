@@ -31,7 +31,7 @@ class TextPerplexity:
     objective: SpanCorruption
     examples: int
 
-    def open(self, job: Evaluation, reporter: Reporter) -> MeasuredInputs:
+    def open(self, job: Evaluation, devices: Devices, reporter: Reporter) -> MeasuredInputs:
         """Tokenises the text. The text that the run was trained on need not be here: frequencies are those of this."""
         vocabulary = job.trained.vocabulary(job.cache_directory)
         corpus = Corpus.from_text(self.text, "all")
@@ -55,43 +55,25 @@ class TextPerplexity:
             documents=store.documents,
             tokens=store.tokens,
         )
-        unigram = unigram_cross_entropy(
-            (batch["targets"] for batch in held_out.as_numpy_iterator()),
-            store,
-            self.objective,
-            vocabulary_size=vocabulary.size,
-        )
         total = min(self.examples, len(held_out) * job.batch)
-        return _Inputs(
-            data=data,
-            objective=objective_entry(self.objective, self.examples),
-            batches=held_out,
-            unigram=unigram,
-            on_batch=lambda number: reporter.examples(min(number * job.batch, total), total),
-        )
-
-
-@dataclass(kw_only=True)
-class _Inputs(MeasuredInputs):
-    batches: Any
-    unigram: float
-    on_batch: Callable[[int], None]
-
-    def on(self, model: Any, devices: Devices) -> Callable[[int], dict[str, float]]:
-        """See `MeasuredInputs`."""
-        from scalecli.evaluation.cross_entropy import CrossEntropy
-
-        cross_entropy = CrossEntropy(model, devices)
 
         def reported() -> Iterator[Any]:
-            for number, batch in enumerate(self.batches, start=1):
+            for number, batch in enumerate(held_out, start=1):
                 yield batch
-                self.on_batch(number)
+                reporter.examples(min(number * job.batch, total), total)
 
-        return lambda step: {
-            NEGATIVE_LOG_PERPLEXITY: -cross_entropy(reported()),
-            UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -self.unigram,
-        }
+        def on(model: Any) -> Callable[[int], dict[str, float]]:
+            from scalecli.evaluation.cross_entropy import CrossEntropy
+
+            cross_entropy = CrossEntropy(model, devices)
+            targets = (batch["targets"] for batch in held_out.as_numpy_iterator())
+            unigram = unigram_cross_entropy(targets, store, self.objective, vocabulary_size=vocabulary.size)
+            return lambda step: {
+                NEGATIVE_LOG_PERPLEXITY: -cross_entropy(reported()),
+                UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
+            }
+
+        return MeasuredInputs(data=data, objective=objective_entry(self.objective, self.examples), on=on)
 
 
 def name_of_text(text: Sequence[str]) -> str:

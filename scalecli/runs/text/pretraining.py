@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ from scalecli.runs.text.source import (
     open_validation_text,
     vocabulary_text,
 )
-from scalecli.runs.training import TrainingInputs, Validate
+from scalecli.runs.training import TrainingInputs
 from scalecli.shape import Shape
 from scalecli.strict import from_mapping
 
@@ -86,7 +87,28 @@ class Pretraining(PretrainingJob):
         training, vocabulary, batches = prepared.training, prepared.vocabulary, prepared.batches
         held_out = _held_out_batches(self, prepared, devices, reporter)
         batches(start_step=0)  # a corpus with too few tokens is found before anything else is done
-        return _Inputs(
+
+        def validation(model: Any) -> Callable[[], dict[str, float]]:
+            from scalecli.evaluation.cross_entropy import CrossEntropy
+
+            cross_entropy = CrossEntropy(model, devices)
+            targets = (batch["targets"] for batch in held_out.as_numpy_iterator())
+            size = vocabulary.size
+            unigram = unigram_cross_entropy(targets, training.sample, self.objective, vocabulary_size=size)
+            return lambda: {
+                NEGATIVE_LOG_PERPLEXITY: -cross_entropy(held_out),
+                UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
+            }
+
+        @contextlib.contextmanager
+        def reading() -> Iterator[None]:
+            with readable(prepared.corpus.name):
+                if isinstance(training.text, TextStream):
+                    speed = training.text.tokens_per_second(self.objective)
+                    reporter.message(f"input pipeline: {speed:,.0f} tokens/s or more")
+                yield
+
+        return TrainingInputs(
             spec=build_text_spec(self.model.architecture, prepared.shape),
             shape=prepared.shape,
             data=Data(
@@ -104,48 +126,10 @@ class Pretraining(PretrainingJob):
             batches=lambda step, share: batches(start_step=step, share=share),
             best=NEGATIVE_LOG_PERPLEXITY,
             positions=sum(self.lengths()),
-            job=self,
-            prepared=prepared,
-            held_out=held_out,
+            keep=partial(keep_vocabulary, vocabulary),
+            validation=validation,
+            reading=reading,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Inputs(TrainingInputs):
-    """Text; `held_out` are the batches of held-out text."""
-
-    job: Pretraining
-    prepared: _Prepared
-    held_out: Any
-
-    def keep(self, directory: Path) -> None:
-        """Copies the vocabulary."""
-        keep_vocabulary(self.prepared.vocabulary, directory)
-
-    def validation(self, model: Any, devices: Devices, reporter: Reporter) -> Validate:
-        """Negative log-perplexity of the held-out text, and that of a model that knows frequencies alone."""
-        from scalecli.evaluation.cross_entropy import CrossEntropy
-
-        cross_entropy = CrossEntropy(model, devices)
-        unigram = unigram_cross_entropy(
-            (batch["targets"] for batch in self.held_out.as_numpy_iterator()),
-            self.prepared.training.sample,
-            self.job.objective,
-            vocabulary_size=self.prepared.vocabulary.size,
-        )
-        return lambda: {
-            NEGATIVE_LOG_PERPLEXITY: -cross_entropy(self.held_out),
-            UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
-        }
-
-    @contextlib.contextmanager
-    def reading(self, reporter: Reporter) -> Iterator[None]:
-        """Names the text in the error for a damaged one, and says how fast a stream is."""
-        with readable(self.prepared.corpus.name):
-            if isinstance(text := self.prepared.training.text, TextStream):
-                speed = text.tokens_per_second(self.job.objective)
-                reporter.message(f"input pipeline: {speed:,.0f} tokens/s or more")
-            yield
 
 
 def trained_pieces(vocabulary: str) -> int:
