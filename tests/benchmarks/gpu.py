@@ -133,7 +133,7 @@ class Scalecli(Contestant):
 
     def decode(self, size: str) -> Step:
         """Greedy decoding."""
-        from scalecli.evaluation.decoding import greedy_decoder
+        from scalecli.evaluation.decoding.greedy import greedy_decoder
         from scalecli.models.encoder_decoder import EncoderDecoder
 
         decode = greedy_decoder(EncoderDecoder(spec_of(size), "bfloat16"), NEW_TOKENS)
