@@ -12,7 +12,14 @@ from scalecli.cli.image_options import IMAGES_HELP
 from scalecli.cli.output import format_option, print_table
 from scalecli.cli.task_options import task_options
 from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import cache_option, device_options, devices_asked_for, run_option, this_command_line
+from scalecli.cli.training_options import (
+    cache_option,
+    device_options,
+    devices_asked_for,
+    run_option,
+    text_field_option,
+    this_command_line,
+)
 from scalecli.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
 )
 @click.option("--beams", type=int, default=1, show_default=True, help="Beams of the decoding; 1 is greedy.")
 @click.option("--text", multiple=True, metavar="PATH", help="Text whose perplexity to measure, instead of a task.")
+@text_field_option
 @click.option("--examples", type=int, default=4096, show_default=True, help="Segments of text, at most.")
 @click.option("--few-shot", type=int, metavar="N", help="Accuracy on --images from N of each class: ridge regression.")
 @click.option("--images", metavar="DIR|NAME", help=f"With --few-shot. {IMAGES_HELP}")
@@ -64,6 +72,7 @@ def command(
     rank_classification: bool,
     beams: int,
     text: tuple[str, ...],
+    text_field: str | None,
     examples: int,
     few_shot: int | None,
     images: str | None,
@@ -92,6 +101,8 @@ def command(
         raise UsageError("no run: give its directory, or --list-tasks")
     if sum(map(bool, (tasks, text, images))) > 1:
         raise UsageError("tasks, --text and --images are different things to measure; give one")
+    if text_field and not text:
+        raise UsageError("--text-field goes with --text")
     if (few_shot is None) != (images is None):
         raise UsageError("--few-shot N and --images go together")
     for flag, value in (("--batch", batch), ("--examples", examples), ("--beams", beams)):
@@ -131,8 +142,8 @@ def command(
             manifest = evaluate_few_shot(this, source, opened, asked, reporter.examples)
             table = table_of_results(manifest)
         elif text:
-            this = job(name_of_text(text))
-            manifest = evaluate_text(this, text, objective_of(last), examples, reporter)
+            this = job(name_of_text(text, text_field))
+            manifest = evaluate_text(this, text, objective_of(last), examples, reporter, text_field)
             table = table_of_results(manifest)
         else:
             from scalecli.runs.task_evaluation import evaluate_tasks, name_of_tasks

@@ -83,9 +83,9 @@ def default_place(checkpoints: Sequence[Trained], measured: str) -> Place:
     return last.place.at(f"eval/{measured}-{last.step if len(checkpoints) == 1 else 'all'}")
 
 
-def name_of_text(text: Sequence[str]) -> str:
+def name_of_text(text: Sequence[str], field: str | None = None) -> str:
     """How a folder of results on text is called. Raises MissingError when the text can't be read."""
-    return f"text-{Corpus.from_text(text, 'all').identity[:8]}"
+    return f"text-{Corpus.from_text(text, 'all', field).identity[:8]}"
 
 
 def prepare(place: Place, devices: Devices) -> None:
@@ -138,11 +138,16 @@ def objective_of(trained: Trained) -> SpanCorruption:
 
 
 def evaluate_text(
-    job: Evaluation, text: Sequence[str], objective: SpanCorruption, examples: int, reporter: Reporter
+    job: Evaluation,
+    text: Sequence[str],
+    objective: SpanCorruption,
+    examples: int,
+    reporter: Reporter,
+    field: str | None = None,
 ) -> Manifest:
     """Measures negative log-perplexity by span corruption on the first `examples` segments of text.
 
-    Writes the manifest, and returns it.
+    `field` is the one of the files' records that holds the text. Writes the manifest, and returns it.
 
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`).
@@ -153,7 +158,7 @@ def evaluate_text(
     job = replace(job, batch=devices.divisible(job.batch))
     prepare(job.place, devices)
     vocabulary = job.trained.vocabulary(job.cache_directory)
-    corpus = Corpus.from_text(text, "all")
+    corpus = Corpus.from_text(text, "all", field)
     store = TokenStore.build(corpus, vocabulary, cache_directory=job.cache_directory, on_progress=reporter.documents)
     held_out = validation_batches(store, objective, vocabulary_size=vocabulary.size, batch=job.batch, examples=examples)
     # The text that the run was trained on need not be here: the frequencies are those of the text at hand.
@@ -187,7 +192,7 @@ def evaluate_text(
         documents=store.documents,
         tokens=store.tokens,
     )
-    return write_manifest(job, devices, data, results, objective_entry(objective, examples))
+    return write_manifest(job, devices, data, results, objective_entry(objective, examples), store.remarks)
 
 
 def model_of(trained: Trained, devices: Devices) -> EncoderDecoder:

@@ -129,10 +129,13 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
             examples=job.validation_examples,
         )
     except MissingError as error:
-        from_text = held_out_corpus.split != "all" and held_out_corpus.dataset is None
+        from_text = job.source.text and not job.source.validation
         way_out = "; --validation-text takes held-out text from files" if from_text else ""
         raise MissingError(f"{error}{way_out}") from error
     batches(start_step=0)  # a corpus with too few tokens is found before anything else is done
+    warnings = list(dict.fromkeys((*training.warnings(job.objective), *validation.remarks)))
+    for warning in warnings:
+        reporter.message(warning)
     shape = prepared.shape
     spec = build_text_spec(job.model.architecture, shape)
     manifest = new_manifest(
@@ -158,7 +161,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         objective=objective_entry(job.objective, job.validation_examples),
         start_step=start.step if start else 0,
     )
-    manifest = take_up(manifest, job.place)
+    manifest = take_up(replace(manifest, warnings=warnings), job.place)
     if manifest.status == "completed":
         reporter.message(f"{job.place.address}: already complete")
         return manifest
