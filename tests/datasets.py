@@ -22,7 +22,8 @@ def prepare(data_dir, name, features, shards, split="train", version="1.0.0", fi
     others = []
     if (folder / "dataset_info.json").exists():
         others = [each for key, each in tfds.builder_from_directory(folder).info.splits.items() if key != split]
-    tfds.folder_dataset.write_metadata(data_dir=folder, features=features, split_infos=[*others, info])
+    splits, check = [*others, info], file_format == "tfrecord"
+    tfds.folder_dataset.write_metadata(data_dir=folder, features=features, split_infos=splits, check_data=check)
     if file_format != "tfrecord":
         description = json.loads((folder / "dataset_info.json").read_text())
         (folder / "dataset_info.json").write_text(json.dumps({**description, "fileFormat": file_format}))

@@ -150,9 +150,10 @@ def _one_line(name: str) -> Iterator[None]:
     """Turns what Arrow raises about a file's content into one line. Raises MissingError."""
     import pyarrow as pa
 
+    errors = pa.ArrowException, OSError  # before the yield: a generator may end when modules are gone
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except errors as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise MissingError(f"{name}: cannot be read ({reason})") from error
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from scalecli.data import columnar
 from scalecli.data.blocks import Blocks
 from scalecli.data.records import NO_TEXT, text_of
 from scalecli.data.sources import Remarks, display_name
+from scalecli.errors import ConfigurationError, MissingError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -34,8 +35,11 @@ class ParquetShards:
 
     @classmethod
     def open(cls, locations: Sequence[str], field: str, every: int | None, held_out: bool) -> ParquetShards:
-        """Reads the footers of the files. Raises as `columnar.rows_and_bytes` does."""
-        rows, sizes = zip(*(columnar.rows_and_bytes(location, field) for location in locations), strict=True)
+        """Reads the footers of the files. Raises MissingError for one that can't be read or has no such field."""
+        try:
+            rows, sizes = zip(*(columnar.rows_and_bytes(location, field) for location in locations), strict=True)
+        except ConfigurationError as error:
+            raise MissingError(f"{error}; --text-field names another one") from error
         return cls(tuple(locations), rows, sum(sizes), field, every, held_out)
 
     @property
