@@ -51,7 +51,9 @@ def task_options(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--task", metavar="FILE", help="A task described in YAML."),
             click.option("--name", help="The task's name."),
-            click.option("--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV or JSONL."),
+            click.option(
+                "--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV, JSON, Parquet, Arrow."
+            ),
             click.option("--validation", multiple=True, metavar="PATH", help="Validation examples."),
             click.option("--task-format", type=click.Choice(("tsv", "csv", "jsonl")), help="[default: by the suffix]"),
             click.option("--columns", metavar="A,B,...", help="Names of the columns of files without a header."),

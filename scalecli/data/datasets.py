@@ -60,8 +60,12 @@ class DatasetSplit:
         with readable(self.identity):
             if self.file_format != "tfrecord":
                 for path, skip, take in self.shards():
-                    for serialized in itertools.islice(_SHARD_READERS[self.file_format](path, skip), take):
+                    number = 0
+                    records = itertools.islice(_SHARD_READERS[self.file_format](path, skip), take)
+                    for number, serialized in enumerate(records, start=1):
                         yield _plain(self.builder.info.features.deserialize_example_np(serialized))
+                    if number < take:
+                        raise MissingError(f"{path}: has fewer examples than its dataset says")
                 return
             in_order = tfds.ReadConfig(interleave_cycle_length=1)
             rows = self.builder.as_dataset(split=self.name, shuffle_files=False, read_config=in_order)
@@ -94,6 +98,8 @@ def _array_records(path: str, start: int) -> Iterator[bytes]:
 
     try:
         reader = ArrayRecordReader(path)
+        if not reader.ok():
+            raise MissingError(f"{path}: cannot be read (not a whole ArrayRecord file)")
         count = reader.num_records()
         for first in range(start, count, _RECORDS):
             yield from reader.read(first, min(first + _RECORDS, count))

@@ -223,9 +223,9 @@ def _tokenized(
             elif not pending:
                 return
             if not texts or len(pending) > 2 * workers:
-                future, begins = pending.popleft()
+                future, its_begins = pending.popleft()
                 tokens, lengths = future.result()
-                yield tokens.numpy(), lengths.numpy(), begins
+                yield tokens.numpy(), lengths.numpy(), its_begins
 
 
 def _batches(documents: Iterator[str]) -> Iterator[tuple[list[str], list[bool]]]:
