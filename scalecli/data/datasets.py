@@ -60,11 +60,11 @@ class DatasetSplit:
         with readable(self.identity):
             if self.file_format != "tfrecord":
                 for path, skip, take in self.shards():
-                    number = 0
-                    records = itertools.islice(_SHARD_READERS[self.file_format](path, skip), take)
-                    for number, serialized in enumerate(records, start=1):
+                    left = take
+                    for serialized in itertools.islice(_SHARD_READERS[self.file_format](path, skip), take):
                         yield _plain(self.builder.info.features.deserialize_example_np(serialized))
-                    if number < take:
+                        left -= 1
+                    if left:
                         raise MissingError(f"{path}: has fewer examples than its dataset says")
                 return
             in_order = tfds.ReadConfig(interleave_cycle_length=1)
