@@ -1,4 +1,4 @@
-"""Pretraining on Parquet shards, row group by row group: killed and resumed, it has the losses of a run that was not."""
+"""Pretraining on Parquet shards, row group by row group: killed and resumed, it has the losses of an undisturbed run."""
 
 import signal
 
