@@ -1,4 +1,4 @@
-"""Pretraining on Parquet shards, row group by row group: killed and resumed, it has the losses of an undisturbed run."""
+"""Pretraining on Parquet shards, row group by row group: killed and resumed, it has an undisturbed run's losses."""
 
 import signal
 
