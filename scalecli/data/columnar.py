@@ -9,7 +9,7 @@ from typing import Any, Literal
 from scalecli.data.columns import check_names, check_needed
 from scalecli.data.sources import display_name
 from scalecli.errors import MissingError
-from scalecli.files import is_remote, locate, one_line_errors
+from scalecli.storage.files import is_remote, locate, one_line_errors
 
 Row = dict[str, Any]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from scalecli.data import columnar
 from scalecli.data.blocks import Blocks
 from scalecli.errors import ConfigurationError, MissingError, nearest
-from scalecli.files import is_remote
+from scalecli.storage.files import is_remote
 
 if TYPE_CHECKING:
     import tensorflow as tf

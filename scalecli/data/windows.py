@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalecli.data.span_corruption import shuffled_index
+from scalecli.data.order import shuffled_index
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from scalecli.data.datasets import DatasetSplit
-    from scalecli.data.parquet_shards import ParquetShards
+    from scalecli.data.text.parquet_shards import ParquetShards
 
 DAMAGED = "a shard has fewer examples than its dataset says"
 

@@ -11,10 +11,10 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from scalecli.data.corpora import Corpus, text_documents
 from scalecli.data.records import kind_of, read_json
 from scalecli.data.sources import Remarks, find_files
-from scalecli.data.tables import read_table
+from scalecli.data.tasks.tables import read_table
+from scalecli.data.text.corpora import Corpus, text_documents
 from scalecli.errors import ConfigurationError, MissingError
 
 TEXTS = ["first text", "second\ntext", "ünï third"]

@@ -7,7 +7,7 @@ import pyarrow.parquet
 import pytest
 
 from scalecli.manifest import load_manifest
-from scalecli.runs import text
+from scalecli.runs.text import source as text
 from tests.runs.conftest import command, documents, metrics
 
 

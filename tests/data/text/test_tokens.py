@@ -1,0 +1,97 @@
+import json
+
+import numpy as np
+import pytest
+
+from scalecli.data.text import tokens as module
+from scalecli.data.text.corpora import Corpus
+from scalecli.data.text.tokens import TokenStore
+from scalecli.errors import MissingError, ScalecliError
+from tests.data.conftest import sentences
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    (tmp_path / "text.txt").write_text("\n".join(sentences(200)))
+    return Corpus.from_text([tmp_path / "text.txt"], split="all")
+
+
+def test_the_store_is_the_documents_end_to_end(corpus, vocabulary, tmp_path):
+    heard = []
+    store = TokenStore.build(
+        corpus, vocabulary, cache_directory=tmp_path, on_progress=lambda *counts: heard.append(counts)
+    )
+    expected = [token for document in sentences(200) for token in vocabulary.encode(document)]
+    assert store.array.tolist() == expected and store.array.dtype == np.int32
+    assert store.tensor().numpy().tolist() == expected
+    assert (store.documents, store.tokens) == (200, len(expected)) == heard[-1]
+    assert [documents for documents, _ in heard] == [64, 128, 192, 200]
+
+
+def test_a_store_that_ends_where_it_has_enough(corpus, vocabulary, tmp_path):
+    whole = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path)
+    part = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path, at_least=whole.tokens // 3)
+    assert part.documents == 128 and part.array.tolist() == whole.array[: part.tokens].tolist()
+    lengths = [len(vocabulary.encode(document)) for document in sentences(128)]
+    assert part.squares == sum(length**2 for length in lengths)
+    first = TokenStore.build(corpus.first(128), vocabulary, cache_directory=tmp_path)
+    assert (first.array == part.array).all()
+
+
+def test_the_store_is_made_once(corpus, vocabulary, tmp_path, monkeypatch):
+    first = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path)
+    monkeypatch.setattr(module, "_write", None)
+    assert TokenStore.build(corpus, vocabulary, cache_directory=tmp_path) == first
+
+
+def test_an_error_leaves_nothing_behind(vocabulary, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"fine\n" * 100 + b"\xff\n")
+    with pytest.raises(MissingError, match=r"text\.txt:101: not UTF-8"):
+        TokenStore.build(Corpus.from_text([path]), vocabulary, cache_directory=tmp_path / "cache")
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+def test_unwritable_and_damaged_caches_are_named(corpus, vocabulary, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ScalecliError, match="can't be written"):
+        TokenStore.build(corpus, vocabulary, cache_directory=tmp_path / "file")
+    store = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path)
+    store.path.write_bytes(store.path.read_bytes()[:200])
+    with pytest.raises(MissingError, match="delete it"):
+        _ = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path).array
+
+
+def test_all_of_a_long_document_is_read(vocabulary, tmp_path):
+    """Pieces are cut between words, so that their tokens are those of the whole; a word of any length is read, too."""
+    long, word = " ".join(sentences(900)), "the" * 40_000
+    assert len(long) > 2 * module.PIECE and len(word) > module.PIECE
+    (tmp_path / "text.txt").write_text(f"{long}\n{word}\n{sentences(1)[0]}\n")
+    corpus = Corpus.from_text([tmp_path / "text.txt"], split="all")
+    store = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path)
+    whole = vocabulary.encode(long)
+    assert store.array[: len(whole)].tolist() == whole
+    assert store.documents == 3 and "".join(module.pieces(word)) == word
+    lengths = [len(whole), sum(len(vocabulary.encode(part)) for part in module.pieces(word))]
+    lengths.append(len(vocabulary.encode(sentences(1)[0])))
+    assert store.tokens == sum(lengths) and max(lengths) > module.COUNTED
+    capped = [min(length, module.COUNTED) for length in lengths]
+    assert (store.counted, store.squares) == (sum(capped), sum(length**2 for length in capped))
+
+
+def test_memory_is_bounded_by_pieces():
+    batches = list(module._batches(iter(["x" * 1_000_000, "", "a b " * 100_000] + ["y"] * 100)))
+    assert max(sum(map(len, texts)) for texts, _ in batches) <= module._BATCH_CHARACTERS + module.PIECE
+    assert max(len(texts) for texts, _ in batches) <= 64
+    assert sum(sum(begins) for _, begins in batches) == 103
+
+
+def test_what_was_left_out_is_kept_with_the_store(vocabulary, tmp_path):
+    rows = [{"text": text} for text in sentences(3)]
+    rows[1:1] = [{"text": None}, {"text": " "}]
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus = Corpus.from_text([tmp_path / "text.jsonl"], split="all")
+    expected = f"documents left out, whose text is null or empty: 2, the first at {tmp_path / 'text.jsonl'}:2"
+    for _ in range(2):  # the second time it comes from the cache
+        store = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path)
+        assert list(store.remarks) == [expected] and store.documents == 3
