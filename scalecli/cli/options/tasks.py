@@ -46,7 +46,7 @@ task_options = option_group(
     click.option("--data-dir", metavar="DIR", help="Original files or TensorFlow datasets of --tasks; a URL will do."),
     click.option("--task", metavar="FILE", help="A task described in YAML."),
     click.option("--name", help="The task's name."),
-    click.option("--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV or JSONL."),
+    click.option("--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV, JSON, Parquet, Arrow."),
     click.option("--validation", multiple=True, metavar="PATH", help="Validation examples."),
     click.option("--task-format", type=click.Choice(("tsv", "csv", "jsonl")), help="[default: by the suffix]"),
     click.option("--columns", metavar="A,B,...", help="Names of the columns of files without a header."),

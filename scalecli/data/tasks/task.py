@@ -2,7 +2,7 @@
 
     name: sst2
     dataset: glue/sst2                  # of TensorFlow Datasets; or files, relative to this one:
-    train: SST-2/train.tsv              # TSV (no quoting), CSV or JSONL, .gz allowed
+    train: SST-2/train.tsv              # TSV (no quoting), CSV, JSON, Parquet, Arrow; may be packed
     validation: SST-2/dev.tsv
     input: "sst2 sentence: {sentence}"  # or columns, [sentence1, sentence2]: "sst2 sentence1: ... sentence2: ..."
     target: label

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -85,8 +85,11 @@ class Pretraining(PretrainingJob):
         """Opens training and held-out text; a run to start from gives its vocabulary, too."""
         prepared = _Prepared.of(self, initial, reporter)
         training, vocabulary, batches = prepared.training, prepared.vocabulary, prepared.batches
-        held_out = _held_out_batches(self, prepared, devices, reporter)
+        held_out, remarks = _held_out_batches(self, prepared, devices, reporter)
         batches(start_step=0)  # a corpus with too few tokens is found before anything else is done
+        warnings = list(dict.fromkeys((*training.warnings(self.objective), *remarks)))
+        for warning in warnings:
+            reporter.message(warning)
 
         def validation(model: Any) -> Callable[[], dict[str, float]]:
             from scalecli.evaluation.cross_entropy import CrossEntropy
@@ -129,6 +132,7 @@ class Pretraining(PretrainingJob):
             keep=partial(keep_vocabulary, vocabulary),
             validation=validation,
             reading=reading,
+            warnings=warnings,
         )
 
 
@@ -145,13 +149,15 @@ def trained_pieces(vocabulary: str) -> int:
     return int(number)
 
 
-def _held_out_batches(job: Pretraining, prepared: _Prepared, devices: Devices, reporter: Reporter) -> Any:
-    """The batches of held-out text. Raises MissingError where there is too little of it."""
+def _held_out_batches(
+    job: Pretraining, prepared: _Prepared, devices: Devices, reporter: Reporter
+) -> tuple[Any, Sequence[str]]:
+    """The batches of held-out text, and its remarks. Raises MissingError where there is too little of it."""
     corpus, vocabulary = prepared.held_out, prepared.vocabulary
     tokens = job.validation_examples * job.objective.segment_length
     text = open_validation_text(corpus, vocabulary, job.cache_directory, tokens, reporter)
     try:
-        return validation_batches(
+        batches = validation_batches(
             text,
             job.objective,
             vocabulary_size=vocabulary.size,
@@ -159,9 +165,10 @@ def _held_out_batches(job: Pretraining, prepared: _Prepared, devices: Devices, r
             examples=job.validation_examples,
         )
     except MissingError as error:
-        from_text = corpus.split != "all" and corpus.dataset is None
+        from_text = job.source.text and not job.source.validation
         way_out = "; --validation-text takes held-out text from files" if from_text else ""
         raise MissingError(f"{error}{way_out}") from error
+    return batches, text.remarks
 
 
 def example_batches(job: Pretraining, reporter: Reporter) -> tuple[Iterator[dict[str, Any]], Vocabulary]:

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from scalecli.data.sources import Remarks
 from scalecli.data.tasks.examples import iterate_examples, read_examples, split_version
 from scalecli.data.tasks.registry import all_tasks, find_tasks, groups
 from scalecli.data.tasks.task import load_task
@@ -121,7 +122,7 @@ def test_data_that_is_not_there(tmp_path, monkeypatch):
         ("cb", b'{"premise": ', MissingError, r"val\.jsonl:1: not JSON"),
         ("record", b'{"idx": 0, "passage": {}}\n', MissingError, r"val\.jsonl.*: no field 'text'"),
         ("squad", b'{"data": [{}]}', MissingError, r"dev-v1\.1\.json.*: no field 'paragraphs'"),
-        ("squad", b'{"data": ', MissingError, r"dev-v1\.1\.json: not JSON"),
+        ("squad", b'{"data": ', MissingError, r"dev-v1\.1\.json:1: not JSON"),
         ("wsc", b'{"text": "A b", "target": 3}', MissingError, r"val\.jsonl.*another kind"),
     ],
 )
@@ -147,6 +148,43 @@ def test_broken_lines_are_counted_where_the_task_says_so(tmp_path):
     found = [example.target for example in iterate_examples(task, "train", skipped)]
     assert found == ["duplicate", "not_duplicate"]
     assert skipped == {"not as many columns as the header": 2}
+
+
+def test_rows_of_empty_fields_are_counted_and_keep_the_numbers_of_the_others(tmp_path):
+    write(tmp_path, "SST-2/dev.tsv", "sentence\tlabel\nA\t1\n\t\nB\t0\n")
+    (task,) = find_tasks(["sst2"], str(tmp_path))
+    skipped = Counter()
+    assert [(e.idx, e.target) for e in iterate_examples(task, "validation", skipped)] == [
+        (0, "positive"),
+        (2, "negative"),
+    ]
+    assert skipped == {"all fields are empty": 1}
+
+
+def test_lone_surrogates_are_replaced_and_counted(tmp_path):
+    write(tmp_path, "CB/val.jsonl", '{"premise": "p \\ud83d", "hypothesis": "h", "label": "neutral", "idx": 0}\n')
+    (task,) = find_tasks(["cb"], str(tmp_path))
+    remarks = Remarks()
+    (example,) = iterate_examples(task, "validation", remarks=remarks)
+    assert example.input == "cb hypothesis: h premise: p \ufffd"
+    assert remarks.lines() == [
+        f"records with lone surrogates, replaced by U+FFFD: 1, the first at {tmp_path / 'CB/val.jsonl'}:1"
+    ]
+
+
+def test_a_table_in_parquet(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    rows = [{"text": "good", "label": 1}, {"text": "bad", "label": 0}]
+    pa.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    values = {"name": "own", "train": "train.parquet", "input": ["text"], "target": "label", "labels": ["no", "yes"]}
+    (tmp_path / "own.yaml").write_text(dump_yaml(values))
+    found = read_examples(load_task(tmp_path / "own.yaml"), "train")
+    assert [(example.input, example.target) for example in found] == [
+        ("own text: good", "yes"),
+        ("own text: bad", "no"),
+    ]
 
 
 def test_rows_without_a_label_are_counted(tmp_path):
