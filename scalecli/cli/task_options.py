@@ -19,6 +19,7 @@ DESCRIPTION = (
     "input",
     "target",
     "labels",
+    "skip_labels",
     "metrics",
     "task_inputs_length",
     "task_targets_length",
@@ -36,7 +37,8 @@ def task_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def collected(*arguments: Any, tasks: str | None, task: str | None, data_dir: str | None, **options: Any) -> Any:
         flags = {key: options.pop(key) for key in DESCRIPTION}
         of_tasks = None if options.get("images") else data_dir  # it may be the images' folder, too
-        found, name = _tasks(tasks, task, of_tasks, {key: value for key, value in flags.items() if value})
+        described = {key: value for key, value in flags.items() if value}
+        found, name = _tasks(tasks, task, of_tasks, options.get("split"), described)
         return function(*arguments, tasks=found, tasks_name=name, **options)
 
     for option in reversed(
@@ -58,6 +60,7 @@ def task_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--input", metavar="TEMPLATE|A,B", help="Such as 'sst2 sentence: {sentence}', or columns."),
             click.option("--target", metavar="COLUMN", help="The column to predict."),
             click.option("--labels", metavar="A,B,...", help="Texts of the raw values 0, 1 ..., or raw=text of each."),
+            click.option("--skip-labels", metavar="A,B,...", help="Raw values whose rows are left out, such as -."),
             click.option("--metrics", metavar="A,B,...", help="Such as accuracy,f1."),
             click.option("--task-inputs-length", type=int, metavar="N", help="Tokens of an input."),
             click.option("--task-targets-length", type=int, metavar="N", help="Tokens of a target."),
@@ -68,7 +71,7 @@ def task_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _tasks(
-    names: str | None, file: str | None, data_dir: str | None, flags: dict[str, Any]
+    names: str | None, file: str | None, data_dir: str | None, split: str | None, flags: dict[str, Any]
 ) -> tuple[tuple[Any, ...], str | None]:
     from scalecli.data.registry import find_tasks
     from scalecli.data.tasks import Task, load_task
@@ -84,7 +87,7 @@ def _tasks(
         listed = [name.strip() for name in names.split(",") if name.strip()]
         if data_dir is not None and not is_remote(data_dir):
             data_dir = os.path.abspath(os.path.expanduser(data_dir))  # the manifest is read from elsewhere, too
-        tasks = tuple(find_tasks(listed, data_dir))
+        tasks = tuple(find_tasks(listed, data_dir, split))
         if not tasks:
             raise UsageError("--tasks names none")
         return tasks, tasks[0].name if len(tasks) == 1 else "-".join(Path(name).stem for name in listed)
@@ -93,7 +96,7 @@ def _tasks(
     if file is not None:
         task = load_task(file)
     elif flags:
-        for key in ("columns", "labels", "metrics"):
+        for key in ("columns", "labels", "skip_labels", "metrics"):
             if key in flags:
                 flags[key] = [part.strip() for part in flags[key].split(",")]
         task = Task.from_flags(**{key.removeprefix("task_"): value for key, value in flags.items()})

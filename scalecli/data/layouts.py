@@ -111,7 +111,7 @@ def _span_in_text(text: str, span: str, index: int) -> str:
 
 
 def _squad(location: str) -> Rows:
-    """SQuAD's JSON: articles with paragraphs with questions."""
+    """SQuAD's JSON, of v1.1 and v2.0: articles with paragraphs with questions."""
     place = display_name(location)
     try:
         content = json.loads(read_text(location))
@@ -120,9 +120,16 @@ def _squad(location: str) -> Rows:
     for article in content["data"]:
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
-                answers = [answer["text"] for answer in question["answers"]]
-                row = {"context": paragraph["context"], "question": question["question"], "answers": {"text": answers}}
-                yield f"{place}, question {question['id']}", {**row, "id": question["id"]}
+                yield (
+                    f"{place}, question {question['id']}",
+                    {
+                        "context": paragraph["context"],
+                        "question": question["question"],
+                        "answers": {"text": [answer["text"] for answer in question.get("answers", ())]},
+                        "is_impossible": question.get("is_impossible", False),
+                        "id": question["id"],
+                    },
+                )
 
 
 def _dpr(location: str) -> Rows:

@@ -72,13 +72,13 @@ def _csv_records(location: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _json_rows(location: str, needed: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """Yields the object of each line; its needed fields are texts, numbers, booleans, or lists of them."""
+    """Yields the object of each line; its needed fields are texts, numbers, booleans, null, or lists of them."""
     for place, record in read_json_lines(location):
         _check_columns(needed, record, place)
         for column in needed:
             value = record[column]
             items = value if isinstance(value, list) else [value]
-            if not all(isinstance(item, str | bool | int | float) for item in items):
+            if not all(isinstance(item, str | bool | int | float | None) for item in items):
                 raise MissingError(f"{place}: {column!r} is {json.dumps(value)[:40]}, not a text or number")
         yield place, record
 

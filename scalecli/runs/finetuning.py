@@ -17,7 +17,7 @@ from scalecli.errors import ConfigurationError
 from scalecli.manifest import Data, Manifest
 from scalecli.runs.directory import Trained, keep_vocabulary, prepare_place, take_up, vocabulary_entry
 from scalecli.runs.recipe import Recipe, build_model, new_manifest
-from scalecli.runs.task_data import TaskData, described, read_tasks, task_identity
+from scalecli.runs.task_data import TaskData, described, read_tasks, remarks, task_identity
 from scalecli.training.checkpoints import Saving
 from scalecli.training.places import Place
 
@@ -140,6 +140,8 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
         ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
             its last checkpoint.
     """
+    from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
+    from scalecli.evaluation.tasks import TaskEvaluation, TaskInputs, TaskSplit, figures
     from scalecli.models.encoder_decoder import EncoderDecoder
     from scalecli.training.job import Job
     from scalecli.training.loop import train
@@ -150,6 +152,9 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
     vocabulary = job.parent.vocabulary(job.cache_directory)
     batches, warnings = training_batches(job, vocabulary)
     validation = read_tasks(job.measured_on, "validation")
+    tests = [TaskSplit(task, validation.examples[task.name]) for task in job.measured_on]
+    inputs = TaskInputs(tests, "validation", vocabulary, devices.divisible(job.evaluation_batch))
+    warnings += [*validation.warnings, *inputs.warnings, *remarks(job.measured_on)]
     for warning in warnings:
         reporter.message(warning)
     manifest = new_manifest(
@@ -174,19 +179,15 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
         command_line=job.command_line,
         parent=job.parent.as_parent(job.place),
     )
-    manifest = take_up(replace(manifest, warnings=[*warnings, *validation.warnings]), job.place)
+    manifest = take_up(replace(manifest, warnings=warnings), job.place)
     if manifest.status == "completed":
         reporter.message(f"{job.place.address}: already complete")
         return manifest
 
-    from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
-    from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures
-
-    tests = [TaskSplit(task, validation.examples[task.name]) for task in job.measured_on]
     keep_vocabulary(vocabulary, job.place.directory)
     model = build_model(EncoderDecoder, job.parent.text_spec, job.recipe, devices)
     job.parent.load_into(model)
-    evaluation = TaskEvaluation(model, vocabulary, tests, devices.divisible(job.evaluation_batch), devices=devices)
+    evaluation = TaskEvaluation(model, inputs, devices=devices)
     only = job.measured_on[0]
     return train(
         Job(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalecli.data.examples import iterate_examples, split_version
+from scalecli.data.forms import REMARKS
 from scalecli.data.tasks import Example, Task
 
 
@@ -33,6 +34,11 @@ def read_tasks(tasks: Sequence[Task], split: str) -> TaskData:
         examples[task.name] = list(iterate_examples(task, split, skipped))
         warnings += [f"{task.name}, {split}: {count:,} rows left out: {why}" for why, count in skipped.items()]
     return TaskData(examples, warnings)
+
+
+def remarks(tasks: Sequence[Task]) -> list[str]:
+    """What a reader of these tasks' scores should know of their form, a line each."""
+    return [f"{task.name}: {REMARKS[task.form]}" for task in tasks if task.form in REMARKS]
 
 
 def task_identity(tasks: Sequence[Task], splits: Sequence[str]) -> str:

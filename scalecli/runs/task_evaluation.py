@@ -12,11 +12,19 @@ from scalecli.data.tasks import Task
 from scalecli.devices import open_devices
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.evaluation.submissions import write_submissions
-from scalecli.evaluation.tasks import OnProgress, TaskEvaluation, TaskScores, TaskSplit, figures, figures_with_intervals
+from scalecli.evaluation.tasks import (
+    OnProgress,
+    TaskEvaluation,
+    TaskInputs,
+    TaskScores,
+    TaskSplit,
+    figures,
+    figures_with_intervals,
+)
 from scalecli.files import write_atomically
 from scalecli.manifest import Best, Manifest, Scalar
 from scalecli.runs.evaluation import Evaluation, model_of, prepare, write_manifest
-from scalecli.runs.task_data import described, read_tasks, task_identity
+from scalecli.runs.task_data import described, read_tasks, remarks, task_identity
 
 
 def name_of_tasks(tasks: Sequence[Task], split: str, ranked: bool = False, beams: int = 1) -> str:
@@ -73,15 +81,18 @@ def evaluate_tasks(
     prepare(job.place, devices)
     data = read_tasks(tasks, split)
     tests = [TaskSplit(task, data.examples[task.name]) for task in tasks]
+    scored = [test for test in tests if test.baseline]
     vocabulary = job.trained.vocabulary(job.cache_directory)
     model = model_of(job.trained, devices)
-    evaluation = TaskEvaluation(model, vocabulary, tests, job.batch, ranked, beams, devices)
+    inputs = TaskInputs(tests, split, vocabulary, job.batch)
+    evaluation = TaskEvaluation(model, inputs, ranked, beams, devices)
     scores: dict[int, dict[str, TaskScores]] = {}
-    notes: list[str] = []
-    total = len(job.checkpoints) * evaluation.examples
+    unscored = ", ".join(test.task.name for test in tests if test not in scored)
+    notes = [f"predicted but not scored, since the {split} split has no labels: {unscored}"] if unscored else []
+    total = len(job.checkpoints) * inputs.examples
     for number, checkpoint in enumerate(job.checkpoints):
         checkpoint.load_into(model)
-        done_before = number * evaluation.examples
+        done_before = number * inputs.examples
         found = evaluation(partial(_report, on_progress, done_before, total))
         scores[checkpoint.step] = found
         notes += _write_predictions(job, checkpoint.step, split, tests, found)
@@ -94,7 +105,7 @@ def evaluate_tasks(
         targets_length=max(task.targets_length for task in tasks),
         packed=False,
         **described(tasks),
-        documents=evaluation.examples,
+        documents=inputs.examples,
         tokens=None,
         rates=None,
     )
@@ -111,7 +122,7 @@ def evaluate_tasks(
         entry,
         results,
         objective,
-        warnings=[*data.warnings, *evaluation.warnings, *notes],
+        warnings=[*data.warnings, *inputs.warnings, *remarks([test.task for test in scored]), *notes],
         best=Best(step=max(means, key=means.__getitem__), rule=f"highest {MEAN_OVER_TASKS}")
         if len(means) > 1
         else None,

@@ -1,0 +1,33 @@
+"""The test splits of GLUE and SuperGLUE, whose labels aren't published: all are predicted, none is scored."""
+
+import json
+import zipfile
+
+from scalecli.evaluation.submissions import FILES
+from scalecli.manifest import load_manifest
+from tests.data.unlabelled import write_test_splits
+from tests.runs.conftest import command
+
+
+def test_all_of_glue_and_superglue(place, reference, tmp_path):
+    write_test_splits(tmp_path / "data")
+    arguments = ["--data-dir", tmp_path / "data", "--split", "test", "--batch", 4, "--format", "json"]
+    arguments += ["--run", tmp_path / "eval", "--cache-directory", place.folder / "cache"]
+    ran = command("eval", reference, "--tasks", "glue,superglue", *arguments)
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out) == []
+    files = {}
+    for benchmark in FILES:
+        with zipfile.ZipFile(tmp_path / "eval" / f"{benchmark}.zip") as archive:
+            files[benchmark] = {name: archive.read(name).decode().splitlines() for name in archive.namelist()}
+    assert set(files["glue"]) == set(FILES["glue"].values()) - {"WNLI.tsv"} and len(files["glue"]) == 10
+    assert set(files["superglue"]) == set(FILES["superglue"].values()) and len(files["superglue"]) == 10
+    for lines in files["glue"].values():
+        assert [line.split("\t")[0] for line in lines] == ["index", "0", "1"]
+    for lines in files["superglue"].values():
+        assert [json.loads(line)["idx"] for line in lines][-1] in (0, 1) and len(lines) == 2
+    manifest = load_manifest(tmp_path / "eval")
+    assert manifest.results == {24: {}} and manifest.data.documents == 42
+    assert "without a test split, and left out: dpr" in ran.err
+    assert "predicted but not scored, since the test split has no labels: cola, sst2, mrpc, qqp, stsb, mnli" in ran.err
+    assert "glue.zip: 10 of 11 files, without WNLI.tsv" in ran.err and "superglue.zip: 10 of 10 files;" in ran.err
