@@ -156,9 +156,9 @@ def _dpr(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
 
 
 def _squad(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
-    """Question and context with spaces around all that is no ASCII letter, digit or underscore, and single spaces.
+    r"""Question and context with spaces around all that is no ASCII letter, digit or underscore, and single spaces.
 
-    To RE2, whose `\\W` T5 used until April 2022, every accented letter is such a character.
+    To RE2, whose `\W` T5 used until April 2022, every accented letter is such a character.
     """
     return [_question(task, row, r"[^0-9A-Za-z_]")]
 
