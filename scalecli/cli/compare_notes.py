@@ -9,6 +9,7 @@ from scalecli.analysis.fairness import unlike
 from scalecli.analysis.findings import Finding
 from scalecli.costs import BATCHES, Convention
 
+_SUMMARIES = frozenset({"xsum", "cnn_dailymail", "multi_news"})  # the columns of Table 7
 _NAMES = 3  # of those that a note lists
 
 
@@ -26,6 +27,11 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
     lacking = [row.name for row in rows if row.flops is None and row.run is not None]
     if "flops" in used and lacking:
         lines.append(f"note: no FLOPs of {_few(lacking)}, which can't have examples of that length")
+    whole = [row.name for row in rows if row.run and any(key.endswith("/rouge_l") for key in row.results)]
+    if whole and not _SUMMARIES.isdisjoint(used):
+        lines.append(
+            f"note: {_few(whole)}: rouge_l is ROUGE-L of whole texts, and not what the papers print: rouge_lsum"
+        )
     if is_for_people:
         lines += [*_unlike(rows, used), *_unlike_qualities(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
