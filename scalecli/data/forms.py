@@ -118,7 +118,7 @@ def _multirc(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
 
 
 def _record(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
-    """A training example for each answer; otherwise one example, whose answers are all of them.
+    """A training example for each answer; otherwise one example. All answers are accepted.
 
     The highlights of the passage's article become sentences of it.
     """
@@ -126,7 +126,7 @@ def _record(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
     text = task.input_text({**row, "entities": ", ".join(row["entities"]), "passage": passage})
     answers = tuple(row["answers"]) or (UNLABELLED,)
     if split == "train":
-        return [Texts(text, answer) for answer in answers]
+        return [Texts(text, answer, answers) for answer in answers]
     return [Texts(text, answers[0], answers)]
 
 

@@ -3,8 +3,10 @@
 import json
 import zipfile
 
+from scalecli.data.registry import all_tasks
 from scalecli.evaluation.submissions import FILES
 from scalecli.manifest import load_manifest
+from scalecli.runs.task_data import remarks
 from tests.data.unlabelled import write_test_splits
 from tests.runs.conftest import command
 
@@ -31,3 +33,11 @@ def test_all_of_glue_and_superglue(place, reference, tmp_path):
     assert "without a test split, and left out: dpr" in ran.err
     assert "predicted but not scored, since the test split has no labels: cola, sst2, mrpc, qqp, stsb, mnli" in ran.err
     assert "glue.zip: 10 of 11 files, without WNLI.tsv" in ran.err and "superglue.zip: 10 of 10 files;" in ran.err
+
+
+def test_what_is_said_of_squads_forms():
+    found = [all_tasks()[name] for name in ("cola", "squad", "squad_2022", "squad_v2")]
+    squad, squad_2022, squad_v2 = remarks(found)
+    assert squad.startswith("squad: T5's form of 2021") and squad_v2.startswith("squad_v2: T5's form of 2021")
+    assert squad_2022.startswith("squad_2022: T5's form since April 2022")
+    assert squad.endswith("scores are against answers spaced like that, as T5's are")
