@@ -27,7 +27,7 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
     lacking = [row.name for row in rows if row.flops is None and row.run is not None]
     if "flops" in used and lacking:
         lines.append(f"note: no FLOPs of {_few(lacking)}, which can't have examples of that length")
-    whole = [row.name for row in rows if row.run and any(key.endswith("/rouge_l") for key in row.results)]
+    whole = [row.name for row in rows if any(_has_whole_alone(row, task) for task in _SUMMARIES)]
     if whole and not _SUMMARIES.isdisjoint(used):
         lines.append(
             f"note: {_few(whole)}: rouge_l is ROUGE-L of whole texts, and not what the papers print: rouge_lsum"
@@ -37,6 +37,11 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
         lines += finding_lines((name, found) for name, found in pairs if not set(found.figures).isdisjoint(used))
     return lines
+
+
+def _has_whole_alone(row: Row, task: str) -> bool:
+    """Whether a run has ROUGE-L of whole texts alone, as runs before `rouge_lsum` do."""
+    return f"{task}/rouge_l" in row.results and task not in row.results
 
 
 def finding_lines(pairs: Iterable[tuple[str, Finding]]) -> list[str]:
