@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from scalecli.errors import ConfigurationError, MissingError
+from scalecli.results import FEW_SHOT_ACCURACY
 
 LEVEL = 0.95
 # Of the mean square of a feature, which is one. The one that predicts each of the few images best from the others.
@@ -107,10 +108,10 @@ def figures(accuracies: Sequence[float]) -> dict[str, float]:
     """The mean over seeds with its 95% interval, and each seed's own, as results of a manifest."""
     low, high = interval(accuracies)
     return {
-        "few_shot/accuracy": float(np.mean(accuracies)),
-        "few_shot/accuracy/low": low,
-        "few_shot/accuracy/high": high,
-        **{f"few_shot/accuracy/seed_{seed}": accuracy for seed, accuracy in enumerate(accuracies)},
+        FEW_SHOT_ACCURACY: float(np.mean(accuracies)),
+        f"{FEW_SHOT_ACCURACY}/low": low,
+        f"{FEW_SHOT_ACCURACY}/high": high,
+        **{f"{FEW_SHOT_ACCURACY}/seed_{seed}": accuracy for seed, accuracy in enumerate(accuracies)},
     }
 
 

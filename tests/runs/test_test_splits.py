@@ -3,11 +3,11 @@
 import json
 import zipfile
 
-from scalecli.data.registry import all_tasks
+from scalecli.data.tasks.registry import all_tasks
 from scalecli.evaluation.submissions import FILES
 from scalecli.manifest import load_manifest
-from scalecli.runs.task_data import remarks
-from tests.data.unlabelled import write_test_splits
+from scalecli.runs.tasks.examples import remarks
+from tests.data.tasks.unlabelled import write_test_splits
 from tests.runs.conftest import command
 
 
