@@ -87,8 +87,9 @@ def command(
     RUN is a run's directory or manifest, or the folder of one of its checkpoints. Tasks are those of the papers by name
     (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task) or described by flags; they are decoded
     greedily, or by beam search (--beams). Predictions, the scores with their 95% intervals, and what they were measured
-    on go into a directory of their own; predictions for the test sets of GLUE and SuperGLUE also as the files that are
-    handed in. A finetuned run is scored on its own tasks when neither tasks nor --text are given.
+    on go into a directory of their own; predictions for the test sets of GLUE and SuperGLUE, with their diagnostic
+    sets, also as the files that are handed in. Test sets without labels are predicted, not scored. A finetuned run is
+    scored on its own tasks when neither tasks nor --text are given.
 
     --few-shot N --images says how well the frozen features of a vision transformer tell classes apart: N images of each
     are drawn from the training images, for each of several seeds, a ridge regression onto one-hot labels is fitted in

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from scalecli.analysis.papers.findings import Finding, findings_of, sequences_of
-from scalecli.analysis.papers.published import PublishedModel
+from scalecli.analysis.papers.published import PublishedModel, as_published
 from scalecli.analysis.rows.comparable import few_shot_name, text_name
 from scalecli.analysis.statistics.pareto import dominators
 from scalecli.errors import ConfigurationError
@@ -110,11 +110,13 @@ class Row:
 
     @property
     def downstream_tasks(self) -> str | None:
-        """The tasks whose scores the downstream figure is the mean of, None without one."""
+        """The tasks and metrics whose scores the downstream figure is the mean of, None without one."""
         if self.downstream is None:
             return None
-        is_papers = self.run is None or _PAPERS_MEAN in self.results
-        return _PAPERS_TASKS if is_papers else ", ".join(sorted(_scores(self.results)))
+        if self.run is None or _PAPERS_MEAN in self.results:
+            return _PAPERS_TASKS
+        names = (f"{task}/{metric}" for task, scores in _scores(self.results).items() for metric in scores)
+        return ", ".join(sorted(names))
 
     @property
     def few_shot_images(self) -> str | None:
@@ -177,7 +179,7 @@ def row_of_run(path: str, convention: Convention) -> Row:
         upstream=upstream.figure if upstream else None,
         downstream=downstream_score(results),
         few_shot=results.get(FEW_SHOT_ACCURACY),
-        results=results,
+        results={**results, **as_published(results)},
         run=Run(file=file, manifest=manifest, shape=shape, pretrained=upstream.manifest if upstream else None),
     )
 
@@ -223,17 +225,17 @@ def downstream_score(results: dict[str, float]) -> float | None:
         if name in results:
             return results[name]
     tasks = _scores(results)
-    return _mean([_mean(scores) for scores in tasks.values()]) if tasks else None
+    return _mean([_mean(list(scores.values())) for scores in tasks.values()]) if tasks else None
 
 
-def _scores(results: dict[str, float]) -> dict[str, list[float]]:
-    """The scores of each task."""
-    tasks: dict[str, list[float]] = {}
+def _scores(results: dict[str, float]) -> dict[str, dict[str, float]]:
+    """The scores of each task by metric."""
+    tasks: dict[str, dict[str, float]] = {}
     for name, value in results.items():
         task, slash, metric = name.partition("/")
         is_score = slash and "/" not in metric and metric != "examples" and not name.endswith("log_perplexity")
         if is_score and task not in (VALIDATION, FEW_SHOT) and not lower_is_better(name):
-            tasks.setdefault(task, []).append(value)
+            tasks.setdefault(task, {})[metric] = value
     return tasks
 
 

@@ -23,8 +23,8 @@ _REWEIGHTINGS = 4
 _HUBER = 1.345  # standard deviations: 95% efficient where the noise is normal (Huber, 1964)
 _MEDIAN_OF_NORMAL = 0.6745
 _PARAMETERS = 3
-_SAMPLES = 499
-_CHUNK = 4_000_000  # numbers in one array
+_SAMPLES, _ALL_UP_TO = 499, 5  # models: 3,125 samples
+_CHUNK = 100_000  # numbers in one array, so that it stays in the cache
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _closer(grid: np.ndarray, misfit: np.ndarray, models: int) -> np.ndarray:
 
 def _bootstrapped_ratio(x: np.ndarray, fitted: np.ndarray, residuals: np.ndarray, grid: np.ndarray, best: int) -> float:
     """The `misfit_ratio` of samples around the fit with the exponent `grid[best]`."""
-    samples = resampled(fitted, residuals, _SAMPLES)
+    samples = resampled(fitted, residuals, _SAMPLES, _ALL_UP_TO)
     chunks = np.array_split(samples, math.ceil(samples.size * len(grid) / _CHUNK))
     misfits = np.concatenate([_profile(x, chunk, grid, _thresholds(x, chunk, grid)).misfit for chunk in chunks])
     return misfit_ratio(misfits[:, best], _minimum(misfits))

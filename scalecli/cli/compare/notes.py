@@ -9,6 +9,7 @@ from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.fairness import unlike
 from scalecli.costs import BATCHES, Convention
 
+_SUMMARIES = frozenset({"xsum", "cnn_dailymail", "multi_news"})  # the columns of Table 7
 _NAMES = 3  # of those that a note lists
 
 
@@ -26,11 +27,21 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
     lacking = [row.name for row in rows if row.flops is None and row.run is not None]
     if "flops" in used and lacking:
         lines.append(f"note: no FLOPs of {_few(lacking)}, which can't have examples of that length")
+    whole = [row.name for row in rows if any(_has_whole_alone(row, task) for task in _SUMMARIES)]
+    if whole and not _SUMMARIES.isdisjoint(used):
+        lines.append(
+            f"note: {_few(whole)}: rouge_l is ROUGE-L of whole texts, and not what the papers print: rouge_lsum"
+        )
     if is_for_people:
         lines += [*_unlike(rows, used), *_unlike_qualities(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
         lines += finding_lines((name, found) for name, found in pairs if not set(found.figures).isdisjoint(used))
     return lines
+
+
+def _has_whole_alone(row: Row, task: str) -> bool:
+    """Whether a run has ROUGE-L of whole texts alone, as runs before `rouge_lsum` do."""
+    return f"{task}/rouge_l" in row.results and task not in row.results
 
 
 def finding_lines(pairs: Iterable[tuple[str, Finding]]) -> list[str]:

@@ -78,12 +78,15 @@ def known_columns(row: Row) -> list[str]:
 def _headlines(rows: Sequence[Row], is_for_people: bool) -> list[str]:
     """The columns that are shown unless others are chosen: where no row has a quality, all scores and traits too.
 
+    Where published rows are among others and have none, their scores.
+
     Programs always get the headlines; people get no empty columns beside those scores or few-shot figures, and the
     number of chips where speeds are not all of the usual one.
     """
-    extra = []
-    if all(row.upstream is None and row.downstream is None and row.few_shot is None for row in rows):
-        extra = column_keys(rows)[len(FIXED_COLUMNS) :]
+    extra = column_keys(rows)[len(FIXED_COLUMNS) :]
+    lacking = [row for row in rows if row.upstream is None and row.downstream is None and row.few_shot is None]
+    if len(lacking) < len(rows):
+        extra = [key for key in extra if any(key in row.results for row in lacking if row.run is None)]
     of_images = ["few_shot"] if any(row.few_shot is not None for row in rows) else []
     shown = [*_HEADLINES, *of_images, *extra, "pareto"]
     if is_for_people and (extra or of_images):

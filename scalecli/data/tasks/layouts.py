@@ -112,14 +112,21 @@ def _span_in_text(text: str, span: str, index: int) -> str:
 
 
 def _squad(location: str) -> Rows:
-    """SQuAD's JSON: articles with paragraphs with questions."""
+    """SQuAD's JSON, of v1.1 and v2.0: articles with paragraphs with questions."""
     place = display_name(location)
     for article in (article for _, content in read_json(location) for article in content["data"]):
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
-                answers = [answer["text"] for answer in question["answers"]]
-                row = {"context": paragraph["context"], "question": question["question"], "answers": {"text": answers}}
-                yield f"{place}, question {question['id']}", {**row, "id": question["id"]}
+                yield (
+                    f"{place}, question {question['id']}",
+                    {
+                        "context": paragraph["context"],
+                        "question": question["question"],
+                        "answers": {"text": [answer["text"] for answer in question.get("answers", ())]},
+                        "is_impossible": question.get("is_impossible", False),
+                        "id": question["id"],
+                    },
+                )
 
 
 def _dpr(location: str) -> Rows:

@@ -40,7 +40,7 @@ def read_table(
         for column in needed:
             value = row[column]
             items = value if isinstance(value, list) else [value]
-            if not all(isinstance(item, str | bool | int | float) for item in items):
+            if not all(isinstance(item, str | bool | int | float | None) for item in items):
                 shown = json.dumps(value, default=str)[:40]
                 raise MissingError(f"{place}: {column!r} is {shown}, not a text or number")
         yield place, row

@@ -11,6 +11,7 @@ from typing import Any
 
 from scalecli.data.sources import Remarks
 from scalecli.data.tasks.examples import iterate_examples, split_version
+from scalecli.data.tasks.forms import REMARKS
 from scalecli.data.tasks.task import Example, Task
 
 
@@ -36,6 +37,11 @@ def read_tasks(tasks: Sequence[Task], split: str) -> TaskData:
         warnings += [f"{task.name}, {split}: {count:,} rows left out: {why}" for why, count in skipped.items()]
         warnings += [f"{task.name}, {split}: {line}" for line in remarks.lines()]
     return TaskData(examples, warnings)
+
+
+def remarks(tasks: Sequence[Task]) -> list[str]:
+    """What a reader of these tasks' scores should know of their form, a line each."""
+    return [f"{task.name}: {REMARKS[task.form]}" for task in tasks if task.form in REMARKS]
 
 
 def task_identity(tasks: Sequence[Task], splits: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from scalecli.errors import ConfigurationError
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.manifest import Data
 from scalecli.runs.directory import Trained, keep_vocabulary, vocabulary_entry
-from scalecli.runs.tasks.examples import TaskData, described, read_tasks, task_identity
+from scalecli.runs.tasks.examples import TaskData, described, read_tasks, remarks, task_identity
 from scalecli.runs.training import TrainingInputs, TrainingJob
 
 if TYPE_CHECKING:
@@ -91,18 +91,19 @@ class Finetuning(TrainingJob):
 
     def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
         """Reads and encodes the examples; says what was left out or cut."""
+        from scalecli.evaluation.tasks import TaskEvaluation, TaskInputs, TaskSplit, figures
+
         vocabulary = self.parent.vocabulary(self.cache_directory)
         batches, warnings = training_batches(self, vocabulary)
         measured = read_tasks(self.measured_on, "validation")
+        tests = [TaskSplit(task, measured.examples[task.name]) for task in self.measured_on]
+        inputs = TaskInputs(tests, "validation", vocabulary, devices.divisible(self.evaluation_batch))
+        warnings += [*measured.warnings, *inputs.warnings, *remarks(self.measured_on)]
         for warning in warnings:
             reporter.message(warning)
 
         def validation(model: Any) -> Callable[[], dict[str, float]]:
-            from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures
-
-            tests = [TaskSplit(task, measured.examples[task.name]) for task in self.measured_on]
-            batch = devices.divisible(self.evaluation_batch)
-            evaluation = TaskEvaluation(model, vocabulary, tests, batch, devices=devices)
+            evaluation = TaskEvaluation(model, inputs, devices=devices)
             return lambda: figures(evaluation(reporter.examples), self.tasks)
 
         only = self.measured_on[0]
@@ -121,7 +122,7 @@ class Finetuning(TrainingJob):
                 documents=sum(map(len, self.training.examples.values())),
                 rates=self.rates if len(self.rates) > 1 else None,
             ),
-            warnings=[*warnings, *measured.warnings],
+            warnings=warnings,
             batches=batches,
             best=f"{only.name}/{only.metrics[0]}" if len(self.tasks) == 1 else MEAN_OVER_TASKS,
             positions=self.inputs_length + self.targets_length,
