@@ -155,10 +155,10 @@ def evaluate_text(
     vocabulary = job.trained.vocabulary(job.cache_directory)
     corpus = Corpus.from_text(text, "all")
     store = TokenStore.build(corpus, vocabulary, cache_directory=job.cache_directory, on_progress=reporter.documents)
-    held_out = validation_batches(store, objective, vocabulary_size=vocabulary.size, batch=job.batch, examples=examples)
+    held_out = validation_batches(store, objective, sentinels=vocabulary.sentinels, batch=job.batch, examples=examples)
     # The text that the run was trained on need not be here: the frequencies are those of the text at hand.
     unigram = unigram_cross_entropy(
-        (batch["targets"] for batch in held_out.as_numpy_iterator()), store, objective, vocabulary_size=vocabulary.size
+        (batch["targets"] for batch in held_out.as_numpy_iterator()), store, objective, vocabulary
     )
     total = min(examples, len(held_out) * job.batch)
 

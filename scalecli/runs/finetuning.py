@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scalecli.data.finetuning import Encoded, FinetuningBatches
 from scalecli.data.mixing import Mixing
 from scalecli.data.tasks import Task
-from scalecli.data.vocabulary import Vocabulary
+from scalecli.data.vocabulary import Vocabulary, unknown_share, unknown_warning
 from scalecli.devices import AUTOMATIC, Request, open_devices
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import Data, Manifest
@@ -109,6 +109,7 @@ def training_batches(job: Finetuning, vocabulary: Vocabulary) -> tuple[Finetunin
             if cut:
                 length = lengths[f"{side}_length"]
                 warnings.append(f"{task.name}, train: {cut:,} of {len(examples):,} {side} cut to {length} tokens")
+        warnings += unknown_warning(f"{task.name}, train", unknown_share(found.sequences))
         if task.examples not in (None, len(examples)):
             warnings.append(f"{task.name}, train: {len(examples):,} examples; the whole set has {task.examples:,}")
     batches = FinetuningBatches(
@@ -168,6 +169,7 @@ def finetune(job: Finetuning, reporter: Reporter) -> Manifest:
             **described(job.tasks),
             documents=sum(map(len, job.training.examples.values())),
             rates=job.rates if len(job.rates) > 1 else None,
+            unknown=batches.unknown,
         ),
         recipe=job.recipe,
         devices=devices,

@@ -15,7 +15,8 @@ from scalecli.data.corpora import Corpus
 from scalecli.data.datasets import readable
 from scalecli.data.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
 from scalecli.data.streams import TextStream
-from scalecli.data.vocabulary import SENTINELS, Vocabulary, count_pieces, load_vocabulary, train_vocabulary
+from scalecli.data.vocabulary import Vocabulary, load_vocabulary, planned_vocabulary, unknown_warning
+from scalecli.data.vocabulary_training import CHARACTERS, train_vocabulary
 from scalecli.devices import open_devices
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Data, Manifest, Scalar
@@ -79,9 +80,9 @@ class Pretraining(PretrainingJob):
         """
         if parent := self.parent():
             return parent.shape
-        is_trained = self.vocabulary.startswith("train:")
-        pieces = trained_pieces(self.vocabulary) if is_trained else count_pieces(self.vocabulary)
-        return _with_rows_for(self.model, Vocabulary(Path(), "", pieces))
+        if self.vocabulary.startswith("train:"):
+            return _with_rows_for(self.model, Vocabulary(Path(), "", trained_pieces(self.vocabulary)))
+        return _with_rows_for(self.model, planned_vocabulary(self.vocabulary))
 
 
 def trained_pieces(vocabulary: str) -> int:
@@ -124,7 +125,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         held_out = validation_batches(
             validation,
             job.objective,
-            vocabulary_size=vocabulary.size,
+            sentinels=vocabulary.sentinels,
             batch=devices.divisible(job.recipe.batch // job.recipe.accumulation),
             examples=job.validation_examples,
         )
@@ -133,6 +134,10 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         way_out = "; --validation-text takes held-out text from files" if from_text else ""
         raise MissingError(f"{error}{way_out}") from error
     batches(start_step=0)  # a corpus with too few tokens is found before anything else is done
+    unknown = training.unknown
+    warnings = unknown_warning(f"{corpus.name}, {corpus.split}", unknown)
+    for warning in warnings:
+        reporter.message(warning)
     shape = prepared.shape
     spec = build_text_spec(job.model.architecture, shape)
     manifest = new_manifest(
@@ -150,6 +155,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
             vocabulary=vocabulary_entry(vocabulary, prepared.vocabulary_name),
             documents=training.text.documents,
             tokens=training.tokens,
+            unknown=unknown,
         ),
         recipe=job.recipe,
         devices=devices,
@@ -158,7 +164,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         objective=objective_entry(job.objective, job.validation_examples),
         start_step=start.step if start else 0,
     )
-    manifest = take_up(manifest, job.place)
+    manifest = take_up(replace(manifest, warnings=warnings), job.place)
     if manifest.status == "completed":
         reporter.message(f"{job.place.address}: already complete")
         return manifest
@@ -174,7 +180,7 @@ def pretrain(job: Pretraining, reporter: Reporter) -> Manifest:
         (batch["targets"] for batch in held_out.as_numpy_iterator()),
         training.sample,
         job.objective,
-        vocabulary_size=vocabulary.size,
+        vocabulary,
     )
 
     def validate() -> dict[str, float]:
@@ -247,7 +253,7 @@ class _Prepared:
             shape = _with_rows_for(job.model, vocabulary)
         training = open_training_text(corpus, vocabulary, job.cache_directory, reporter)
         batches = training.batches(
-            job.objective, vocabulary_size=vocabulary.size, batch=job.recipe.batch, seed=job.recipe.seed
+            job.objective, sentinels=vocabulary.sentinels, batch=job.recipe.batch, seed=job.recipe.seed
         )
         return cls(parent, shape, corpus, held_out, vocabulary, name, training, batches)
 
@@ -277,8 +283,8 @@ def _with_rows_for(model: ModelReference, vocabulary: Vocabulary) -> Shape:
         return replace(model.shape, vocabulary=vocabulary.rows)
     if model.shape.vocabulary < vocabulary.size:
         raise ConfigurationError(
-            f"the shape file's vocabulary of {model.shape.vocabulary} rows is too small for {vocabulary.size} ids "
-            f"({vocabulary.pieces} pieces and {SENTINELS} sentinels); leave it out, or state {vocabulary.rows}"
+            f"the shape file's vocabulary of {model.shape.vocabulary} rows is too small for {vocabulary.content}; "
+            f"leave it out, or state {vocabulary.rows}"
         )
     return model.shape
 
@@ -296,7 +302,7 @@ def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabul
     if own.is_file() and (job.place.directory / FILE_NAME).is_file():
         return load_vocabulary(str(own), cache_directory=job.cache_directory)
     text = vocabulary_text(corpus)
-    key = hashlib.sha256(json.dumps([text.identity, text.split, pieces]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([text.identity, text.split, pieces, CHARACTERS]).encode()).hexdigest()
     trained = job.cache_directory / "vocabularies" / f"trained-{key[:32]}.model"
     if not trained.is_file():
         reporter.message(f"training a vocabulary of {pieces:,} pieces on {corpus.name}")

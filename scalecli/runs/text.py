@@ -13,13 +13,14 @@ from scalecli.data.sources import find_files
 from scalecli.data.span_corruption import SpanCorruption, pretraining_batches
 from scalecli.data.streams import STREAMED_FROM, TextStream
 from scalecli.data.tokens import TokenStore
-from scalecli.data.vocabulary import Vocabulary
+from scalecli.data.vocabulary import Vocabulary, unknown_share
 from scalecli.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
 
 TRAIN, VALIDATION = "train", "validation"
+_COUNTED_TOKENS = 50_000_000
 _VOCABULARY_DOCUMENTS = 50_000  # of a text set that is too large to be read as a whole
 
 
@@ -90,6 +91,11 @@ class TrainingText:
     def tokens(self) -> int | None:
         """How many tokens there are, where that is known."""
         return self.text.tokens if isinstance(self.text, TokenStore) else None
+
+    @property
+    def unknown(self) -> float:
+        """The share of the tokens at hand that are unknown."""
+        return unknown_share([self.sample.array[:_COUNTED_TOKENS]])
 
     def batches(self, objective: SpanCorruption, **options: Any) -> Callable[..., Any]:
         """A function of `start_step` that returns the batches from there; the options are `pretraining_batches`'s."""

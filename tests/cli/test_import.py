@@ -10,7 +10,7 @@ import pytest
 
 from scalecli.architectures import build_spec
 from scalecli.cli.main import run
-from scalecli.data.vocabulary import train_vocabulary
+from scalecli.data.vocabulary_training import train_vocabulary
 from scalecli.interchange import mesh_tensorflow
 from scalecli.manifest import load_manifest
 from scalecli.released import released_by_name
