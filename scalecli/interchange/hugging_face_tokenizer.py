@@ -56,6 +56,8 @@ def _checked(vocabulary: Vocabulary) -> dict[str, Any]:
         raise ConfigurationError(
             "the vocabulary is a SentencePiece model of words, which no tokenizer.json is; --to keras-hub takes it"
         )
+    for token in vocabulary.own_sentinels:
+        model.pieces[token].type = USER_DEFINED  # as they are read in tasks
     pipeline = _pipeline(vocabulary, model)
     theirs = tokenizers.Tokenizer.from_str(json.dumps(pipeline))
     symbols = [piece.piece.replace(_SPACE, " ") for piece in model.pieces if piece.type == USER_DEFINED]
@@ -76,54 +78,63 @@ def _checked(vocabulary: Vocabulary) -> dict[str, Any]:
 
 def _pipeline(vocabulary: Vocabulary, model: Any) -> dict[str, Any]:
     """What tokenizer.json says: how text is normalized, cut and encoded, and ids decoded."""
-    rules, first = model.normalizer_spec, not vocabulary.own_sentinels
-    squeezed, prefixed = rules.remove_extra_whitespaces, rules.add_dummy_prefix
-    special = [_added(token, model.pieces[token].piece, normalized=False) for token in (PAD, EOS, UNKNOWN)]
-    # Normalized, a sentinel has the space of SeqIO's piece before it, and is looked for in the whole normalized text.
-    sentinels = [_added(token, vocabulary.piece(token)) for token in reversed(vocabulary.sentinels)] if first else []
-    normalizers = [
-        *_character_rules(vocabulary, rules),
-        *([_replace(r"\A +", ""), _replace(" {2,}", " ")] if squeezed else []),
-        *([{"type": "Prepend", "prepend": _SPACE}] if prefixed else []),
-        *([_replace(" (?=<extra_id_[0-9]{1,2}>)", "")] if first and not prefixed else []),
-        _replace(" ", _SPACE),
-        *([_replace(rf"{_SPACE}+\z", "")] if squeezed else []),
-    ]
+    added = () if vocabulary.own_sentinels else tuple(reversed(vocabulary.sentinels))  # in the order of their ids
     symbols = [piece.piece for piece in model.pieces if piece.type == USER_DEFINED]
     isolated = None
     if symbols and model.trainer_spec.model_type != UNIGRAM:
         pattern = "|".join(re.escape(symbol) for symbol in sorted(symbols, key=len, reverse=True))
         isolated = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-    decoders = [
-        {"type": "Replace", "pattern": {"String": _SPACE}, "content": " "},
-        *([_replace(" ?<extra_id_", " <extra_id_")] if first else []),  # some versions of the library have the space
-        {"type": "ByteFallback"},
-        {"type": "Fuse"},
-        *([{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prefixed or squeezed else []),
-    ]
-    end = {"SpecialToken": {"id": model.pieces[EOS].piece, "type_id": 0}}
-    parts = {name: {"Sequence": {"id": name, "type_id": 0}} for name in "AB"}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [*special, *sentinels],
-        "normalizer": {"type": "Sequence", "normalizers": normalizers},
+        "added_tokens": [
+            *(_added(token, model.pieces[token].piece, normalized=False) for token in (PAD, EOS, UNKNOWN)),
+            # Normalized, it has the space of SeqIO's piece before it, and is looked for in the whole normalized text.
+            *(_added(token, vocabulary.piece(token), normalized=True) for token in added),
+        ],
+        "normalizer": {"type": "Sequence", "normalizers": _normalizers(vocabulary, model.normalizer_spec, bool(added))},
         "pre_tokenizer": isolated,
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [parts["A"], end],
-            "pair": [parts["A"], end, parts["B"], end],
-            "special_tokens": {
-                model.pieces[EOS].piece: {
-                    "id": model.pieces[EOS].piece,
-                    "ids": [EOS],
-                    "tokens": [model.pieces[EOS].piece],
-                }
-            },
-        },
-        "decoder": {"type": "Sequence", "decoders": decoders},
+        "post_processor": _ended(model.pieces[EOS].piece),
+        "decoder": {"type": "Sequence", "decoders": _decoders(model.normalizer_spec, bool(added))},
         "model": _model(model, isolated is not None),
+    }
+
+
+def _normalizers(vocabulary: Vocabulary, rules: Any, sentinels: bool) -> list[dict[str, Any]]:
+    """SentencePiece's way to normalize text, step by step; `sentinels`: they are added tokens."""
+    squeezed, prefixed = rules.remove_extra_whitespaces, rules.add_dummy_prefix
+    return [
+        *_character_rules(vocabulary, rules),
+        *([_replace(r"\A +", ""), _replace(" {2,}", " ")] if squeezed else []),
+        *([{"type": "Prepend", "prepend": _SPACE}] if prefixed else []),
+        *([_replace(" (?=<extra_id_[0-9]{1,2}>)", "")] if sentinels and not prefixed else []),
+        _replace(" ", _SPACE),
+        *([_replace(rf"{_SPACE}+\z", "")] if squeezed else []),
+    ]
+
+
+def _decoders(rules: Any, sentinels: bool) -> list[dict[str, Any]]:
+    """The way back, from pieces to text."""
+    stripped = rules.add_dummy_prefix or rules.remove_extra_whitespaces
+    return [
+        {"type": "Replace", "pattern": {"String": _SPACE}, "content": " "},
+        *([_replace(" ?<extra_id_", " <extra_id_")] if sentinels else []),  # versions differ in whether it has a space
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+        *([{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if stripped else []),
+    ]
+
+
+def _ended(end: str) -> dict[str, Any]:
+    """The post-processor that appends the end of sequence to each text."""
+    a, b = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+    ending = {"SpecialToken": {"id": end, "type_id": 0}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [a, ending],
+        "pair": [a, ending, b, ending],
+        "special_tokens": {end: {"id": end, "ids": [EOS], "tokens": [end]}},
     }
 
 
@@ -180,7 +191,7 @@ def _config(vocabulary: Vocabulary, pipeline: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _added(token: int, content: str, normalized: bool = True) -> dict[str, Any]:
+def _added(token: int, content: str, *, normalized: bool) -> dict[str, Any]:
     off = {"single_word": False, "lstrip": False, "rstrip": False}
     return {"id": token, "content": content, **off, "normalized": normalized, "special": True}
 

@@ -29,6 +29,7 @@ KINDS = {
     "symbols": {"user_defined_symbols": ["<sep>", "[x]"]},
     "bpe and symbols": {"model_type": "bpe", "user_defined_symbols": ["<sep>", "[x]"]},
     "phrases": {"split_by_whitespace": False, "max_sentencepiece_length": 40},
+    "bpe and own sentinels": {"model_type": "bpe", "control_symbols": [f"<extra_id_{n}>" for n in range(5)]},
     "own sentinels": {"user_defined_symbols": [f"▁<extra_id_{n}>" for n in reversed(range(100))], "vocab_size": 250},
 }
 ODD = ["Hello <sep> and [x].", "<sep> first", "a<extra_id_0>b", "de\u0302\u0301n decomposed", "\u200b"]

@@ -57,7 +57,7 @@ def test_unknown_tokens_are_counted_and_said(place, tmp_path, no_training):
     assert manifest.data.unknown == pytest.approx(share, rel=0.05)
     (warning,) = manifest.warnings
     assert f"{manifest.data.unknown:.2%} of the tokens are unknown" in warning and warning in first.err
-    second, manifest = ran("own", vocabulary=f"train:{PIECES}")
+    second, manifest = ran("own", vocabulary="train:150")
     assert manifest.data.unknown == 0 and not manifest.warnings and "unknown" not in second.err
 
 
