@@ -58,7 +58,7 @@ def test_unknown_tokens_are_counted_and_said(place, tmp_path, no_training):
     (warning,) = manifest.warnings
     assert f"{manifest.data.unknown:.2%} of the tokens are unknown" in warning and warning in first.err
     second, manifest = ran("own", vocabulary="train:150")
-    assert manifest.data.unknown == 0 and not manifest.warnings and "unknown" not in second.err
+    assert manifest.data.unknown == 0 and not manifest.warnings and "are unknown" not in second.err
 
 
 def test_runs_of_before_go_on_with_their_vocabulary(place, tmp_path, no_training):
