@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from scalecli.data import vocabulary as vocabulary_module
-from scalecli.data.vocabulary import UNKNOWN, USER_DEFINED, load_vocabulary
-from scalecli.data.vocabulary_training import train_vocabulary
-from scalecli.interchange import hugging_face
+from scalecli.data.text import vocabulary as vocabulary_module
+from scalecli.data.text.vocabulary import UNKNOWN, USER_DEFINED, load_vocabulary
+from scalecli.data.text.vocabulary_training import train_vocabulary
+from scalecli.interchange.hugging_face import t5 as hugging_face
 from scalecli.manifest import load_manifest
 from scalecli.runs import importing
 from tests.interchange.plain import exported as random_model

@@ -1,0 +1,132 @@
+"""The way of our weights into another library's arrays and back, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalecli.errors import ConfigurationError, MissingError, nearest
+from scalecli.shape import Shape
+from scalecli.specs import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from scalecli.data.text.vocabulary import Vocabulary
+
+DTYPES = ("float32", "bfloat16", "float16")  # float32 holds the numbers of all three exactly
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where another library keeps one of our weights.
+
+    `names` has an array's name for each layer, or one where no layers are stacked. `transposed`: it is a matrix whose
+    axes stand the other way round there. `shape`: what it is there, when that is more than a matrix or vector; its
+    axes in the order of `axes`, and some of them taken together, are ours.
+    """
+
+    names: tuple[str, ...]
+    transposed: bool = False
+    shape: tuple[int, ...] | None = None
+    axes: tuple[int, ...] | None = None
+
+    def shape_there(self, ours: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of one layer's array there."""
+        return self.shape or (ours[::-1] if self.transposed else ours)
+
+    def taken(self, array: np.ndarray, ours: tuple[int, ...]) -> np.ndarray:
+        """Their array as ours."""
+        return array.transpose(self._order(array.ndim)).reshape(ours)
+
+    def given(self, array: np.ndarray) -> np.ndarray:
+        """Our array as theirs."""
+        import numpy as np
+
+        there = self.shape_there(array.shape)
+        order = self._order(len(there))
+        return array.reshape([there[axis] for axis in order]).transpose(np.argsort(order))
+
+    def _order(self, dimensions: int) -> tuple[int, ...]:
+        order = tuple(range(dimensions))
+        return self.axes or (order[::-1] if self.transposed else order)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model to be written: its weights as checkpoints have them, and what goes into the files beside them.
+
+    `dropout` is the rate that it was trained with, None where that isn't known, `precision` the dtype that its weights
+    are written in, `vocabulary` None where it reads no text, `classes` the names of the first classes that it tells
+    images apart by, as far as they are known.
+    """
+
+    shape: Shape
+    spec: ModelSpec
+    weights: Mapping[str, np.ndarray]
+    dropout: float | None
+    precision: str
+    vocabulary: Vocabulary | None
+    classes: tuple[str, ...] = ()
+
+
+def check_weights_alone(folder: Path, step: int | None, optimizer: bool) -> None:
+    """Checks that nothing is wanted of a folder beyond one set of weights, which is all that it has.
+
+    Raises:
+        ConfigurationError: a step was asked for.
+        MissingError: the optimizer's state was.
+    """
+    if step is not None:
+        raise ConfigurationError(f"{folder}: holds one model and no steps; leave out --step {step}")
+    if optimizer:
+        raise MissingError(f"{folder}: holds no state of an optimizer; leave out --optimizer")
+
+
+def gather(
+    spec: ModelSpec, places: Mapping[str, Place], arrays: Mapping[str, np.ndarray], source: str
+) -> dict[str, np.ndarray]:
+    """Our weights, float32 and stacked, from another library's arrays.
+
+    Raises:
+        MissingError: an array is not there.
+        ConfigurationError: one is of another shape or dtype, or is no weight of this model.
+    """
+    import numpy as np
+
+    weights = {}
+    for path, (copies, weight) in spec.weights().items():
+        place = places[path]
+        whole = np.empty((len(place.names), *weight.shape), np.float32)
+        for layer, name in enumerate(place.names):
+            if name not in arrays:
+                raise MissingError(f"{source}: lacks {name!r}{nearest(name, arrays)}")
+            array, wanted = arrays[name], place.shape_there(weight.shape)
+            if array.shape != wanted:
+                raise ConfigurationError(
+                    f"{source}: {name!r} is {list(array.shape)}; by its configuration it has to be {list(wanted)}"
+                )
+            if str(array.dtype) not in DTYPES:
+                raise ConfigurationError(f"{source}: {name!r} is {array.dtype}; {', '.join(DTYPES)} are accepted")
+            whole[layer] = place.taken(array, weight.shape)
+        weights[path] = whole if copies else whole[0]
+    known = {name for place in places.values() for name in place.names}
+    if unknown := sorted(arrays.keys() - known):
+        raise ConfigurationError(f"{source}: has {unknown[0]!r}, which this model hasn't")
+    return weights
+
+
+def scatter(model: Exported, places: Mapping[str, Place]) -> Iterator[tuple[str, np.ndarray]]:
+    """Another library's arrays by name, one after the other, from our weights: what `gather` undoes."""
+    for path, (copies, _) in model.spec.weights().items():
+        place = places[path]
+        for layer, name in enumerate(place.names):
+            yield name, place.given(model.weights[path][layer] if copies else model.weights[path])
+
+
+def precision_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """The dtype of a model's arrays; float32, which holds all of them, where they have several."""
+    dtypes = {str(array.dtype) for array in arrays.values()}
+    return dtypes.pop() if len(dtypes) == 1 else "float32"
