@@ -54,7 +54,9 @@ EMBEDDED_VOCABULARY = "train:8000"
 @click.option(
     "--vocabulary",
     metavar="FILE|t5|train:N",
-    help="A SentencePiece model, T5's own, or one of N pieces trained on the corpus. "
+    help="A SentencePiece model (or a tokenizer.json that can be one), T5's own, or one of N pieces trained on the "
+    "corpus, which has every character where these take at most half of the pieces. A model with pieces <extra_id_0> "
+    "... has them as sentinels; else 100 are added. Text of a corpus never becomes a sentinel. "
     f"[default: t5; {EMBEDDED_VOCABULARY} for embedded text]",
 )
 @click.option("--inputs-length", type=int, default=512, show_default=True, help="Tokens of an input.")

@@ -119,7 +119,7 @@ def write(folder: Path, model: Exported) -> None:
             _variable(backbone, name).assign(array)
         backbone.save_to_preset(str(folder))
         if model.vocabulary is not None:
-            tokenizer = keras_hub.models.T5Tokenizer(proto=model.vocabulary.read_bytes())
+            tokenizer = keras_hub.models.T5Tokenizer(proto=model.vocabulary.path.read_bytes())
             tokenizer.save_to_preset(str(folder))
 
 

@@ -18,7 +18,7 @@ many are expected of a window counts at most 65,536 tokens of a document.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,7 @@ class TextStream:
         self,
         objective: SpanCorruption,
         *,
-        vocabulary_size: int,
+        sentinels: Sequence[int],
         batch: int,
         seed: int,
         start_step: int = 0,
@@ -101,13 +101,13 @@ class TextStream:
         """
         import tensorflow as tf
 
-        check_sentinels(objective)
+        check_sentinels(objective, sentinels)
         segments_of = _Segments.of(self, objective, seed)
         tokenizer = self.vocabulary.tokenizer()
         start = start_step * batch
 
         def build(segment: tf.Tensor, n: tf.Tensor) -> dict[str, tf.Tensor]:
-            return corrupted_example(segment, n, seed, objective, vocabulary_size)
+            return corrupted_example(segment, n, seed, objective, sentinels)
 
         def read(serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, ...]:
             return segments_of.of_window(tokenizer, serialized, shard, window, first, start)
@@ -129,7 +129,7 @@ class TextStream:
     def tokens_per_second(self, objective: SpanCorruption) -> float:
         """Returns how fast the first window is read, tokenised and corrupted: the least that the pipeline gives."""
         count = int(self.segments(np.array(min(self.window, self.split.shards()[0][2])), objective))
-        examples = self.batches(objective, vocabulary_size=self.vocabulary.size, batch=1, seed=0)
+        examples = self.batches(objective, sentinels=self.vocabulary.sentinels, batch=1, seed=0)
         start = time.perf_counter()
         for _ in examples.take(max(count, 1)):
             pass

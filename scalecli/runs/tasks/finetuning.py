@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scalecli.data.tasks.batches import Encoded, FinetuningBatches
 from scalecli.data.tasks.mixing import Mixing
 from scalecli.data.tasks.task import Task
-from scalecli.data.text.vocabulary import Vocabulary
+from scalecli.data.text.vocabulary import Vocabulary, unknown_share, unknown_warning
 from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
@@ -121,6 +121,7 @@ class Finetuning(TrainingJob):
                 **described(self.tasks),
                 documents=sum(map(len, self.training.examples.values())),
                 rates=self.rates if len(self.rates) > 1 else None,
+                unknown=batches.unknown,
             ),
             warnings=warnings,
             batches=batches,
@@ -146,6 +147,7 @@ def training_batches(job: Finetuning, vocabulary: Vocabulary) -> tuple[Finetunin
             if cut:
                 length = lengths[f"{side}_length"]
                 warnings.append(f"{task.name}, train: {cut:,} of {len(examples):,} {side} cut to {length} tokens")
+        warnings += unknown_warning(f"{task.name}, train", unknown_share(found.sequences))
         if task.examples not in (None, len(examples)):
             warnings.append(f"{task.name}, train: {len(examples):,} examples; the whole set has {task.examples:,}")
     batches = FinetuningBatches(

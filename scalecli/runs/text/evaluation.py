@@ -43,7 +43,7 @@ class TextPerplexity:
             corpus, vocabulary, cache_directory=job.cache_directory, on_progress=reporter.documents
         )
         held_out = validation_batches(
-            store, self.objective, vocabulary_size=vocabulary.size, batch=job.batch, examples=self.examples
+            store, self.objective, sentinels=vocabulary.sentinels, batch=job.batch, examples=self.examples
         )
         data = replace(
             job.trained.text_data(),
@@ -71,7 +71,7 @@ class TextPerplexity:
 
             cross_entropy = CrossEntropy(model, devices)
             targets = (batch["targets"] for batch in held_out.as_numpy_iterator())
-            unigram = unigram_cross_entropy(targets, store, self.objective, vocabulary_size=vocabulary.size)
+            unigram = unigram_cross_entropy(targets, store, self.objective, vocabulary)
             return lambda step: {
                 NEGATIVE_LOG_PERPLEXITY: -cross_entropy(reported()),
                 UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,

@@ -13,13 +13,14 @@ from scalecli.data.text.corpora import Corpus, open_text, text_documents
 from scalecli.data.text.span_corruption import SpanCorruption, pretraining_batches
 from scalecli.data.text.streams import STREAMED_FROM, TextStream
 from scalecli.data.text.tokens import TokenStore
-from scalecli.data.text.vocabulary import Vocabulary
+from scalecli.data.text.vocabulary import Vocabulary, unknown_share
 from scalecli.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
 
 TRAIN, VALIDATION = "train", "validation"
+_COUNTED_TOKENS = 50_000_000
 _VOCABULARY_DOCUMENTS = 50_000  # of a text set that is too large to be read as a whole
 
 
@@ -115,6 +116,10 @@ class TrainingText:
             share = self.text.read_in_an_epoch(objective)
             lines.append(f"an epoch reads about {share:.0%} of the training text's tokens; the next one reads others")
         return lines
+    @property
+    def unknown(self) -> float:
+        """The share of the tokens at hand that are unknown."""
+        return unknown_share([self.sample.array[:_COUNTED_TOKENS]])
 
     def batches(self, objective: SpanCorruption, **options: Any) -> Callable[..., Any]:
         """A function of `start_step` that returns the batches from there; the options are `pretraining_batches`'s."""
