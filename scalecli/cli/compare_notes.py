@@ -27,7 +27,7 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
     if "flops" in used and lacking:
         lines.append(f"note: no FLOPs of {_few(lacking)}, which can't have examples of that length")
     if is_for_people:
-        lines += [*_unlike(rows, used), *_unlike_qualities(rows, used)]
+        lines += [*_unlike(rows, used), *_unlike_qualities(rows, used), *_unlike_training(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
         lines += finding_lines((name, found) for name, found in pairs if not set(found.figures).isdisjoint(used))
     return lines
@@ -64,6 +64,20 @@ def _unlike_qualities(rows: Sequence[Row], used: Collection[str]) -> Iterator[st
         if measured:
             listed = "; ".join(f"{on} ({_few(names)})" for on, names in measured.items())
             yield f"note: marks only compare {what}: {listed}"
+
+
+def _unlike_training(rows: Sequence[Row], used: Collection[str]) -> list[str]:
+    """The same for the data that models saw, once for all qualities."""
+    lines = {}
+    for key in used:
+        seen: dict[str, list[str]] = {}
+        for row in rows:
+            if row.value(key) is not None and row.trained_on(key):
+                seen.setdefault(row.seen or "unknown", []).append(row.name)
+        if len(seen) > 1:
+            listed = "; ".join(f"{amount} ({_few(names)})" for amount, names in seen.items())
+            lines[f"note: marks, fits and frontiers only compare models that saw as much data: {listed}"] = None
+    return list(lines)
 
 
 def _few(names: Sequence[str]) -> str:

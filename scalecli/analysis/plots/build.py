@@ -154,13 +154,15 @@ def _frontiers(drawn: Sequence[Point], efficient: Sequence[bool], cost: str, qua
 
 
 def _measured_on(kind: tuple, kinds: Sequence[tuple], cost: str, quality: str) -> str:
-    """In what a frontier's figures differ from the others': `64 sequences`, `16 chips`, the name of a text."""
+    """In what a frontier differs from the others: `64 sequences`, `16 chips`, a text, the data that was seen."""
     texts = []
     for position, key in enumerate((cost, quality)):
         if len({each[position] for each in kinds}) > 1:
             (value,) = kind[position]
             unit = {"flops": "sequences", "steps_per_s": "chips"}.get(key)
             texts.append(str(value) if unit is None else "own devices" if value is None else f"{value} {unit}")
+    if len({each[2] for each in kinds}) > 1:
+        texts.append(kind[2][0] or "unknown data")
     return ", ".join(texts)
 
 
