@@ -101,7 +101,9 @@ def command(
     --fit, --agreement and --pareto add tables below: lines as in the papers (quality over log10 of the cost) and power
     laws, of each architecture or along each knob (--by), with 95% intervals and the published slopes; how upstream and
     downstream rank the models, and the pairs that they rank differently; which models are dominated, by which, and the
-    deeper and narrower ones to take or to train instead. neg_log_ppl is upstream, steps/s steps_per_s.
+    deeper and narrower ones to take or to train instead. neg_log_ppl is upstream, steps/s steps_per_s. --fit
+    parameters,tokens:upstream fits E + A/N^a + B/D^b to models of several sizes that saw several amounts of data, with
+    the parameters and tokens that are best for a budget of training FLOPs (--budget).
 
     --plot draws the costs against the qualities, those of --fit where it is given; --report writes a page of it all.
 
@@ -129,7 +131,8 @@ def command(
         quality = "few_shot"
     costs, qualities = ([check_column(key.strip(), keys) for key in text.split(",")] for text in (cost, quality))
     fits = tuple((check_column(of, keys), check_column(over, keys)) for of, over in analyses.fits)
-    analyses = replace(analyses, fits=fits)
+    laws = tuple(check_column(quality, keys) for quality in analyses.data_laws)
+    analyses = replace(analyses, fits=fits, data_laws=laws)
     sorted_by = check_column(sort.removeprefix("-"), keys) if sort else None
     chosen = [check_column(key.strip(), [*keys, "pareto"]) for key in columns.split(",")] if columns else None
 
@@ -190,7 +193,7 @@ def _write_report(
     from scalecli.cli.compare_report import write_comparison
 
     fits = dict.fromkeys((*itertools.product(choice.costs, choice.qualities), *analyses.fits))
-    everything = Analyses(tuple(fits), analyses.by, agreement=True, pareto=True)
+    everything = replace(analyses, fits=tuple(fits), agreement=True, pareto=True)
     figures = []
     for by in ("architecture", "knob" if analyses.by == "architecture" else analyses.by):
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,35 +12,57 @@ from typing import Any
 import click
 
 from scalecli.analysis.comparison import Row
-from scalecli.errors import UsageError
+from scalecli.analysis.quantities import parse_quantity
+from scalecli.errors import ConfigurationError, UsageError
 from scalecli.tables import Table
+
+_LAW_COSTS = "parameters,tokens"
 
 
 @dataclass(frozen=True)
 class Analyses:
-    """What is to be worked out: lines and power laws of pairs of a cost and a quality, by `by`, and what else."""
+    """What is to be worked out: lines and power laws of pairs of a cost and a quality, by `by`, and what else.
+
+    `data_laws` are the qualities whose law over parameters and tokens is fitted; `budgets` are training FLOPs.
+    """
 
     fits: tuple[tuple[str, str], ...] = ()
     by: str = "architecture"
     agreement: bool = False
     pareto: bool = False
+    data_laws: tuple[str, ...] = ()
+    budgets: tuple[float, ...] = ()
 
     @property
     def any(self) -> bool:
         """Whether anything is to be worked out."""
-        return bool(self.fits) or self.agreement or self.pareto
+        return bool(self.fits or self.data_laws) or self.agreement or self.pareto
 
 
 def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--fit`, `--by`, `--agreement` and `--pareto`, which arrive together as `analyses`; columns are not checked.
+    """Adds the options of `Analyses`, which arrive as the argument `analyses`; columns are not checked.
 
     Raises:
-        UsageError: a --fit that is no pair, or a --by that points can't be grouped by.
+        UsageError: a --fit that is no pair, a --by that points can't be grouped by, a --budget that is no number or has
+            no law to go with.
     """
 
     @functools.wraps(function)
-    def collected(*arguments: Any, fit: tuple[str, ...], by: str, agreement: bool, pareto: bool, **options: Any) -> Any:
-        analyses = Analyses(tuple(map(_pair, fit)), _by(by), agreement, pareto)
+    def collected(
+        *arguments: Any,
+        fit: tuple[str, ...],
+        budget: tuple[str, ...],
+        by: str,
+        agreement: bool,
+        pareto: bool,
+        **options: Any,
+    ) -> Any:
+        pairs = [_pair(text) for text in fit]
+        laws = tuple(quality for cost, quality in pairs if cost == _LAW_COSTS)
+        if budget and not laws:
+            raise UsageError(f"--budget goes with --fit {_LAW_COSTS}:QUALITY")
+        fits = tuple(pair for pair in pairs if pair[0] != _LAW_COSTS)
+        analyses = Analyses(fits, _by(by), agreement, pareto, laws, tuple(map(_flops, budget)))
         return function(*arguments, analyses=analyses, **options)
 
     command = collected
@@ -51,7 +75,13 @@ def analysis_tables(
     rows: Sequence[Row], analyses: Analyses, costs: Sequence[str], qualities: Sequence[str], format: str
 ) -> list[Table]:
     """The tables of all that was asked for; `costs` and `qualities` are what frontiers are of."""
+    # NumPy reads it as it is imported: waking threads takes far longer than the small products of a fit.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     tables: list[Table] = []
+    if analyses.data_laws:
+        from scalecli.cli.data_tables import data_tables
+
+        tables += data_tables(rows, analyses.data_laws, analyses.budgets, format)
     if analyses.fits:
         from scalecli.cli.fit_tables import fit_tables
 
@@ -71,7 +101,20 @@ def _pair(text: str) -> tuple[str, str]:
     cost, colon, quality = text.partition(":")
     if not colon or not cost.strip() or not quality.strip():
         raise UsageError(f"--fit {text!r}: COST:QUALITY is accepted, such as flops:upstream or parameters:glue")
-    return cost.strip(), quality.strip()
+    costs = ",".join(part.strip() for part in cost.split(","))
+    if "," in costs and costs != _LAW_COSTS:
+        raise UsageError(f"--fit {text!r}: of two costs, {_LAW_COSTS} are accepted")
+    return costs, quality.strip()
+
+
+def _flops(text: str) -> float:
+    try:
+        value = parse_quantity(text)
+    except ConfigurationError as error:
+        raise UsageError(f"--budget {text}: {error}") from None
+    if not 0 < value < math.inf:
+        raise UsageError(f"--budget {text}: training FLOPs above 0 are accepted, such as 1e18")
+    return value
 
 
 def _by(text: str) -> str:
@@ -86,7 +129,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--fit": {
         "multiple": True,
         "metavar": "COST:QUALITY",
-        "help": "Fit a line over log10(COST) and a power law, such as flops:neg_log_ppl; may be given several times.",
+        "help": "Fit a line over log10(COST) and a power law, such as flops:neg_log_ppl; of parameters,tokens:upstream "
+        "E + A/N^a + B/D^b. May be given several times.",
+    },
+    "--budget": {
+        "multiple": True,
+        "metavar": "FLOPS",
+        "help": "Training FLOPs to say the best parameters and tokens for, by --fit parameters,tokens:QUALITY; may be "
+        "given several times. [default: those of the dearest model]",
     },
     "--by": {
         "default": "architecture",

@@ -75,7 +75,9 @@ def _unlike_training(rows: Sequence[Row], used: Collection[str]) -> list[str]:
             if row.value(key) is not None and row.trained_on(key):
                 seen.setdefault(row.seen or "unknown", []).append(row.name)
         if len(seen) > 1:
-            listed = "; ".join(f"{amount} ({_few(names)})" for amount, names in seen.items())
+            shown = [f"{amount} ({_few(names)})" for amount, names in seen.items()][:_NAMES]
+            more = f" and {len(seen) - _NAMES} more" if len(seen) > _NAMES else ""
+            listed = f"{'; '.join(shown)}{more}"
             lines[f"note: marks, fits and frontiers only compare models that saw as much data: {listed}"] = None
     return list(lines)
 

@@ -34,7 +34,16 @@ _COLUMNS = {
     )
 }
 _HEADLINES = ("name", "source", "architecture", "parameters", "flops", "steps_per_s", "upstream", "downstream")
-_FOR_PROGRAMS = ("table", "flops_convention", "flops_sequences", "chips", "upstream_text", "data_seen", "best", "findings")
+_FOR_PROGRAMS = (
+    "table",
+    "flops_convention",
+    "flops_sequences",
+    "chips",
+    "upstream_text",
+    "data_seen",
+    "best",
+    "findings",
+)
 _USUAL_CHIPS = 16
 
 
