@@ -253,12 +253,6 @@ def row_of_published(model: PublishedModel) -> Row:
 
     All models of text were pretrained for as long; a step's FLOPs are those that are printed, for the paper's batch.
     """
-    setup = None if model.architecture in _IMAGES else published_papers()["scale-efficiently"].setup
-    steps = tokens = None
-    if setup is not None:
-        steps, lengths = setup.pretraining.steps, setup.pretraining.inputs + setup.pretraining.targets
-        tokens = steps * setup.pretraining.batch * lengths
-    is_timed = steps and model.steps_per_s and model.chips
     return Row(
         name=model.name,
         source=model.source,
@@ -270,12 +264,7 @@ def row_of_published(model: PublishedModel) -> Row:
         flops_sequences=sequences_of(model),
         steps_per_s=model.steps_per_s,
         chips=model.chips,
-        training_flops=3 * steps * model.flops * setup.pretraining.batch / sequences_of(model)
-        if steps and model.flops and setup
-        else None,
-        tokens=tokens,
-        tokens_per_parameter=tokens / model.parameters if tokens and model.parameters else None,
-        device_hours=steps / model.steps_per_s * model.chips / 3600 if is_timed else None,
+        **_pretraining_of_published(model),
         upstream=model.upstream,
         downstream=model.downstream,
         few_shot=model.results.get(_PAPERS_FEW_SHOT),
@@ -283,6 +272,23 @@ def row_of_published(model: PublishedModel) -> Row:
         traits=model.traits,
         findings=findings_of(model),
     )
+
+
+def _pretraining_of_published(model: PublishedModel) -> dict[str, Any]:
+    """The columns of what a published model of text was pretrained on, and what that took."""
+    setup = published_papers()["scale-efficiently"].setup
+    if setup is None or model.architecture in _IMAGES:
+        return {}
+    recipe = setup.pretraining
+    tokens = recipe.steps * recipe.batch * (recipe.inputs + recipe.targets)
+    columns: dict[str, Any] = {"tokens": tokens}
+    if model.flops:
+        columns["training_flops"] = 3 * recipe.steps * model.flops * recipe.batch / sequences_of(model)
+    if model.parameters:
+        columns["tokens_per_parameter"] = tokens / model.parameters
+    if model.steps_per_s and model.chips:
+        columns["device_hours"] = recipe.steps / model.steps_per_s * model.chips / 3600
+    return columns
 
 
 def downstream_score(results: dict[str, float]) -> float | None:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from scalecli.analysis.comparison import Row, is_number
@@ -97,9 +98,7 @@ def _fit(group: str, members: Sequence[Point], quality: str, budgets: Sequence[f
         group=group,
         quality=quality,
         n=len(members),
-        constants={
-            letter: _estimate(found, lambda law, name=name: getattr(law, name)) for letter, name in _CONSTANTS.items()
-        },
+        constants={letter: _estimate(found, attrgetter(name)) for letter, name in _CONSTANTS.items()},
         flops_per_product=ratio,
         optima=tuple(_optimum(found, budget, ratio[0], sizes, data) for budget in budgets or dearest) if ratio else (),
         residuals=tuple(

@@ -102,9 +102,10 @@ def pretrained_of(file: str, manifest: Manifest) -> Pretrained | None:
     """The pretraining that the run in `file` is, or comes from; None where that is not known any more."""
     step: int | None = final_step(manifest) or _last_step(manifest)
     while manifest.kind != "pretrain":
-        step, found = manifest.parent and manifest.parent.step, _parent_of(file, manifest)
-        if found is None:
+        found = _parent_of(file, manifest)
+        if found is None or manifest.parent is None:
             return None
+        step = manifest.parent.step
         file, manifest = found
     return Pretrained(manifest, step) if step else None
 

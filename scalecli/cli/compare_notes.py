@@ -68,7 +68,7 @@ def _unlike_qualities(rows: Sequence[Row], used: Collection[str]) -> Iterator[st
 
 def _unlike_training(rows: Sequence[Row], used: Collection[str]) -> list[str]:
     """The same for the data that models saw, once for all qualities."""
-    lines = {}
+    lines: dict[str, None] = {}
     for key in used:
         seen: dict[str, list[str]] = {}
         for row in rows:

@@ -38,10 +38,9 @@ def data_tables(rows: Sequence[Row], qualities: Sequence[str], budgets: Sequence
     fitted = [fit for fit in fits if isinstance(fit, DataFit)]
     optima = [_optimum_cells(fit.group, optimum) for fit in fitted for optimum in fit.optima]
     notes = [*_refusals(rows, qualities, fits), *(_fit_note(fit) for fit in fitted)]
-    shown, best = _CONSTANTS, _OPTIMA
+    shown, best = [*_CONSTANTS], [*_OPTIMA]
     if format not in FOR_PEOPLE:
-        shown = tuple(_ends(_CONSTANTS))
-        best = (*_ends(_OPTIMA), Column("is_outside", "Outside"))
+        shown, best = _ends(_CONSTANTS), [*_ends(_OPTIMA), Column("is_outside", "is_outside")]
     return [
         Table("data_laws", "Loss = E + A / parameters^a + B / tokens^b", _constant_cells(fitted), shown, notes=notes),
         Table("compute_optimal", "Least loss for a budget", optima, best, notes=_optimum_notes(fitted)),
