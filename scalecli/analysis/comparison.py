@@ -210,7 +210,7 @@ def row_of_run(path: str, convention: Convention) -> Row:
         source="run",
         architecture=manifest.architecture,
         parameters=spec.parameters(),
-        flops=_flops(spec, convention),
+        flops=flops_of(spec, convention),
         flops_convention=convention,
         flops_sequences=batch_of(spec, convention).sequences,
         steps_per_s=throughput.steps_per_s if throughput else None,
@@ -232,7 +232,8 @@ def row_of_run(path: str, convention: Convention) -> Row:
     )
 
 
-def _flops(spec: ModelSpec, convention: Convention) -> int | None:
+def flops_of(spec: ModelSpec, convention: Convention) -> int | None:
+    """The FLOPs of a model over the convention's batch; None where it can't have so long inputs."""
     from scalecli.costs import batch_of, flops
 
     try:

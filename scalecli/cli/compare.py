@@ -105,6 +105,9 @@ def command(
     parameters,tokens:upstream fits E + A/N^a + B/D^b to models of several sizes that saw several amounts of data, with
     the parameters and tokens that are best for a budget of training FLOPs (--budget).
 
+    --predict and --predict-at say what another model would reach, its upstream figure by its cost and its score by that
+    figure, with 95% prediction intervals; --hold-out checks such predictions on models that are measured.
+
     --plot draws the costs against the qualities, those of --fit where it is given; --report writes a page of it all.
 
     --reproduction goes with --published, --arch and --format: parameters and FLOPs of the papers' rows as printed and
@@ -132,7 +135,8 @@ def command(
     costs, qualities = ([check_column(key.strip(), keys) for key in text.split(",")] for text in (cost, quality))
     fits = tuple((check_column(of, keys), check_column(over, keys)) for of, over in analyses.fits)
     laws = tuple(check_column(quality, keys) for quality in analyses.data_laws)
-    analyses = replace(analyses, fits=fits, data_laws=laws)
+    at = tuple((check_column(of, keys), value) for of, value in analyses.predicted_at)
+    analyses = replace(analyses, fits=fits, data_laws=laws, predicted_at=at)
     sorted_by = check_column(sort.removeprefix("-"), keys) if sort else None
     chosen = [check_column(key.strip(), [*keys, "pareto"]) for key in columns.split(",")] if columns else None
 

@@ -24,6 +24,7 @@ class Analyses:
     """What is to be worked out: lines and power laws of pairs of a cost and a quality, by `by`, and what else.
 
     `data_laws` are the qualities whose law over parameters and tokens is fitted; `budgets` are training FLOPs.
+    `predicted` are names of models, `predicted_at` costs with values, `held_out` is `largest` or a name.
     """
 
     fits: tuple[tuple[str, str], ...] = ()
@@ -32,11 +33,19 @@ class Analyses:
     pareto: bool = False
     data_laws: tuple[str, ...] = ()
     budgets: tuple[float, ...] = ()
+    predicted: tuple[str, ...] = ()
+    predicted_at: tuple[tuple[str, float], ...] = ()
+    held_out: str | None = None
 
     @property
     def any(self) -> bool:
         """Whether anything is to be worked out."""
-        return bool(self.fits or self.data_laws) or self.agreement or self.pareto
+        return bool(self.fits or self.data_laws) or self.agreement or self.pareto or self.predicts
+
+    @property
+    def predicts(self) -> bool:
+        """Whether anything is to be predicted."""
+        return bool(self.predicted or self.predicted_at or self.held_out)
 
 
 def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,6 +64,9 @@ def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
         by: str,
         agreement: bool,
         pareto: bool,
+        predict: tuple[str, ...],
+        predict_at: tuple[str, ...],
+        hold_out: str | None,
         **options: Any,
     ) -> Any:
         pairs = [_pair(text) for text in fit]
@@ -62,7 +74,17 @@ def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
         if budget and not laws:
             raise UsageError(f"--budget goes with --fit {_LAW_COSTS}:QUALITY")
         fits = tuple(pair for pair in pairs if pair[0] != _LAW_COSTS)
-        analyses = Analyses(fits, _by(by), agreement, pareto, laws, tuple(map(_flops, budget)))
+        analyses = Analyses(
+            fits=fits,
+            by=_by(by),
+            agreement=agreement,
+            pareto=pareto,
+            data_laws=laws,
+            budgets=tuple(_amount(text, f"--budget {text}") for text in budget),
+            predicted=predict,
+            predicted_at=tuple(map(_cost_and_value, predict_at)),
+            held_out=hold_out,
+        )
         return function(*arguments, analyses=analyses, **options)
 
     command = collected
@@ -94,6 +116,11 @@ def analysis_tables(
         from scalecli.cli.frontier_tables import frontier_tables
 
         tables += frontier_tables(rows, costs, qualities, format)
+    if analyses.predicts:
+        from scalecli.cli.prediction_tables import prediction_table
+
+        asked = analyses.predicted, analyses.predicted_at, analyses.held_out
+        tables.append(prediction_table(rows, costs, qualities, asked, format))
     return tables
 
 
@@ -107,13 +134,20 @@ def _pair(text: str) -> tuple[str, str]:
     return costs, quality.strip()
 
 
-def _flops(text: str) -> float:
+def _cost_and_value(text: str) -> tuple[str, float]:
+    cost, equals, value = text.partition("=")
+    if not equals or not cost.strip():
+        raise UsageError(f"--predict-at {text}: COST=VALUE is accepted, such as flops=1e15")
+    return cost.strip(), _amount(value, f"--predict-at {text}")
+
+
+def _amount(text: str, where: str) -> float:
     try:
         value = parse_quantity(text)
     except ConfigurationError as error:
-        raise UsageError(f"--budget {text}: {error}") from None
+        raise UsageError(f"{where}: {error}") from None
     if not 0 < value < math.inf:
-        raise UsageError(f"--budget {text}: training FLOPs above 0 are accepted, such as 1e18")
+        raise UsageError(f"{where}: a number above 0 is accepted, such as 1e18")
     return value
 
 
@@ -150,5 +184,20 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "is_flag": True,
         "help": "Say for each --cost and --quality which models are dominated and by which, and which deeper and "
         "narrower ones to take or to train instead.",
+    },
+    "--predict": {
+        "multiple": True,
+        "metavar": "MODEL",
+        "help": "Predict upstream, and --quality from it, of a shape by its --cost (flops or parameters), from the "
+        "models of its architecture; may be given several times.",
+    },
+    "--predict-at": {
+        "multiple": True,
+        "metavar": "COST=VALUE",
+        "help": "The same for a cost, such as flops=1e15, from each architecture.",
+    },
+    "--hold-out": {
+        "metavar": "largest|NAME",
+        "help": "Fit without the largest model of each architecture, or one by name; set predicted beside measured.",
     },
 }
