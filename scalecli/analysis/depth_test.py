@@ -94,7 +94,7 @@ def _plane(test: DepthTest, shaped: Sequence[tuple[Point, Shape]], cells: dict[S
     # What of the depth the cost does not say: its slope is that of the plane (Frisch and Waugh).
     beside = np.stack([np.ones_like(costs), costs], axis=1)
     rest = depths - beside @ np.linalg.lstsq(beside, depths, rcond=None)[0]
-    if np.linalg.norm(rest) <= _TOO_ALIKE * max(np.linalg.norm(depths - depths.mean()), 1):
+    if np.linalg.norm(rest) <= _TOO_ALIKE * max(float(np.linalg.norm(depths - depths.mean())), 1.0):
         return replace(test, reason=f"depth does not vary at equal {test.cost}")
     plane = np.column_stack([beside, depths])
     deviations = qualities - plane @ np.linalg.lstsq(plane, qualities, rcond=None)[0]

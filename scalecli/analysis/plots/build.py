@@ -14,13 +14,16 @@ from scalecli.tables import Kind
 
 _MOST_COLUMNS = 3
 _SHARED = "in several series"
-_KINDS: dict[str, Kind] = {"parameters": "count", "flops": "flops", "tokens": "count"}
+_KINDS: dict[str, Kind] = {"parameters": "count", "flops": "flops", "training_flops": "flops", "tokens": "count"}
 # What a column is called in a title, and what its axis measures.
 _TITLES = {
     "parameters": ("parameters", "Parameters"),
     "flops": ("FLOPs", "FLOPs of one forward pass"),
     "steps_per_s": ("speed", "Training steps per second"),
+    "training_flops": ("training FLOPs", "FLOPs of pretraining"),
     "tokens": ("tokens", "Tokens of pretraining"),
+    "tokens_per_parameter": ("tokens a parameter", "Tokens of pretraining for each parameter"),
+    "device_hours": ("device-hours", "Device-hours of pretraining"),
     "upstream": ("Upstream", "Negative log-perplexity (nats)"),
     "downstream": ("Downstream", "Mean score (0 to 100)"),
     "glue": ("GLUE", "GLUE score (0 to 100)"),
