@@ -11,8 +11,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from scalecli.analysis.data_law import fit_data_law
-from tests.analysis.data_laws import NAMES, covered, synthetic_runs
+from scalecli.analysis.statistics.data_law import fit_data_law
+from tests.analysis.statistics.data_laws import NAMES, covered, synthetic_runs
 
 
 def main(trials: int) -> None:

@@ -12,7 +12,7 @@ from scalecli.errors import ConfigurationError
 
 OTHER = {"floatx": "float64", "epsilon": 1e-3, "backend": "torch", "image_data_format": "channels_first"}
 SHOWN = """
-import scalecli.models.stack
+import scalecli.models.blocks.stack
 import keras
 config, backend = keras.config, keras.backend.backend()
 print([backend, config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy().name])

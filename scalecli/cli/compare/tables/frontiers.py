@@ -1,0 +1,122 @@
+"""Pareto frontiers as tables: who is dominated by whom, deeper and narrower alternatives, and a test of depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scalecli.analysis.advice.deep_narrow import COMPUTED_COSTS, alternatives
+from scalecli.analysis.rows.comparison import Row, dominating_rows
+from scalecli.analysis.statistics.depth_test import depth_tests
+from scalecli.cli.output.formats import FOR_PEOPLE
+from scalecli.tables import Column, Table
+
+_ALTERNATIVES = (
+    Column("instead_of", "Instead of"),
+    Column("model", "Deeper, narrower"),
+    Column("architecture", "Architecture"),
+    Column("cost", "Cost"),
+    Column("change_percent", "Cost %", "float"),
+    Column("quality", "Quality"),
+    Column("difference", "Difference", "float"),
+    Column("trained", "Trained"),
+)
+_DEPTH_KEYS = ("group", "cost", "quality", "shapes", "runs", "noise", "gain")
+_DEPTH = (
+    Column("group", "Of"),
+    Column("cost", "Cost"),
+    Column("quality", "Quality"),
+    Column("shapes", "Shapes", "float"),
+    Column("runs", "Runs", "float"),
+    Column("noise", "Noise of"),
+    Column("gain", "Gain", "float"),
+    Column("interval", "95% interval"),
+    Column("verdict", "Verdict"),
+)
+_NAMES = 2  # dominating models that people see
+
+
+def frontier_tables(rows: Sequence[Row], costs: Sequence[str], qualities: Sequence[str], format: str) -> list[Table]:
+    """Which models are dominated and by which, a column for each cost and quality, and what to take instead."""
+    pairs = [(cost, quality) for quality in qualities for cost in costs]
+    return [_dominated(rows, pairs, format), _alternatives(rows, pairs), _depth(rows, pairs, format)]
+
+
+def _dominated(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: str) -> Table:
+    columns = [Column("name", "Name"), Column("source", "Source")]
+    cells: list[dict[str, Any]] = [{"name": row.name, "source": row.source} for row in rows]
+    for cost, quality in pairs:
+        columns.append(Column(f"{cost}:{quality}", f"{cost}: {quality}"))
+        for cell, beaten_by in zip(cells, dominating_rows(rows, cost, quality), strict=True):
+            names = None if beaten_by is None else [row.name for row in beaten_by]
+            cell[f"{cost}:{quality}"] = _text(names) if format in FOR_PEOPLE else names
+    notes = ["●: on the Pareto frontier; -: not known, or measured like no other."]
+    return Table("dominated_by", "Dominated by: cost: quality", cells, columns, notes=notes)
+
+
+def _depth(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: str) -> Table:
+    """Whether depth beats width, tested; programs get what was not tested, too."""
+    tests = [test for cost, quality in pairs for test in depth_tests(rows, cost, quality)]
+    cells = [
+        {
+            **{key: getattr(test, key) for key in _DEPTH_KEYS},
+            "low": test.low,
+            "high": test.high,
+            "interval": None if test.low is None else f"{test.low:.3g} to {test.high:.3g}",
+            "verdict": test.verdict,
+            "reason": test.reason,
+        }
+        for test in tests
+    ]
+    title = "Depth against width at equal cost: gain of twice the depth"
+    if format not in FOR_PEOPLE:
+        return Table(
+            "depth", title, cells, [Column(key, key) for key in (*_DEPTH_KEYS, "low", "high", "verdict", "reason")]
+        )
+    notes = [
+        f"not tested: {test.group}: {test.cost}: {test.quality} ({test.shapes} shapes, {test.runs} runs): {test.reason}"
+        for test in tests
+        if test.reason
+    ]
+    notes += [
+        f"note: {test.group}: {test.cost}: {test.quality}: shapes are further from the plane than seeds explain"
+        for test in tests
+        if test.is_bent
+    ]
+    notes.append(
+        "Gain: of the quality, better being more, by quality = a + b log10(cost) + gain log2(layers of both stacks). "
+        "Noise: of seeds, or how far the models are from that plane; 95% intervals by Student's t."
+    )
+    return Table("depth", title, [cell for cell in cells if not cell["reason"]], _DEPTH, notes=notes)
+
+
+def _text(names: Sequence[str] | None) -> str:
+    if names is None:
+        return "-"
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return f"{', '.join(names[:_NAMES])}{more}" if names else "●"
+
+
+def _alternatives(rows: Sequence[Row], pairs: Sequence[tuple[str, str]]) -> Table:
+    cells = [
+        {
+            "instead_of": each.instead_of,
+            "model": each.model,
+            "architecture": each.architecture,
+            "cost": cost,
+            "change_percent": 100 * each.change,
+            "quality": quality,
+            "difference": each.difference,
+            "trained": each.difference is not None,
+        }
+        for cost, quality in pairs
+        for each in alternatives(rows, cost, quality)
+    ]
+    notes = [
+        "Depth before width (Scale Efficiently, section 4.3): deeper and narrower models that cost less and are no "
+        "worse, or, not trained yet, the deepest up to 36 layers that costs less. No quality is predicted."
+    ]
+    unknown = [cost for cost in dict.fromkeys(cost for cost, _ in pairs) if cost not in COMPUTED_COSTS]
+    if unknown:
+        notes.append(f"Of models that are not trained, {' and '.join(unknown)} is not known.")
+    return Table("deep_narrow", "DeepNarrow: instead of", cells, _ALTERNATIVES, notes=notes)
