@@ -125,9 +125,9 @@ def test_a_chief_and_a_worker_train_together_and_a_chief_by_itself(place, tmp_pa
     options = {"steps": 3, "schedule": "constant"}
     environment = {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
     together = start(place.pretraining(tmp_path / "two", **options), first=first, **environment)
-    assert together.end()[0] == [0, 0]
+    assert together.end(2 * PATIENCE)[0] == [0, 0]
     alone = start(place.pretraining(tmp_path / "one", **options), first=first, count=1, **environment)
-    assert alone.end()[0] == [0]
+    assert alone.end(2 * PATIENCE)[0] == [0]
     one, two = (load_manifest(tmp_path / name) for name in ("one", "two"))
     assert (one.strategy.kind, one.strategy.replicas, two.strategy.replicas) == ("one", 1, 2)
     assert getattr(two.environment, backend)  # the backend's version
