@@ -116,8 +116,11 @@ class Row:
         return self.measured_on(cost), self.measured_on(quality), seen
 
     def trained_on(self, key: str) -> tuple[str | None, ...]:
-        """The data that the model saw, where the column `key` is a quality, which more data makes better."""
-        is_quality = key in ("upstream", "downstream", "few_shot") or key in self.results
+        """The data that the model saw, where the column `key` is a quality, which more data makes better.
+
+        Not of `few_shot`: how many images the paper's models saw is not printed.
+        """
+        is_quality = key in ("upstream", "downstream") or key in self.results
         return (self.seen,) if is_quality else ()
 
     @property

@@ -155,7 +155,7 @@ def test_the_tables_for_people_and_programs(tmp_path, compare, few_samples):  # 
         (["--fit", "parameters,tokens:upstrem"], "no column 'upstrem'; did you mean 'upstream'?"),
         (["--budget", "1e18"], "--budget goes with --fit parameters,tokens:QUALITY"),
         (["--fit", "parameters,tokens:upstream", "--budget", "much"], "--budget much: expected a number"),
-        (["--fit", "parameters,tokens:upstream", "--budget", "-1"], "training FLOPs above 0 are accepted"),
+        (["--fit", "parameters,tokens:upstream", "--budget", "-1"], "--budget -1: a number above 0 is accepted"),
     ],
 )
 def test_what_does_not_go_together(compare, arguments, message):  # noqa: F811
