@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ import tensorflow as tf
 from scalecli.data.order import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
+from scalecli.devices.cluster import Cluster, environment_cluster
 from scalecli.errors import ConfigurationError, ScalecliError
 from scalecli.manifest import Strategy
 from scalecli.models.compiled import compiled
@@ -147,22 +147,24 @@ def open_tensorflow(request: Request) -> TensorFlowDevices:
             f"--model-parallel {request.model_parallel}: TensorFlow's strategies give each device the whole model; "
             "KERAS_BACKEND=jax has model parallelism (pip install 'scalecli[jax]')"
         )
-    kind = _present() if request.kind == "auto" and not request.tpu else request.kind
-    match "tpu" if request.tpu else kind:
+    cluster = environment_cluster()
+    kind = "tpu" if request.tpu else _present(cluster) if request.kind == "auto" else request.kind
+    cluster.check_joined(len(cluster) if kind == "multi-worker" else 1, f"strategy {kind!r}")
+    match kind:
         case "tpu":
             return _tpu(request.tpu)
         case "multi-worker":
-            return _multi_worker()
+            return _multi_worker(cluster)
         case "mirrored":
             return _mirrored()
     return TensorFlowDevices(tf.distribute.get_strategy(), "one")
 
 
-def _present() -> str:
+def _present(cluster: Cluster) -> str:
     """The kind of what this machine has and its environment names."""
     if os.environ.get("TPU_NAME") or tf.config.list_physical_devices("TPU") or os.path.exists("/dev/accel0"):
         return "tpu"
-    if len(_workers()) > 1:
+    if len(cluster) > 1:
         return "multi-worker"
     return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
 
@@ -185,35 +187,17 @@ def _tpu(name: str | None) -> TensorFlowDevices:
     return TensorFlowDevices(strategy, "tpu", topology)
 
 
-def _workers() -> list[str]:
-    """The workers' addresses by TF_CONFIG.
-
-    Raises:
-        ConfigurationError: it is not as TensorFlow takes it.
-    """
-    text = os.environ.get("TF_CONFIG", "")
-    if not text:
-        return []
-    expected = "TF_CONFIG: expected {'cluster': {'worker': [ADDRESS, ...]}, 'task': {'type': 'worker', 'index': N}}"
-    try:
-        config = json.loads(text)
-        workers, task = list(config["cluster"]["worker"]), config["task"]
-        fine = task["type"] == "worker" and 0 <= task["index"] < len(workers)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{expected}, found {text[:200]!r}") from error
-    if not fine:
-        raise ConfigurationError(f"{expected}; {task} is none of its {len(workers)} workers")
-    return workers
-
-
-def _multi_worker() -> TensorFlowDevices:
-    if len(_workers()) < 2:
+def _multi_worker(cluster: Cluster) -> TensorFlowDevices:
+    if len(cluster) < 2:
         raise ConfigurationError(
             "--strategy multi-worker: TF_CONFIG names no other worker; set it on each host, "
             "such as {'cluster': {'worker': ['a:2222', 'b:2222']}, 'task': {'type': 'worker', 'index': 0}}"
         )
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": cluster.addresses}), task_type="worker", task_id=cluster.index, rpc_layer="grpc"
+    )
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
         reason = next(iter(str(error).strip().splitlines()), "")[:200]
         raise ConfigurationError(f"--strategy multi-worker: the workers can't be joined ({reason})") from error

@@ -101,8 +101,11 @@ def write(folder: Path, model: Exported) -> None:
     Raises:
         OSError: it can't be written.
     """
+    from scalecli.models.keras_settings import settle_keras
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras warns about masks that the backbone hands on in another way
+        settle_keras()
         import keras
         import keras_hub
 

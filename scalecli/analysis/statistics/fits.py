@@ -91,13 +91,13 @@ class PowerFit:
 
 @dataclass(frozen=True, kw_only=True)
 class NoFit:
-    """Why a group of `n` models has no line or no power law."""
+    """Why a group of `n` models has no fit of a kind."""
 
     group: str
     cost: str
     quality: str
     n: int
-    kind: Literal["line", "power law"]
+    kind: Literal["line", "power law", "law of N and D"]
     reason: str
 
 
@@ -149,7 +149,7 @@ def _line(group: str, points: Sequence[Point], cost: str, quality: str, is_log: 
 
 
 def _power(group: str, points: Sequence[Point], cost: str, quality: str) -> PowerFit | NoFit:
-    losses = [_loss_of(quality, point.quality) for point in points]
+    losses = [loss_of(quality, point.quality) for point in points]
     reason = _too_few(points, _POWER_PARAMETERS, "a power law")
     if not reason and min(point.cost for point in points) <= 0:
         reason = f"{cost} is not above 0 everywhere"
@@ -232,7 +232,8 @@ def _dearness(cost: str, value: float) -> float:
     return value if lower_is_better(cost) else 1 / value
 
 
-def _loss_of(quality: str, value: float) -> float:
+def loss_of(quality: str, value: float) -> float:
+    """The loss that a quality states: less is better, and 0 is best."""
     return _LOSSES[_kind(quality)](value)
 
 

@@ -33,7 +33,7 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
             f"note: {_few(whole)}: rouge_l is ROUGE-L of whole texts, and not what the papers print: rouge_lsum"
         )
     if is_for_people:
-        lines += [*_unlike(rows, used), *_unlike_qualities(rows, used)]
+        lines += [*_unlike(rows, used), *_unlike_qualities(rows, used), *_unlike_training(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
         lines += finding_lines((name, found) for name, found in pairs if not set(found.figures).isdisjoint(used))
     return lines
@@ -75,6 +75,22 @@ def _unlike_qualities(rows: Sequence[Row], used: Collection[str]) -> Iterator[st
         if measured:
             listed = "; ".join(f"{on} ({_few(names)})" for on, names in measured.items())
             yield f"note: marks only compare {what}: {listed}"
+
+
+def _unlike_training(rows: Sequence[Row], used: Collection[str]) -> list[str]:
+    """The same for the data that models saw, once for all qualities."""
+    lines: dict[str, None] = {}
+    for key in used:
+        seen: dict[str, list[str]] = {}
+        for row in rows:
+            if row.value(key) is not None and row.trained_on(key):
+                seen.setdefault(row.seen or "unknown", []).append(row.name)
+        if len(seen) > 1:
+            shown = [f"{amount} ({_few(names)})" for amount, names in seen.items()][:_NAMES]
+            more = f" and {len(seen) - _NAMES} more" if len(seen) > _NAMES else ""
+            listed = f"{'; '.join(shown)}{more}"
+            lines[f"note: marks, fits and frontiers only compare models that saw as much data: {listed}"] = None
+    return list(lines)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -24,14 +24,26 @@ _COLUMNS = {
         Column("flops_sequences", "FLOPs of sequences", "float"),
         Column("steps_per_s", "Steps/s", "float"),
         Column("chips", "Chips", "float"),
+        Column("training_flops", "Training FLOPs", "flops"),
         Column("tokens", "Tokens", "count"),
+        Column("tokens_per_parameter", "Tokens/parameter", "float"),
+        Column("device_hours", "Device-hours", "float"),
         Column("upstream", "Upstream", "float"),
         Column("downstream", "Downstream", "float"),
         Column("few_shot", "Few-shot", "float"),
     )
 }
 _HEADLINES = ("name", "source", "architecture", "parameters", "flops", "steps_per_s", "upstream", "downstream")
-_FOR_PROGRAMS = ("table", "flops_convention", "flops_sequences", "chips", "upstream_text", "best", "findings")
+_FOR_PROGRAMS = (
+    "table",
+    "flops_convention",
+    "flops_sequences",
+    "chips",
+    "upstream_text",
+    "data_seen",
+    "best",
+    "findings",
+)
 _USUAL_CHIPS = 16
 
 
@@ -59,6 +71,7 @@ def model_table(rows: Sequence[Row], choice: Choice, format: str) -> Table:
             **{key: row.value(key) for key in keys},
             **{key: marks[index] for key, marks in pareto.items()},
             "upstream_text": row.upstream_text,
+            "data_seen": row.seen,
             "best": [key for key in shown if (index, key) in best],
             "findings": _findings(row, format),
         }

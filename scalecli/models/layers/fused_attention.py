@@ -222,8 +222,7 @@ def _d_bias_kernel(
             refs = (q_ref, query_segments_ref, normalizers_ref, along_ref, d_output_ref)
             q, query_segments, normalizers, along, d_output = (of.load(ref, i, of.queries, number) for ref in refs)
             j = i + diagonal
-            refs = (k_ref, v_ref, key_segments_ref)
-            k, v, key_segments = (of.load(ref, j, of.keys, number) for ref in refs)
+            k, v, key_segments = (of.load(ref, j, of.keys, number) for ref in (k_ref, v_ref, key_segments_ref))
             scores = of.scores(i, j, q, k, bias_ref, query_segments, key_segments)
             shares = jnp.exp(scores - normalizers[:, None])
             return d_bias + shares * (plgpu.dot(d_output, v.T) - along[:, None])
