@@ -116,6 +116,7 @@ class TrainingText:
             share = self.text.read_in_an_epoch(objective)
             lines.append(f"an epoch reads about {share:.0%} of the training text's tokens; the next one reads others")
         return lines
+
     @property
     def unknown(self) -> float:
         """The share of the tokens at hand that are unknown."""
