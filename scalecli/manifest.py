@@ -271,7 +271,16 @@ def load_manifest(path: str | os.PathLike[str]) -> Manifest:
         ConfigurationError: it is not valid; names the file and the key.
     """
     file = manifest_path(path)
-    mapping = strict.load_yaml(file)
+    return parse_manifest(file, read_bytes(file, strict.MAXIMUM_BYTES))
+
+
+def parse_manifest(file: str, content: bytes) -> Manifest:
+    """The manifest whose bytes were read from `file`.
+
+    Raises:
+        ConfigurationError: it is not valid; names the file and the key.
+    """
+    mapping = strict.parse_yaml(content, file)
     schema = mapping.get("schema")
     if type(schema) is int and schema > SCHEMA:
         raise ConfigurationError(

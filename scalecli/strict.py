@@ -1,6 +1,6 @@
 """YAML into frozen dataclasses and back, where nothing is guessed: every key known, every value of its stated type.
 
-The YAML read here is the core schema of YAML 1.2: `1e-3` is a number, `no` is text, dates are text, a key stands once.
+The YAML is that of `scalecli.yaml_core`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import re
 import types
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -16,59 +15,11 @@ import yaml
 
 from scalecli.errors import ConfigurationError, nearest
 from scalecli.storage.files import read_bytes, write_atomically
-
-try:
-    from yaml import CSafeDumper as SafeDumper
-    from yaml import CSafeLoader as SafeLoader
-except ImportError:  # PyYAML built without libyaml: the same classes, slower.
-    from yaml import SafeDumper, SafeLoader  # type: ignore[assignment]
+from scalecli.yaml_core import dumped, parsed
 
 T = TypeVar("T")
 
 MAXIMUM_BYTES = 16 * 2**20
-
-
-class _Loader(SafeLoader):
-    """YAML 1.2's core schema; a key that stands twice and an alias are errors, since neither can be meant here."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own way to say it)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            seen: set[str] = set()
-            for key, _ in node.value:
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
-                seen.add(key.value)
-        return mapping
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        if node in self.constructed_objects or node in self.recursive_objects:
-            # A few nested aliases describe more values than any memory holds.
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not accepted", node.start_mark)
-        return super().construct_object(node, deep)
-
-
-class _Dumper(SafeDumper):
-    """Writes what `_Loader` reads back unchanged."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-_FLOAT = re.compile(
-    r"^(?:[-+]?(?:\.\d+|\d+\.\d*|\d+(?=[eE]))(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-)
-for _tag, _pattern, _first in (
-    ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
-    ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
-    ("int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")),
-    ("float", _FLOAT, list("-+.0123456789")),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _first)
-# Text such as "1e-3" is then written in quotes, although YAML 1.1 would not need them.
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 def load_yaml(path: str | os.PathLike[str]) -> dict[Any, Any]:
@@ -79,9 +30,17 @@ def load_yaml(path: str | os.PathLike[str]) -> dict[Any, Any]:
         ConfigurationError: it is not UTF-8, not YAML, or not a mapping; names the line.
     """
     path = os.fspath(path)
-    content = read_bytes(path, MAXIMUM_BYTES)
+    return parse_yaml(read_bytes(path, MAXIMUM_BYTES), path)
+
+
+def parse_yaml(content: bytes, path: str) -> dict[Any, Any]:
+    """Returns the mapping in the content of the YAML file `path`.
+
+    Raises:
+        ConfigurationError: it is not UTF-8, not YAML, or not a mapping; names the line.
+    """
     try:
-        value = yaml.load(content.decode("utf-8-sig"), Loader=_Loader)
+        value = parsed(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigurationError(f"{path}:{line}: not UTF-8 text") from error
@@ -103,7 +62,7 @@ def dump_yaml(value: Any) -> str:
         ConfigurationError: a text among them is none, such as the name of a file that is not UTF-8.
     """
     try:
-        return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+        return dumped(value)
     except UnicodeEncodeError as error:
         raise ConfigurationError(f"{error.object!a} is not UTF-8, and can't be written as YAML") from error
 
@@ -145,11 +104,15 @@ def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
+@functools.cache
+def _fields(cls: Any) -> dict[str, dataclasses.Field[Any]]:
+    return {field.name: field for field in dataclasses.fields(cls)}
+
+
 def _build(cls: Any, value: Any, where: str, path: str) -> Any:
     if not isinstance(value, dict):
         raise _wrong(where, path, "a mapping of keys to values", value)
-    hints = _hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    hints, fields = _hints(cls), _fields(cls)
     for key in value:
         if key not in fields:
             hint = nearest(str(key), fields) or f"; accepted: {', '.join(fields)}"
@@ -157,7 +120,8 @@ def _build(cls: Any, value: Any, where: str, path: str) -> Any:
     values = {}
     for name, field in fields.items():
         if name in value:
-            values[name] = _convert(hints[name], value[name], where, _join(path, name))
+            item, kind = value[name], hints[name]
+            values[name] = item if _is_right(kind, item) else _convert(kind, item, where, _join(path, name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ConfigurationError(f"{where}: missing key {_join(path, name)!r}")
     try:
@@ -170,16 +134,19 @@ _LARGEST = 10**30  # beyond all that is counted here, and what products of are s
 _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
 
 
+def _is_right(kind: Any, value: Any) -> bool:
+    """Whether a value is a scalar as a field of this type has it, so that nothing is left to check or convert."""
+    return type(value) is kind and kind in _SCALARS and not (kind is int and abs(value) > _LARGEST)
+
+
 def _convert(kind: Any, value: Any, where: str, path: str) -> Any:
-    if kind is Any:
+    if kind is Any or _is_right(kind, value):
         return value
     if dataclasses.is_dataclass(kind):
         return _build(kind, value, where, path)
     if kind in _SCALARS:
         if type(value) is int and abs(value) > _LARGEST:
             raise _wrong(where, path, "a number of at most 30 digits", value)
-        if type(value) is kind:
-            return value
         if kind is float and type(value) is int:
             return float(value)
         raise _wrong(where, path, _SCALARS[kind], value)
@@ -193,8 +160,11 @@ def _convert(kind: Any, value: Any, where: str, path: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise _wrong(where, path, "a mapping of keys to values", value)
+        of_keys, of_values = arguments
+        if all(_is_right(of_keys, key) and _is_right(of_values, item) for key, item in value.items()):
+            return dict(value)
         return {
-            _convert(arguments[0], key, where, f"key of {path}"): _convert(arguments[1], item, where, _join(path, key))
+            _convert(of_keys, key, where, f"key of {path}"): _convert(of_values, item, where, _join(path, key))
             for key, item in value.items()
         }
     if origin in (list, tuple):
@@ -205,8 +175,8 @@ def _convert(kind: Any, value: Any, where: str, path: str) -> Any:
 
 
 def _convert_union(members: tuple[Any, ...], value: Any, where: str, path: str) -> Any:
-    if value is None and type(None) in members:
-        return None
+    if any(_is_right(member, value) for member in members):
+        return value
     members = tuple(member for member in members if member is not type(None))
     members = tuple(member for member in members if _is_of_kind(member, value)) or members[:1]
     if len(members) == 1:

@@ -6,15 +6,14 @@ them. Nothing here predicts quality: what is suggested for training is so by its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from scalecli.analysis.advice.shapes import deeper_shapes
 from scalecli.analysis.rows.comparison import Row, dominating_rows, lower_is_better
+from scalecli.analysis.rows.shape_costs import batch_for, flops_of, parameters_of
 from scalecli.analysis.statistics.points import points, shape_of
-from scalecli.architectures import build_spec
-from scalecli.costs import batch_of, flops
-from scalecli.errors import ConfigurationError
 from scalecli.shape import Shape, shape_name
 
 COMPUTED_COSTS = ("flops", "parameters")  # known of what nobody trained
@@ -48,11 +47,16 @@ def alternatives(rows: Sequence[Row], cost: str, quality: str) -> list[Alternati
     """
     trained = [(row, shape) for row in rows if (shape := shape_of(row)) is not None]
     known = [point.row for point in points(rows, cost, quality)]
-    shapes = [(row, shape) for row, shape in trained if any(row is each for each in known)]
+    are_known = set(map(id, known))
+    shapes = [(row, shape) for row, shape in trained if id(row) in are_known]
+    alike: dict[tuple[str, tuple], list[tuple[Row, Shape]]] = {}  # but for width and depth
+    for row, shape in shapes:
+        alike.setdefault((row.architecture, _rest(shape)), []).append((row, shape))
     beaten_by = dict(zip(map(id, known), dominating_rows(known, cost, quality), strict=True))
     found = []
     for wide, shape in shapes:
-        narrower = [(row, each) for row, each in shapes if _is_narrower(row, each, wide, shape)]
+        others = alike[wide.architecture, _rest(shape)]
+        narrower = [(row, each) for row, each in others if _is_narrower(each, shape)]
         better = list(_trained(wide, shape, narrower, cost, quality))
         found += sorted(better, key=lambda each: each.change * (1 if lower_is_better(cost) else -1))
         if not better and beaten_by[id(wide)] == [] and cost in COMPUTED_COSTS:
@@ -61,12 +65,16 @@ def alternatives(rows: Sequence[Row], cost: str, quality: str) -> list[Alternati
     return found
 
 
-def _is_narrower(row: Row, shape: Shape, wide: Row, other: Shape) -> bool:
-    """Whether a model is narrower somewhere, wider nowhere, and but for its depth otherwise the same."""
-    alike = replace(shape, **{name: getattr(other, name) for name in (*_WIDTHS, *_DEPTHS)}) == other
-    pairs = [(getattr(shape, name), getattr(other, name)) for name in _WIDTHS]
-    is_narrower = all(own <= wider for own, wider in pairs) and any(own < wider for own, wider in pairs)
-    return row.architecture == wide.architecture and alike and is_narrower
+def _is_narrower(shape: Shape, other: Shape) -> bool:
+    """Whether a shape is narrower somewhere and wider nowhere."""
+    own, others = _widths(shape), _widths(other)
+    return own != others and all(width <= wider for width, wider in zip(own, others, strict=True))
+
+
+_widths: Callable[[Shape], tuple[int, ...]] = attrgetter(*_WIDTHS)
+_rest: Callable[[Shape], tuple] = attrgetter(
+    *(field.name for field in fields(Shape) if field.name not in (*_WIDTHS, *_DEPTHS))
+)
 
 
 def _depth(shape: Shape) -> int:
@@ -101,7 +109,7 @@ def _to_train(
     """The deepest model as narrow as the widest of the narrower ones that costs less; none if it is trained already."""
     if not narrower:
         return []
-    start = max(narrower, key=lambda each: (*(getattr(each, name) for name in _WIDTHS), -_depth(each)))
+    start = max(narrower, key=lambda each: (*_widths(each), -_depth(each)))
     cheaper = [
         (deep, value)
         for deep in deeper_shapes(wide.architecture, start, "nl")
@@ -123,11 +131,7 @@ def _to_train(
 
 def _cost_of(shape: Shape, like: Row, cost: str) -> float | None:
     """A shape's parameters or FLOPs, of the convention and as many sequences as another row's; None if it has none."""
-    spec = build_spec(like.architecture, shape)
     if cost == "parameters":
-        return spec.parameters()
-    try:
-        batch = batch_of(spec, like.flops_convention, sequences=like.flops_sequences)
-        return sum(flops(spec, batch, like.flops_convention).values())
-    except ConfigurationError:
-        return None
+        return parameters_of(like.architecture, shape)
+    batch = batch_for(like.architecture, shape, like.flops_convention, like.flops_sequences)
+    return flops_of(like.architecture, shape, like.flops_convention, batch)

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from scalecli.analysis.rows.shape_costs import batch_for, flops_of
+from scalecli.costs import TRAINING_PASSES, Batch, Convention
 from scalecli.errors import ScalecliError
-from scalecli.manifest import Data, Manifest, Throughput, load_manifest, manifest_hash, manifest_path, seen_from
+from scalecli.manifest import Data, Manifest, Throughput, manifest_path, parse_manifest, seen_from
 from scalecli.results import FEW_SHOT_ACCURACY, NEGATIVE_LOG_PERPLEXITY
+from scalecli.shape import Shape
+from scalecli.storage.files import read_bytes
+from scalecli.strict import MAXIMUM_BYTES
 
-if TYPE_CHECKING:
-    from scalecli.costs import Convention
-    from scalecli.specs import ModelSpec
+
+def read_run(file: str) -> tuple[Manifest, str]:
+    """The manifest in a file and its SHA-256; what many runs were made from is parsed once.
+
+    Raises:
+        MissingError, ConfigurationError: as `load_manifest` does.
+    """
+    content = read_bytes(file, MAXIMUM_BYTES)
+    return _parsed(file, content), hashlib.sha256(content).hexdigest()
+
+
+_parsed = functools.lru_cache(maxsize=4096)(parse_manifest)
 
 
 def final_step(manifest: Manifest) -> int | None:
@@ -83,16 +98,18 @@ class Pretrained:
             return f"{examples * (data.inputs_length + data.targets_length):,} tokens"
         return f"{examples:,} images"
 
-    def training_flops(self, spec: ModelSpec, convention: Convention) -> int:
-        """FLOPs of all steps until these weights: three forward passes a step, of the run's batch."""
-        from scalecli.costs import Batch, batch_of, flops
+    def training_flops(self, architecture: str, shape: Shape, convention: Convention) -> int | None:
+        """FLOPs of all steps until these weights: three forward passes a step, of the run's batch.
 
+        None where the model can't have inputs as long as that batch's.
+        """
         manifest, data = self.manifest, self.manifest.data
-        batch = batch_of(spec, sequences=manifest.batch)
+        batch = batch_for(architecture, shape, "forward", manifest.batch)
         if isinstance(data, Data):
             batch = Batch(manifest.batch, data.inputs_length, data.targets_length)
-        passes = 1 if convention == "training" else 3
-        return passes * self.step * sum(flops(spec, batch, convention).values())
+        once = flops_of(architecture, shape, convention, batch)
+        passes = 1 if convention == "training" else TRAINING_PASSES
+        return None if once is None else passes * self.step * once
 
 
 def pretrained_of(file: str, manifest: Manifest) -> Pretrained | None:
@@ -125,9 +142,8 @@ def _parent_of(file: str, manifest: Manifest) -> tuple[str, Manifest] | None:
         return None
     try:
         parent = manifest_path(seen_from(file, manifest.parent.path))
-        if manifest_hash(parent) != manifest.parent.sha256:
-            return None
-        return parent, load_manifest(parent)
+        found, sha256 = read_run(parent)
+        return (parent, found) if sha256 == manifest.parent.sha256 else None
     except (ScalecliError, ValueError):  # ValueError: what no file system takes for a path
         return None
 

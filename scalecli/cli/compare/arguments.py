@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import click
 
 from scalecli.analysis.papers.published import PublishedModel, find_published, published_models, published_names
-from scalecli.analysis.rows.comparison import Row, row_of_published, row_of_run
+from scalecli.analysis.rows.comparison import Row
+from scalecli.analysis.rows.sources import row_of_published, row_of_run
 from scalecli.costs import Convention
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, nearest
 from scalecli.storage.files import is_remote, locate, one_line_errors

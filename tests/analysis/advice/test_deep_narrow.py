@@ -1,7 +1,7 @@
 import pytest
 
 from scalecli.analysis.advice.deep_narrow import alternatives
-from scalecli.analysis.rows.comparison import row_of_run
+from scalecli.analysis.rows.sources import row_of_run
 from scalecli.architectures import build_spec
 from scalecli.shape import parse_name
 from tests.analysis.rows.synthetic import table_rows

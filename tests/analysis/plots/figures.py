@@ -2,7 +2,7 @@
 
 from scalecli.analysis.papers.published import find_published
 from scalecli.analysis.plots import Axis, FigureSpec, Mark, Panel
-from scalecli.analysis.rows.comparison import row_of_published
+from scalecli.analysis.rows.sources import row_of_published
 
 
 def published_rows(*names):

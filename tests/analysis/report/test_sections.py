@@ -6,7 +6,7 @@ import pytest
 from scalecli.analysis.papers.published import find_published
 from scalecli.analysis.plots import cost_quality
 from scalecli.analysis.report import comparison_report, write_report
-from scalecli.analysis.rows.comparison import row_of_published, row_of_run
+from scalecli.analysis.rows.sources import row_of_published, row_of_run
 from scalecli.errors import ScalecliError
 from scalecli.tables import Column, Table
 from tests.analysis.runs import child_of, save_run

@@ -3,7 +3,8 @@
 import numpy as np
 
 from scalecli.analysis.papers.published import published_tables
-from scalecli.analysis.rows.comparison import Row, row_of_published
+from scalecli.analysis.rows.comparison import Row
+from scalecli.analysis.rows.sources import row_of_published
 from scalecli.analysis.statistics.points import Point
 
 

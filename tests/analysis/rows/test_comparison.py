@@ -1,15 +1,8 @@
 import pytest
 
 from scalecli.analysis.papers.published import published_models
-from scalecli.analysis.rows.comparison import (
-    best_cells,
-    column_keys,
-    downstream_score,
-    efficient_rows,
-    lower_is_better,
-    row_of_published,
-    row_of_run,
-)
+from scalecli.analysis.rows.comparison import best_cells, column_keys, downstream_score, efficient_rows, lower_is_better
+from scalecli.analysis.rows.sources import row_of_published, row_of_run
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import Best
 from tests.analysis.runs import as_papers, save_run

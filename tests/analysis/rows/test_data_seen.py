@@ -5,7 +5,8 @@ import json
 import pytest
 
 from scalecli.analysis.papers.published import published_models
-from scalecli.analysis.rows.comparison import best_cells, dominating_rows, efficient_rows, row_of_published, row_of_run
+from scalecli.analysis.rows.comparison import best_cells, dominating_rows, efficient_rows
+from scalecli.analysis.rows.sources import row_of_published, row_of_run
 from scalecli.analysis.statistics.fits import LineFit, NoFit, fit_lines
 from scalecli.analysis.statistics.points import groups, points
 from scalecli.manifest import Best, Throughput

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 
 from scalecli.analysis.papers.published import published_models
-from scalecli.analysis.rows.comparison import efficient_rows, row_of_published, row_of_run
+from scalecli.analysis.rows.comparison import efficient_rows
 from scalecli.analysis.rows.fairness import differences, trained_steps, unlike
+from scalecli.analysis.rows.sources import row_of_published, row_of_run
 from scalecli.manifest import Checkpoints
 from tests.analysis.runs import c4_data, child_of, save_run
 from tests.manifests import example_manifest

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from scalecli.analysis.papers.published import find_published
-from scalecli.analysis.rows.comparison import dominating_rows, row_of_published, row_of_run
+from scalecli.analysis.rows.comparison import dominating_rows
 from scalecli.analysis.rows.fairness import differences
+from scalecli.analysis.rows.sources import row_of_published, row_of_run
 from tests.analysis.runs import few_shot_run, image_data, save_run
 
 

@@ -1,8 +1,9 @@
 import pytest
 
 from scalecli.analysis.papers.published import published_models
-from scalecli.analysis.rows.comparison import column_keys, row_of_published
+from scalecli.analysis.rows.comparison import column_keys
 from scalecli.analysis.rows.filters import parse_condition
+from scalecli.analysis.rows.sources import row_of_published
 from scalecli.errors import UsageError
 
 ROWS = [row_of_published(published_models()[name]) for name in ("small", "base", "nl12-xxl", "glu-base", "vit-s")]

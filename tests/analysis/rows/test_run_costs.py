@@ -1,8 +1,8 @@
 import pytest
 
 from scalecli.analysis.papers.published import published_models
-from scalecli.analysis.rows.comparison import row_of_published, row_of_run
 from scalecli.analysis.rows.run_costs import cost_notes, cost_of
+from scalecli.analysis.rows.sources import row_of_published, row_of_run
 from scalecli.manifest import Environment, Strategy, Throughput
 from tests.analysis.runs import child_of, save_run
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from scalecli.analysis.rows.comparison import row_of_run
+from scalecli.analysis.rows.sources import row_of_run
 from scalecli.analysis.statistics.agreement import agreements
 from tests.analysis.rows.synthetic import row, table_rows
 from tests.analysis.runs import child_of, save_run

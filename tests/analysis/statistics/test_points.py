@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from scalecli.analysis.rows.comparison import row_of_run
+from scalecli.analysis.rows.sources import row_of_run
 from scalecli.analysis.statistics.points import check_by, groups, points, shape_of
 from scalecli.errors import UsageError
 from scalecli.shape import parse_name

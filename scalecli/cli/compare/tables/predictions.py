@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scalecli.analysis.rows.comparison import Row, flops_of
+from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.statistics.predictions import Prediction, Target, predict
 from scalecli.cli.output.formats import FOR_PEOPLE
 from scalecli.errors import UsageError
@@ -74,16 +74,15 @@ def _scores(rows: Sequence[Row]) -> list[str]:
 
 def _target(name: str, cost: str, rows: Sequence[Row]) -> Target:
     """A shape with its cost, as the comparison counts it."""
-    from scalecli.architectures import build_spec
+    from scalecli.analysis.rows.shape_costs import flops_of, parameters_of
     from scalecli.references import resolve_model
 
     model = resolve_model(name)
-    spec = build_spec(model.architecture, model.shape)
     value: float | None
     if cost == "parameters":
-        value = spec.parameters()
+        value = parameters_of(model.architecture, model.shape)
     elif cost == "flops":
-        value = flops_of(spec, rows[0].flops_convention) if rows else None
+        value = flops_of(model.architecture, model.shape, rows[0].flops_convention) if rows else None
     else:
         raise UsageError(
             f"--predict {name} goes with --cost flops or parameters, not {cost}; --predict-at takes any cost"

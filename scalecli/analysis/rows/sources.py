@@ -1,0 +1,117 @@
+"""Where the rows of a comparison come from: manifests of runs, and published models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scalecli.analysis.papers.findings import findings_of, sequences_of
+from scalecli.analysis.papers.published import PublishedModel, as_published, published_papers
+from scalecli.analysis.rows.comparison import Row, Run, downstream_score
+from scalecli.errors import ConfigurationError
+from scalecli.results import FEW_SHOT_ACCURACY
+
+# What only runs need is imported where they are read: a table of what is published is there sooner without.
+if TYPE_CHECKING:
+    from scalecli.costs import Convention
+
+_PAPERS_FEW_SHOT = "imagenet_10shot"
+_IMAGES = ("vit",)
+
+
+def row_of_run(path: str, convention: Convention) -> Row:
+    """The row of a run's manifest or directory, with the FLOPs of its architecture and shape in `convention`.
+
+    They are not those in the manifest: those are of the batch that the run happened to train with. A model that can't
+    have inputs as long as the convention's has none.
+
+    Raises:
+        MissingError: there is no manifest, or it cannot be read.
+        ConfigurationError: it is not valid, or this version knows no such architecture or shape; names the file.
+    """
+    from scalecli.analysis.rows.run_costs import hours_of_devices
+    from scalecli.analysis.rows.shape_costs import batch_for, flops_of, parameters_of
+    from scalecli.analysis.rows.upstream import final_results, pretrained_of, read_run, throughput_of, upstream_of
+    from scalecli.manifest import manifest_path
+    from scalecli.shape import Shape
+
+    file = manifest_path(path)
+    manifest, _ = read_run(file)
+    architecture = manifest.architecture
+    try:
+        shape = Shape.from_dict(manifest.shape, "shape")
+        parameters = parameters_of(architecture, shape)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
+    results = final_results(manifest)
+    upstream = upstream_of(file, manifest)
+    throughput = throughput_of(file, manifest)
+    pretrained = pretrained_of(file, manifest)
+    tokens = upstream.tokens if upstream else None
+    return Row(
+        name=manifest.name,
+        source="run",
+        architecture=architecture,
+        parameters=parameters,
+        flops=flops_of(architecture, shape, convention),
+        flops_convention=convention,
+        flops_sequences=batch_for(architecture, shape, convention).sequences,
+        steps_per_s=throughput.steps_per_s if throughput else None,
+        training_flops=pretrained.training_flops(architecture, shape, convention) if pretrained else None,
+        tokens=tokens,
+        tokens_per_parameter=tokens / parameters if tokens else None,
+        device_hours=hours_of_devices(pretrained.manifest, pretrained.step) if pretrained else None,
+        upstream=upstream.figure if upstream else None,
+        downstream=downstream_score(results),
+        few_shot=results.get(FEW_SHOT_ACCURACY),
+        results={**results, **as_published(results)},
+        run=Run(
+            file=file,
+            manifest=manifest,
+            shape=shape,
+            pretrained=upstream.manifest if upstream else None,
+            seen=pretrained.seen if pretrained else None,
+        ),
+    )
+
+
+def row_of_published(model: PublishedModel) -> Row:
+    """A published model's row, FLOPs in the convention `paper`.
+
+    All models of text were pretrained for as long; a step's FLOPs are those that are printed, for the paper's batch.
+    """
+    return Row(
+        name=model.name,
+        source=model.source,
+        table=model.table,
+        architecture=model.architecture,
+        parameters=model.parameters,
+        flops=model.flops,
+        flops_convention="paper",
+        flops_sequences=sequences_of(model),
+        steps_per_s=model.steps_per_s,
+        chips=model.chips,
+        **_pretraining_of_published(model),
+        upstream=model.upstream,
+        downstream=model.downstream,
+        few_shot=model.results.get(_PAPERS_FEW_SHOT),
+        results=model.results,
+        traits=model.traits,
+        findings=findings_of(model),
+    )
+
+
+def _pretraining_of_published(model: PublishedModel) -> dict[str, Any]:
+    """The columns of what a published model of text was pretrained on, and what that took."""
+    setup = published_papers()["scale-efficiently"].setup
+    if setup is None or model.architecture in _IMAGES:
+        return {}
+    recipe = setup.pretraining
+    tokens = recipe.steps * recipe.batch * (recipe.inputs + recipe.targets)
+    columns: dict[str, Any] = {"tokens": tokens}
+    if model.flops:
+        columns["training_flops"] = 3 * recipe.steps * model.flops * recipe.batch / sequences_of(model)
+    if model.parameters:
+        columns["tokens_per_parameter"] = tokens / model.parameters
+    if model.steps_per_s and model.chips:
+        columns["device_hours"] = recipe.steps / model.steps_per_s * model.chips / 3600
+    return columns
