@@ -134,6 +134,12 @@ _LARGEST = 10**30  # beyond all that is counted here, and what products of are s
 _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
 
 
+@functools.cache
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """`dict` and `(str, int)` of dict[str, int], and the like."""
+    return get_origin(kind), get_args(kind)
+
+
 def _is_right(kind: Any, value: Any) -> bool:
     """Whether a value is a scalar as a field of this type has it, so that nothing is left to check or convert."""
     return type(value) is kind and kind in _SCALARS and not (kind is int and abs(value) > _LARGEST)
@@ -150,7 +156,7 @@ def _convert(kind: Any, value: Any, where: str, path: str) -> Any:
         if kind is float and type(value) is int:
             return float(value)
         raise _wrong(where, path, _SCALARS[kind], value)
-    origin, arguments = get_origin(kind), get_args(kind)
+    origin, arguments = _parts(kind)
     if origin in (Union, types.UnionType):
         return _convert_union(arguments, value, where, path)
     if origin is Literal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -83,21 +84,21 @@ def parsed(text: str) -> Any:
 
 def _usual(text: str) -> Any:
     """The value of one document without tags, anchors, aliases and keys that stand twice, straight from the parser."""
-    parser = _Loader(text)
-    _expect(parser, yaml.StreamStartEvent)
-    _expect(parser, yaml.DocumentStartEvent)
-    value = _value(parser, parser.get_event())
-    _expect(parser, yaml.DocumentEndEvent)
-    _expect(parser, yaml.StreamEndEvent)
+    next_event = _Loader(text).get_event
+    _expect(next_event, yaml.StreamStartEvent)
+    _expect(next_event, yaml.DocumentStartEvent)
+    value = _value(next_event(), next_event)
+    _expect(next_event, yaml.DocumentEndEvent)
+    _expect(next_event, yaml.StreamEndEvent)
     return value
 
 
-def _expect(parser: _Loader, event: type[yaml.Event]) -> None:
-    if type(parser.get_event()) is not event:
+def _expect(next_event: Callable[[], Any], kind: type[yaml.Event]) -> None:
+    if type(next_event()) is not kind:
         raise _UnusualError
 
 
-def _value(parser: _Loader, event: Any) -> Any:
+def _value(event: Any, next_event: Callable[[], Any]) -> Any:
     """The value that begins with an event."""
     kind = type(event)
     if kind not in _VALUES or event.anchor is not None or event.tag is not None:
@@ -106,14 +107,14 @@ def _value(parser: _Loader, event: Any) -> Any:
         return _plain_value(event.value) if event.implicit[0] else event.value
     if kind is yaml.SequenceStartEvent:
         items = []
-        while type(event := parser.get_event()) is not yaml.SequenceEndEvent:
-            items.append(_value(parser, event))
+        while type(event := next_event()) is not yaml.SequenceEndEvent:
+            items.append(_value(event, next_event))
         return items
     mapping: dict[Any, Any] = {}
     keys = 0
-    while type(event := parser.get_event()) is not yaml.MappingEndEvent:
-        key = _value(parser, event)
-        mapping[key] = _value(parser, parser.get_event())
+    while type(event := next_event()) is not yaml.MappingEndEvent:
+        key = _value(event, next_event)
+        mapping[key] = _value(next_event(), next_event)
         keys += 1
     if len(mapping) < keys:
         raise _UnusualError
@@ -126,5 +127,8 @@ _VALUES = {yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent}
 @functools.lru_cache(maxsize=2**14)
 def _plain_value(text: str) -> Any:
     """The value of a scalar without quotes."""
-    loader = _Loader("")
-    return loader.construct_object(yaml.ScalarNode(loader.resolve(yaml.ScalarNode, text, (True, False)), text))
+    node = yaml.ScalarNode(_SCALARS.resolve(yaml.ScalarNode, text, (True, False)), text)
+    return _Loader.yaml_constructors[node.tag](_SCALARS, node)
+
+
+_SCALARS = _Loader("")
