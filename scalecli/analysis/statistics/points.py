@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row, is_number
@@ -106,14 +108,17 @@ def shape_of(row: Row) -> Shape | None:
 
 def _pretrained_once(rows: Sequence[Row]) -> list[Row]:
     """The rows without those of runs that only repeat the upstream figure of another one's pretraining."""
-    seen: list[Manifest] = []
-    repeated = []
+    seen: dict[tuple[str, str], list[Manifest]] = {}  # those of one name and time, so that few are compared as a whole
+    repeated = set()
     for row in sorted(rows, key=lambda row: row.run is not None and row.run.manifest.kind != "pretrain"):
         if row.run is not None and row.run.pretrained is not None:
-            if row.run.pretrained in seen:
-                repeated.append(row)
-            seen.append(row.run.pretrained)
-    return [row for row in rows if not any(row is each for each in repeated)]
+            pretrained = row.run.pretrained
+            alike = seen.setdefault((pretrained.name, pretrained.created), [])
+            if pretrained in alike:
+                repeated.add(id(row))
+            else:
+                alike.append(pretrained)
+    return [row for row in rows if id(row) not in repeated]
 
 
 def _conditions(row: Row, cost: str, quality: str) -> tuple[str, str]:
@@ -169,9 +174,9 @@ def _series(
 
     def fixed(pair: tuple[Row, Shape]) -> tuple:
         row, shape = pair
-        others = tuple(item for item in shape.to_dict().items() if item[0] not in fields)
-        return row.architecture, row.origin, conditions[id(row)], others
+        return row.architecture, row.origin, conditions[id(row)], others(shape)
 
+    others = attrgetter(*(field.name for field in dataclasses.fields(Shape) if field.name not in fields))
     set_alike = [pair for pair in shaped if len(_settings(pair[1], fields)) == 1]
     found = [
         (len(set().union(*(_settings(shape, fields) for _, shape in members))), [row for row, _ in members])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
@@ -65,10 +65,12 @@ def place_labels(
     """
     failures = [0] * len(labels)
     best: list[Place | None] = [None] * len(labels)
+    panel = _Panel(marks, lines, width, height)
+    candidates = [panel.candidates(label) for label in labels]
     for _ in range(_ATTEMPTS):
-        room = _Room(marks, lines, width, height)
+        room = _Room()
         order = sorted(range(len(labels)), key=lambda index: -failures[index])
-        found = {index: room.take(labels[index]) for index in order}
+        found = {index: room.take(candidates[index]) for index in order}
         places = [found[index] for index in range(len(labels))]
         if places.count(None) < best.count(None):
             best = places
@@ -78,8 +80,28 @@ def place_labels(
     return best
 
 
-class _Room:
-    """What is free in a panel while labels are placed one after the other."""
+@dataclass(frozen=True)
+class _Candidates:
+    """The places of a label that lie within the panel and on no mark, each with what does not hang on other labels.
+
+    `centres`: [places, 2]. `boxes`: of the text with its padding, [places, 4]. `leaders`: [places, 2 ends, 2], `is_led`
+    whether there is to be one. `costs`: [places], without `over_marks`, which a leader over foreign marks costs.
+    """
+
+    centres: np.ndarray
+    boxes: np.ndarray
+    leaders: np.ndarray
+    is_led: np.ndarray
+    costs: np.ndarray
+    over_marks: np.ndarray
+
+    def only(self, chosen: np.ndarray) -> _Candidates:
+        """Those that are marked in `chosen`, [places]."""
+        return _Candidates(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+
+class _Panel:
+    """What is in a panel before there are labels."""
 
     def __init__(
         self,
@@ -90,39 +112,60 @@ class _Room:
     ) -> None:
         circles = np.array(marks, dtype=float).reshape(-1, 3)
         self._marks = np.concatenate([circles[:, :2] - circles[:, 2:], circles[:, :2] + circles[:, 2:]], axis=1)
-        self._texts = np.empty((0, 4))
         self._under = np.concatenate([np.empty((0, 2)), *(_along(line) for line in lines)])
-        self._leaders = np.empty((0, 2, 2))
         self._size = width, height
 
-    def take(self, label: Label) -> Place | None:
-        """The best free place for a label, which is not free afterwards."""
-        centres, gaps = _candidates(label)
+    def candidates(self, label: Label) -> _Candidates:
+        """The places that a label could have if it were the only one."""
+        centres, gaps = _places(label)
         half = np.array([label.width, label.height]) / 2
         boxes = np.concatenate([centres - half - _PADDING, centres + half + _PADDING], axis=1)
         is_free = (boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= self._size).all(1)
-        is_free &= ~_overlap(boxes, np.concatenate([self._marks, self._texts])).any(1)
-        is_free &= ~_holds(boxes, _points_on(self._leaders)).any(1)
+        is_free[is_free] = ~_overlap(boxes[is_free], self._marks).any(1)
         centres, gaps, boxes = centres[is_free], gaps[is_free], boxes[is_free]
         leaders, is_led = _leaders(label, centres, half), gaps > _LEADER_FROM
-        costs = gaps + _awkwardness(centres, label) + _LINE * _holds(boxes, self._under).sum(1)
-        costs += _CROSSING * is_led * _cross(leaders, self._leaders).sum(1)
         is_own = _holds(self._marks, np.array([[label.x, label.y]]))[:, 0]
-        costs += _OVER_MARKS * is_led * _touch(leaders, self._marks[~is_own])
-        costs[is_led & _touch(leaders, self._texts)] = math.inf
-        if not np.isfinite(costs).any():
+        under = _within_reach(self._under[:, [0, 1, 0, 1]], boxes)[:, :2]
+        foreign = _within_reach(self._marks[~is_own], _boxes_around(leaders))
+        return _Candidates(
+            centres,
+            boxes,
+            leaders,
+            is_led,
+            costs=gaps + _awkwardness(centres, label) + _LINE * _holds(boxes, under).sum(1),
+            over_marks=_OVER_MARKS * is_led * _touch(leaders, foreign),
+        )
+
+
+class _Room:
+    """The labels of a panel that have their places, one after the other."""
+
+    def __init__(self) -> None:
+        self._texts = np.empty((0, 4))
+        self._leaders = np.empty((0, 2, 2))
+
+    def take(self, candidates: _Candidates) -> Place | None:
+        """The best place that is still free, which is not free afterwards."""
+        is_free = ~_overlap(candidates.boxes, self._texts).any(1)
+        is_free[is_free] = ~_holds(candidates.boxes[is_free], _points_on(self._leaders)).any(1)
+        if not is_free.any():
             return None
+        free = candidates.only(is_free)
+        costs = free.costs + _CROSSING * free.is_led * _cross(free.leaders, self._leaders).sum(1) + free.over_marks
+        costs[free.is_led & _touch(free.leaders, self._texts)] = math.inf
         best = int(costs.argmin())
-        self._texts = np.concatenate([self._texts, boxes[best : best + 1]])
-        x, y = centres[best].tolist()
-        if not is_led[best]:
+        if not np.isfinite(costs[best]):
+            return None
+        self._texts = np.concatenate([self._texts, free.boxes[best : best + 1]])
+        x, y = free.centres[best].tolist()
+        if not free.is_led[best]:
             return Place(x, y, None)
-        self._leaders = np.concatenate([self._leaders, leaders[best : best + 1]])
-        (start_x, start_y), (end_x, end_y) = leaders[best].tolist()
+        self._leaders = np.concatenate([self._leaders, free.leaders[best : best + 1]])
+        (start_x, start_y), (end_x, end_y) = free.leaders[best].tolist()
         return Place(x, y, ((start_x, start_y), (end_x, end_y)))
 
 
-def _candidates(label: Label) -> tuple[np.ndarray, np.ndarray]:
+def _places(label: Label) -> tuple[np.ndarray, np.ndarray]:
     """Middles of the label's candidate places, [places, 2], and how far each is from its mark's edge, [places]."""
     angles = np.arange(_DIRECTIONS) * 2 * math.pi / _DIRECTIONS
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -161,6 +204,20 @@ def _holds(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
     left, bottom, right, top = boxes.T[:, :, None]
     x, y = points.T[:, None]
     return (left < x) & (x < right) & (bottom < y) & (y < top)
+
+
+def _within_reach(others: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Those of the other boxes [m, 4] that meet the box around all `boxes` [n, 4]: the rest overlap none of them."""
+    if not len(boxes):
+        return others[:0]
+    (left, bottom), (right, top) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+    meets = (others[:, 0] <= right) & (others[:, 2] >= left) & (others[:, 1] <= top) & (others[:, 3] >= bottom)
+    return others[meets]
+
+
+def _boxes_around(segments: np.ndarray) -> np.ndarray:
+    """The box around each segment, [n, 2 ends, 2] -> [n, 4]."""
+    return np.concatenate([segments.min(1), segments.max(1)], axis=1)
 
 
 def _touch(segments: np.ndarray, boxes: np.ndarray) -> np.ndarray:
