@@ -53,11 +53,13 @@ def alternatives(rows: Sequence[Row], cost: str, quality: str) -> list[Alternati
     for row, shape in shapes:
         alike.setdefault((row.architecture, _rest(shape)), []).append((row, shape))
     beaten_by = dict(zip(map(id, known), dominating_rows(known, cost, quality), strict=True))
+    measured = {id(row): row.measured_for(cost, quality) for row in known}
     found = []
     for wide, shape in shapes:
         others = alike[wide.architecture, _rest(shape)]
         narrower = [(row, each) for row, each in others if _is_narrower(each, shape)]
-        better = list(_trained(wide, shape, narrower, cost, quality))
+        measured_alike = [(row, each) for row, each in narrower if measured[id(row)] == measured[id(wide)]]
+        better = list(_trained(wide, shape, measured_alike, cost, quality))
         found += sorted(better, key=lambda each: each.change * (1 if lower_is_better(cost) else -1))
         if not better and beaten_by[id(wide)] == [] and cost in COMPUTED_COSTS:
             there = [each for row, each in trained if row.architecture == wide.architecture]
@@ -84,13 +86,12 @@ def _depth(shape: Shape) -> int:
 def _trained(
     wide: Row, shape: Shape, narrower: Sequence[tuple[Row, Shape]], cost: str, quality: str
 ) -> Iterator[Alternative]:
-    """The narrower models that are deeper, cheaper and no worse."""
+    """The narrower models that are deeper, cheaper and no worse, of those that were trained and measured alike."""
     cost_sign, quality_sign = (1 if lower_is_better(cost) else -1), (-1 if lower_is_better(quality) else 1)
     for deep, other in narrower:
-        value, figure = deep.value(cost), deep.value(quality)
-        alike = deep.measured_for(cost, quality) == wide.measured_for(cost, quality)
-        if not alike or _depth(other) <= _depth(shape):
+        if _depth(other) <= _depth(shape):
             continue
+        value, figure = deep.value(cost), deep.value(quality)
         change, difference = value / wide.value(cost) - 1, figure - wide.value(quality)
         if cost_sign * change < 0 <= quality_sign * difference:
             yield Alternative(

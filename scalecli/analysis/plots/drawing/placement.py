@@ -125,8 +125,9 @@ class _Panel:
         centres, gaps, boxes = centres[is_free], gaps[is_free], boxes[is_free]
         leaders, is_led = _leaders(label, centres, half), gaps > _LEADER_FROM
         is_own = _holds(self._marks, np.array([[label.x, label.y]]))[:, 0]
-        under = _within_reach(self._under[:, [0, 1, 0, 1]], boxes)[:, :2]
-        foreign = _within_reach(self._marks[~is_own], _boxes_around(leaders))
+        under = _within_reach(self._under[:, [0, 1, 0, 1]], boxes, self._under)
+        foreign = self._marks[~is_own]
+        foreign = _within_reach(foreign, _boxes_around(leaders), foreign)
         return _Candidates(
             centres,
             boxes,
@@ -146,13 +147,22 @@ class _Room:
 
     def take(self, candidates: _Candidates) -> Place | None:
         """The best place that is still free, which is not free afterwards."""
+        if not len(candidates.boxes):
+            return None
+        leaders = _within_reach(_boxes_around(self._leaders), candidates.boxes, self._leaders)
         is_free = ~_overlap(candidates.boxes, self._texts).any(1)
-        is_free[is_free] = ~_holds(candidates.boxes[is_free], _points_on(self._leaders)).any(1)
+        is_free[is_free] = ~_holds(candidates.boxes[is_free], _points_on(leaders)).any(1)
         if not is_free.any():
             return None
         free = candidates.only(is_free)
-        costs = free.costs + _CROSSING * free.is_led * _cross(free.leaders, self._leaders).sum(1) + free.over_marks
-        costs[free.is_led & _touch(free.leaders, self._texts)] = math.inf
+        led = free.leaders[free.is_led]
+        around = _boxes_around(led)
+        crossed = _within_reach(_boxes_around(self._leaders), around, self._leaders)
+        costs = free.costs.copy()
+        costs[free.is_led] += _CROSSING * _cross(led, crossed).sum(1)
+        costs += free.over_marks
+        touched = _touch(led, _within_reach(self._texts, around, self._texts))
+        costs[np.flatnonzero(free.is_led)[touched]] = math.inf
         best = int(costs.argmin())
         if not np.isfinite(costs[best]):
             return None
@@ -206,13 +216,12 @@ def _holds(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
     return (left < x) & (x < right) & (bottom < y) & (y < top)
 
 
-def _within_reach(others: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Those of the other boxes [m, 4] that meet the box around all `boxes` [n, 4]: the rest overlap none of them."""
+def _within_reach(around: np.ndarray, boxes: np.ndarray, things: np.ndarray) -> np.ndarray:
+    """Those of the things [m, ...] that could meet one of the boxes [n, 4], by the box around each thing, [m, 4]."""
     if not len(boxes):
-        return others[:0]
+        return things[:0]
     (left, bottom), (right, top) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
-    meets = (others[:, 0] <= right) & (others[:, 2] >= left) & (others[:, 1] <= top) & (others[:, 3] >= bottom)
-    return others[meets]
+    return things[(around[:, 0] <= right) & (around[:, 2] >= left) & (around[:, 1] <= top) & (around[:, 3] >= bottom)]
 
 
 def _boxes_around(segments: np.ndarray) -> np.ndarray:
