@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from scalecli.analysis.papers.findings import Finding
@@ -120,26 +119,26 @@ class Row:
         is_quality = key in ("upstream", "downstream") or key in self.results
         return (self.seen,) if is_quality else ()
 
-    @cached_property
+    @property
     def seen(self) -> str | None:
         """The data of its pretraining, such as `9,600 tokens`; None where that is not known."""
         if self.run is not None:
             return self.run.seen
         return None if self.tokens is None else f"{self.tokens:,} tokens"
 
-    @cached_property
+    @property
     def chip(self) -> str | None:
         """The kind of chip that it was trained on, None where that is not known."""
         from scalecli.analysis.rows.run_costs import chip_of
 
         return chip_of(self)
 
-    @cached_property
+    @property
     def origin(self) -> str:
         """The table of a paper that it is in, or `run`: scores of different tables do not compare."""
         return f"{self.source}/{self.table}" if self.table else self.source
 
-    @cached_property
+    @property
     def upstream_text(self) -> str | None:
         """What the upstream figure was measured on (see `text_name`), None without one."""
         if self.upstream is None:
@@ -147,7 +146,7 @@ class Row:
         data = self.run.pretrained.data if self.run and self.run.pretrained else None
         return text_name(cast("Data | None", data))  # what reads images has no such figure
 
-    @cached_property
+    @property
     def downstream_tasks(self) -> str | None:
         """The tasks and metrics whose scores the downstream figure is the mean of, None without one."""
         if self.downstream is None:
@@ -157,7 +156,7 @@ class Row:
         names = (f"{task}/{metric}" for task, scores in _scores(self.results).items() for metric in scores)
         return ", ".join(sorted(names))
 
-    @cached_property
+    @property
     def few_shot_images(self) -> str | None:
         """The images, and how many of each class, that the few-shot figure was measured with, None without one."""
         if self.few_shot is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -19,9 +18,6 @@ _WIDEST_LABEL = 110.0
 _CROWD = 30.0  # marks as near as this make a place crowded
 
 Point = tuple[float, float]
-
-
-_placed = lru_cache(maxsize=64)(place_labels)  # a report draws each of its figures in two formats
 
 
 @dataclass(frozen=True)
@@ -106,13 +102,12 @@ def _write(
 ) -> int:
     """Writes the texts, the first ones first, as long as there is room; returns for how many there is none."""
     shown = [shortened(each.text, LABEL, _WIDEST_LABEL) for each in texts]
-    labels = tuple(
+    labels = [
         Label(*each.at, each.radius, text_width(text, LABEL), LABEL * 1.15)
         for each, text in zip(texts, shown, strict=True)
-    )
-    places = _placed(labels, tuple(marks), tuple(map(tuple, lines)), width, height)
+    ]
     unplaced = 0
-    for each, text, found in zip(texts, shown, places, strict=True):
+    for each, text, found in zip(texts, shown, place_labels(labels, marks, lines, width, height), strict=True):
         if found is None:
             unplaced += 1
             continue

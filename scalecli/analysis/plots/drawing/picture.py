@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from functools import lru_cache
 from typing import Any, Literal
 
 import matplotlib
@@ -35,6 +36,7 @@ _ONE, _SEVERAL = (370.0, 300.0), (310.0, 270.0)  # width and height of the axes 
 _EDGE, _GAP = 10.0, 18.0  # around the figure; between panels and legend
 _TICK_AND_PADS = 14.0
 _RESOLUTION = 200  # dots per inch of a PNG
+_PREFIX = "figure"  # of ids
 
 # Without a date or a program's name in the file, the same figure gives the same bytes.
 _METADATA: dict[str, dict[str, None]] = {
@@ -44,7 +46,7 @@ _METADATA: dict[str, dict[str, None]] = {
 }
 
 
-def render(figure: FigureSpec, format: Literal["png", "svg", "pdf"], prefix: str = "figure") -> bytes:
+def render(figure: FigureSpec, format: Literal["png", "svg", "pdf"], prefix: str = _PREFIX) -> bytes:
     """The file of a picture, byte for byte the same with the same version of matplotlib.
 
     Ids in an SVG: `PREFIX-P-M` is mark M of panel P, `PREFIX-P-line-L` line L; with `-label`, `-back`
@@ -56,11 +58,11 @@ def render(figure: FigureSpec, format: Literal["png", "svg", "pdf"], prefix: str
         matplotlib.rcParams.update({**SETTINGS, "svg.hashsalt": prefix})
         # A sign that the font hasn't got is drawn as a box; the points' file has every name in full.
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        draw(figure, prefix).savefig(stream, format=format, dpi=_RESOLUTION, metadata=_METADATA[format])
-    return stream.getvalue()
+        _drawn(figure).savefig(stream, format=format, dpi=_RESOLUTION, metadata=_METADATA[format])
+    return stream.getvalue().replace(b'<g id="%s-' % _PREFIX.encode(), b'<g id="%s-' % prefix.encode())
 
 
-def draw(figure: FigureSpec, prefix: str = "figure") -> Figure:
+def draw(figure: FigureSpec) -> Figure:
     """The figure for matplotlib; `render` explains the ids and has the settings under which this is called."""
     look = Look(figure)
     legend = Legend(figure, look)
@@ -89,7 +91,7 @@ def draw(figure: FigureSpec, prefix: str = "figure") -> Figure:
         if not is_one:
             title = shortened(panel.title, PANEL_TITLE, panel_width, is_bold=True)
             sheet.write(x, y + panel_height + 8, title, PANEL_TITLE, color=INK, weight="bold")
-        unplaced += draw_panel(axes, panel, look, panel_width, panel_height, f"{prefix}-{index}")
+        unplaced += draw_panel(axes, panel, look, panel_width, panel_height, f"{_PREFIX}-{index}")
     beside = sheet.axes(_EDGE + figure.columns * column, top - legend.height, legend.width, legend.height)
     beside.axis("off")
     legend.draw(beside)
@@ -98,6 +100,9 @@ def draw(figure: FigureSpec, prefix: str = "figure") -> Figure:
     for index, line in enumerate(caption):
         sheet.write(_EDGE, bottom - (index + 1) * line_height(CAPTION), line, CAPTION, color=GREY)
     return sheet.figure
+
+
+_drawn = lru_cache(maxsize=8)(draw)  # a report has each of its figures in two formats
 
 
 class _Sheet:

@@ -82,10 +82,16 @@ def place_labels(
 
 @dataclass(frozen=True)
 class _Candidates:
-    """The places of a label that lie within the panel and on no mark, each with what does not hang on other labels.
+    """The places of a label that lie within the panel and on no mark, and what each costs whatever other labels do.
 
-    `centres`: [places, 2]. `boxes`: of the text with its padding, [places, 4]. `leaders`: [places, 2 ends, 2], `is_led`
-    whether there is to be one. `costs`: [places], without `over_marks`, which a leader over foreign marks costs.
+    Args:
+        centres: middles of the text, [places, 2].
+        boxes: the text with its padding, [places, 4].
+        leaders: [places, 2 ends, 2].
+        is_led: whether there is to be a leader, [places].
+        costs: of distance, direction and lines under the text, [places].
+        over_marks: what a leader over foreign marks costs besides, [places].
+        reach: the box around all texts and leaders, [4].
     """
 
     centres: np.ndarray
@@ -94,10 +100,12 @@ class _Candidates:
     is_led: np.ndarray
     costs: np.ndarray
     over_marks: np.ndarray
+    reach: np.ndarray
 
     def only(self, chosen: np.ndarray) -> _Candidates:
         """Those that are marked in `chosen`, [places]."""
-        return _Candidates(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        arrays = {field.name: getattr(self, field.name)[chosen] for field in fields(self) if field.name != "reach"}
+        return _Candidates(**arrays, reach=self.reach)
 
 
 class _Panel:
@@ -120,14 +128,14 @@ class _Panel:
         centres, gaps = _places(label)
         half = np.array([label.width, label.height]) / 2
         boxes = np.concatenate([centres - half - _PADDING, centres + half + _PADDING], axis=1)
-        is_free = (boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= self._size).all(1)
+        is_free = np.asarray((boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= self._size).all(1))
         is_free[is_free] = ~_overlap(boxes[is_free], self._marks).any(1)
         centres, gaps, boxes = centres[is_free], gaps[is_free], boxes[is_free]
         leaders, is_led = _leaders(label, centres, half), gaps > _LEADER_FROM
         is_own = _holds(self._marks, np.array([[label.x, label.y]]))[:, 0]
-        under = _within_reach(self._under[:, [0, 1, 0, 1]], boxes, self._under)
-        foreign = self._marks[~is_own]
-        foreign = _within_reach(foreign, _boxes_around(leaders), foreign)
+        reach = _around(boxes[:, :2], boxes[:, 2:], leaders.reshape(-1, 2))
+        under = self._under[_meet(self._under[:, [0, 1, 0, 1]], reach)]
+        foreign = self._marks[~is_own & _meet(self._marks, reach)]
         return _Candidates(
             centres,
             boxes,
@@ -135,6 +143,7 @@ class _Panel:
             is_led,
             costs=gaps + _awkwardness(centres, label) + _LINE * _holds(boxes, under).sum(1),
             over_marks=_OVER_MARKS * is_led * _touch(leaders, foreign),
+            reach=reach,
         )
 
 
@@ -144,25 +153,21 @@ class _Room:
     def __init__(self) -> None:
         self._texts = np.empty((0, 4))
         self._leaders = np.empty((0, 2, 2))
+        self._leaders_around = np.empty((0, 4))
 
     def take(self, candidates: _Candidates) -> Place | None:
         """The best place that is still free, which is not free afterwards."""
         if not len(candidates.boxes):
             return None
-        leaders = _within_reach(_boxes_around(self._leaders), candidates.boxes, self._leaders)
-        is_free = ~_overlap(candidates.boxes, self._texts).any(1)
+        texts = self._texts[_meet(self._texts, candidates.reach)]
+        leaders = self._leaders[_meet(self._leaders_around, candidates.reach)]
+        is_free = np.asarray(~_overlap(candidates.boxes, texts).any(1))
         is_free[is_free] = ~_holds(candidates.boxes[is_free], _points_on(leaders)).any(1)
         if not is_free.any():
             return None
         free = candidates.only(is_free)
-        led = free.leaders[free.is_led]
-        around = _boxes_around(led)
-        crossed = _within_reach(_boxes_around(self._leaders), around, self._leaders)
-        costs = free.costs.copy()
-        costs[free.is_led] += _CROSSING * _cross(led, crossed).sum(1)
-        costs += free.over_marks
-        touched = _touch(led, _within_reach(self._texts, around, self._texts))
-        costs[np.flatnonzero(free.is_led)[touched]] = math.inf
+        costs = free.costs + _CROSSING * free.is_led * _cross(free.leaders, leaders).sum(1) + free.over_marks
+        costs[free.is_led & _touch(free.leaders, texts)] = math.inf
         best = int(costs.argmin())
         if not np.isfinite(costs[best]):
             return None
@@ -170,7 +175,9 @@ class _Room:
         x, y = free.centres[best].tolist()
         if not free.is_led[best]:
             return Place(x, y, None)
-        self._leaders = np.concatenate([self._leaders, free.leaders[best : best + 1]])
+        leader = free.leaders[best : best + 1]
+        self._leaders = np.concatenate([self._leaders, leader])
+        self._leaders_around = np.concatenate([self._leaders_around, np.hstack([leader.min(1), leader.max(1)])])
         (start_x, start_y), (end_x, end_y) = free.leaders[best].tolist()
         return Place(x, y, ((start_x, start_y), (end_x, end_y)))
 
@@ -216,17 +223,17 @@ def _holds(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
     return (left < x) & (x < right) & (bottom < y) & (y < top)
 
 
-def _within_reach(around: np.ndarray, boxes: np.ndarray, things: np.ndarray) -> np.ndarray:
-    """Those of the things [m, ...] that could meet one of the boxes [n, 4], by the box around each thing, [m, 4]."""
-    if not len(boxes):
-        return things[:0]
-    (left, bottom), (right, top) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
-    return things[(around[:, 0] <= right) & (around[:, 2] >= left) & (around[:, 1] <= top) & (around[:, 3] >= bottom)]
+def _around(*points: np.ndarray) -> np.ndarray:
+    """The box around all points [n, 2], [4]."""
+    every = np.concatenate(points)
+    if not len(every):
+        return np.zeros(4)
+    return np.concatenate([every.min(0), every.max(0)])
 
 
-def _boxes_around(segments: np.ndarray) -> np.ndarray:
-    """The box around each segment, [n, 2 ends, 2] -> [n, 4]."""
-    return np.concatenate([segments.min(1), segments.max(1)], axis=1)
+def _meet(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Which boxes [n, 4] touch one other box [4]: [n]."""
+    return np.asarray(((boxes[:, :2] <= box[2:]) & (boxes[:, 2:] >= box[:2])).all(1))
 
 
 def _touch(segments: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -253,12 +260,12 @@ def _along(line: Sequence[tuple[float, float]]) -> np.ndarray:
 def _cross(segments: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Which segments [n, 2 ends, 2] cross which others [m, 2 ends, 2]: [n, m]."""
 
-    def side(line: np.ndarray, points: np.ndarray) -> np.ndarray:
-        along, to = line[:, 1] - line[:, 0], points - line[:, 0]
-        return along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0] > 0
+    def parts(line: np.ndarray, segment: np.ndarray) -> np.ndarray:
+        """Whether the ends of a segment are on two sides of a line."""
+        along = line[..., 1, :] - line[..., 0, :]
+        one, two = (segment[..., end, :] - line[..., 0, :] for end in (0, 1))
+        one, two = (along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0] > 0 for to in (one, two))
+        return one != two
 
-    first = np.broadcast_to(segments[:, None], (len(segments), len(others), 2, 2)).reshape(-1, 2, 2)
-    second = np.broadcast_to(others[None], (len(segments), len(others), 2, 2)).reshape(-1, 2, 2)
-    parted = side(first, second[:, 0]) != side(first, second[:, 1])
-    parting = side(second, first[:, 0]) != side(second, first[:, 1])
-    return (parted & parting).reshape(len(segments), len(others))
+    first, second = segments[:, None], others[None]
+    return parts(first, second) & parts(second, first)
