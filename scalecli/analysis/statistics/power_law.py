@@ -158,37 +158,62 @@ def _profile(x: np.ndarray, y: np.ndarray, exponents: np.ndarray, thresholds: np
     """
     powers = np.exp(-exponents[:, None] * x)
     limit = thresholds[:, None, None]
-    irreducible, scale, deviations = _weighted(powers, y, np.ones((len(y), *powers.shape)))
+    irreducible, scale, deviations = _fitted(powers, y, *_sums(powers, y))
     if np.isinf(limit).all():
         return _Profile((deviations**2).sum(-1), irreducible, scale, deviations)
     for _ in range(_REWEIGHTINGS):
-        weights = limit / np.maximum(np.abs(deviations), limit)
-        irreducible, scale, deviations = _weighted(powers, y, weights)
+        weights = np.abs(deviations, out=deviations)
+        np.divide(limit, np.maximum(weights, limit, out=weights), out=weights)
+        irreducible, scale, deviations = _fitted(powers, y, *_weighted_sums(powers, y, weights))
     size = np.abs(deviations)
-    huber = np.where(size <= limit, size**2 / 2, limit * (size - limit / 2))
-    return _Profile(huber.sum(-1), irreducible, scale, deviations)
+    near = np.minimum(size, limit)
+    huber = (near * (size - near / 2)).sum(-1)
+    return _Profile(huber, irreducible, scale, deviations)
 
 
-def _weighted(powers: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fitted(
+    powers: np.ndarray, y: np.ndarray, of_powers: np.ndarray, of_losses: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Least squares of y = irreducible + scale * power, neither of them below 0.
 
     Args:
         powers: cost^-exponent, [exponents, models].
         y: losses, [samples, models].
-        weights: [samples, exponents, models].
+        of_powers: the sums of the weights, times 1, the power and its square, [samples, exponents, 3].
+        of_losses: those of the weights times the loss, times 1 and the power, [samples, exponents, 2].
 
     Returns:
         The irreducible terms and the scales, [samples, exponents], and y minus the fit, [samples, exponents, models].
     """
-    y = y[:, None]
-    total, p, pp = weights.sum(-1), (weights * powers).sum(-1), (weights * powers**2).sum(-1)
-    wy, py = (weights * y).sum(-1), (weights * powers * y).sum(-1)
+    (total, p, pp), (wy, py) = np.moveaxis(of_powers, -1, 0), np.moveaxis(of_losses, -1, 0)
     scale = (total * py - p * wy) / (total * pp - p**2)
     irreducible = (wy - scale * p) / total
     scale = np.where(irreducible < 0, py / pp, scale)
     irreducible = np.where(scale < 0, wy / total, np.maximum(irreducible, 0))
     scale = np.maximum(scale, 0)
-    return irreducible, scale, y - irreducible[..., None] - scale[..., None] * powers
+    deviations = scale[..., None] * powers
+    deviations += irreducible[..., None]
+    return irreducible, scale, np.subtract(y[:, None], deviations, out=deviations)
+
+
+def _sums(powers: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `_fitted` needs where all weights are 1."""
+    of_powers = _bases(powers).sum(-2)
+    of_losses = np.stack([np.broadcast_to(y.sum(-1)[:, None], (len(y), len(powers))), y @ powers.T], axis=-1)
+    return np.broadcast_to(of_powers, (len(y), *of_powers.shape)), of_losses
+
+
+def _weighted_sums(powers: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `_fitted` needs, of weights [samples, exponents, models]: all samples in two products a exponent."""
+    bases = _bases(powers)
+    by_exponent = weights.transpose(1, 0, 2)
+    of_powers, of_losses = by_exponent @ bases, (by_exponent * y) @ bases[..., :2]
+    return of_powers.transpose(1, 0, 2), of_losses.transpose(1, 0, 2)
+
+
+def _bases(powers: np.ndarray) -> np.ndarray:
+    """1, the power and its square, [exponents, models, 3]."""
+    return np.stack([np.ones_like(powers), powers, powers**2], axis=-1)
 
 
 def _thresholds(x: np.ndarray, y: np.ndarray, exponents: np.ndarray) -> np.ndarray:

@@ -41,11 +41,13 @@ def text_width(text: str, size: float, is_bold: bool = False) -> float:
 def shortened(text: str, size: float, width: float, is_bold: bool = False) -> str:
     """The text in one line, without its middle where it is wider than `width`."""
     text = printable(text)[:_LONGEST]
+    if text_width(text, size, is_bold) <= width:
+        return text
 
     def keep(count: int) -> str:
-        return text if count == len(text) else f"{text[: (count + 1) // 2]}…{text[len(text) - count // 2 :]}"
+        return f"{text[: (count + 1) // 2]}…{text[len(text) - count // 2 :]}"
 
-    fitting = range(len(text) + 1)
+    fitting = range(len(text))
     too_many = bisect.bisect_left(fitting, True, key=lambda count: text_width(keep(count), size, is_bold) > width)
     return keep(max(too_many - 1, 0))
 
