@@ -2,8 +2,8 @@
 
 The form is that of Hestness et al., "Deep Learning Scaling is Predictable, Empirically", 2017, section 3. For a given
 exponent the two other numbers follow from a linear fit, so the search is over the exponent alone: a grid of them from
-which the best range is looked at more and more closely, and in the end by Brent's method. Misfit is Huber's, whose
-threshold comes from the median deviation, so that one run gone wrong does not bend the curve.
+which the best range is looked at more and more closely. Misfit is Huber's, whose threshold comes from the median
+deviation, so that one run gone wrong does not bend the curve.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scalecli.analysis.statistics.bootstrap import misfit_ratio, resampled
 _SMALLEST, _LARGEST = 0.01, 3.0
 _STARTS = 24  # exponents that are tried at a time
 _ZOOMS = 3
+_EXACT = 1e-8
 _FAR = 120.0  # squared deviation of an exponent, in units of its error, up to which it is looked at closely
 _REWEIGHTINGS = 4
 _HUBER = 1.345  # standard deviations: 95% efficient where the noise is normal (Huber, 1964)
@@ -64,8 +65,6 @@ def fit_curve(costs: np.ndarray, losses: np.ndarray) -> Curve | None:
         costs: positive costs, [models], at least 5 models and 4 different costs.
         losses: positive losses, [models].
     """
-    from scipy.optimize import minimize_scalar
-
     middle = np.log(costs).mean()
     x, y = np.log(costs) - middle, losses[None]
     grid = np.geomspace(_SMALLEST, _LARGEST, _STARTS)
@@ -75,13 +74,7 @@ def fit_curve(costs: np.ndarray, losses: np.ndarray) -> Curve | None:
     best = int(_profile(x, y, grid, thresholds).misfit[0].argmin())
     if not 0 < best < _STARTS - 1:
         return None
-    found = minimize_scalar(
-        lambda exponent: _profile(x, y, np.array([exponent]), thresholds).misfit[0, 0],
-        bounds=(grid[best - 1], grid[best + 1]),
-        method="bounded",
-        options={"xatol": 1e-6 * grid[best]},
-    )
-    grid[best] = found.x
+    grid[best] = _least(x, y, grid[best - 1], grid[best + 1], thresholds)
     profile = _profile(x, y, grid, thresholds)
     irreducible, scale = profile.irreducible[0, best], profile.scale[0, best]
     if scale <= 0:
@@ -121,6 +114,15 @@ def _closer(grid: np.ndarray, misfit: np.ndarray, models: int) -> np.ndarray:
     fitting = np.flatnonzero(misfit <= misfit.min() * (1 + _FAR / (models - _PARAMETERS)))
     low, high = max(fitting[0] - 1, 0), min(fitting[-1] + 1, len(grid) - 1)
     return np.geomspace(grid[low], grid[high], len(grid))
+
+
+def _least(x: np.ndarray, y: np.ndarray, low: float, high: float, thresholds: np.ndarray) -> float:
+    """The exponent of least misfit between two others, to eight digits."""
+    while high > low * (1 + _EXACT):
+        grid = np.geomspace(low, high, _STARTS)
+        best = int(np.clip(_profile(x, y, grid, thresholds).misfit[0].argmin(), 1, _STARTS - 2))
+        low, high = grid[best - 1], grid[best + 1]
+    return float(grid[best])
 
 
 def _bootstrapped_ratio(x: np.ndarray, fitted: np.ndarray, residuals: np.ndarray, grid: np.ndarray, best: int) -> float:
