@@ -49,15 +49,12 @@ def alternatives(rows: Sequence[Row], cost: str, quality: str) -> list[Alternati
     known = [point.row for point in points(rows, cost, quality)]
     are_known = set(map(id, known))
     shapes = [(row, shape) for row, shape in trained if id(row) in are_known]
-    alike: dict[tuple[str, tuple], list[tuple[Row, Shape]]] = {}  # but for width and depth
-    for row, shape in shapes:
-        alike.setdefault((row.architecture, _rest(shape)), []).append((row, shape))
     beaten_by = dict(zip(map(id, known), dominating_rows(known, cost, quality), strict=True))
+    narrower_than = _narrower_than(shapes)
     measured = {id(row): row.measured_for(cost, quality) for row in known}
     found = []
     for wide, shape in shapes:
-        others = alike[wide.architecture, _rest(shape)]
-        narrower = [(row, each) for row, each in others if _is_narrower(each, shape)]
+        narrower = narrower_than[wide.architecture, shape]
         measured_alike = [(row, each) for row, each in narrower if measured[id(row)] == measured[id(wide)]]
         better = list(_trained(wide, shape, measured_alike, cost, quality))
         found += sorted(better, key=lambda each: each.change * (1 if lower_is_better(cost) else -1))
@@ -65,6 +62,20 @@ def alternatives(rows: Sequence[Row], cost: str, quality: str) -> list[Alternati
             there = [each for row, each in trained if row.architecture == wide.architecture]
             found += _to_train(wide, shape, [each for _, each in narrower], there, cost)
     return found
+
+
+def _narrower_than(
+    shapes: Sequence[tuple[Row, Shape]],
+) -> dict[tuple[str, Shape], list[tuple[Row, Shape]]]:
+    """The models that are narrower than each shape of an architecture, and but for their depth otherwise the same."""
+    alike: dict[tuple[str, tuple], list[tuple[Row, Shape]]] = {}
+    for row, shape in shapes:
+        alike.setdefault((row.architecture, _rest(shape)), []).append((row, shape))
+    kinds = {(row.architecture, shape) for row, shape in shapes}
+    return {
+        (name, shape): [(row, each) for row, each in alike[name, _rest(shape)] if _is_narrower(each, shape)]
+        for name, shape in kinds
+    }
 
 
 def _is_narrower(shape: Shape, other: Shape) -> bool:

@@ -21,6 +21,9 @@ def dominators(costs: Sequence[float], qualities: Sequence[float]) -> list[list[
     def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
         return one[0] <= other[0] and one[1] >= other[1] and one != other
 
-    frontier = [index for index, point in enumerate(points) if not any(beats(other, point) for other in points)]
-    frontier.sort(key=lambda index: points[index])
+    frontier: list[int] = []
+    # Whatever beats a model comes before it, and whatever is beaten at all is by the last of the frontier until there.
+    for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
+        if not frontier or not beats(points[frontier[-1]], points[index]):
+            frontier.append(index)
     return [[index for index in frontier if beats(points[index], point)] for point in points]
