@@ -22,6 +22,7 @@ from scalecli.manifest import Best, Checkpoints, Parameters, Throughput
 from scalecli.shape import parse_name
 from scalecli.storage.layout import METRICS
 from tests.analysis.runs import child_of, save_run
+from tests.startup import heavy_imports
 
 SEEDS, FINETUNED, STEPS, MEASURED = 3, 60, 2000, 10
 SIZES = ("tiny", "mini", "small", "base")
@@ -33,7 +34,6 @@ KNOBS = {
     "ff": (1000, 3000, 6000),
     "nh": (2, 6, 16),
 }
-HEAVY = ("tensorflow", "keras", "jax", "torch", "matplotlib", "scipy", "numpy", "fsspec")
 # What is run, and the most seconds of processor time that it may take.
 COMMANDS: dict[str, tuple[list[str], float]] = {
     "help": (["--help"], 0.2),
@@ -107,8 +107,10 @@ def _make_run(directory: Path, name: str, seed: int, shape: dict, final: float, 
 
 def timed(arguments: list[str], folder: Path) -> tuple[float, float]:
     """Seconds of processor and wall-clock time of a command in a process of its own."""
+    # Bytecode is kept, as that of what is installed.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, "-m", "scalecli", *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )
@@ -118,24 +120,12 @@ def timed(arguments: list[str], folder: Path) -> tuple[float, float]:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
-def imported(arguments: list[str], folder: Path) -> set[str]:
-    """The heavy libraries that a command imports."""
-    program = (
-        "import sys; from scalecli.cli.main import run; run(sys.argv[1:]);"
-        f"print(*({set(HEAVY)} & set(sys.modules)), file=sys.stderr)"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    return set(done.stderr.splitlines()[-1].split())
-
-
 def main(chosen: list[str]) -> None:
     """Prints a line for each command; exits with 1 where one is too slow or imports too much."""
     faults = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        os.environ["PYTHONPATH"] = os.pathsep.join((os.getcwd(), os.environ.get("PYTHONPATH", "")))
         print(f"{make_runs(folder / 'runs')} runs", flush=True)
         for command in chosen or COMMANDS:
             arguments, limit = COMMANDS[command]
@@ -143,7 +133,7 @@ def main(chosen: list[str]) -> None:
             print(f"{command:10} {cpu:6.2f} s CPU {wall:6.2f} s wall, limit {limit:g}", flush=True)
             if cpu > limit:
                 faults.append(f"{command}: {cpu:.2f} s, more than {limit:g}")
-            if command in QUICK and (heavy := imported(arguments, folder)):
+            if command in QUICK and (heavy := heavy_imports(arguments, folder)):
                 faults.append(f"{command} imports {', '.join(sorted(heavy))}")
     if faults:
         sys.exit("\n".join(faults))

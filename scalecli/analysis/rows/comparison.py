@@ -17,16 +17,22 @@ if TYPE_CHECKING:
     from scalecli.manifest import Data, Manifest
     from scalecli.shape import Shape
 
-# Lower is better for these columns, and for every result whose name ends in one of these words.
+# Less is better in these columns, and in those of results whose names end in one of `_LOSSES`.
 _COSTS = ("parameters", "flops", "training_flops", "tokens", "tokens_per_parameter", "device_hours")
-# Figures that speak for the data that a model saw: over them, models that saw more and less of it lie on one line.
-_COUNT_DATA = ("training_flops", "tokens", "tokens_per_parameter", "device_hours", "upstream")
-# A run's result by this name is the mean that the papers print of their three sets of tasks.
-_PAPERS_MEAN = "average"
-_PAPERS_TASKS = "GLUE, SuperGLUE and SQuAD"
-_PAPERS_FEW_SHOT = "imagenet_10shot"
-_IMAGES = ("vit",)
 _LOSSES = ("loss", "cross_entropy", "/perplexity")
+# Costs that count the data that a model saw: over them, models that saw more and less of it lie on one line.
+_COUNT_DATA = ("training_flops", "tokens", "tokens_per_parameter", "device_hours", "upstream")
+# What two figures of a column must have in common, or neither is better than the other; of other columns nothing.
+_CONDITIONS = {
+    "flops": "flops_sequences",
+    "steps_per_s": "chips",
+    "device_hours": "chip",
+    "upstream": "upstream_text",
+    "downstream": "downstream_tasks",
+    "few_shot": "few_shot_images",
+}
+# The papers' mean of their three sets of tasks, and what a run's result has to be called to stand beside it.
+_PAPERS_TASKS, _PAPERS_MEAN = "GLUE, SuperGLUE and SQuAD", "average"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +55,26 @@ class Run:
 class Row:
     """One model of a comparison: a run of ours or a published one; None where a figure is not known.
 
-    FLOPs are of one forward pass over `flops_sequences` sequences, or one image, in `flops_convention`, the same for
-    all rows of a table; `steps_per_s` is a speed on `chips` TPU-v3 chips (None: on the run's own devices). Of its
-    pretraining, `training_flops` are three forward passes a step, `tokens` inputs and targets, and `device_hours` those
-    of all devices together. `upstream` is a negative log-perplexity, `downstream` a mean of
-    scores from 0 to 100, `few_shot` a percentage of images. `results` holds every single score or loss by its name,
-    `traits` what makes a model neither better nor worse, `findings` what is the matter with published figures. `run` is
-    there for runs of ours.
+    Attributes:
+        name: the model's.
+        source: a paper's short name, or `run`.
+        table: of the paper.
+        architecture: its name.
+        parameters: trainable ones.
+        flops: of one forward pass over `flops_sequences` sequences, or one image, in `flops_convention`, which is the
+            same for all rows of a table.
+        steps_per_s: training steps, on `chips` TPU-v3 chips (None: on the run's own devices).
+        training_flops: of its pretraining, three forward passes a step.
+        tokens: inputs and targets of its pretraining.
+        tokens_per_parameter: those by `parameters`.
+        device_hours: of its pretraining, of all devices together.
+        upstream: negative log-perplexity, in nats.
+        downstream: the mean of scores from 0 to 100.
+        few_shot: percentage of images.
+        results: every single score and loss by its name.
+        traits: what makes a model neither better nor worse.
+        findings: what is the matter with published figures.
+        run: the run behind it, if it is one of ours.
     """
 
     name: str
@@ -87,21 +106,9 @@ class Row:
         return self.results.get(key, self.traits.get(key))
 
     def measured_on(self, key: str) -> tuple[int | str | None, ...]:
-        """What figures of the column `key` must have in common, or neither is better than the other.
-
-        FLOPs are of as many sequences, steps per second on as many chips, device-hours of one kind of chip, upstream
-        figures on one text, downstream ones on the same tasks and few-shot ones on the same images; others can all be
-        compared.
-        """
-        what = {
-            "flops": "flops_sequences",
-            "steps_per_s": "chips",
-            "device_hours": "chip",
-            "upstream": "upstream_text",
-            "downstream": "downstream_tasks",
-            "few_shot": "few_shot_images",
-        }.get(key)
-        return (getattr(self, what),) if what else ()
+        """What the figure of the column `key` was measured on: only figures that share it compare."""
+        condition = _CONDITIONS.get(key)
+        return (getattr(self, condition),) if condition else ()
 
     def measured_for(self, cost: str, quality: str) -> tuple:
         """What models must have in common that are compared in a cost and a quality: the data that they saw, too.
@@ -218,14 +225,16 @@ def best_cells(rows: Sequence[Row], keys: Iterable[str]) -> set[tuple[int, str]]
     """
     best = set()
     for key in keys:
-        groups: dict[tuple, dict[int, float]] = {}
+        extreme: Callable[..., float] = min if lower_is_better(key) else max
+        groups: dict[tuple, dict[int, float]] = {}  # the figures that compare, by row
         for index, row in enumerate(rows):
-            if key not in (*_NEUTRAL, *row.traits) and is_number(row.value(key)):
-                groups.setdefault((row.measured_on(key), row.trained_on(key)), {})[index] = row.value(key)
+            value = row.value(key)
+            if is_number(value) and key not in (*_NEUTRAL, *row.traits):
+                groups.setdefault((row.measured_on(key), row.trained_on(key)), {})[index] = value
         for known in groups.values():
             if len(set(known.values())) > 1:
-                extreme: Callable[..., float] = min if lower_is_better(key) else max
-                best |= {(index, key) for index, value in known.items() if value == extreme(known.values())}
+                first = extreme(known.values())
+                best |= {(index, key) for index, value in known.items() if value == first}
     return best
 
 

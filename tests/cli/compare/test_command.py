@@ -1,8 +1,6 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -243,13 +241,3 @@ def test_completion_offers_the_published_names():
         *(f"architectures/table-{n}" for n in range(1, 6)),
     ]
     assert complete_published(None, None, "table-4") == ["table-4"]
-
-
-def test_nothing_heavy_is_imported(runs):
-    code = (
-        "import sys; from scalecli.cli.main import run; assert run(['compare', 'runs/first', 'small']) == 0;"
-        "heavy = {'tensorflow', 'keras', 'numpy', 'scipy', 'matplotlib', 'pandas', 'fsspec'} & set(sys.modules);"
-        "assert not heavy, heavy"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr

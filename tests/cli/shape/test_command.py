@@ -2,8 +2,6 @@ import csv
 import io
 import json
 import os
-import subprocess
-import sys
 
 import click
 import pytest
@@ -349,17 +347,3 @@ def test_an_environment_variable_and_a_configuration_file_set_options(shape, tmp
     monkeypatch.setenv("SCALECLI_SHAPE_NL", "5")
     assert figures(shape, "tiny")["name"] == "tiny-nl5"
     assert figures(shape, "tiny", "--nl", "6")["name"] == "tiny-nl6"
-
-
-@pytest.mark.parametrize("subcommand", ["shape", "flops"])
-def test_no_heavy_package_is_imported(subcommand):
-    program = (
-        "import sys; from scalecli.cli.main import run; run(sys.argv[1:]);"
-        "heavy = {'tensorflow', 'keras', 'numpy', 'jax', 'torch', 'fsspec'} & set(sys.modules);"
-        "sys.exit(str(heavy) if heavy else 0)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, subcommand, "small"], capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "small" in done.stdout

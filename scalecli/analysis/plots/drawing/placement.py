@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -102,11 +102,6 @@ class _Candidates:
     over_marks: np.ndarray
     reach: np.ndarray
 
-    def only(self, chosen: np.ndarray) -> _Candidates:
-        """Those that are marked in `chosen`, [places]."""
-        arrays = {field.name: getattr(self, field.name)[chosen] for field in fields(self) if field.name != "reach"}
-        return _Candidates(**arrays, reach=self.reach)
-
 
 class _Panel:
     """What is in a panel before there are labels."""
@@ -161,25 +156,26 @@ class _Room:
             return None
         texts = self._texts[_meet(self._texts, candidates.reach)]
         leaders = self._leaders[_meet(self._leaders_around, candidates.reach)]
-        is_free = np.asarray(~_overlap(candidates.boxes, texts).any(1))
-        is_free[is_free] = ~_holds(candidates.boxes[is_free], _points_on(leaders)).any(1)
-        if not is_free.any():
-            return None
-        free = candidates.only(is_free)
-        costs = free.costs + _CROSSING * free.is_led * _cross(free.leaders, leaders).sum(1) + free.over_marks
-        costs[free.is_led & _touch(free.leaders, texts)] = math.inf
-        best = int(costs.argmin())
-        if not np.isfinite(costs[best]):
-            return None
-        self._texts = np.concatenate([self._texts, free.boxes[best : best + 1]])
-        x, y = free.centres[best].tolist()
-        if not free.is_led[best]:
-            return Place(x, y, None)
-        leader = free.leaders[best : best + 1]
-        self._leaders = np.concatenate([self._leaders, leader])
-        self._leaders_around = np.concatenate([self._leaders_around, np.hstack([leader.min(1), leader.max(1)])])
-        (start_x, start_y), (end_x, end_y) = free.leaders[best].tolist()
-        return Place(x, y, ((start_x, start_y), (end_x, end_y)))
+        free = np.flatnonzero(~_overlap(candidates.boxes, texts).any(1))
+        crossings = candidates.is_led[free] * _cross(candidates.leaders[free], leaders).sum(1)
+        costs = candidates.costs[free] + _CROSSING * crossings + candidates.over_marks[free]
+        on_leaders = _points_on(leaders)
+        for index in free[costs.argsort(kind="stable")].tolist():
+            box, leader = candidates.boxes[index : index + 1], candidates.leaders[index : index + 1]
+            is_led = bool(candidates.is_led[index])
+            if not _holds(box, on_leaders).any() and not (is_led and _touch(leader, texts).any()):
+                self._keep(box, leader if is_led else leader[:0])
+                x, y = candidates.centres[index].tolist()
+                (start_x, start_y), (end_x, end_y) = leader[0].tolist()
+                return Place(x, y, ((start_x, start_y), (end_x, end_y)) if is_led else None)
+        return None
+
+    def _keep(self, boxes: np.ndarray, leaders: np.ndarray) -> None:
+        """Adds texts [n, 4] and leaders [m, 2 ends, 2]."""
+        self._texts = np.concatenate([self._texts, boxes])
+        self._leaders = np.concatenate([self._leaders, leaders])
+        around = np.concatenate([leaders.min(1), leaders.max(1)], axis=1)
+        self._leaders_around = np.concatenate([self._leaders_around, around])
 
 
 def _places(label: Label) -> tuple[np.ndarray, np.ndarray]:
