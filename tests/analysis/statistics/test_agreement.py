@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+from scipy import stats
 
 from scalecli.analysis.rows.sources import row_of_run
 from scalecli.analysis.statistics.agreement import agreements
@@ -72,3 +73,15 @@ def test_runs_whose_upstream_is_of_other_texts_are_apart(tmp_path):
     assert [each.n for each in agreements(rows)] == [2, 2]
     assert [each.group.split(":")[0] for each in agreements(rows)] == ["run", "run"]
     assert [each.group for each in agreements(rows[:2])] == ["run"]
+
+
+def test_rank_correlations_are_scipys_where_models_tie():
+    upstream, downstream = [-3.0, -2.5, -2.5, -2.0, -1.5, -1.5], [50, 50, 60, 55, 80, 55]
+    (found,) = agreements(
+        [
+            row(f"m{i}", upstream=up, downstream=down)
+            for i, (up, down) in enumerate(zip(upstream, downstream, strict=True))
+        ]
+    )
+    assert found.spearman == pytest.approx(stats.spearmanr(upstream, downstream)[0], rel=1e-12)
+    assert found.kendall == pytest.approx(stats.kendalltau(upstream, downstream)[0], rel=1e-12)

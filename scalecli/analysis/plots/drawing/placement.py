@@ -157,18 +157,20 @@ class _Room:
         texts = self._texts[_meet(self._texts, candidates.reach)]
         leaders = self._leaders[_meet(self._leaders_around, candidates.reach)]
         free = np.flatnonzero(~_overlap(candidates.boxes, texts).any(1))
-        crossings = candidates.is_led[free] * _cross(candidates.leaders[free], leaders).sum(1)
+        free = free[~_holds(candidates.boxes[free], _points_on(leaders)).any(1)]
+        is_led = candidates.is_led[free]
+        is_blocked = is_led & _touch(candidates.leaders[free], texts)
+        free, is_led = free[~is_blocked], is_led[~is_blocked]
+        if not len(free):
+            return None
+        crossings = is_led * _cross(candidates.leaders[free], leaders).sum(1)
         costs = candidates.costs[free] + _CROSSING * crossings + candidates.over_marks[free]
-        on_leaders = _points_on(leaders)
-        for index in free[costs.argsort(kind="stable")].tolist():
-            box, leader = candidates.boxes[index : index + 1], candidates.leaders[index : index + 1]
-            is_led = bool(candidates.is_led[index])
-            if not _holds(box, on_leaders).any() and not (is_led and _touch(leader, texts).any()):
-                self._keep(box, leader if is_led else leader[:0])
-                x, y = candidates.centres[index].tolist()
-                (start_x, start_y), (end_x, end_y) = leader[0].tolist()
-                return Place(x, y, ((start_x, start_y), (end_x, end_y)) if is_led else None)
-        return None
+        best = int(costs.argmin())
+        chosen = free[best : best + 1]
+        self._keep(candidates.boxes[chosen], candidates.leaders[chosen[is_led[best : best + 1]]])
+        ((x, y),) = candidates.centres[chosen].tolist()
+        (((start_x, start_y), (end_x, end_y)),) = candidates.leaders[chosen].tolist()
+        return Place(x, y, ((start_x, start_y), (end_x, end_y)) if is_led[best] else None)
 
     def _keep(self, boxes: np.ndarray, leaders: np.ndarray) -> None:
         """Adds texts [n, 4] and leaders [m, 2 ends, 2]."""
@@ -234,8 +236,15 @@ def _meet(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 def _touch(segments: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Which segments [n, 2 ends, 2] run over any of the boxes [m, 4]: [n]."""
-    touched = _holds(boxes, _points_on(segments)).any(0)
-    return np.asarray(touched.reshape(len(segments), len(_SAMPLES)).any(1))
+    points = _points_on(segments).reshape(len(segments), len(_SAMPLES), 2)
+    around = np.concatenate([points.min(1), points.max(1)], axis=1)
+    segment, box = np.nonzero(_overlap(around, boxes))
+    left, bottom, right, top = boxes[box].T[:, :, None]
+    x, y = points[segment, :, 0], points[segment, :, 1]
+    over = ((left < x) & (x < right) & (bottom < y) & (y < top)).any(1)
+    touched = np.zeros(len(segments), bool)
+    touched[segment[over]] = True
+    return touched
 
 
 def _points_on(segments: np.ndarray) -> np.ndarray:
