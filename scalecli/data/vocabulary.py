@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scalecli.data.sources import display_name
-from scalecli.errors import ConfigurationError, MissingError
+from scalecli.errors import ConfigurationError, MissingError, reason_of
 from scalecli.files import read_bytes, write_atomically
 
 PAD, EOS, UNKNOWN = 0, 1, 2
@@ -170,9 +170,7 @@ def _explain(error: Exception, pieces: int) -> str:
         return f"vocabulary: this text is too small for {pieces} pieces; the most that it gives is {most[1]}"
     if least := re.search(r"required_chars\D*\d+ vs (\d+)", message):
         return f"vocabulary: {pieces} pieces are too few for the characters of this text; it takes at least {least[1]}"
-    return (
-        f"vocabulary: {pieces} pieces can't be trained: {message.splitlines()[0] if message else type(error).__name__}"
-    )
+    return f"vocabulary: {pieces} pieces can't be trained: {reason_of(error)}"
 
 
 def _even_sample(documents: Iterable[str]) -> list[str]:

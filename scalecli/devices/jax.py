@@ -23,6 +23,7 @@ from scalecli.costs.layout import DATA, MODEL, mesh_axes
 from scalecli.data.shares import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
+from scalecli.devices.machine import tpu_chips
 from scalecli.errors import ConfigurationError, ScalecliError
 from scalecli.manifest import Strategy
 from scalecli.models.trainable import Trainable
@@ -87,9 +88,6 @@ class JaxDevices(Devices):
 
     def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
         """The batches from a step on, each process's part read by that process; TensorFlow reads, on the CPU."""
-        import tensorflow as tf
-
-        tf.config.set_visible_devices([], "GPU")  # it would take the memory that JAX needs
         share = Share(jax.process_index(), jax.process_count())
         for batch in batches(start_step, share).as_numpy_iterator():
             yield jax.tree.map(self._from_here, batch)
@@ -175,7 +173,8 @@ def open_jax(request: Request) -> JaxDevices:
         raise ConfigurationError(
             f"--strategy {request.kind} is TensorFlow's; on the JAX backend auto takes all devices, and one the first"
         )
-    if _COORDINATOR in os.environ and not jax.distributed.is_initialized():
+    _leave_gpus_to_jax()
+    if _is_one_of_several(request) and not jax.distributed.is_initialized():
         jax.distributed.initialize()
     devices = jax.devices()[:1] if request.kind == "one" else jax.devices()
     model_parallel = request.parallel_on(len(devices))
@@ -184,3 +183,20 @@ def open_jax(request: Request) -> JaxDevices:
             f"--model-parallel {model_parallel} does not divide the {len(devices)} devices that JAX has here"
         )
     return JaxDevices(devices, model_parallel)
+
+
+def _leave_gpus_to_jax() -> None:
+    """Hides GPUs from TensorFlow, which reads the data, before it does anything: it would take the memory."""
+    try:
+        import tensorflow as tf
+    except ImportError:  # what needs it says so
+        return
+    tf.config.set_visible_devices([], "GPU")
+
+
+def _is_one_of_several(request: Request) -> bool:
+    """Whether the environment says that this is one process of several, or this machine maybe one host of a slice."""
+    if _COORDINATOR in os.environ:
+        return True
+    platforms = jax.config.jax_platforms or "tpu"
+    return request.kind == "auto" and bool(tpu_chips()) and "tpu" in platforms.split(",")

@@ -15,7 +15,8 @@ import tensorflow as tf
 from scalecli.data.shares import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
-from scalecli.errors import ConfigurationError, ScalecliError
+from scalecli.devices.machine import INSTALL, installed, tpu_chips
+from scalecli.errors import ConfigurationError, ScalecliError, reason_of
 from scalecli.manifest import Strategy
 from scalecli.models.compiled import compiled
 from scalecli.models.trainable import Trainable
@@ -36,12 +37,12 @@ class TensorFlowDevices(Devices):
 
     def new_model(self, make: Callable[[], Model]) -> Model:
         """The model that `make` builds, a copy of its variables on each device."""
-        with self.distribute.scope():
+        with self.distribute.scope(), tf.variable_creator_scope(_computed_on_host):
             return make()
 
     def new_optimizer(self, make: Callable[[], Any], model: Trainable) -> Any:
         """The optimizer that `make` builds, a copy of its state for a model on each device."""
-        with self.distribute.scope():
+        with self.distribute.scope(), tf.variable_creator_scope(_computed_on_host):
             optimizer = make()
             optimizer.build(model.trainable_variables)
         return optimizer
@@ -63,7 +64,7 @@ class TensorFlowDevices(Devices):
 
     def mapped(self, model: Trainable, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
         """`function` of a batch, run on each replica's part of it, its results combined."""
-        if self.replicas == 1:
+        if self.strategy.kind == "one":  # a TPU of one core has variables that only its strategy can read
             return ALONE.mapped(model, function, combine)
         one = compiled(model, function)
 
@@ -134,6 +135,20 @@ class TensorFlowDevices(Devices):
             ) from error
 
 
+def _computed_on_host(create: Callable[..., Any], **options: Any) -> Any:
+    """Creates a variable whose first value a CPU computes.
+
+    Accelerators would compile each kind of weight by itself, and draw other numbers from the same seed.
+    """
+    value = options["initial_value"]
+
+    def on_host() -> Any:
+        with tf.device("CPU:0"):
+            return tf.identity(value() if callable(value) else value)
+
+    return create(**{**options, "initial_value": on_host})
+
+
 def open_tensorflow(request: Request) -> TensorFlowDevices:
     """The strategy asked for; `auto` takes a TPU, then the workers of TF_CONFIG, then several GPUs, then one device.
 
@@ -147,6 +162,11 @@ def open_tensorflow(request: Request) -> TensorFlowDevices:
             f"--model-parallel {request.model_parallel}: TensorFlow's strategies give each device the whole model; "
             "KERAS_BACKEND=jax has model parallelism (pip install 'scalecli[jax]')"
         )
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # it is in use already
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if request.deterministic:
+        tf.config.experimental.enable_op_determinism()
     kind = _present() if request.kind == "auto" and not request.tpu else request.kind
     match "tpu" if request.tpu else kind:
         case "tpu":
@@ -160,7 +180,7 @@ def open_tensorflow(request: Request) -> TensorFlowDevices:
 
 def _present() -> str:
     """The kind of what this machine has and its environment names."""
-    if os.environ.get("TPU_NAME") or tf.config.list_physical_devices("TPU") or os.path.exists("/dev/accel0"):
+    if tpu_chips() or tf.config.list_physical_devices("TPU") or os.environ.get("TPU_NAME"):
         return "tpu"
     if len(_workers()) > 1:
         return "multi-worker"
@@ -168,19 +188,22 @@ def _present() -> str:
 
 
 def _tpu(name: str | None) -> TensorFlowDevices:
-    name = name or os.environ.get("TPU_NAME") or "local"
+    # TPU_NAME is what guides call the machine: where that has chips they are meant.
+    name = name or (not tpu_chips() and os.environ.get("TPU_NAME")) or "local"
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
         if name != "local":
             tf.config.experimental_connect_to_cluster(resolver)
         system = tf.tpu.experimental.initialize_tpu_system(resolver)
         strategy = tf.distribute.TPUStrategy(resolver)
+    except ImportError as error:
+        raise ConfigurationError(f"--tpu {name}: finding it takes pip install 'scalecli[tpu]'") from error
     except Exception as error:  # of many kinds: no driver, no such name, no rights, no answer
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
-        raise ConfigurationError(
-            f"--strategy tpu: no TPU {name!r} ({reason}); a TPU VM has one with 'pip install tensorflow-tpu~=2.20.0' "
-            "in the place of tensorflow, and --tpu names another"
-        ) from error
+        ways_out = "--tpu names another, and --strategy one takes none"
+        if name == "local" and installed("tensorflow-tpu") is None:
+            chips = f"this machine's TPU {tpu_chips()[0]}" if tpu_chips() else "a TPU VM"
+            ways_out = f"{chips} takes TensorFlow for TPUs ({INSTALL}) or KERAS_BACKEND=jax; {ways_out}"
+        raise ConfigurationError(f"--strategy tpu: no TPU {name!r} ({reason_of(error)[:200]}); {ways_out}") from error
     topology = "x".join(map(str, system.mesh_shape[:-1]))
     return TensorFlowDevices(strategy, "tpu", topology)
 
@@ -215,7 +238,7 @@ def _multi_worker() -> TensorFlowDevices:
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
-        reason = next(iter(str(error).strip().splitlines()), "")[:200]
+        reason = reason_of(error)[:200]
         raise ConfigurationError(f"--strategy multi-worker: the workers can't be joined ({reason})") from error
     return TensorFlowDevices(strategy, "multi-worker")
 

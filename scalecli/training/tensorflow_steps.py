@@ -44,9 +44,14 @@ class TensorFlowSteps:
             names = self._reported(batches.element_spec)
             arrays = [tf.TensorArray(tf.float32, count, infer_shape=False) for _ in range(len(names) + 3)]
             for index in tf.range(count):
-                start = tf.timestamp()
-                batch = next(batches)
-                wait = tf.cast(tf.timestamp() - start, tf.float32)
+                # What is waited for begins when the step before has ended, and ends when the batch is there.
+                with tf.control_dependencies([array.flow for array in arrays]):
+                    start = tf.timestamp()
+                with tf.control_dependencies([start]):
+                    batch = next(batches)
+                rows = [part for each in tf.nest.flatten(batch) for part in strategy.experimental_local_results(each)]
+                with tf.control_dependencies(rows):
+                    wait = tf.cast(tf.timestamp() - start, tf.float32)
                 of_replicas = strategy.run(self.step, (batch,))
                 figures = [strategy.experimental_local_results(each)[0] for each in tf.nest.flatten(of_replicas)]
                 figures = [wait, *figures]
