@@ -25,6 +25,8 @@ COMMANDS = {
     "eval": ("evaluate", "Score a run on tasks, text or images."),
     "compare": ("compare", "Set runs and published models side by side."),
     "study": ("study", "Run a whole study from one file, and watch it."),
+    "devices": ("devices", "Show the devices that a run would have here."),
+    "worker": ("worker", "Serve this host of a TPU slice to the run that trains on all of it."),
     "export": ("export", "Write a run's model for Hugging Face, KerasHub or numpy."),
     "demo": ("demo", "Run all the steps on a small example."),
 }

@@ -7,6 +7,8 @@ before.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -73,3 +75,17 @@ def check_tensorflow() -> None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:3] if part.isdecimal())
+
+
+def check_import() -> None:
+    """Imports TensorFlow for TPUs in a process of its own.
+
+    Raises:
+        ConfigurationError: that process was aborted.
+    """
+    if installed("tensorflow-tpu") is None:
+        return
+    ran = subprocess.run([sys.executable, "-c", "import tensorflow"], capture_output=True, text=True)
+    if ran.returncode:
+        said = next((line for line in reversed(ran.stderr.splitlines()) if line.strip()), f"code {ran.returncode}")
+        raise ConfigurationError(f"tensorflow-tpu can't be imported ({said.strip()[:200]}); {INSTALL}")

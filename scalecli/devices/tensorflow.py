@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -15,8 +16,8 @@ import tensorflow as tf
 from scalecli.data.shares import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
-from scalecli.devices.machine import INSTALL, installed, tpu_chips
-from scalecli.errors import ConfigurationError, ScalecliError, reason_of
+from scalecli.devices.machine import INSTALL, tpu_chips
+from scalecli.errors import ConfigurationError, MissingError, ScalecliError, reason_of
 from scalecli.manifest import Strategy
 from scalecli.models.compiled import compiled
 from scalecli.models.trainable import Trainable
@@ -32,6 +33,7 @@ class TensorFlowDevices(Devices):
         self.distribute = strategy
         self.replicas = strategy.num_replicas_in_sync
         resolver = strategy.cluster_resolver
+        self.hosts = strategy.extended.num_hosts if kind == "tpu" else 1
         self.chief = not (kind == "multi-worker" and resolver.task_id > 0)
         self.strategy = Strategy(kind=kind, replicas=self.replicas, topology=topology)
 
@@ -127,12 +129,26 @@ class TensorFlowDevices(Devices):
         except _LOST as error:
             if self.strategy.kind not in ("multi-worker", "tpu"):
                 raise
-            # Threads of TensorFlow complain while the interpreter ends; the line below says all that is to be said.
-            sys.unraisablehook = lambda _: None
+            # At its end TensorFlow would wait minutes for the one that is gone, deaf to signals.
+            atexit.register(_end_at_once)
             raise ScalecliError(
                 f"another worker of this run is gone ({type(error).__name__}); start all of them again, and the run "
                 "goes on from its last checkpoint"
             ) from error
+        except tf.errors.NotFoundError as error:
+            if self.hosts == 1:
+                raise
+            raise MissingError(
+                f"another host of this slice can't read what this one can ({reason_of(error)[:200]}); text, images, "
+                "datasets and --cache-directory must lie on a path that all hosts have"
+            ) from error
+
+
+def _end_at_once() -> None:
+    """Ends the process, of which nothing is left to do."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ScalecliError.exit_code)
 
 
 def _computed_on_host(create: Callable[..., Any], **options: Any) -> Any:
@@ -193,17 +209,19 @@ def _tpu(name: str | None) -> TensorFlowDevices:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
         if name != "local":
-            tf.config.experimental_connect_to_cluster(resolver)
+            # What is not the step's, such as tokenising, stays on this machine.
+            tf.config.experimental_connect_to_cluster(resolver, make_master_device_default=False)
         system = tf.tpu.experimental.initialize_tpu_system(resolver)
         strategy = tf.distribute.TPUStrategy(resolver)
     except ImportError as error:
         raise ConfigurationError(f"--tpu {name}: finding it takes pip install 'scalecli[tpu]'") from error
     except Exception as error:  # of many kinds: no driver, no such name, no rights, no answer
-        ways_out = "--tpu names another, and --strategy one takes none"
-        if name == "local" and installed("tensorflow-tpu") is None:
-            chips = f"this machine's TPU {tpu_chips()[0]}" if tpu_chips() else "a TPU VM"
-            ways_out = f"{chips} takes TensorFlow for TPUs ({INSTALL}) or KERAS_BACKEND=jax; {ways_out}"
-        raise ConfigurationError(f"--strategy tpu: no TPU {name!r} ({reason_of(error)[:200]}); {ways_out}") from error
+        reason, ways_out = reason_of(error)[:200], "--tpu names another, and --strategy one takes none"
+        if "'ConfigureDistributedTPU'" in str(error):
+            chips = f"this machine's {tpu_chips()[0]}" if tpu_chips() else "a TPU VM"
+            reason = "this TensorFlow is not the one for TPUs"
+            ways_out = f"{chips} takes {INSTALL}, or KERAS_BACKEND=jax; {ways_out}"
+        raise ConfigurationError(f"--strategy tpu: no TPU {name!r} ({reason}); {ways_out}") from error
     topology = "x".join(map(str, system.mesh_shape[:-1]))
     return TensorFlowDevices(strategy, "tpu", topology)
 

@@ -8,6 +8,7 @@ from tensorflow.python import pywrap_mlir
 KERNELS = {
     line for line in (Path(__file__).parent / "tpu_kernels.txt").read_text().splitlines() if not line.startswith("#")
 }
+_UNKNOWN = re.compile(r"tensor<(\*|[0-9x]*\?)")
 _CONTROL_FLOW = {"Yield", "WhileRegion", "IfRegion", "CaseRegion"}
 
 
@@ -31,5 +32,10 @@ def faults(function):
     kinds = set(re.findall(r"\"?tf\.([A-Z]\w*)\"?[ (<]", text))
     assert len(kinds) > 10, kinds
     found = [f"no TPU kernel: {kind}" for kind in sorted(kinds - KERNELS - _CONTROL_FLOW)]
-    dynamic = re.search(r"^.*tensor<(?:\*x|[0-9x]*\?).*$", text, re.M)
-    return found + ([f"a dynamic shape: {dynamic[0].strip()[:300]}"] if dynamic else [])
+    return found + [f"a dynamic shape: {line[:300]}" for line in map(str.strip, text.splitlines()) if _is_dynamic(line)]
+
+
+def _is_dynamic(line):
+    """Whether an operation makes a shape that is not known of ones that are."""
+    types = re.search(r"\"tf\..* : \((.*?)\) -> (.*)$", re.sub(r"!tf_type\.(variant|resource)<[^>]*>+", "", line))
+    return bool(types) and not _UNKNOWN.search(types[1]) and bool(_UNKNOWN.search(types[2]))

@@ -16,39 +16,43 @@ from tensorflow.python.tpu import device_assignment, tpu_function, tpu_replicati
 from tensorflow.python.tpu.ops import tpu_ops
 from tensorflow.python.tpu.topology import Topology
 
-_TASK = "/job:localhost/replica:0/task:0/device"
+_LOCAL = "/job:localhost/replica:0/task:0/device"
 _calls = itertools.count(1)
 
 
-def topology(cores):
-    """Of one host with chips of two cores, or of one core."""
-    chips, of_chip = max(cores // 2, 1), min(cores, 2)
-    places = [[(chip, 0, 0, core) for chip in range(chips) for core in range(of_chip)]]
-    return Topology(mesh_shape=(chips, 1, 1, of_chip), device_coordinates=np.array(places, np.int32))
-
-
 class Resolver(tf.distribute.cluster_resolver.ClusterResolver):
-    """What TPUStrategy asks of a TPUClusterResolver; `cores` is how many there are."""
+    """What TPUStrategy asks of a TPUClusterResolver: each host has `cores`; without `ports` it is this process alone.
+
+    With them the hosts are workers that listen on these ports of this machine, each with as many logical CPUs.
+    """
 
     cores = 1
-    environment, rpc_layer = "", None
+    ports = ()
+    environment = ""
 
     def __init__(self, tpu=None):
-        self.task_type = self.task_id = None
+        self.task_type, self.task_id = ("worker", 0) if self.ports else (None, None)
+        self.rpc_layer = "grpc" if self.ports else None
 
     def get_tpu_system_metadata(self):
-        names = [f"{_TASK}:TPU:{number}" for number in range(self.cores)]
-        devices = [session._DeviceAttributes(name, "TPU", 0, 0) for name in names]
-        return tpu_system_metadata.TPUSystemMetadata(self.cores, 1, self.cores, topology(self.cores), devices)
+        hosts = max(len(self.ports), 1)
+        devices = [session._DeviceAttributes(_core(n, "TPU", 0), "TPU", 0, 0) for n in range(hosts * self.cores)]
+        return tpu_system_metadata.TPUSystemMetadata(len(devices), hosts, self.cores, topology(), devices)
 
     def master(self, *_, **__):
-        return ""
+        return f"grpc://localhost:{self.ports[0]}" if self.ports else ""
 
     def cluster_spec(self):
-        return tf.train.ClusterSpec({})
+        return tf.train.ClusterSpec({"worker": [f"localhost:{port}" for port in self.ports]} if self.ports else {})
 
     def num_accelerators(self, *_, **__):
         return {"TPU": self.cores}
+
+    def get_job_name(self):
+        return "worker"
+
+    def get_coordination_service_leader(self):
+        return "/job:worker/task:0"
 
 
 class _Assignment(device_assignment.DeviceAssignment):
@@ -56,27 +60,41 @@ class _Assignment(device_assignment.DeviceAssignment):
         return _core(replica)
 
     def host_device(self, replica=0, logical_core=0, job=None):
-        return f"{_TASK}:CPU:0"
+        return f"{_host(replica)}:CPU:0"
 
 
-def _core(replica):
-    return f"{_TASK}:CPU:{replica + 1}"
+def _host(replica):
+    return f"/job:worker/replica:0/task:{replica // Resolver.cores}/device" if Resolver.ports else _LOCAL
 
 
-def install(most_cores):
+def _core(replica, kind="CPU", first=1):
+    return f"{_host(replica)}:{kind}:{replica % Resolver.cores + first}"
+
+
+def topology():
+    """Each host has chips of two cores, or one of one."""
+    chips, of_chip = max(Resolver.cores // 2, 1), min(Resolver.cores, 2)
+    hosts = max(len(Resolver.ports), 1)
+    places = [
+        [(h * chips + chip, 0, 0, core) for chip in range(chips) for core in range(of_chip)] for h in range(hosts)
+    ]
+    return Topology(mesh_shape=(hosts * chips, 1, 1, of_chip), device_coordinates=np.array(places, np.int32))
+
+
+def install(cores, ports=()):
     """Makes so many cores; `Resolver.cores` says how many of them the next strategy has."""
     cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * (most_cores + 1))
-    Resolver.cores = most_cores
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * (cores + 1))
+    Resolver.cores, Resolver.ports = cores, ports
     real = tf.distribute.TPUStrategy
 
     def strategy(resolver):
-        there = topology(resolver.cores)
-        assignment = _Assignment(there, there.device_coordinates.reshape(resolver.cores, 1, 4))
+        there = topology()
+        assignment = _Assignment(there, there.device_coordinates.reshape(-1, 1, 4))
         return real(resolver, experimental_device_assignment=assignment)
 
     tf.distribute.cluster_resolver.TPUClusterResolver = Resolver
-    tf.tpu.experimental.initialize_tpu_system = lambda resolver: topology(resolver.cores)
+    tf.tpu.experimental.initialize_tpu_system = lambda resolver: topology()
     tf.distribute.TPUStrategy = strategy
 
 
