@@ -88,6 +88,10 @@ class TensorFlowDevices(Devices):
 
         return lambda batch: tf.nest.map_structure(np.asarray, on_all(tf.nest.map_structure(split, batch)))
 
+    def replica(self) -> Any:
+        """The replica whose part of a step is being traced: its number, and `all_reduce` with the others."""
+        return tf.distribute.get_replica_context()
+
     def memory_bytes(self) -> int | None:
         """The most memory in use on a device of this process."""
         found = []

@@ -1,0 +1,150 @@
+"""What is known of a machine's TPUs and of the installed TensorFlow before that is imported."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from scalecli.cli.main import run
+from scalecli.devices import Request, machine, prepare_environment
+from scalecli.errors import ConfigurationError, reason_of
+
+CONSTRAINTS = Path(__file__).parents[2] / "tpu-constraints.txt"
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """The versions of the packages that seem to be installed."""
+    there = {}
+    monkeypatch.setattr(machine, "installed", there.get)
+    monkeypatch.delenv("TPU_LOAD_LIBRARY", raising=False)
+    return there
+
+
+@pytest.fixture
+def pci(monkeypatch, tmp_path):
+    """Adds devices to the PCI bus, by vendor and device."""
+    monkeypatch.setattr(machine, "PCI", tmp_path)
+
+    def add(vendor, device):
+        folder = tmp_path / f"0000:00:{len(list(tmp_path.iterdir())):02}.0"
+        folder.mkdir()
+        (folder / "vendor").write_text(f"{vendor}\n")
+        (folder / "device").write_text(f"{device}\n")
+
+    return add
+
+
+def test_chips_are_told_from_what_else_google_has_on_the_bus(pci):
+    pci("0x1ae0", "0x0042")  # a network card of Google's
+    pci("0x10de", "0x0063")  # another maker's
+    assert machine.tpu_chips() == []
+    pci("0x1ae0", "0x0063")
+    pci("0x1ae0", "0x005e")
+    assert machine.tpu_chips() == ["v5e", "v4"]
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ({"tensorflow-tpu": "2.20.0", "libtpu": "0.0.52"}, "would abort with libtpu 0.0.52"),
+        ({"tensorflow-tpu": "2.20.0", "libtpu": "0.0.32.1"}, "would abort with libtpu 0.0.32.1"),
+        ({"tensorflow-tpu": "2.20.0"}, "would abort with libtpu missing"),
+        ({"tensorflow-tpu": "2.20.0", "libtpu": "0.0.21", "tensorflow": "2.20.0"}, "into the same folder"),
+    ],
+)
+def test_a_tensorflow_that_would_abort_is_one_line(packages, there, said, capsys):
+    packages.update(there)
+    assert run(["devices"]) == 3
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error
+    assert "tensorflow-tpu==2.20.0 libtpu==0.0.21" in error
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        {"tensorflow": "2.20.0", "libtpu": "0.0.52"},
+        {"tensorflow-tpu": "2.20.0", "libtpu": "0.0.21"},
+        {"tensorflow-tpu": "2.20.0", "libtpu": "0.0.31"},
+    ],
+)
+def test_a_tensorflow_that_fits_is_taken(packages, there):
+    packages.update(there)
+    machine.check_tensorflow()
+
+
+def test_a_tensorflow_that_aborts_anyhow_is_one_line(packages, monkeypatch, tmp_path):
+    packages.update({"tensorflow-tpu": "2.20.0", "libtpu": "0.0.21"})
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'F ... SomeOp_DoWork not available in this library.' >&2\nkill -ABRT $$\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(ConfigurationError, match=r"SomeOp_DoWork not available in this library.*tensorflow-tpu==") as e:
+        machine.check_import()
+    assert "\n" not in str(e.value)
+
+
+def test_the_constraints_are_what_is_checked(packages):
+    pins = dict(re.findall(r"^([a-z-]+)==(.*)$", CONSTRAINTS.read_text(), re.M))
+    assert pins == {"tensorflow-tpu": machine.TENSORFLOW_TPU, "libtpu": machine.LIBTPU}
+    packages.update(pins)
+    machine.check_tensorflow()
+
+
+@pytest.mark.parametrize(
+    ("request_", "left_alone"), [(Request(), False), (Request("one"), True), (Request(tpu="a"), True)]
+)
+def test_the_machine_s_own_tpu_is_left_alone_by_runs_elsewhere(packages, monkeypatch, request_, left_alone):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    prepare_environment(request_)
+    assert (os.environ.get("TPU_LOAD_LIBRARY") == "0") == left_alone
+
+
+def test_a_tpu_that_this_tensorflow_can_not_use_is_said(pci, monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    from scalecli.devices.tensorflow import open_tensorflow
+
+    pci("0x1ae0", "0x0063")
+    monkeypatch.setenv("TPU_NAME", "what-the-machine-is-called")
+    with pytest.raises(ConfigurationError, match=r"no TPU 'local'.*not the one for TPUs.*machine's v5e takes pip"):
+        open_tensorflow(Request())
+    assert tf.config.list_logical_devices("TPU") == []
+
+
+def test_tpu_system_is_no_accelerator(monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    from scalecli.models import compiled
+
+    monkeypatch.setattr(compiled.keras.backend, "backend", lambda: "tensorflow")
+
+    def has(*kinds):
+        devices = [tf.config.LogicalDevice(f"/device:{kind}:0", kind) for kind in kinds]
+        monkeypatch.setattr(tf.config, "list_logical_devices", lambda: devices)
+        return compiled.uses_xla()
+
+    assert [has("CPU", "TPU_SYSTEM"), has("CPU", "GPU"), has("CPU", "TPU_SYSTEM", "TPU")] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            "Graph execution error:\n\nDetected at node ReadFile defined at (most recent call last):\n"
+            "<stack traces unavailable>\n/none; No such file or directory\n\t [[{{node ReadFile}}]] [Op:__inference_h]",
+            "/none; No such file or directory",
+        ),
+        (
+            'Graph execution error:\n\nDetected at node "a" defined at (most recent call last):\n  File "x.py", line 1'
+            ", in f\n\n2 root error(s) found.\n  (0) UNAVAILABLE:  Socket closed\n\t [[{{node a}}]]",
+            "Socket closed",
+        ),
+        ("{{function_node __wrapped__ReadFile}} /a; No such file [Op:ReadFile]", "/a; No such file"),
+        ("assertion failed: [too many] [Op:Assert]", "too many"),
+        ("", "ValueError"),
+    ],
+)
+def test_the_reason_of_an_error_is_what_is_wrong(message, reason):
+    assert reason_of(ValueError(message)) == reason
