@@ -51,7 +51,9 @@ class TensorFlowDevices(Devices):
 
     def numpy(self, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Variables as arrays; every host has all of them."""
-        return {path: np.array(variable, order="C") for path, variable in variables.items()}
+        first_host = f"{self.distribute.extended.worker_devices[0].rpartition('/')[0]}/device:CPU:0"
+        with tf.device(first_host) if self.hosts > 1 else contextlib.nullcontext():
+            return {path: np.array(variable, order="C") for path, variable in variables.items()}
 
     def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
         """The batches from a step on, each host's part read by that host."""
