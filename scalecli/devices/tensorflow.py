@@ -51,9 +51,15 @@ class TensorFlowDevices(Devices):
 
     def numpy(self, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Variables as arrays; every host has all of them."""
-        first_host = f"{self.distribute.extended.worker_devices[0].rpartition('/')[0]}/device:CPU:0"
-        with tf.device(first_host) if self.hosts > 1 else contextlib.nullcontext():
+        with self._on_first_host():
             return {path: np.array(variable, order="C") for path, variable in variables.items()}
+
+    def _on_first_host(self) -> Any:
+        """A context for what must run on a host of the slice, which has variables that this process has not."""
+        if self.hosts == 1:
+            return contextlib.nullcontext()
+        task = self.distribute.extended.worker_devices[0].rpartition("/")[0]
+        return tf.device(f"{task}/device:CPU:0")
 
     def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
         """The batches from a step on, each host's part read by that host."""

@@ -13,11 +13,12 @@ from scalecli.evaluation.decoding import greedy_decoder
 from scalecli.evaluation.ranking import label_ranker
 from scalecli.models.compiled import compiling_for_tpu
 from scalecli.models.encoder_decoder import EncoderDecoder
+from scalecli.training.objective import target_count
 from scalecli.training.tensorflow_steps import TensorFlowSteps
 from tests import oracle
 from tests.devices import bridge, emulated_tpu
 from tests.devices.batches import ROWS, batch_of, images_batch
-from tests.devices.trials import SMALL_RATE, assert_same, text_model, trial_on, vision_model
+from tests.devices.trials import SMALL_RATE, STEPS, assert_same, seeds_of, text_model, trial_on, vision_model
 from tests.steps import steps_of
 
 LABELS = [np.array([5, 1]), np.array([6, 7, 1])]
@@ -46,7 +47,8 @@ def repeated(batch):
     return lambda devices: devices.batches(batches, 0)
 
 
-TEXT = repeated(batch_of(packed=True))
+FIRST, SECOND = batch_of(packed=True), batch_of(seed=1, packed=True)
+TEXT = repeated({name: np.concatenate([FIRST[name], SECOND[name]]) for name in FIRST})  # each step has rows of its own
 ALONE = TensorFlowDevices(tf.distribute.get_strategy(), "one")
 
 
@@ -77,10 +79,9 @@ def test_a_vision_transformer_on_cores_is_one_device(computing):
     assert_same(trial_on(tpu_of(4), images, **options), trial_on(ALONE, images, **options))
 
 
-def test_dropout_differs_between_cores(computing):
-    row = repeated({name: whole[:1].repeat(ROWS, axis=0) for name, whole in batch_of().items()})
-    one, two = (trial_on(tpu_of(n), row, dropout=0.5).figures.losses[0] for n in (1, 2))
-    assert one != two
+def test_dropout_differs_between_cores_steps_and_parts(computing, monkeypatch):
+    seeds = seeds_of(monkeypatch, tpu_of(2), TEXT, accumulation=2)
+    assert len(set(seeds)) == len(seeds) == STEPS * 2 * 2
 
 
 @pytest.mark.parametrize("cores", [1, 2, 4])
@@ -226,14 +227,12 @@ def whole_batches(monkeypatch):
 
 def figures_of_one_core(monkeypatch):
     def step(self, batch):
-        context = tf.distribute.get_replica_context()
-        whole = context.all_reduce(tf.distribute.ReduceOp.SUM, real_count(self._model, batch))
-        gradients, shown = self._gradients(batch, whole, self._seed)
-        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        replica, total = self._replica(), tf.distribute.ReduceOp.SUM
+        targets = replica.all_reduce(total, target_count(self._model, batch))
+        gradients, shown = self._gradients(batch, targets, self._seed)
+        gradients = replica.all_reduce(total, gradients)
         self._optimizer.apply(gradients, self._model.trainable_variables)
         return shown.loss, tf.linalg.global_norm(gradients), shown.reports
-
-    from scalecli.training.objective import target_count as real_count
 
     monkeypatch.setattr(TensorFlowSteps, "_step", step)
 
@@ -241,7 +240,7 @@ def figures_of_one_core(monkeypatch):
 @pytest.mark.parametrize("plant", [double_sums, whole_batches, figures_of_one_core])
 def test_a_planted_fault_is_not_one_device(monkeypatch, computing, alone, plant):
     plant(monkeypatch)
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
         assert_same(trial_on(tpu_of(2), TEXT), alone)
 
 
@@ -249,12 +248,9 @@ def test_equal_seeds_on_all_cores_are_seen(monkeypatch, computing):
     real = TensorFlowSteps._step
 
     def step(self, batch):
-        replicas, self._replicas = self._replicas, 1
-        try:
-            return real(self, batch)
-        finally:
-            self._replicas = replicas
+        self._replicas = 1
+        return real(self, batch)
 
     monkeypatch.setattr(TensorFlowSteps, "_step", step)
-    with pytest.raises(AssertionError):
-        test_dropout_differs_between_cores(None)
+    seeds = seeds_of(monkeypatch, tpu_of(2), TEXT)
+    assert len(seeds) == STEPS * 2 and len(set(seeds)) == STEPS
