@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -61,6 +62,34 @@ def test_a_tensorflow_that_would_abort_is_one_line(packages, there, said, capsys
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and said in error
     assert "tensorflow-tpu==2.20.0 libtpu==0.0.21" in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["devices"],
+        ["worker"],
+        ["pretrain", "tiny", "--dry-run"],
+        ["import", "small"],
+        ["export", "runs/a", "--to", "keras-hub", "out"],
+    ],
+)
+def test_no_command_imports_a_tensorflow_that_would_abort(arguments, tmp_path):
+    packages = tmp_path / "packages"
+    for name, version in {"tensorflow_tpu": "2.20.0", "libtpu": "0.0.1"}.items():
+        (packages / f"{name}-{version}.dist-info").mkdir(parents=True)
+        (packages / f"{name}-{version}.dist-info/METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    (packages / "tensorflow.py").write_text("import os; os.abort()")
+    paths = [str(packages), str(CONSTRAINTS.parent), os.environ.get("PYTHONPATH", "")]
+    ran = subprocess.run(
+        [sys.executable, "-m", "scalecli", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, ran.stdout) == (3, ""), ran
+    assert ran.stderr.splitlines()[-1].startswith("error: tensorflow") and machine.INSTALL in ran.stderr
 
 
 @pytest.mark.parametrize(
