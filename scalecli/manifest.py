@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from scalecli import strict
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.files import is_remote, read_bytes
+from scalecli.storage.files import is_remote, read_bytes
 
 SCHEMA = 1
 FILE_NAME = "run.yaml"

@@ -1,33 +1,28 @@
-"""What a user may write for a model: a preset's name, a shape file, or a run. Also the options that go with it."""
+"""What a user may write for a model: a preset's name, a shape file, or a run."""
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import click
-
 from scalecli import strict
-from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, IMAGE_ARCHITECTURES, build_spec
+from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.errors import ConfigurationError
-from scalecli.files import is_remote
-from scalecli.operators import OPERATORS, Operator
+from scalecli.operators import OPERATORS
 from scalecli.shape import (
     HUGGING_FACE_PREFIX,
-    LARGEST,
     Shape,
     apply_operators,
     architecture_in,
     check_knobs,
-    name_parts,
     parse_name,
     presets,
     shape_name,
 )
 from scalecli.specs.vision import CLASSES
+from scalecli.storage.files import is_remote
 
 _YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -144,67 +139,3 @@ def _check_architecture(found: Any, wanted: str | None, shape: Shape, file: str)
         check_knobs(shape, found)
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}") from None
-
-
-def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
-    """Shell completion of a model: sizes, then operators after `small-`, and files."""
-    from click.shell_completion import CompletionItem
-
-    asked = ctx.params.get("arch")
-    offered = [asked] if asked in ARCHITECTURES else [DEFAULT_ARCHITECTURE, *IMAGE_ARCHITECTURES]
-    names = [size for each in offered for size in presets(each) if size.startswith(incomplete.lower())]
-    stem, hyphen, start = incomplete.rpartition("-")
-    architecture = asked if asked in ARCHITECTURES else architecture_in(stem) or DEFAULT_ARCHITECTURE
-    try:
-        if hyphen:
-            parse_name(stem, architecture)
-            parts = [part.removesuffix("N") for part in name_parts(architecture)]
-            names += [f"{stem}-{part}" for part in parts if part.startswith(start.lower())]
-    except ConfigurationError:
-        pass  # Nothing that operators could follow, so there are none to offer.
-    return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
-
-
-def _complete_architecture(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in ARCHITECTURES if name.startswith(incomplete)]
-
-
-def _checked_operator(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
-    """Checks the bounds of a shape's fields already here, so that the error names the flag."""
-    if value is not None and not 1 <= value <= LARGEST:
-        raise ConfigurationError(f"{param.opts[0]} is {value}; a whole number from 1 to {LARGEST} is accepted")
-    return value
-
-
-def _operator_option(operator: Operator) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """An operator's option: a number, one of some words, or a flag; None arrives where it is not given."""
-    if isinstance(operator.values, tuple):
-        return click.option(operator.option, type=click.Choice(operator.values), help=operator.help)
-    if operator.values is bool:
-        return click.option(operator.option, is_flag=True, default=None, help=operator.help)
-    return click.option(operator.option, type=click.INT, callback=_checked_operator, help=operator.help)
-
-
-def shape_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--arch` and one option for each operator; they arrive as `architecture` and `operators`."""
-
-    @functools.wraps(function)
-    def collected(*arguments: Any, arch: str | None, **options: Any) -> Any:
-        values = {code: options.pop(operator.option[2:].replace("-", "_")) for code, operator in OPERATORS.items()}
-        operators = {code: value for code, value in values.items() if value is not None}
-        return function(*arguments, architecture=arch, operators=operators, **options)
-
-    command: Callable[..., Any] = collected
-    for operator in reversed(OPERATORS.values()):
-        command = _operator_option(operator)(command)
-    return click.option(
-        "--arch",
-        metavar="NAME",
-        shell_complete=_complete_architecture,
-        help=f"Architecture: {', '.join(ARCHITECTURES)}. [default: the file's, else {DEFAULT_ARCHITECTURE}]",
-    )(command)
-
-
-def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the argument MODEL, as `model`, and the options of `shape_options`."""
-    return click.argument("model", shell_complete=complete_model)(shape_options(function))

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from scalecli.errors import ConfigurationError, nearest
-from scalecli.files import read_bytes, write_atomically
+from scalecli.storage.files import read_bytes, write_atomically
 
 try:
     from yaml import CSafeDumper as SafeDumper

@@ -74,8 +74,8 @@ def spec_of(name):
 
 def stacked(arrays, prefix, spec):
     """The fixture's arrays of one kind (`var:` or `grad:`) by the paths of `spec.weights()`, layers stacked."""
-    from scalecli.interchange.mesh_names import variable_names
-    from scalecli.interchange.mesh_tensorflow import weights
+    from scalecli.interchange.mesh_tensorflow.checkpoint import weights
+    from scalecli.interchange.mesh_tensorflow.names import variable_names
 
     variables = {name for layers in variable_names(spec).values() for parts in layers for name in parts}
     assert {key.removeprefix(prefix) for key in arrays if key.startswith(prefix)} == variables

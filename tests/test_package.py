@@ -27,7 +27,7 @@ def test_a_wheel_holds_every_module_every_shape_and_every_task(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "scalecli").rglob("*.py")}
     shapes = {f"scalecli/shapes/{file.relative_to(shapes_directory())}" for file in shapes_directory().rglob("*.yaml")}
-    tasks = {str(file.relative_to(ROOT)) for file in (ROOT / "scalecli/data/registry").glob("*.yaml")}
+    tasks = {str(file.relative_to(ROOT)) for file in (ROOT / "scalecli/data/tasks/registry").glob("*.yaml")}
     pages = {str(file.relative_to(ROOT)) for end in ("css", "js") for file in (ROOT / "scalecli").rglob(f"*.{end}")}
     assert len(shapes) >= 4 and len(tasks) == 6 and len(pages) >= 2
     assert modules | shapes | tasks | pages <= names

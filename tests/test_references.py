@@ -1,22 +1,17 @@
 import os
 import re
 
-import click
 import pytest
 
 from scalecli import strict
 from scalecli.architectures import ARCHITECTURES
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import save_manifest
-from scalecli.references import ModelReference, complete_model, resolve_model
+from scalecli.references import ModelReference, resolve_model
 from scalecli.shape import Shape, apply_operators, parse_name, presets
 from tests.manifests import example_manifest
 
 FIELDS = "encoder_layers: 2\ndecoder_layers: 3\nd_model: 64\nd_ff: 96\nd_kv: 16\nheads: 4\n"
-
-
-OPERATORS_OF_ALL = ("nl", "el", "dl", "dm", "kv", "nh", "ff", "shkv", "sh", "skv")
-TYPES = ("act", "basic", "highway", "gated")
 
 
 @pytest.fixture(autouse=True)
@@ -236,32 +231,3 @@ def test_names_as_hugging_face_has_them(folder):
 def test_an_unknown_architecture():
     with pytest.raises(ConfigurationError, match=r"no architecture 'gul'.*did you mean 'glu'"):
         resolve_model("small", architecture="gul")
-
-
-@pytest.mark.parametrize(
-    ("incomplete", "architecture", "expected"),
-    [
-        ("", None, ["tiny", "mini", "small", "base", "large", "xl", "xxl", "xxxl", "vit-s", "vit-b"]),
-        ("x", "glu", ["xl"]),
-        ("x", "gul", ["xl", "xxl", "xxxl"]),
-        ("Sm", None, ["small"]),
-        ("small-", None, [f"small-{part}" for part in (*OPERATORS_OF_ALL, "ss", "tied", "untied")]),
-        ("small-nl4-d", None, ["small-nl4-dl", "small-nl4-dm"]),
-        ("small-n", "switch", ["small-nl", "small-nh", "small-ne"]),
-        ("base-nr2-", "universal", [f"base-nr2-{part}" for part in (*OPERATORS_OF_ALL, "nr", *TYPES)]),
-        ("base-b", "universal", ["base-basic"]),
-        ("base-s", "albert", ["base-shkv", "base-sh", "base-skv", "base-ss"]),
-        ("smal-", None, []),
-        ("vit-", None, ["vit-s", "vit-b"]),
-        ("vit-s-n", None, ["vit-s-nl", "vit-s-nh", "vit-s-nc"]),
-        ("v", None, ["vit-s", "vit-b"]),
-        ("V", "vit", ["vit-s", "vit-b"]),
-        ("v", "glu", []),
-    ],
-)
-def test_completion_offers_sizes_operators_and_files(incomplete, architecture, expected):
-    context = click.Context(click.Command("shape"))
-    context.params["arch"] = architecture
-    *names, file = complete_model(context, click.Argument(["model"]), incomplete)
-    assert [item.value for item in names] == expected
-    assert (file.type, file.value) == ("file", incomplete)

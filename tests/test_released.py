@@ -5,7 +5,7 @@ import pytest
 
 from scalecli import released, strict
 from scalecli.architectures import build_spec
-from scalecli.cli.released import released_table
+from scalecli.cli.shape.released import released_table
 from scalecli.errors import ConfigurationError, MissingError, UsageError
 from scalecli.released import released_by_folder, released_by_name, released_by_shape, released_checkpoints
 from scalecli.shape import Shape, parse_name, shape_name

@@ -3,7 +3,12 @@
 import keras
 import pytest
 
-MODULES = ("models.compiled", "models.layers.convolutions", "models.scan", "models.stack")
+MODULES = (
+    "scalecli.models.compiled",
+    "scalecli.models.layers.convolutions",
+    "scalecli.models.blocks.scan",
+    "scalecli.models.blocks.stack",
+)
 WAYS = [True, False] if keras.backend.backend() == "tensorflow" else [True]
 either_way = pytest.mark.parametrize("xla", WAYS, ids=lambda on: "xla" if on else "kernels")
 
@@ -11,4 +16,4 @@ either_way = pytest.mark.parametrize("xla", WAYS, ids=lambda on: "xla" if on els
 def use_xla(monkeypatch, on):
     """Decides for all modules at once, whatever devices there are."""
     for module in MODULES:
-        monkeypatch.setattr(f"scalecli.{module}.uses_xla", lambda: on)
+        monkeypatch.setattr(f"{module}.uses_xla", lambda: on)

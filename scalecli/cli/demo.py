@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import cache_option, local_path
+from scalecli.cli.options.training import cache_directory as the_cache_directory
+from scalecli.cli.options.training import cache_option, local_path
 from scalecli.errors import ScalecliError
 
 
@@ -64,8 +64,8 @@ def command(directory: Path, cache_directory: Path | None) -> None:
 
 
 def _write_task(file: Path, cache: Path) -> None:
-    from scalecli.data.demo_task import write_package_task
-    from scalecli.data.docstrings import cached_docstrings
+    from scalecli.data.tasks.demo import write_package_task
+    from scalecli.data.text.docstrings import cached_docstrings
 
     write_package_task(cached_docstrings(cache), file.parent)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from scalecli.cli.output import Column, format_option, print_record
-from scalecli.cli.training_options import device_options
+from scalecli.cli.options.training import device_options
+from scalecli.cli.output.formats import Column, format_option, print_record
 from scalecli.devices import Request, open_devices, prepare_environment
 from scalecli.devices.machine import check_import, installed, tpu_chips
 from scalecli.errors import ScalecliError

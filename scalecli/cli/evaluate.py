@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecli.cli.evaluation_tables import print_tasks, table_of_results, table_of_tasks
-from scalecli.cli.image_options import IMAGES_HELP
-from scalecli.cli.output import format_option, print_table
-from scalecli.cli.task_options import task_options
-from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import cache_option, device_options, devices_asked_for, run_option, this_command_line
+from scalecli.cli.options.images import IMAGES_HELP
+from scalecli.cli.options.tasks import task_options
+from scalecli.cli.options.training import cache_directory as the_cache_directory
+from scalecli.cli.options.training import cache_option, device_options, devices_asked_for, run_option, this_command_line
+from scalecli.cli.output.evaluation import print_tasks, table_of_results, table_of_tasks
+from scalecli.cli.output.formats import format_option, print_table
 from scalecli.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
-    from scalecli.data.tasks import Task
+    from scalecli.data.tasks.task import Task
     from scalecli.runs.directory import Trained
 
 
@@ -98,16 +98,9 @@ def command(
         if value < 1:
             raise ConfigurationError(f"{flag} is {value}; 1 or more is accepted")
 
-    from scalecli.cli.progress import ConsoleReporter
-    from scalecli.runs.evaluation import (
-        Evaluation,
-        default_place,
-        evaluate_text,
-        name_of_text,
-        objective_of,
-        open_checkpoints,
-    )
-    from scalecli.training.places import place_at
+    from scalecli.cli.output.progress import ConsoleReporter
+    from scalecli.runs.evaluation import Evaluation, default_place, evaluate, open_checkpoints
+    from scalecli.storage.run_storage import place_at
 
     cache = the_cache_directory(cache_directory)
     measured_at = open_checkpoints(model, checkpoints, cache)
@@ -121,27 +114,30 @@ def command(
     with ConsoleReporter() as reporter:
         last.place.report = reporter.fetched
         if images is not None and few_shot is not None:
-            from scalecli.data.images import ImageSource
+            from scalecli.data.images.source import ImageSource
             from scalecli.evaluation.few_shot import FewShot
-            from scalecli.runs.image_evaluation import evaluate_few_shot, name_of_images, open_images
+            from scalecli.runs.images.evaluation import FewShotAccuracy, name_of_images, open_images
 
             asked, source = FewShot(few_shot, seeds), ImageSource(images, ctx.params["data_dir"], held_out=split)
             opened = open_images(last, source, cache, reporter)
             this = job(name_of_images(source, opened, asked))
-            manifest = evaluate_few_shot(this, source, opened, asked, reporter.examples)
+            manifest, _ = evaluate(this, FewShotAccuracy(source, opened, asked), reporter)
             table = table_of_results(manifest)
         elif text:
+            from scalecli.runs.text.evaluation import TextPerplexity, name_of_text, objective_of
+
             this = job(name_of_text(text))
-            manifest = evaluate_text(this, text, objective_of(last), examples, reporter)
+            manifest, _ = evaluate(this, TextPerplexity(text, objective_of(last), examples), reporter)
             table = table_of_results(manifest)
         else:
-            from scalecli.runs.task_evaluation import evaluate_tasks, name_of_tasks
+            from scalecli.runs.tasks.evaluation import TaskPredictions, name_of_tasks
 
             of_tasks = split or "validation"
             scored = _with_split(tasks or _own_tasks(last), of_tasks)
             this = job(name_of_tasks(scored, of_tasks, rank_classification, beams))
-            found = evaluate_tasks(this, scored, of_tasks, reporter.examples, rank_classification, beams)
-            manifest, table = found.manifest, table_of_tasks(found)
+            measure = TaskPredictions(scored, of_tasks, rank_classification, beams)
+            manifest, found = evaluate(this, measure, reporter)
+            table = table_of_tasks(manifest, found)
     for warning in manifest.warnings:
         click.echo(warning, err=True)
     print_table(*table, format)
@@ -160,7 +156,7 @@ def _with_split(tasks: tuple[Task, ...], split: str) -> tuple[Task, ...]:
 
 
 def _own_tasks(trained: Trained) -> tuple[Task, ...]:
-    from scalecli.data.tasks import Task
+    from scalecli.data.tasks.task import Task
     from scalecli.manifest import ImageData
 
     data = trained.manifest.data

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from scalecli.cli.output import Column, format_option, print_table
-from scalecli.cli.training_options import PRECISIONS, cache_option, local_path
-from scalecli.cli.training_options import cache_directory as the_cache_directory
+from scalecli.cli.options.training import cache_directory as the_cache_directory
+from scalecli.cli.options.training import cache_option, local_path
+from scalecli.cli.output.formats import Column, format_option, print_table
+from scalecli.costs.hardware import PRECISIONS
 
 TARGETS = ("hugging-face", "keras-hub", "npz")
 
@@ -45,7 +46,7 @@ def command(
     key and value heads (SH) and tied keys and values (SKV), keras-hub only with as many encoder as decoder layers.
     A vision transformer goes to hugging-face, as a ViTForImageClassification, or to npz, the original code's format.
     """
-    from scalecli.cli.progress import ConsoleReporter
+    from scalecli.cli.output.progress import ConsoleReporter
     from scalecli.devices.machine import check_tensorflow
     from scalecli.runs.directory import open_trained
     from scalecli.runs.exporting import export

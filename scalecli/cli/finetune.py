@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecli.cli.mixing_options import mixing_options
-from scalecli.cli.output import format_option
-from scalecli.cli.task_options import task_options
-from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import (
+from scalecli.cli.options.mixing import mixing_options
+from scalecli.cli.options.tasks import task_options
+from scalecli.cli.options.training import cache_directory as the_cache_directory
+from scalecli.cli.options.training import (
     devices_asked_for,
     recipe_and_saving,
     recipe_options,
     run_option,
     this_command_line,
 )
-from scalecli.cli.training_tables import print_plan, print_results
+from scalecli.cli.output.formats import format_option
+from scalecli.cli.output.training import print_plan, print_results
 from scalecli.errors import UsageError
 
 if TYPE_CHECKING:
-    from scalecli.data.mixing import Mixing
-    from scalecli.data.tasks import Task
+    from scalecli.data.tasks.mixing import Mixing
+    from scalecli.data.tasks.task import Task
 
 
 @click.command("finetune")
@@ -63,8 +63,9 @@ def command(
     stopped.
     """
     from scalecli.runs.directory import open_trained
-    from scalecli.runs.finetuning import Finetuning, example_batches, finetune
-    from scalecli.training.places import place_at
+    from scalecli.runs.tasks.finetuning import Finetuning, example_batches
+    from scalecli.runs.training import carry_out
+    from scalecli.storage.run_storage import place_at
 
     if not tasks or tasks_name is None:
         raise UsageError(
@@ -92,13 +93,13 @@ def command(
         devices=devices,
     )
     if show_examples is not None:
-        from scalecli.cli.examples import print_examples
+        from scalecli.cli.output.examples import print_examples
 
         batches, vocabulary, names = example_batches(job)
         print_examples(batches, vocabulary, show_examples, names)
         return
     if dry_run:
-        from scalecli.runs.task_data import read_tasks
+        from scalecli.runs.tasks.examples import read_tasks
 
         read_tasks(job.measured_on, "validation")
         packing = "packed" if packed and not job.packing_refused else "padded"
@@ -115,8 +116,8 @@ def command(
             vocabulary=f"of {parent.address}, step {parent.step}",
         )
         return
-    from scalecli.cli.progress import ConsoleReporter
+    from scalecli.cli.output.progress import ConsoleReporter
 
     with ConsoleReporter() as reporter:
-        manifest = finetune(job, reporter)
+        manifest = carry_out(job, reporter)
     print_results(manifest, job.place, format)

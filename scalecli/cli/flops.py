@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from scalecli import costs
-from scalecli.advice import PAPER_NOTES
+from scalecli.analysis.advice.warnings import PAPER_NOTES
 from scalecli.architectures import build_spec
-from scalecli.cli.batch_options import batch_options, batch_text, tokens
-from scalecli.cli.output import Column, format_option, print_notes, print_table
+from scalecli.cli.options.batch import batch_options, batch_text, tokens
+from scalecli.cli.options.model import model_options
+from scalecli.cli.output.formats import Column, format_option, print_notes, print_table
 from scalecli.costs import Convention
 from scalecli.errors import UsageError
-from scalecli.references import model_options, resolve_model
+from scalecli.references import resolve_model
 from scalecli.shape import LARGEST
 
 _COUNTED: dict[Convention, str] = {

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scalecli.cli.output import Column, format_option, print_record
-from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import cache_option, local_path, this_command_line
+from scalecli.cli.options.training import cache_directory as the_cache_directory
+from scalecli.cli.options.training import cache_option, local_path, this_command_line
+from scalecli.cli.output.formats import Column, format_option, print_record
 
 if TYPE_CHECKING:
     from scalecli.interchange.imported import Imported
@@ -70,7 +70,7 @@ def command(
     before a released name says that the hub's conversion is meant. pretrain, finetune, eval, compare and export take
     the run as any other. The same command once more changes nothing.
     """
-    from scalecli.cli.progress import ConsoleReporter
+    from scalecli.cli.output.progress import ConsoleReporter
     from scalecli.devices.machine import check_tensorflow
     from scalecli.runs.importing import Importing, Source, import_run
 

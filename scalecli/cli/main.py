@@ -17,14 +17,14 @@ from scalecli.errors import ConfigurationError, ScalecliError, UsageError, neare
 
 # Subcommand: its module in scalecli.cli, and the line that `scalecli --help` shows without importing that module.
 COMMANDS = {
-    "shape": ("shape", "Show the fields, parameters, FLOPs and memory of a shape."),
+    "shape": ("shape.command", "Show the fields, parameters, FLOPs and memory of a shape."),
     "flops": ("flops", "Break the cost of a model down by component."),
     "import": ("import_checkpoint", "Make a run of a checkpoint of another library."),
     "pretrain": ("pretrain", "Pretrain a model on text, or on labelled images."),
     "finetune": ("finetune", "Finetune a run or a checkpoint on a task."),
     "eval": ("evaluate", "Score a run on tasks, text or images."),
-    "compare": ("compare", "Set runs and published models side by side."),
-    "study": ("study", "Run a whole study from one file, and watch it."),
+    "compare": ("compare.command", "Set runs and published models side by side."),
+    "study": ("study.command", "Run a whole study from one file, and watch it."),
     "devices": ("devices", "Show the devices that a run would have here."),
     "worker": ("worker", "Serve this host of a TPU slice to the run that trains on all of it."),
     "export": ("export", "Write a run's model for Hugging Face, KerasHub or numpy."),
@@ -100,7 +100,7 @@ def _read_config(path: str, ctx: click.Context) -> dict[str, Any]:
     command = cli.get_command(ctx, called) if called and called in sections else None
     if called is None or command is None:
         return {}
-    from scalecli.cli.settings import checked_options
+    from scalecli.cli.options.settings import checked_options
 
     return {called: checked_options(command, sections[called], f"{path}: {called}")}
 

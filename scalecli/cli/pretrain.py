@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecli.cli.compiling import check_compile_options, compiled_figures
-from scalecli.cli.image_options import check_model_reads, check_reading_options, image_options
-from scalecli.cli.output import format_option
-from scalecli.cli.training_options import cache_directory as the_cache_directory
-from scalecli.cli.training_options import (
+from scalecli.cli.options.images import check_model_reads, check_reading_options, image_options
+from scalecli.cli.options.model import model_options
+from scalecli.cli.options.training import cache_directory as the_cache_directory
+from scalecli.cli.options.training import (
     devices_asked_for,
     finite,
     recipe_and_saving,
@@ -19,13 +18,15 @@ from scalecli.cli.training_options import (
     run_option,
     this_command_line,
 )
-from scalecli.cli.training_tables import print_plan, print_results
+from scalecli.cli.output.compiling import check_compile_options, compiled_figures
+from scalecli.cli.output.formats import format_option
+from scalecli.cli.output.training import print_plan, print_results
 from scalecli.errors import UsageError
-from scalecli.references import ModelReference, model_options, resolve_model
+from scalecli.references import ModelReference, resolve_model
 
 if TYPE_CHECKING:
-    from scalecli.runs.image_pretraining import ImagePretraining
-    from scalecli.runs.pretraining import Pretraining
+    from scalecli.runs.images.pretraining import ImagePretraining
+    from scalecli.runs.text.pretraining import Pretraining
 
 EMBEDDED_VOCABULARY = "train:8000"
 
@@ -111,7 +112,8 @@ def command(
     Vision transformers (vit-s, vit-b) take --images: cut, mirrored and scaled anew every time, by cross-entropy. Their
     head is for the classes that there are.
     """
-    from scalecli.runs.pretraining import Pretraining, example_batches, pretrain
+    from scalecli.runs.text.pretraining import Pretraining, example_batches
+    from scalecli.runs.training import carry_out
 
     check_reading_options(ctx, options["images"])
     if show_examples is not None and show_examples < 1:
@@ -124,21 +126,17 @@ def command(
     if dry_run:
         _print_plan_of(job, compile_for, format)
         return
-    from scalecli.cli.progress import ConsoleReporter
+    from scalecli.cli.output.progress import ConsoleReporter
 
     with ConsoleReporter() as reporter:
-        if not isinstance(job, Pretraining):
-            from scalecli.runs.image_pretraining import pretrain_on_images
-
-            manifest = pretrain_on_images(job, reporter)
-        elif show_examples is None:
-            manifest = pretrain(job, reporter)
+        if show_examples is None or not isinstance(job, Pretraining):
+            manifest = carry_out(job, reporter)
         else:
             batches, its_vocabulary = example_batches(job, reporter)
     if show_examples is None or not isinstance(job, Pretraining):
         print_results(manifest, job.place, format)
         return
-    from scalecli.cli.examples import print_examples
+    from scalecli.cli.output.examples import print_examples
 
     print_examples(batches, its_vocabulary, show_examples)
 
@@ -146,7 +144,7 @@ def command(
 def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None, format: str) -> None:
     """What a dry run prints, after a look that the data is there."""
     from scalecli.architectures import build_spec
-    from scalecli.runs.pretraining import Pretraining
+    from scalecli.runs.text.pretraining import Pretraining
 
     job.check_source()
     shape, start = job.planned_shape(), job.start()
@@ -200,10 +198,10 @@ def pretraining_job(
             reads images.
         ConfigurationError: a value that can't be.
     """
-    from scalecli.data.span_corruption import SpanCorruption
-    from scalecli.runs.pretraining import Pretraining
-    from scalecli.runs.text import TextSource
-    from scalecli.training.places import place_at
+    from scalecli.data.text.span_corruption import SpanCorruption
+    from scalecli.runs.text.pretraining import Pretraining
+    from scalecli.runs.text.source import TextSource
+    from scalecli.storage.run_storage import place_at
 
     check_model_reads(model, images)
     recipe, saving = recipe_and_saving(recipe_values)
@@ -221,9 +219,9 @@ def pretraining_job(
         "keep_optimizer": keep_optimizer,
     }
     if images:
-        from scalecli.data.images import ImageSource
-        from scalecli.data.pictures import Cuts
-        from scalecli.runs.image_pretraining import ImagePretraining
+        from scalecli.data.images.source import ImageSource
+        from scalecli.data.images.views import Cuts
+        from scalecli.runs.images.pretraining import ImagePretraining
 
         shown = ImageSource(images, data_dir, split, validation_split)
         return ImagePretraining(source=shown, cuts=Cuts(smallest_cut, flip), **common)

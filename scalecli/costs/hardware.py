@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from scalecli import shapes_directory, strict
 from scalecli.errors import ConfigurationError, nearest
 
-Precision = Literal["bfloat16", "float32"]
-PRECISIONS: tuple[Precision, ...] = ("bfloat16", "float32")
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 BYTES: dict[Precision, int] = {"bfloat16": 2, "float32": 4}
 
 DEFAULT_CHIP = "tpu-v3"

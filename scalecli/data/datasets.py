@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalecli.errors import ConfigurationError, MissingError, nearest, reason_of
-from scalecli.files import is_remote
+from scalecli.storage.files import is_remote
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _ELSEWHERE = {"c4": ", or give the files of huggingface.co/datasets/allenai/c4 by --text"}

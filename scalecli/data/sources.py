@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scalecli.errors import MissingError
-from scalecli.files import locate, one_line_errors
+from scalecli.storage.files import hash_stream, locate, one_line_errors
 
 # What a file system says about a file's content without sending it, the surest first.
 _REMOTE_FINGERPRINTS = ("md5Hash", "crc32c", "ETag", "etag", "mtime", "LastModified")
@@ -72,8 +72,7 @@ def fingerprint(location: str) -> str:
         if "file" not in system.protocol and (known := content_stamp(system.info(path))):
             return hashlib.sha256(known.encode()).hexdigest()
         with system.open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+            hash_stream(digest, file)
     return digest.hexdigest()
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalecli.data.span_corruption import shuffled_index
+from scalecli.data.order import shuffled_index
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -18,7 +18,7 @@ from scalecli.errors import ConfigurationError
 if TYPE_CHECKING:
     import numpy as np
 
-    from scalecli.data.shares import Share
+    from scalecli.data.order import Share
     from scalecli.manifest import Strategy
     from scalecli.models.trainable import Trainable
 

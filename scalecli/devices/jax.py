@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 from keras.src.backend.common import global_state
 
 from scalecli.costs.layout import DATA, MODEL, mesh_axes
-from scalecli.data.shares import Share
+from scalecli.data.order import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
 from scalecli.devices.machine import tpu_chips

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from scalecli.data.shares import Share
+from scalecli.data.order import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
 from scalecli.devices.machine import INSTALL, tpu_chips

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from scalecli.data.registry import all_tasks, groups
-from scalecli.data.tasks import Task
+from scalecli.data.tasks.registry import all_tasks, groups
+from scalecli.data.tasks.task import Task
 
 BENCHMARKS = ("glue", "superglue", "squad")
 AVERAGED_GROUPS = (*BENCHMARKS, "rainbow")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from scalecli.errors import ConfigurationError, MissingError
+from scalecli.results import FEW_SHOT_ACCURACY
 
 LEVEL = 0.95
 # Of the mean square of a feature, which is one. The one that predicts each of the few images best from the others.
@@ -111,10 +112,10 @@ def figures(accuracies: Sequence[float]) -> dict[str, float]:
     mean = float(np.mean(accuracies))
     half = float(special.stdtrit(count - 1, (1 + LEVEL) / 2) * np.std(accuracies, ddof=1) / math.sqrt(count))
     return {
-        "few_shot/accuracy": mean,
-        "few_shot/accuracy/low": mean - half,
-        "few_shot/accuracy/high": mean + half,
-        **{f"few_shot/accuracy/seed_{seed}": accuracy for seed, accuracy in enumerate(accuracies)},
+        FEW_SHOT_ACCURACY: mean,
+        f"{FEW_SHOT_ACCURACY}/low": mean - half,
+        f"{FEW_SHOT_ACCURACY}/high": mean + half,
+        **{f"{FEW_SHOT_ACCURACY}/seed_{seed}": accuracy for seed, accuracy in enumerate(accuracies)},
     }
 
 

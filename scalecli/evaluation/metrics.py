@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from scalecli.data.tasks import Example
+from scalecli.data.tasks.task import Example
 from scalecli.errors import ConfigurationError, MissingError, nearest
 from scalecli.evaluation import answers, measures
 from scalecli.evaluation.measures import Measure
@@ -190,7 +190,7 @@ def rouge_l(outcomes: Outcomes) -> Measure:
     return _mean_of_best(answers.rouge_l, outcomes)
 
 
-# Task files are checked against these names too (scalecli.data.tasks), which can't import from here.
+# Task files are checked against these names too (scalecli.data.tasks.task), which can't import from here.
 METRICS: dict[str, Callable[[Outcomes], Measure]] = {
     "accuracy": accuracy,
     "f1": f1,

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scalecli.data.tasks import Example, Task
+from scalecli.data.tasks.task import Example, Task
 from scalecli.evaluation.answers import names_referent
-from scalecli.files import write_atomically
+from scalecli.storage.files import write_atomically
 
 Predicted = tuple[Task, Sequence[Example], Sequence[str]]  # a prediction for each example
 

@@ -8,16 +8,16 @@ from functools import cached_property
 
 import numpy as np
 
-from scalecli.data.finetuning import EvaluationBatch, bucket, encode, evaluation_batches
-from scalecli.data.tasks import UNLABELLED, Example, Task
-from scalecli.data.vocabulary import Vocabulary
+from scalecli.data.tasks.batches import EvaluationBatch, bucket, encode, evaluation_batches
+from scalecli.data.tasks.task import UNLABELLED, Example, Task
+from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.devices import Mapped
 from scalecli.devices.alone import ALONE
 from scalecli.evaluation.aggregates import aggregates
-from scalecli.evaluation.beam_search import beam_decoder
-from scalecli.evaluation.decoding import greedy_decoder
+from scalecli.evaluation.decoding.beam_search import beam_decoder
+from scalecli.evaluation.decoding.greedy import greedy_decoder
+from scalecli.evaluation.decoding.ranking import label_ranker
 from scalecli.evaluation.metrics import Score, baseline, score
-from scalecli.evaluation.ranking import label_ranker
 from scalecli.models.encoder_decoder import EncoderDecoder
 
 OnProgress = Callable[[int, int], None]  # examples done, examples in all

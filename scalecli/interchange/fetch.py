@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from scalecli.errors import MissingError, ScalecliError
-from scalecli.interchange.buckets import BucketFolder, Progress, Report, are_plain, digest
+from scalecli.storage.buckets import BucketFolder, Progress, Report, digest
+from scalecli.storage.files import are_plain
 
 _HUB_SECONDS = 15.0
 

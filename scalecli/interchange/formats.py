@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 from scalecli.errors import MissingError
-from scalecli.interchange import hugging_face, keras_hub, mesh_tensorflow, t5x, vit_npz
+from scalecli.interchange import keras_hub, vit_npz
+from scalecli.interchange.hugging_face import t5 as hugging_face
 from scalecli.interchange.imported import Imported
+from scalecli.interchange.mesh_tensorflow import checkpoint as mesh_tensorflow
+from scalecli.interchange.t5x import checkpoint as t5x
 
 
 class Format(Protocol):

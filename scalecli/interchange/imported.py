@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.shape import Shape
+from scalecli.storage.files import hash_stream
 
 if TYPE_CHECKING:
     import numpy as np
-
-_HASH_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,10 @@ class SourceFile:
     @classmethod
     def of(cls, folder: Path, name: str) -> SourceFile:
         """Hashes a file of `folder`. Raises MissingError when it can't be read."""
-        digest, size = hashlib.sha256(), 0
+        digest = hashlib.sha256()
         try:
             with (folder / name).open("rb") as stream:
-                while block := stream.read(_HASH_BLOCK):
-                    digest.update(block)
-                    size += len(block)
+                size = hash_stream(digest, stream)
         except OSError as error:
             raise MissingError(f"{folder / name}: cannot be read ({error.strerror})") from error
         return cls(name, size, digest.hexdigest())

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.imported import Imported, SourceFile, logits_of
-from scalecli.interchange.places import Exported, Place, check_weights_alone, gather, precision_of, scatter
 from scalecli.interchange.plain_t5 import ARCHITECTURE_OF, check_plain
 from scalecli.interchange.safe_files import plain_name, read_json
+from scalecli.interchange.weight_map import Exported, Place, check_weights_alone, gather, precision_of, scatter
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.files import read_bytes
-from scalecli.interchange.torch_files import read_torch
+from scalecli.interchange.hugging_face.torch_files import read_torch
+from scalecli.storage.files import is_plain, read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,11 +23,6 @@ WEIGHT_FILES = (
 )
 _INDEX_SUFFIX = ".index.json"
 _JSON_BYTES_LIMIT = 64 << 20  # the index of a model of 100 billion parameters has 0.1 MB
-
-
-def is_plain(name: object) -> TypeGuard[str]:
-    """Whether a name is that of a file or folder, and leads nowhere else."""
-    return isinstance(name, str) and name == Path(name).name and name not in ("", "..") and not {*"\\\0"} & {*name}
 
 
 def plain_name(name: object, folder: Path, where: Path) -> Path:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from scalecli.architectures import build_image_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.imported import Imported, SourceFile
-from scalecli.interchange.places import Exported, Place, check_weights_alone, gather, precision_of, scatter
 from scalecli.interchange.plain_t5 import check_own_keys_and_values
+from scalecli.interchange.weight_map import Exported, Place, check_weights_alone, gather, precision_of, scatter
 from scalecli.shape import Shape
 from scalecli.specs import EncoderOnly
 from scalecli.specs.vision import CHANNELS

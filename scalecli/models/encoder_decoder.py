@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from scalecli import specs
+from scalecli.models.blocks.stack import Reports, Stack
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers import HEADS, MASKED, Context, Embedding, SpecLayer, Weights
 from scalecli.models.losses import chunked_cross_entropy, cross_entropy
 from scalecli.models.spec_model import SpecModel
-from scalecli.models.stack import Reports, Stack
 from scalecli.models.trainable import Losses
 
 _ENCODER, _DECODER = 0, 1  # places of dropout

@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from scalecli.costs.memory import MOST_LOGITS
-from scalecli.models.scan import rematerialised_scan
+from scalecli.models.blocks.scan import rematerialised_scan
 
 
 def cross_entropy(logits: Any, targets: Any) -> tuple[Any, Any]:

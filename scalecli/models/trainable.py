@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 from scalecli.specs import ModelSpec
 
+Batch = Mapping[str, Any]  # arrays whose first axis is the examples
+
 
 class Losses(NamedTuple):
     """What training and validation need of a forward pass.
@@ -23,7 +25,7 @@ class Losses(NamedTuple):
 
 
 class Trainable(Protocol):
-    """A Keras model that gives its own losses on a batch, a mapping of arrays whose first axis is the examples."""
+    """A Keras model that gives its own losses on a batch."""
 
     spec: ModelSpec
 
@@ -35,10 +37,10 @@ class Trainable(Protocol):
     def trainable_variables(self) -> list[Any]:
         """Those that the optimizer changes."""
 
-    def losses(self, batch: Mapping[str, Any], dropout_seed: Any = None) -> Losses:
+    def losses(self, batch: Batch, dropout_seed: Any = None) -> Losses:
         """The losses of a batch's targets, in training (with a seed, int32 scalar) or not."""
 
-    def counted(self, batch: Mapping[str, Any]) -> Any:
+    def counted(self, batch: Batch) -> Any:
         """float32 in the shape of `losses(batch).cross_entropy`: 1 for a target, 0 for what fills up the batch."""
 
     def parts(self) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from typing import Any
 from keras import ops
 
 from scalecli import specs
+from scalecli.models.blocks.stack import Reports, Stack
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers import Context, SpecLayer
 from scalecli.models.layers.vision import PatchEmbedding
 from scalecli.models.layers.vocabulary import Logits
 from scalecli.models.losses import chunked_cross_entropy
 from scalecli.models.spec_model import SpecModel
-from scalecli.models.stack import Reports, Stack
 from scalecli.models.trainable import Losses
 from scalecli.specs.vision import FILLING
 

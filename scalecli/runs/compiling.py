@@ -54,10 +54,9 @@ def compile_step(
 
 
 def _steps(spec: ModelSpec, recipe: Recipe, devices: Any) -> Any:
-    from scalecli.models.building import new_model
     from scalecli.training.steps import new_steps
 
-    model = build_model(new_model, spec, recipe, devices)
+    model = build_model(spec, recipe, devices)
     optimizer = devices.new_optimizer(recipe.new_optimizer, model)
     return new_steps(
         devices, model, optimizer, seed=recipe.seed, z_loss=recipe.z_loss, accumulation=recipe.accumulation

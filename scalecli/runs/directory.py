@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalecli.architectures import build_image_spec, build_spec, build_text_spec
-from scalecli.data.vocabulary import Vocabulary, load_vocabulary
-from scalecli.differences import differences
+from scalecli.data.text.vocabulary import Vocabulary, load_vocabulary
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
-from scalecli.files import is_remote, write_atomically
 from scalecli.manifest import FILE_NAME, Data, ImageData, Manifest, Parent, load_manifest, manifest_hash
 from scalecli.manifest import Vocabulary as VocabularyEntry
+from scalecli.runs.differences import differences
 from scalecli.shape import Shape
 from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
+from scalecli.storage import layout
+from scalecli.storage.files import is_remote, write_atomically
+from scalecli.storage.run_storage import Place, place_at
 from scalecli.training import checkpoints
-from scalecli.training.places import Place, place_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,7 +178,7 @@ class Trained:
 
     def weights(self) -> dict[str, np.ndarray]:
         """The checkpoint's weights by path. Raises MissingError when it is damaged."""
-        return checkpoints.load_arrays(self.fetched(checkpoints.WEIGHTS), checkpoints.WEIGHTS)
+        return checkpoints.load_arrays(self.fetched(layout.WEIGHTS), layout.WEIGHTS)
 
     def check_optimizer(self, name: str) -> None:
         """Checks that the checkpoint holds the state of that optimizer.
@@ -186,7 +187,7 @@ class Trained:
             MissingError: it holds none.
             ConfigurationError: it holds another one's.
         """
-        if checkpoints.OPTIMIZER not in checkpoints.read_description(self.checkpoint).sha256:
+        if layout.OPTIMIZER not in checkpoints.read_description(self.checkpoint).sha256:
             raise MissingError(f"{self.checkpoint}: holds no state of the optimizer; an import takes it by --optimizer")
         if (its := self.manifest.optimizer["name"]) != name:
             raise ConfigurationError(
@@ -214,9 +215,9 @@ def open_trained(path: str, cache_directory: Path, step: int | None = None) -> T
     steps = checkpoints.checkpoint_steps(trained.folder)
     folder = trained.manifest.checkpoints.directory
     address = f"{place.address}/{folder}"
-    if is_remote(path) and folder != checkpoints.CHECKPOINTS:  # where else a manifest leads, files are not fetched to
+    if is_remote(path) and folder != layout.CHECKPOINTS:  # where else a manifest leads, files are not fetched to
         where = f"{place.address}/{FILE_NAME}: checkpoints.directory"
-        raise ConfigurationError(f"{where} is {folder!r}; in a bucket it is {checkpoints.CHECKPOINTS}")
+        raise ConfigurationError(f"{where} is {folder!r}; in a bucket it is {layout.CHECKPOINTS}")
     if not steps:
         raise MissingError(f"{address}: no checkpoint")
     if step is not None and step not in steps:
@@ -227,7 +228,7 @@ def open_trained(path: str, cache_directory: Path, step: int | None = None) -> T
 def _local_place(path: str, cache_directory: Path) -> tuple[Place, int | None]:
     """Where the run is, and the step of the checkpoint whose folder the path is, if it is one's."""
     directory = Path(os.path.abspath(path))  # even `.` has a name and a parent then
-    if (directory / checkpoints.DESCRIPTION).is_file():
+    if (directory / layout.DESCRIPTION).is_file():
         return Place(directory.parent.parent), checkpoints.read_description(directory).step
     return Place(directory.parent if directory.is_file() else directory), None
 
@@ -235,7 +236,7 @@ def _local_place(path: str, cache_directory: Path) -> tuple[Place, int | None]:
 def _bucket_place(address: str, cache_directory: Path) -> tuple[Place, int | None]:
     """Likewise in a bucket, from which its files are brought."""
     address = address.rstrip("/").removesuffix(f"/{FILE_NAME}")
-    own = re.fullmatch(rf"(.+)/{checkpoints.CHECKPOINTS}/([0-9]{{8,}})", address)
+    own = re.fullmatch(rf"(.+)/{layout.CHECKPOINTS}/([0-9]{{8,}})", address)
     place = place_at(own[1] if own else address, cache_directory).to_read()
     place.bring()
     if not (place.directory / FILE_NAME).is_file():

@@ -10,9 +10,11 @@ from typing import Any
 
 from scalecli.architectures import IMAGE_ARCHITECTURES
 from scalecli.errors import ConfigurationError, ScalecliError
-from scalecli.interchange import hugging_face, keras_hub, vit_hugging_face, vit_npz
-from scalecli.interchange.model_card import model_card
-from scalecli.interchange.places import Exported
+from scalecli.interchange import keras_hub, vit_npz
+from scalecli.interchange.hugging_face import t5 as hugging_face
+from scalecli.interchange.hugging_face import vit as vit_hugging_face
+from scalecli.interchange.hugging_face.model_card import model_card
+from scalecli.interchange.weight_map import Exported
 from scalecli.runs.directory import Trained
 
 # The module that writes each format, of models of text and of images, and the library that loads what it has written.

@@ -10,10 +10,9 @@ from typing import Protocol
 
 from scalecli.architectures import IMAGE_ARCHITECTURES, build_spec
 from scalecli.costs import batch_of, flops
-from scalecli.data.span_corruption import SpanCorruption
-from scalecli.data.vocabulary import SENTINELS, Vocabulary, load_vocabulary
+from scalecli.data.text.span_corruption import SpanCorruption
+from scalecli.data.text.vocabulary import SENTINELS, Vocabulary, load_vocabulary
 from scalecli.errors import ConfigurationError, MissingError, UsageError
-from scalecli.files import is_remote
 from scalecli.interchange import formats
 from scalecli.interchange.fetch import fetch, hub_snapshot
 from scalecli.interchange.imported import Imported
@@ -31,12 +30,14 @@ from scalecli.manifest import (
 )
 from scalecli.released import ReleasedCheckpoint, released_by_name, released_checkpoints
 from scalecli.runs.directory import keep_vocabulary, prepare_directory, take_up, vocabulary_entry
-from scalecli.runs.pretraining import objective_entry
 from scalecli.runs.recipe import environment, parameter_counts
+from scalecli.runs.text.pretraining import objective_entry
 from scalecli.runs.verifying import check, log_likelihood
 from scalecli.shape import HUGGING_FACE_PREFIX, shape_name
+from scalecli.storage import layout
+from scalecli.storage.files import is_remote
+from scalecli.storage.run_storage import Place
 from scalecli.training import checkpoints
-from scalecli.training.places import Place
 
 HUB = "hf:"
 _VALIDATION_EXAMPLES = 512
@@ -165,7 +166,7 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
     """
     prepare_directory(job.directory)
     manifest = take_up(_manifest(job, imported, vocabulary), Place(job.directory))
-    folder = job.directory / checkpoints.CHECKPOINTS
+    folder = job.directory / layout.CHECKPOINTS
     if manifest.status == "completed" and imported.step in checkpoints.checkpoint_steps(folder):
         reporter.message(f"{job.directory}: already imported")
         return manifest
@@ -179,7 +180,7 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
         manifest,
         status="completed",
         finished=utc_now(),
-        checkpoints=Checkpoints(directory=checkpoints.CHECKPOINTS, kept=kept),
+        checkpoints=Checkpoints(directory=layout.CHECKPOINTS, kept=kept),
     )
     save_manifest(manifest, job.directory)
     return manifest
@@ -256,7 +257,7 @@ def _manifest(job: Importing, imported: Imported, vocabulary: Vocabulary | None)
         dropout=0.0,
         z_loss=0.0,
         strategy=Strategy(kind="one", replicas=1),
-        checkpoints=Checkpoints(directory=checkpoints.CHECKPOINTS),
+        checkpoints=Checkpoints(directory=layout.CHECKPOINTS),
         environment=environment(),
         warnings=warnings(job, imported),
     )

@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from pathlib import Path
 
-from scalecli.devices import AUTOMATIC, Request
 from scalecli.errors import ConfigurationError
 from scalecli.references import ModelReference
 from scalecli.runs.directory import Trained, open_trained
-from scalecli.runs.recipe import Recipe
+from scalecli.runs.training import TrainingJob
 from scalecli.shape import Shape
-from scalecli.training.checkpoints import Saving
-from scalecli.training.places import Place
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainingJob(abc.ABC):
-    """A model, how it is trained, and where the run lies.
+class PretrainingJob(TrainingJob):
+    """A model to pretrain.
 
     `validation_examples` is how many held-out examples are measured, or all if there are fewer. With `keep_optimizer` a
     run that is the start gives its step and its optimizer's state as well.
     """
 
+    kind = "pretrain"
     model: ModelReference
-    recipe: Recipe
-    saving: Saving
     validation_examples: int
-    place: Place
-    cache_directory: Path
-    command_line: str
-    peak_flops: float | None = None
-    devices: Request = AUTOMATIC
     keep_optimizer: bool = False
 
     def __post_init__(self) -> None:
@@ -61,7 +51,7 @@ class PretrainingJob(abc.ABC):
             ConfigurationError: a shape file's own figures don't go with the data.
         """
 
-    def parent(self) -> Trained | None:
+    def initial(self) -> Trained | None:
         """The run that gives its weights, or None. Raises MissingError when it has no checkpoint."""
         return open_trained(self.model.run, self.cache_directory) if self.model.run else None
 
@@ -72,7 +62,7 @@ class PretrainingJob(abc.ABC):
             MissingError: it has no such state.
             ConfigurationError: it is another optimizer's.
         """
-        found = self.parent() if self.keep_optimizer else None
+        found = self.initial() if self.keep_optimizer else None
         if found is not None:
             found.check_optimizer(self.recipe.optimizer)
         return found

@@ -6,12 +6,12 @@ import importlib
 import os
 import platform
 import subprocess
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from scalecli import __version__
 from scalecli.costs import Batch, batch_of, flops
+from scalecli.costs.hardware import Precision
 from scalecli.costs.memory import Optimizer
 from scalecli.devices import Devices, check_batch
 from scalecli.errors import ConfigurationError
@@ -32,10 +32,8 @@ from scalecli.specs import ModelSpec
 from scalecli.training.schedules import Schedule
 
 if TYPE_CHECKING:
-    from scalecli.models.trainable import Trainable
-
-Spec = TypeVar("Spec", bound=ModelSpec)
-Model = TypeVar("Model", bound="Trainable")
+    from scalecli.models.encoder_decoder import EncoderDecoder
+    from scalecli.models.vision import VisionTransformer
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Recipe:
     schedule: Schedule
     dropout: float
     seed: int
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     accumulation: int = 1
     z_loss: float = 1e-4
     rematerialise: bool = False
@@ -161,12 +159,14 @@ def parameter_counts(spec: ModelSpec) -> Parameters:
     return Parameters(total=total, embedding=embedding, non_embedding=total - embedding)
 
 
-def build_model(make: Callable[[Spec, str, float, bool], Model], spec: Spec, recipe: Recipe, devices: Devices) -> Model:
-    """The model that `make` builds, such as `EncoderDecoder`, on the devices, its weights drawn from the seed."""
+def build_model(spec: ModelSpec, recipe: Recipe, devices: Devices) -> EncoderDecoder | VisionTransformer:
+    """The model of a spec on the devices, its weights drawn from the seed."""
     import keras
 
+    from scalecli.models.building import new_model
+
     keras.utils.set_random_seed(recipe.seed)
-    return devices.new_model(lambda: make(spec, recipe.precision, recipe.dropout, recipe.rematerialise))
+    return devices.new_model(lambda: new_model(spec, recipe.precision, recipe.dropout, recipe.rematerialise))
 
 
 def environment() -> Environment:

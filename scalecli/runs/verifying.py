@@ -9,7 +9,7 @@ import numpy as np
 
 from scalecli import shapes_directory, strict
 from scalecli.architectures import build_text_spec
-from scalecli.data.vocabulary import EOS, Vocabulary
+from scalecli.data.text.vocabulary import EOS, Vocabulary
 from scalecli.errors import ScalecliError
 from scalecli.interchange.imported import Imported
 

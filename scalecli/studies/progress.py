@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scalecli.analysis.comparison import downstream_score
-from scalecli.analysis.upstream import final_results, upstream_of
+from scalecli.analysis.rows.comparison import downstream_score
+from scalecli.analysis.rows.upstream import final_results, upstream_of
 from scalecli.errors import MissingError, ScalecliError
 from scalecli.manifest import Manifest, load_manifest, manifest_path
-from scalecli.training.records import METRICS
+from scalecli.storage.layout import METRICS
 
 MISSING, UNREADABLE, COMPLETED = "missing", "unreadable", "completed"
 _TAIL_BYTES = 64 * 1024

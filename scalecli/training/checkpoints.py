@@ -12,7 +12,6 @@ and the step.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import uuid
@@ -26,10 +25,8 @@ import numpy as np
 from scalecli import strict
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import Scalar
-
-CHECKPOINTS = "checkpoints"
-WEIGHTS, OPTIMIZER, DESCRIPTION = "weights.safetensors", "optimizer.safetensors", "checkpoint.yaml"
-HASH_BLOCK = 1 << 20
+from scalecli.storage.files import sha256_of
+from scalecli.storage.layout import DESCRIPTION, OPTIMIZER, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def save_checkpoint(
             if arrays:
                 save_file(dict(arrays), temporary / name)
                 _flush(temporary / name)
-                hashes[name] = _sha256(temporary / name)
+                hashes[name] = sha256_of(temporary / name)
         description = Description(step, architecture, dict(shape), hashes)
         strict.write_yaml(temporary / DESCRIPTION, strict.to_mapping(description))
         _flush(temporary)
@@ -149,7 +146,7 @@ def load_arrays(checkpoint: Path, name: str) -> dict[str, np.ndarray]:
     expected = read_description(checkpoint).sha256.get(name)
     file = checkpoint / name
     try:
-        if expected is None or _sha256(file) != expected:
+        if expected is None or sha256_of(file) != expected:
             raise MissingError(f"{file}: damaged (its SHA-256 is not the one in {DESCRIPTION})")
         return load_file(file)
     except (OSError, SafetensorError) as error:
@@ -188,14 +185,6 @@ def _remove(checkpoint: Path) -> None:
     temporary = _temporary(checkpoint)
     os.replace(checkpoint, temporary)
     shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 
 from scalecli.errors import MissingError
 from scalecli.manifest import Checkpoints, Manifest
+from scalecli.storage.layout import CHECKPOINTS, OPTIMIZER, WEIGHTS
+from scalecli.storage.run_storage import Place
 from scalecli.training import checkpoints
 from scalecli.training.background import Background
-from scalecli.training.checkpoints import CHECKPOINTS, OPTIMIZER, WEIGHTS, Saving
-from scalecli.training.places import Place
+from scalecli.training.checkpoints import Saving
 
 
 class Keeper:

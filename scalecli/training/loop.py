@@ -17,11 +17,11 @@ import numpy as np
 from scalecli.devices import check_batch
 from scalecli.errors import DivergedError, InterruptedRunError, ScalecliError
 from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
-from scalecli.training.checkpoints import CHECKPOINTS
+from scalecli.storage.layout import CHECKPOINTS, TENSORBOARD
+from scalecli.storage.run_storage import Place
 from scalecli.training.job import Job
 from scalecli.training.keeper import Keeper, take_up
-from scalecli.training.places import Place
-from scalecli.training.records import TENSORBOARD, Figures, Records
+from scalecli.training.records import Figures, Records
 from scalecli.training.reporting import Progress, Reporter
 from scalecli.training.signals import asked_to_stop
 from scalecli.training.steps import new_steps

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scalecli.errors import ScalecliError, reason_of
-from scalecli.files import write_atomically
+from scalecli.storage.files import write_atomically
+from scalecli.storage.layout import METRICS, TENSORBOARD
 
-METRICS = "metrics.jsonl"
-TENSORBOARD = "tensorboard"
 REPORTS_EVERY = 10  # steps; the reports of all steps would make metrics.jsonl many times as large
 
 

@@ -137,7 +137,7 @@ def train_keras_hub(trial: Trial) -> Callable[[], object]:
 
 
 def decode_scalecli(trial: Trial) -> Callable[[], object]:
-    from scalecli.evaluation.decoding import greedy_decoder
+    from scalecli.evaluation.decoding.greedy import greedy_decoder
 
     decode = greedy_decoder(scalecli_model(trial), NEW_TOKENS)
     inputs, _ = trial.examples(DECODER_INPUTS)

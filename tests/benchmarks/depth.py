@@ -48,7 +48,7 @@ def our_step(architecture: str, layers: int, xla: bool) -> Callable[[], object]:
     from tests.xla import MODULES
 
     for module in MODULES:
-        mock.patch(f"scalecli.{module}.uses_xla", lambda: xla).start()
+        mock.patch(f"{module}.uses_xla", lambda: xla).start()
     knobs = {name: value for name, value in KNOBS[architecture].items() if not name.endswith("layers")}
     if architecture == "mixer":
         knobs["positions"] = INPUTS

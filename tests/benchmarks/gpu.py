@@ -55,7 +55,7 @@ def train_scalecli(size: str, batch: int) -> Callable[[], object]:
 
 
 def decode_scalecli(size: str, batch: int) -> Callable[[], object]:
-    from scalecli.evaluation.decoding import greedy_decoder
+    from scalecli.evaluation.decoding.greedy import greedy_decoder
     from scalecli.models.encoder_decoder import EncoderDecoder
 
     decode = greedy_decoder(EncoderDecoder(spec_of(size), "bfloat16"), NEW_TOKENS)

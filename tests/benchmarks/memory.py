@@ -53,7 +53,7 @@ def optimizer_bytes(spec: Any) -> dict[str, int]:
     import keras
 
     from scalecli.models.encoder_decoder import EncoderDecoder
-    from scalecli.training.adafactor import Adafactor
+    from scalecli.training.optimizers.adafactor import Adafactor
 
     model, found = EncoderDecoder(spec), {}
     for name, kind in (("scalecli", Adafactor), ("keras.optimizers.Adafactor", keras.optimizers.Adafactor)):

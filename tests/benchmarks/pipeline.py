@@ -16,11 +16,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from scalecli.data.corpora import Corpus, text_documents
-from scalecli.data.span_corruption import SpanCorruption, pretraining_batches
-from scalecli.data.streams import TextStream
-from scalecli.data.tokens import TokenStore
-from scalecli.data.vocabulary import load_vocabulary
+from scalecli.data.text.corpora import Corpus, text_documents
+from scalecli.data.text.span_corruption import SpanCorruption, pretraining_batches
+from scalecli.data.text.streams import TextStream
+from scalecli.data.text.tokens import TokenStore
+from scalecli.data.text.vocabulary import load_vocabulary
 from tests.datasets import prepare
 
 BATCH, SHARDS, STEPS_FROM_CACHE = 8, 4, 500

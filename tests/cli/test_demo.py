@@ -34,7 +34,7 @@ def test_the_demo_runs_the_six_steps(commands, tmp_path, capsys):
 
 def test_every_command_of_the_demo_parses(commands, tmp_path):
     """Nothing is trained: options and published names are checked with `--help` and by name."""
-    from scalecli.analysis.published import published_models
+    from scalecli.analysis.papers.published import published_models
     from scalecli.cli.main import cli
 
     ran, _ = commands

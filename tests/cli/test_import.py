@@ -10,8 +10,8 @@ import pytest
 
 from scalecli.architectures import build_spec
 from scalecli.cli.main import run
-from scalecli.data.vocabulary import train_vocabulary
-from scalecli.interchange import mesh_tensorflow
+from scalecli.data.text.vocabulary import train_vocabulary
+from scalecli.interchange.mesh_tensorflow import checkpoint as mesh_tensorflow
 from scalecli.manifest import load_manifest
 from scalecli.released import released_by_name
 from scalecli.runs import verifying
@@ -19,7 +19,7 @@ from scalecli.runs.verifying import Golden
 from scalecli.shape import Shape
 from tests import oracle
 from tests.interchange.conftest import emulator, storage_server  # noqa: F401 - fixtures
-from tests.interchange.mesh import gin_of, random_weights, slots_of, variables_of, write_checkpoint
+from tests.interchange.mesh_tensorflow.writer import gin_of, random_weights, slots_of, variables_of, write_checkpoint
 from tests.runs.conftest import documents
 
 SHAPE = Shape(2, 1, d_model=16, d_ff=32, d_kv=8, heads=2, vocabulary=384)
@@ -121,7 +121,7 @@ def golden_of(value, step=7):
 
 @pytest.mark.parametrize("off", [0.0, 0.04, 0.06])
 def test_a_released_name_is_fetched_and_verified(importing, released, place, tmp_path, monkeypatch, off):
-    from scalecli.data.vocabulary import load_vocabulary
+    from scalecli.data.text.vocabulary import load_vocabulary
 
     vocabulary = load_vocabulary(str(place / "vocabulary.model"), cache_directory=tmp_path / "cache")
     read = mesh_tensorflow.read(place / "mesh", step=7, optimizer=False)

@@ -1,6 +1,6 @@
 """The 68 published training speeds, with what ran, and the fit of the roofline's constants to them.
 
-python -m tests.costs.speeds        prints every row and the constants that belong in scalecli/roofline.py
+python -m tests.costs.speeds        prints every row and the constants that belong in scalecli/costs/roofline.py
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from scipy.optimize import least_squares
 
-from scalecli.analysis.published import published_papers, published_tables
+from scalecli.analysis.papers.published import published_papers, published_tables
 from scalecli.architectures import build_spec
 from scalecli.costs import BATCHES
 from scalecli.costs.hardware import Machine

@@ -7,14 +7,14 @@ import tensorflow as tf
 
 from scalecli.devices import Request, open_devices
 from scalecli.devices.tensorflow import TensorFlowDevices
-from scalecli.evaluation.beam_search import beam_decoder
 from scalecli.evaluation.cross_entropy import CrossEntropy
-from scalecli.evaluation.decoding import greedy_decoder
-from scalecli.evaluation.ranking import label_ranker
+from scalecli.evaluation.decoding.beam_search import beam_decoder
+from scalecli.evaluation.decoding.greedy import greedy_decoder
+from scalecli.evaluation.decoding.ranking import label_ranker
 from scalecli.models.compiled import compiling_for_tpu
 from scalecli.models.encoder_decoder import EncoderDecoder
 from scalecli.training.objective import target_count
-from scalecli.training.tensorflow_steps import TensorFlowSteps
+from scalecli.training.steps.tensorflow import TensorFlowSteps
 from tests import oracle
 from tests.devices import bridge, emulated_tpu
 from tests.devices.batches import ROWS, batch_of, images_batch
@@ -216,13 +216,13 @@ def test_what_a_tpu_can_not_do_is_seen(monkeypatch, fault, said):
 
 
 def double_sums(monkeypatch):
-    from scalecli.training.adafactor import Adafactor
+    from scalecli.training.optimizers.adafactor import Adafactor
 
     monkeypatch.delattr(Adafactor, "_all_reduce_sum_gradients")
 
 
 def whole_batches(monkeypatch):
-    monkeypatch.setattr("scalecli.data.shares.Share.piece", lambda self, batch: batch)
+    monkeypatch.setattr("scalecli.data.order.Share.piece", lambda self, batch: batch)
 
 
 def figures_of_one_core(monkeypatch):

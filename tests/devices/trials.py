@@ -65,7 +65,7 @@ def seeds_of(monkeypatch, devices, batches, **options):
     """The seeds of dropout that replicas draw their masks from in a trial, one for each replica, step and part."""
     import tensorflow as tf
 
-    from scalecli.training import tensorflow_steps
+    from scalecli.training.steps import tensorflow as tensorflow_steps
 
     seeds, real = [], tensorflow_steps.share_of_loss
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from scalecli.analysis.published import published_models
-from scalecli.data.registry import all_tasks, groups
+from scalecli.analysis.papers.published import published_models
+from scalecli.data.tasks.registry import all_tasks, groups
 from scalecli.evaluation.aggregates import aggregates, average
 
 

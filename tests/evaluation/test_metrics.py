@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from scalecli.data.tasks import METRICS as TASK_METRICS
-from scalecli.data.tasks import Example
+from scalecli.data.tasks.task import METRICS as TASK_METRICS
+from scalecli.data.tasks.task import Example
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.evaluation import metrics
 from scalecli.evaluation.metrics import METRICS, Score

@@ -5,8 +5,8 @@ import zipfile
 
 import pytest
 
-from scalecli.data.registry import all_tasks
-from scalecli.data.tasks import UNLABELLED, Example
+from scalecli.data.tasks.registry import all_tasks
+from scalecli.data.tasks.task import UNLABELLED, Example
 from scalecli.evaluation.submissions import FILES, submission, write_submissions
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scalecli.data.registry import all_tasks
-from scalecli.data.tasks import UNLABELLED, Example
+from scalecli.data.tasks.registry import all_tasks
+from scalecli.data.tasks.task import UNLABELLED, Example
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.evaluation import tasks as evaluation
 from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures, figures_with_intervals

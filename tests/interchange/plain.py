@@ -4,7 +4,7 @@ import numpy as np
 
 from scalecli.architectures import build_spec
 from scalecli.interchange.imported import logits_of
-from scalecli.interchange.places import Exported
+from scalecli.interchange.weight_map import Exported
 from scalecli.shape import Shape
 
 ROWS = 256
@@ -61,7 +61,7 @@ def batch(seed=1):
 
 def logits_and_greedy(spec, weights, data):
     """This project's logits [rows, targets, vocabulary], and its greedy tokens [rows, 10]."""
-    from scalecli.evaluation.decoding import greedy_decoder
+    from scalecli.evaluation.decoding.greedy import greedy_decoder
 
     model = model_of(spec, weights)
     return np.asarray(model(data)), greedy_decoder(model, 10)(data["inputs"])

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from scalecli.errors import MissingError, ScalecliError, UsageError
-from scalecli.interchange import buckets
 from scalecli.interchange.fetch import fetch, hub_snapshot
+from scalecli.storage import buckets
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
 

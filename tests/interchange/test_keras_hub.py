@@ -11,7 +11,7 @@ import pytest
 from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange import keras_hub
-from scalecli.interchange.places import Exported
+from scalecli.interchange.weight_map import Exported
 from tests.data.conftest import vocabulary  # noqa: F401 (a fixture)
 from tests.interchange.plain import FORMS, batch, exported, logits_and_greedy, model_of, shape_of
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from scalecli.cli.main import run
-from scalecli.cli.progress import ConsoleReporter
-from scalecli.data.vocabulary import train_vocabulary
+from scalecli.cli.output.progress import ConsoleReporter
+from scalecli.data.text.vocabulary import train_vocabulary
 
 SHAPE = "encoder_layers: 2\ndecoder_layers: 2\nd_model: 16\nd_ff: 32\nd_kv: 8\nheads: 2\n"
 PIECES = 200
@@ -141,7 +141,7 @@ def signalled(monkeypatch):
 def no_training(monkeypatch):
     """Steps that do nothing, and take no time to compile; their loss is the number in the list that is returned."""
     from scalecli.training.records import Figures
-    from scalecli.training.tensorflow_steps import TensorFlowSteps
+    from scalecli.training.steps.tensorflow import TensorFlowSteps
 
     losses = [1.0]
 

@@ -7,8 +7,9 @@ import signal
 import pytest
 
 from scalecli.manifest import load_manifest
+from scalecli.storage import layout
+from scalecli.storage.run_storage import place_at
 from scalecli.training import checkpoints
-from scalecli.training.places import place_at
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.runs.conftest import command, metrics
 from tests.runs.test_resuming import same_as
@@ -34,7 +35,7 @@ def brought(cache, *steps):
     place.bring()
     for step in steps:
         folder = place.directory / f"checkpoints/{step:08d}"
-        place.fetch(folder / checkpoints.WEIGHTS, folder / checkpoints.OPTIMIZER)
+        place.fetch(folder / layout.WEIGHTS, folder / layout.OPTIMIZER)
     return place.directory
 
 
@@ -82,7 +83,7 @@ def test_a_run_is_measured_where_it_is(bucket, stored, reference, place, tmp_pat
     assert manifest.data.vocabulary.file == f"{RUN}/vocabulary.model"
     # Of the parent neither the optimizer nor another checkpoint was fetched.
     fetched = {each.name for each in (tmp_path / "runs-read").rglob("*.safetensors")}
-    assert fetched == {checkpoints.WEIGHTS} and not list(tmp_path.rglob("00000024/*.safetensors"))
+    assert fetched == {layout.WEIGHTS} and not list(tmp_path.rglob("00000024/*.safetensors"))
     ran = command("eval", f"{stored}/checkpoints/00000006", *options, "--run", tmp_path / "here")
     assert ran.code == 0, ran.err
     here = load_manifest(tmp_path / "here")
@@ -112,9 +113,9 @@ def test_a_run_is_gone_on_from_where_it_is(bucket, stored, reference, place, tmp
     other = place_at("gs://bucket/deep/child", tmp_path / "another machine")
     other.bring()
     folder = other.directory / "checkpoints/00000025"
-    other.fetch(folder / checkpoints.WEIGHTS)
-    weights = checkpoints.load_arrays(folder, checkpoints.WEIGHTS)
-    before = checkpoints.load_arrays(reference / "checkpoints/00000024", checkpoints.WEIGHTS)
+    other.fetch(folder / layout.WEIGHTS)
+    weights = checkpoints.load_arrays(folder, layout.WEIGHTS)
+    before = checkpoints.load_arrays(reference / "checkpoints/00000024", layout.WEIGHTS)
     assert all((weights[path] == before[path]).all() for path in before)  # its steps do nothing here
     (tmp_path / "a.tsv").write_text("sentence\tlabel\n" + "some words\t1\n" * 4)
     options = ["--name", "t", "--train", tmp_path / "a.tsv", "--validation", tmp_path / "a.tsv"]

@@ -54,7 +54,7 @@ def test_a_validation_that_is_not_finite_ends_the_run(place, tmp_path, no_traini
 @pytest.mark.parametrize(("bad", "good"), [(9, 4), (11, 8)])
 def test_the_last_good_checkpoint_stays_until_a_newer_one_has_given_a_loss(place, tmp_path, monkeypatch, bad, good):
     from scalecli.training.records import Figures
-    from scalecli.training.tensorflow_steps import TensorFlowSteps
+    from scalecli.training.steps.tensorflow import TensorFlowSteps
 
     done = 0
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from scalecli.data.tasks import Task
+from scalecli.data.tasks.task import Task
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Parent, load_manifest, manifest_hash
 from scalecli.runs.directory import Trained
-from scalecli.runs.evaluation import default_place, name_of_text, objective_of, open_checkpoints
-from scalecli.runs.task_evaluation import name_of_tasks
-from scalecli.training.places import Place
+from scalecli.runs.evaluation import default_place, open_checkpoints
+from scalecli.runs.tasks.evaluation import name_of_tasks
+from scalecli.runs.text.evaluation import name_of_text, objective_of
+from scalecli.storage.run_storage import Place
 from tests.analysis.runs import child_of, save_run
 from tests.runs.conftest import command
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from scalecli.interchange import hugging_face, keras_hub
+from scalecli.interchange import keras_hub
+from scalecli.interchange.hugging_face import t5 as hugging_face
 from tests.runs.conftest import command
 
 HUGGING_FACE = ["README.md", "config.json", "generation_config.json", "model.safetensors", "spiece.model"]

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from scalecli.manifest import FILE_NAME, load_manifest
-from scalecli.training import checkpoints
+from scalecli.storage import layout
 from tests.runs.conftest import SYLLABLES, command, metrics
 from tests.runs.test_resuming import same_as
 
@@ -209,7 +209,7 @@ def test_metrics_that_cannot_be_are_found_before_training(place, reference, task
 def test_a_parent_whose_checkpoint_is_damaged(place, reference, task, tmp_path, damage):
     parent = pathlib.Path(shutil.copytree(reference, tmp_path / "parent"))
     if damage == "newest":
-        (parent / "checkpoints/00000024" / checkpoints.WEIGHTS).write_bytes(b"half")
+        (parent / "checkpoints/00000024" / layout.WEIGHTS).write_bytes(b"half")
         code, message = 4, "00000024/weights.safetensors: damaged"
     elif damage == "other shape":
         manifest = (parent / FILE_NAME).read_text()

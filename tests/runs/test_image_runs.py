@@ -11,8 +11,9 @@ from scalecli.architectures import build_image_spec
 from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, ridge_accuracy
 from scalecli.manifest import load_manifest
 from scalecli.runs.directory import Trained, open_trained
+from scalecli.storage import layout
+from scalecli.storage.run_storage import place_at
 from scalecli.training import checkpoints
-from scalecli.training.places import place_at
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.digits import write_digits
 from tests.runs.conftest import command, metrics
@@ -87,7 +88,7 @@ def test_a_run_learns_and_says_what_it_read(folder, run):
 
 
 def test_the_validation_is_that_of_the_held_out_images(folder, run):
-    from scalecli.data.images import ImageSource, measured_batches
+    from scalecli.data.images.source import ImageSource, measured_batches
     from scalecli.models.vision import VisionTransformer
 
     trained = open_trained(str(run), folder / "cache")
@@ -109,8 +110,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(folder, run, tmp_path):
         assert command(*pretraining(folder, tmp_path / "run", steps=steps)).code == 0
     assert metrics(tmp_path / "run") == metrics(run)
     weights = [
-        checkpoints.load_arrays(each / f"checkpoints/{STEPS:08d}", checkpoints.WEIGHTS)
-        for each in (run, tmp_path / "run")
+        checkpoints.load_arrays(each / f"checkpoints/{STEPS:08d}", layout.WEIGHTS) for each in (run, tmp_path / "run")
     ]
     for path, weight in weights[0].items():
         np.testing.assert_array_equal(weight, weights[1][path], err_msg=path)
@@ -153,7 +153,7 @@ def test_a_run_goes_on_from_another_ones_weights(folder, run, tmp_path):
 
 def untrained_accuracy(folder, manifest):
     """Few-shot accuracy of the same model with its first weights."""
-    from scalecli.data.images import ImageSource, measured_batches
+    from scalecli.data.images.source import ImageSource, measured_batches
     from scalecli.devices.alone import ALONE
     from scalecli.models.vision import VisionTransformer
     from scalecli.shape import Shape

@@ -8,15 +8,23 @@ import numpy as np
 import pytest
 
 from scalecli.architectures import build_spec
-from scalecli.data.vocabulary import load_vocabulary
+from scalecli.data.text.vocabulary import load_vocabulary
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, UsageError
-from scalecli.interchange import mesh_tensorflow
+from scalecli.interchange.mesh_tensorflow import checkpoint as mesh_tensorflow
 from scalecli.manifest import load_manifest
 from scalecli.runs import verifying
 from scalecli.runs.importing import Source
 from scalecli.shape import Shape
+from scalecli.storage import layout
 from scalecli.training import checkpoints
-from tests.interchange.mesh import gin_of, random_weights, slots_from, slots_of, variables_of, write_checkpoint
+from tests.interchange.mesh_tensorflow.writer import (
+    gin_of,
+    random_weights,
+    slots_from,
+    slots_of,
+    variables_of,
+    write_checkpoint,
+)
 from tests.interchange.plain import model_of
 from tests.runs.conftest import command, metrics
 
@@ -62,7 +70,7 @@ def test_the_run_holds_what_was_read(place, original, imported):
         assert file.bytes == (original / name).stat().st_size and len(file.sha256) == 64
     assert (imported / "vocabulary.model").read_bytes() == place.vocabulary.read_bytes()
     read = mesh_tensorflow.read(original, step=None, optimizer=True)
-    for file, expected in ((checkpoints.WEIGHTS, read.weights), (checkpoints.OPTIMIZER, read.optimizer)):
+    for file, expected in ((layout.WEIGHTS, read.weights), (layout.OPTIMIZER, read.optimizer)):
         found = checkpoints.load_arrays(imported / "checkpoints/00000003", file)
         assert found.keys() == expected.keys()
         for path, array in expected.items():
@@ -97,7 +105,7 @@ def test_an_import_that_was_cut_short_is_done_again(place, original, tmp_path):
     (tmp_path / "run/checkpoints/00000003/weights.safetensors").write_bytes(b"half")
     ran = importing(place, original, tmp_path / "run")
     assert ran.code == 0 and "already imported" not in ran.err
-    assert checkpoints.load_arrays(tmp_path / "run/checkpoints/00000003", checkpoints.WEIGHTS)
+    assert checkpoints.load_arrays(tmp_path / "run/checkpoints/00000003", layout.WEIGHTS)
 
 
 def damaged(folder, name, content):
@@ -143,8 +151,8 @@ def test_pretraining_goes_on_exactly(place, tmp_path):
     settings = {"steps": 6, "dropout": 0.1, "validate_every": 6, "keep_step": 3, "learning_rate": 0.01}
     assert command(*place.pretraining(tmp_path / "first", **settings)).code == 0
     source = tmp_path / "first/checkpoints/00000003"
-    weights = checkpoints.load_arrays(source, checkpoints.WEIGHTS)
-    state = checkpoints.load_arrays(source, checkpoints.OPTIMIZER)
+    weights = checkpoints.load_arrays(source, layout.WEIGHTS)
+    state = checkpoints.load_arrays(source, layout.OPTIMIZER)
     shape = Shape.from_dict(load_manifest(tmp_path / "first").shape, "the test")
     spec = build_spec("transformer", shape)
     variables = {**variables_of(spec, weights), **slots_from(spec, state)}

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from scalecli.cli.progress import ConsoleReporter
+from scalecli.cli.output.progress import ConsoleReporter
 from scalecli.devices.tensorflow import TensorFlowDevices
 from scalecli.manifest import load_manifest
 from scalecli.training.reporting import Progress
@@ -19,7 +19,7 @@ PEAK = 1e12
 def waiting(monkeypatch):
     """Steps that take a hundredth of a second, most of it in waiting for the batch."""
     from scalecli.training.records import Figures
-    from scalecli.training.tensorflow_steps import TensorFlowSteps
+    from scalecli.training.steps.tensorflow import TensorFlowSteps
 
     def run(self, batches, count):
         next(batches)

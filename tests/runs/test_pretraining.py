@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from scalecli.manifest import FILE_NAME, load_manifest
+from scalecli.storage import layout
 from scalecli.training import checkpoints
 from tests.runs.conftest import PIECES, SHAPE, command, metrics
 
@@ -83,7 +84,7 @@ def test_another_configuration_is_refused_and_named(place, reference, tmp_path, 
 
 def test_more_steps_go_on_and_a_damaged_checkpoint_is_passed_over(place, reference, tmp_path):
     directory = copied(reference, tmp_path)
-    file = directory / "checkpoints/00000024" / checkpoints.WEIGHTS
+    file = directory / "checkpoints/00000024" / layout.WEIGHTS
     file.write_bytes(file.read_bytes()[:-8])
     ran = command(*place.reference(directory, steps=28, keep=1))
     assert ran.code == 0, ran.err
@@ -102,7 +103,7 @@ def test_more_steps_go_on_and_a_damaged_checkpoint_is_passed_over(place, referen
 def test_no_whole_checkpoint_is_an_error_and_not_a_new_start(place, reference, tmp_path):
     directory = copied(reference, tmp_path)
     for folder in (directory / "checkpoints").iterdir():
-        (folder / checkpoints.OPTIMIZER).unlink()
+        (folder / layout.OPTIMIZER).unlink()
     line = command(*place.reference(directory, steps=28)).failed(4)
     assert "no checkpoint can be read" in line
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scalecli.cli.progress import ConsoleReporter
+from scalecli.cli.output.progress import ConsoleReporter
 from tests.runs.conftest import command, documents
 
 
@@ -47,7 +47,7 @@ def test_decoding_while_finetuning(place, reference, heard, tmp_path, no_trainin
 
 def test_an_evaluation_says_how_long_it_will_take(capsys, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("scalecli.cli.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("scalecli.cli.output.progress.time.monotonic", lambda: now[0])
     with ConsoleReporter() as reporter:
         for done in (100, 500, 900, 100):  # the last is of the next evaluation
             reporter.examples(done, 900)
@@ -61,7 +61,7 @@ def test_an_evaluation_says_how_long_it_will_take(capsys, monkeypatch):
 
 
 def test_waiting_off_a_terminal_is_a_line_now_and_then(capsys, monkeypatch):
-    monkeypatch.setattr("scalecli.cli.progress.time.monotonic", lambda: 100.0)
+    monkeypatch.setattr("scalecli.cli.output.progress.time.monotonic", lambda: 100.0)
     with ConsoleReporter() as reporter:
         reporter.documents(64, 1_000)
         reporter.documents(128, 2_000)

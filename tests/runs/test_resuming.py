@@ -7,6 +7,7 @@ import sys
 import numpy as np
 
 from scalecli.manifest import load_manifest
+from scalecli.storage import layout
 from scalecli.training import checkpoints
 from tests.runs.conftest import command, metrics
 
@@ -27,7 +28,7 @@ IN_A_CHECKPOINT = """
 from scalecli.training import checkpoints
 flush = checkpoints._flush
 def killed(path):
-    if ".00000012." in str(path) and path.name == checkpoints.OPTIMIZER:
+    if ".00000012." in str(path) and path.name == layout.OPTIMIZER:
         os.kill(os.getpid(), signal.SIGKILL)
     flush(path)
 checkpoints._flush = killed
@@ -39,7 +40,7 @@ def same_as(reference, directory):
     """Every loss, norm and validation figure, and every bit of weights and optimizer."""
     assert metrics(directory) == metrics(reference)
     assert load_manifest(directory).results == load_manifest(reference).results
-    for name in (checkpoints.WEIGHTS, checkpoints.OPTIMIZER):
+    for name in (layout.WEIGHTS, layout.OPTIMIZER):
         last = f"checkpoints/{load_manifest(reference).steps:08d}"
         expected, found = (checkpoints.load_arrays(run / last, name) for run in (reference, directory))
         assert set(found) == set(expected)

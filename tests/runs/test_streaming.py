@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
-from scalecli.data.streams import TextStream
+from scalecli.data.text.streams import TextStream
 from scalecli.manifest import load_manifest
-from scalecli.runs import text
+from scalecli.runs.text import source as text
 from tests.datasets import prepare
 from tests.runs.conftest import command, documents, metrics
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from scalecli.interchange import vit_hugging_face, vit_npz
+from scalecli.interchange import vit_npz
+from scalecli.interchange.hugging_face import vit as vit_hugging_face
 from scalecli.manifest import load_manifest
-from tests.interchange.test_vit import SHAPE, exported
+from tests.interchange.hugging_face.test_vit import SHAPE, exported
 from tests.runs.conftest import command
 
 

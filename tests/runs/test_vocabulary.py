@@ -2,7 +2,7 @@
 
 import hashlib
 
-from scalecli.data.vocabulary import train_vocabulary
+from scalecli.data.text.vocabulary import train_vocabulary
 from scalecli.manifest import load_manifest
 from tests.runs.conftest import PIECES, command, documents
 

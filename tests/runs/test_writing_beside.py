@@ -48,7 +48,7 @@ def test_old_ones_are_removed_even_if_one_is_always_being_written(place, tmp_pat
 
 def test_a_loss_that_is_not_finite_is_the_error_even_if_the_disk_is_full(place, tmp_path, slow_disk, monkeypatch):
     from scalecli.training.records import Figures
-    from scalecli.training.tensorflow_steps import TensorFlowSteps
+    from scalecli.training.steps.tensorflow import TensorFlowSteps
 
     losses = iter([1.0, 1.0, np.nan])
 

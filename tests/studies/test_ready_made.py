@@ -2,9 +2,9 @@
 
 import pytest
 
-from scalecli.analysis.published import published_models
-from scalecli.cli.study import command
-from scalecli.cli.study_plan import make_plan
+from scalecli.analysis.papers.published import published_models
+from scalecli.cli.study.command import command
+from scalecli.cli.study.plan import make_plan
 from scalecli.released import released_checkpoints
 from scalecli.shape import parse_name
 from scalecli.studies.models import trials

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from scalecli.manifest import save_manifest
+from scalecli.storage.run_storage import place_at
 from scalecli.training.checkpoints import Saving
 from scalecli.training.keeper import Keeper
-from scalecli.training.places import place_at
 from tests.manifests import example_manifest
 
 SAVING = Saving(validate_every=1, checkpoint_every=1, keep=2)

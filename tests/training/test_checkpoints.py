@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
+from scalecli.storage import layout
+from scalecli.storage.layout import OPTIMIZER, WEIGHTS
 from scalecli.training import checkpoints
-from scalecli.training.checkpoints import OPTIMIZER, WEIGHTS, Saving
+from scalecli.training.checkpoints import Saving
 
 SHAPE = {"encoder_layers": 2, "d_model": 3}
 
@@ -95,7 +97,7 @@ def test_a_damaged_file_is_missing(tmp_path, damage):
     elif damage == "gone":
         file.unlink()
     else:
-        (saved / checkpoints.DESCRIPTION).unlink()
+        (saved / layout.DESCRIPTION).unlink()
     with pytest.raises(MissingError, match=r"00000010") as caught:
         checkpoints.load_arrays(saved, WEIGHTS)
     assert "\n" not in str(caught.value)

@@ -7,10 +7,10 @@ import threading
 import pytest
 
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
-from scalecli.training import checkpoints
+from scalecli.storage import layout
+from scalecli.storage.run_storage import Place, place_at
 from scalecli.training.background import Background
 from scalecli.training.keeper import Keeper
-from scalecli.training.places import Place, place_at
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.manifests import example_manifest
 from tests.training.saved import SAVING, Variable, arrays, restored, variables
@@ -18,8 +18,8 @@ from tests.training.saved import SAVING, Variable, arrays, restored, variables
 CACHE = "cache"
 OF_ARRAYS, OF_DESCRIPTIONS = ("a bit", "cut short", "gone"), ("gone", "not YAML", "another description")
 DAMAGES = [
-    *((name, damage) for name in (checkpoints.WEIGHTS, checkpoints.OPTIMIZER) for damage in OF_ARRAYS),
-    *((checkpoints.DESCRIPTION, damage) for damage in OF_DESCRIPTIONS),
+    *((name, damage) for name in (layout.WEIGHTS, layout.OPTIMIZER) for damage in OF_ARRAYS),
+    *((layout.DESCRIPTION, damage) for damage in OF_DESCRIPTIONS),
 ]
 
 
@@ -68,7 +68,7 @@ def test_a_damaged_checkpoint_in_a_bucket(emulator, tmp_path, name, damage):  # 
         place.bring()
         assert restored(place, messages := []) == 3
         # Without a description it is no checkpoint, of which there is nothing to say.
-        without = name == checkpoints.DESCRIPTION and damage == "gone"
+        without = name == layout.DESCRIPTION and damage == "gone"
         assert ["00000004" in message for message in messages] == ([] if without else [True])
 
 
@@ -79,7 +79,7 @@ def test_all_damaged_is_an_error_and_another_model_is_one_at_once(tmp_path):
     with pytest.raises(ConfigurationError, match="lacks 'other'"):
         Keeper(place, SAVING).restore({**weights, "other": Variable((2,))}, state, pytest.fail)
     for step in (3, 4):
-        (tmp_path / f"checkpoints/{step:08d}/{checkpoints.WEIGHTS}").write_bytes(b"")
+        (tmp_path / f"checkpoints/{step:08d}/{layout.WEIGHTS}").write_bytes(b"")
     with pytest.raises(MissingError, match="no checkpoint can be read; remove the folder to start anew"):
         restored(place, messages := [])
     assert len(messages) == 2

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from scalecli.storage import layout
+from scalecli.storage.run_storage import place_at
 from scalecli.training import checkpoints
-from scalecli.training.places import place_at
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.training.saved import restored
 
@@ -59,7 +60,7 @@ def test_in_a_bucket(emulator, tmp_path, victim_of):  # noqa: F811
     for life in range(8):
         victim.kill_after(draw.uniform(0, 3))
         names = [name for name in emulator.names("bucket") if "/checkpoints/" in name]
-        whole = {name.rpartition("/")[0] for name in names if name.endswith(checkpoints.DESCRIPTION)}
+        whole = {name.rpartition("/")[0] for name in names if name.endswith(layout.DESCRIPTION)}
         place = place_at("gs://bucket/a/run", tmp_path / f"another machine {life}")
         place.bring()
         found = checkpoints.checkpoint_steps(place.directory / "checkpoints")

@@ -2,7 +2,8 @@ import json
 
 import numpy as np
 
-from scalecli.training.records import METRICS, Figures, Records
+from scalecli.storage.layout import METRICS
+from scalecli.training.records import Figures, Records
 
 
 def test_only_rows_of_later_steps_and_a_line_cut_short_are_forgotten(tmp_path):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 
-from scalecli.analysis.comparison import Row, efficient_rows, lower_is_better
 from scalecli.analysis.plots.figure import Axis, FigureSpec, Line, Mark, Panel
-from scalecli.analysis.points import Point, points
+from scalecli.analysis.rows.comparison import Row, efficient_rows, lower_is_better
+from scalecli.analysis.statistics.points import Point, points
 from scalecli.costs import BATCHES, CONVENTIONS
 from scalecli.errors import UsageError
 from scalecli.tables import Kind

@@ -8,7 +8,7 @@ import os
 
 from scalecli.analysis.plots.figure import FigureSpec
 from scalecli.errors import UsageError
-from scalecli.files import write_atomically
+from scalecli.storage.files import write_atomically
 
 SUFFIXES = (".png", ".svg", ".pdf", ".html")
 
@@ -44,17 +44,17 @@ def write_plot(path: str, figure: FigureSpec) -> list[str]:
 def content(figure: FigureSpec, suffix: str) -> bytes | str:
     """What a figure's file of one of `SUFFIXES` holds."""
     if suffix == ".html":
-        from scalecli.analysis.plots.html import page
+        from scalecli.analysis.plots.html import figure_page
 
-        return page(figure)
-    from scalecli.analysis.plots.drawing import render
+        return figure_page(figure)
+    from scalecli.analysis.plots.drawing.picture import render
 
     return render(figure, "png" if suffix == ".png" else "svg" if suffix == ".svg" else "pdf")
 
 
 def png(figure: FigureSpec) -> bytes:
     """The picture as a PNG."""
-    from scalecli.analysis.plots.drawing import render
+    from scalecli.analysis.plots.drawing.picture import render
 
     return render(figure, "png")
 

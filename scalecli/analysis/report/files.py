@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from scalecli.analysis.plots import png, points_csv
 from scalecli.analysis.report.content import Report
-from scalecli.analysis.report.html import page
+from scalecli.analysis.report.html import report_page
 from scalecli.analysis.report.markdown import document
-from scalecli.files import write_atomically
+from scalecli.storage.files import write_atomically
 
 PAGE, DOCUMENT = "report.html", "report.md"
 
@@ -20,7 +20,7 @@ def write_report(directory: str, report: Report) -> list[str]:
         ScalecliError: the directory can't be written.
     """
     names = [f"figure-{number}" for number in range(1, len(report.figures) + 1)]
-    contents: dict[str, bytes | str] = {PAGE: page(report), DOCUMENT: document(report, names)}
+    contents: dict[str, bytes | str] = {PAGE: report_page(report), DOCUMENT: document(report, names)}
     for name, figure in zip(names, report.figures, strict=True):
         contents |= {f"{name}.png": png(figure), f"{name}.csv": points_csv(figure)}
     root = directory.rstrip("/") or "/"

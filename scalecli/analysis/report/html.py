@@ -1,4 +1,4 @@
-"""A report as a page of HTML that is whole in itself: no other file and no server is asked for anything."""
+"""A report as a page of HTML."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scalecli.analysis.page import page
 from scalecli.analysis.plots.html import SCRIPT, STYLE, fragment
 from scalecli.analysis.report.content import Report, Section
 from scalecli.tables import Column, Link, Table, humanise
 
-# The browser itself refuses whatever would come from elsewhere.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 _SHORT = 40  # signs of a text that is kept in one line
 
 
-def page(report: Report) -> str:
+def report_page(report: Report) -> str:
     """The whole page."""
     numbers = itertools.count(1)  # of figures and tables together
     links = "".join(
@@ -29,32 +28,14 @@ def page(report: Report) -> str:
         f'<section id="section-{index}">\n{_section(section, numbers)}</section>'
         for index, section in enumerate(report.sections)
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<link rel="icon" href="data:,">
-<title>{_text(report.title)}</title>
-<style>
-{_file("page.css")}{STYLE}
-</style>
-</head>
-<body>
-<header>
+    body = f"""<header>
 <h1>{_text(report.title)}</h1>
 {_paragraphs(report.made)}<nav aria-label="Sections"><ul>{links}</ul></nav>
 </header>
 <main>
 {sections}
-</main>
-<script>
-{_file("page.js")}{SCRIPT}
-</script>
-</body>
-</html>
-"""
+</main>"""
+    return page(report.title, body, style=_file("page.css") + STYLE, script=_file("page.js") + SCRIPT)
 
 
 @functools.cache

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from scalecli.analysis.comparison import Row, efficient_rows
-from scalecli.analysis.fairness import differences, unlike
 from scalecli.analysis.plots.figure import FigureSpec
 from scalecli.analysis.report.content import Report, Section
-from scalecli.analysis.run_costs import cost_notes, cost_of
-from scalecli.files import is_remote
+from scalecli.analysis.rows.comparison import Row, efficient_rows
+from scalecli.analysis.rows.fairness import differences, unlike
+from scalecli.analysis.rows.run_costs import cost_notes, cost_of
+from scalecli.storage.files import is_remote
 from scalecli.tables import Column, Link, Table
 
 _COSTS = (

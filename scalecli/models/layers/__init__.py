@@ -2,7 +2,7 @@
 
 from scalecli import specs
 from scalecli.models.layers.attention import Attention, PositionBias
-from scalecli.models.layers.base import MASKED, NORMS, Context, RMSNorm, SpecLayer, Weights
+from scalecli.models.layers.base import LAYERS, MASKED, NORMS, Context, RMSNorm, SpecLayer, Weights
 from scalecli.models.layers.convolutions import ConvolutionBranch, GatedLinearUnit, LocalConvolution
 from scalecli.models.layers.experts import MixtureOfExperts
 from scalecli.models.layers.feed_forward import FeedForward
@@ -12,7 +12,7 @@ from scalecli.models.layers.softmaxes import MixtureOfSoftmaxes
 from scalecli.models.layers.token_mixing import TokenMixing
 from scalecli.models.layers.vocabulary import Embedding, Logits, OutputHead
 
-LAYERS: dict[type, type[SpecLayer]] = {
+LAYERS |= {
     specs.Attention: Attention,
     specs.ConvolutionBranch: ConvolutionBranch,
     specs.FeedForward: FeedForward,

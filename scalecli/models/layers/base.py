@@ -166,3 +166,5 @@ def projection(weights: Weights, name: str, x: Any) -> Any:
 
 
 NORMS: dict[type, type[RMSNorm]] = {specs.Norm: RMSNorm, specs.LayerNorm: LayerNorm}
+# The layer of each layer spec. The package fills it, so that a layer of other layers can build them.
+LAYERS: dict[type, type[SpecLayer]] = {}

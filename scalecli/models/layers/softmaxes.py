@@ -8,9 +8,9 @@ from typing import Any
 from keras import ops
 
 from scalecli import specs
+from scalecli.models.blocks.scan import scan
 from scalecli.models.layers.base import Weights
 from scalecli.models.layers.vocabulary import OutputHead
-from scalecli.models.scan import scan
 
 _NO_SHARE = -1e30  # the logarithm of nothing, finite so that differences of it are
 

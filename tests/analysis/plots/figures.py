@@ -1,8 +1,8 @@
 """Figures for the tests: of what is published, and made up."""
 
-from scalecli.analysis.comparison import row_of_published
+from scalecli.analysis.papers.published import find_published
 from scalecli.analysis.plots import Axis, FigureSpec, Mark, Panel
-from scalecli.analysis.published import find_published
+from scalecli.analysis.rows.comparison import row_of_published
 
 
 def published_rows(*names):

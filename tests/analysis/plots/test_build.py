@@ -1,7 +1,7 @@
 import pytest
 
-from scalecli.analysis.comparison import row_of_run
 from scalecli.analysis.plots import Line, cost_quality, with_lines
+from scalecli.analysis.rows.comparison import row_of_run
 from scalecli.errors import UsageError
 from tests.analysis.plots.figures import published_rows
 from tests.analysis.runs import save_run

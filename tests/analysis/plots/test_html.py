@@ -3,7 +3,7 @@ import re
 import pytest
 
 from scalecli.analysis.plots import Line, cost_quality
-from scalecli.analysis.plots.html import fragment, page
+from scalecli.analysis.plots.html import figure_page, fragment
 from tests.analysis.plots.figures import figure_of, mark, published_rows
 from tests.browser import chromium, complaints
 
@@ -11,13 +11,13 @@ HOSTILE = "</script><img src=x onerror=alert(1)>'\"&"
 
 
 def test_a_page_asks_for_nothing():
-    text = page(figure_of([mark("a")]))
+    text = figure_page(figure_of([mark("a")]))
     assert not re.findall(r"(?:src|href)=\"(?!#|data:)", text) and "@import" not in text and "url(h" not in text
     assert "default-src 'none'" in text
 
 
 def test_names_are_texts_and_never_markup():
-    text = page(figure_of([mark(HOSTILE, group=HOSTILE)], title=HOSTILE))
+    text = figure_page(figure_of([mark(HOSTILE, group=HOSTILE)], title=HOSTILE))
     assert "<img" not in text and text.count("</script>") == 2
 
 
@@ -34,7 +34,7 @@ def test_ids_of_two_figures_in_a_page_are_all_different():
 def browser(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plot")
     rows = published_rows("architectures/table-1")
-    (folder / "plot.html").write_text(page(cost_quality(rows, ["flops"], ["upstream", "downstream"])))
+    (folder / "plot.html").write_text(figure_page(cost_quality(rows, ["flops"], ["upstream", "downstream"])))
     with chromium(folder / "profile") as started:
         started.get(f"file://{folder}/plot.html")
         yield started

@@ -3,10 +3,10 @@ import re
 
 import pytest
 
-from scalecli.analysis.comparison import row_of_published, row_of_run
+from scalecli.analysis.papers.published import find_published
 from scalecli.analysis.plots import cost_quality
-from scalecli.analysis.published import find_published
 from scalecli.analysis.report import comparison_report, write_report
+from scalecli.analysis.rows.comparison import row_of_published, row_of_run
 from scalecli.errors import ScalecliError
 from scalecli.tables import Column, Table
 from tests.analysis.runs import child_of, save_run

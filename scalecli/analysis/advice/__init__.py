@@ -1,0 +1,1 @@
+"""Which shapes to take, and which to train next."""

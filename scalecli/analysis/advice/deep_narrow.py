@@ -1,0 +1,133 @@
+"""What a comparison's own points say for models that are deeper and narrower than others, and which to train next.
+
+"Scale Efficiently", section 4.3: instead of the next larger size take a smaller one and add layers, up to 32 to 36 of
+them. Nothing here predicts quality: what is suggested for training is so by its cost alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from scalecli.analysis.advice.shapes import deeper_shapes
+from scalecli.analysis.rows.comparison import Row, dominating_rows, lower_is_better
+from scalecli.analysis.statistics.points import points, shape_of
+from scalecli.architectures import build_spec
+from scalecli.costs import batch_of, flops
+from scalecli.errors import ConfigurationError
+from scalecli.shape import Shape, shape_name
+
+COMPUTED_COSTS = ("flops", "parameters")  # known of what nobody trained
+
+_DEPTHS = ("encoder_layers", "decoder_layers")
+_WIDTHS = ("d_model", "d_ff", "d_kv", "heads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """A model that is deeper and narrower than another one and costs less.
+
+    `change` is that of the cost, -0.2 being 20% less (of a speed: 0.2 being 20% more), `difference` that of the
+    quality, None where the model is not trained yet.
+    """
+
+    model: str
+    architecture: str
+    instead_of: str
+    cost: float
+    change: float
+    difference: float | None = None
+
+
+def alternatives(rows: Sequence[Row], cost: str, quality: str) -> list[Alternative]:
+    """The deeper and narrower alternatives to each model in the columns `cost` and `quality`.
+
+    Those among the rows that cost less and are no worse, the cheapest first. To a model on the Pareto frontier that has
+    none of them, the one to train next: as narrow as the widest narrower model, with as many layers as cost less. There
+    are such for `COMPUTED_COSTS` alone.
+    """
+    trained = [(row, shape) for row in rows if (shape := shape_of(row)) is not None]
+    known = [point.row for point in points(rows, cost, quality)]
+    shapes = [(row, shape) for row, shape in trained if any(row is each for each in known)]
+    beaten_by = dict(zip(map(id, known), dominating_rows(known, cost, quality), strict=True))
+    found = []
+    for wide, shape in shapes:
+        narrower = [(row, each) for row, each in shapes if _is_narrower(row, each, wide, shape)]
+        better = list(_trained(wide, shape, narrower, cost, quality))
+        found += sorted(better, key=lambda each: each.change * (1 if lower_is_better(cost) else -1))
+        if not better and beaten_by[id(wide)] == [] and cost in COMPUTED_COSTS:
+            there = [each for row, each in trained if row.architecture == wide.architecture]
+            found += _to_train(wide, shape, [each for _, each in narrower], there, cost)
+    return found
+
+
+def _is_narrower(row: Row, shape: Shape, wide: Row, other: Shape) -> bool:
+    """Whether a model is narrower somewhere, wider nowhere, and but for its depth otherwise the same."""
+    alike = replace(shape, **{name: getattr(other, name) for name in (*_WIDTHS, *_DEPTHS)}) == other
+    pairs = [(getattr(shape, name), getattr(other, name)) for name in _WIDTHS]
+    is_narrower = all(own <= wider for own, wider in pairs) and any(own < wider for own, wider in pairs)
+    return row.architecture == wide.architecture and alike and is_narrower
+
+
+def _depth(shape: Shape) -> int:
+    return shape.encoder_layers + shape.decoder_layers
+
+
+def _trained(
+    wide: Row, shape: Shape, narrower: Sequence[tuple[Row, Shape]], cost: str, quality: str
+) -> Iterator[Alternative]:
+    """The narrower models that are deeper, cheaper and no worse."""
+    cost_sign, quality_sign = (1 if lower_is_better(cost) else -1), (-1 if lower_is_better(quality) else 1)
+    for deep, other in narrower:
+        value, figure = deep.value(cost), deep.value(quality)
+        alike = all(deep.measured_on(key) == wide.measured_on(key) for key in (cost, quality))
+        if not alike or _depth(other) <= _depth(shape):
+            continue
+        change, difference = value / wide.value(cost) - 1, figure - wide.value(quality)
+        if cost_sign * change < 0 <= quality_sign * difference:
+            yield Alternative(
+                model=deep.name,
+                architecture=deep.architecture,
+                instead_of=wide.name,
+                cost=value,
+                change=change,
+                difference=difference,
+            )
+
+
+def _to_train(
+    wide: Row, shape: Shape, narrower: Sequence[Shape], known: Sequence[Shape], cost: str
+) -> list[Alternative]:
+    """The deepest model as narrow as the widest of the narrower ones that costs less; none if it is trained already."""
+    if not narrower:
+        return []
+    start = max(narrower, key=lambda each: (*(getattr(each, name) for name in _WIDTHS), -_depth(each)))
+    cheaper = [
+        (deep, value)
+        for deep in deeper_shapes(wide.architecture, start, "nl")
+        if (value := _cost_of(deep, wide, cost)) is not None and value < wide.value(cost)
+    ]
+    if not cheaper or cheaper[-1][0] in known or _depth(cheaper[-1][0]) <= _depth(shape):
+        return []
+    deepest, value = cheaper[-1]
+    return [
+        Alternative(
+            model=shape_name(deepest, wide.architecture),
+            architecture=wide.architecture,
+            instead_of=wide.name,
+            cost=value,
+            change=value / wide.value(cost) - 1,
+        )
+    ]
+
+
+def _cost_of(shape: Shape, like: Row, cost: str) -> float | None:
+    """A shape's parameters or FLOPs, of the convention and as many sequences as another row's; None if it has none."""
+    spec = build_spec(like.architecture, shape)
+    if cost == "parameters":
+        return spec.parameters()
+    try:
+        batch = batch_of(spec, like.flops_convention, sequences=like.flops_sequences)
+        return sum(flops(spec, batch, like.flops_convention).values())
+    except ConfigurationError:
+        return None

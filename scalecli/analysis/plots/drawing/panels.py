@@ -1,0 +1,121 @@
+"""One panel of a figure: its frame, lines, marks and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from scalecli.analysis.plots.drawing.lettering import AXIS, FAINT, GREY, INK, LABEL, TICK, shortened, text_width
+from scalecli.analysis.plots.drawing.look import Look, draw_line, draw_mark
+from scalecli.analysis.plots.drawing.placement import Label, place_labels
+from scalecli.analysis.plots.figure import Panel
+from scalecli.analysis.plots.scales import scales, tick_texts
+
+_MOST_TICKS = (7, 8)
+_WIDEST_LABEL = 110.0
+_CROWD = 30.0  # marks as near as this make a place crowded
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A label that wants to stand beside a point: of a mark of a radius, or at the end of a line."""
+
+    text: str
+    colour: str
+    gid: str
+    at: Point
+    radius: float = 0.0
+
+
+def ticks_width(panel: Panel) -> float:
+    """The width of the widest text at the left axis."""
+    ticks = scales(panel)[1].ticks(_MOST_TICKS[1])
+    return max((text_width(text, TICK) for text in tick_texts(ticks, panel.y)), default=0.0)
+
+
+def draw_panel(axes: Axes, panel: Panel, look: Look, width: float, height: float, prefix: str) -> int:
+    """Draws a panel, but for its title, into axes that count points; returns how many labels found no room.
+
+    `prefix` begins the ids of what is drawn, which `render` explains.
+    """
+    x_scale, y_scale = scales(panel)
+
+    def place(x: float, y: float) -> Point:
+        return x_scale.place(x) * width, y_scale.place(y) * height
+
+    _frame(axes, panel, width, height)
+    places = [place(mark.x, mark.y) for mark in panel.marks]
+    radii = [look.radius(mark.group, mark.parameters) for mark in panel.marks]
+    lines = [[place(*point) for point in zip(line.xs, line.ys, strict=True)] for line in panel.lines]
+    texts = []
+    for index, (line, corners) in enumerate(zip(panel.lines, lines, strict=True)):
+        gid = f"{prefix}-line-{index}"
+        draw_line(axes, corners, line.kind, look.colour(line.group), gid)
+        inside = [(x, y) for x, y in corners if 0 <= x <= width and 0 <= y <= height]
+        if line.label and inside:
+            end = min((inside[-1], inside[0]), key=lambda corner: _crowd(corner, places))
+            texts.append(_Text(line.label, look.ink(line.group), gid, end))
+
+    for index, (mark, (x, y), radius) in enumerate(zip(panel.marks, places, radii, strict=True)):
+        draw_mark(axes, x, y, radius, look.styles[mark.group], mark.is_efficient, f"{prefix}-{index}")
+    # The frontier has to be named; then whoever has the least room chooses first.
+    crowds = [_crowd(point, places) for point in places]
+    for each in sorted(range(len(places)), key=lambda each: (not panel.marks[each].is_efficient, -crowds[each])):
+        mark = panel.marks[each]
+        texts.append(_Text(mark.label, look.ink(mark.group), f"{prefix}-{each}", places[each], radii[each]))
+    circles = [(x, y, radius) for (x, y), radius in zip(places, radii, strict=True)]
+    return _write(axes, texts, circles, lines, width, height)
+
+
+def _frame(axes: Axes, panel: Panel, width: float, height: float) -> None:
+    """Ticks, grid and titles."""
+    x_scale, y_scale = scales(panel)
+    x_ticks, y_ticks = x_scale.ticks(_MOST_TICKS[0]), y_scale.ticks(_MOST_TICKS[1])
+    axes.set_xticks([x_scale.place(tick) * width for tick in x_ticks], tick_texts(x_ticks, panel.x))
+    axes.set_yticks([y_scale.place(tick) * height for tick in y_ticks], tick_texts(y_ticks, panel.y))
+    axes.tick_params(labelsize=TICK, colors=INK, length=3, width=0.6)
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set(color=GREY, linewidth=0.8)
+    axes.set_xlabel(shortened(panel.x.title, AXIS, width), size=AXIS, color=INK, labelpad=3)
+    axes.set_ylabel(shortened(panel.y.title, AXIS, height), size=AXIS, color=INK, labelpad=3)
+
+
+def _crowd(point: Point, places: list[Point]) -> int:
+    """How many marks are near a point."""
+    return sum(abs(point[0] - x) < _CROWD and abs(point[1] - y) < _CROWD for x, y in places)
+
+
+def _write(
+    axes: Axes,
+    texts: list[_Text],
+    marks: list[tuple[float, float, float]],
+    lines: list[list[Point]],
+    width: float,
+    height: float,
+) -> int:
+    """Writes the texts, the first ones first, as long as there is room; returns for how many there is none."""
+    shown = [shortened(each.text, LABEL, _WIDEST_LABEL) for each in texts]
+    labels = [
+        Label(*each.at, each.radius, text_width(text, LABEL), LABEL * 1.15)
+        for each, text in zip(texts, shown, strict=True)
+    ]
+    unplaced = 0
+    for each, text, found in zip(texts, shown, place_labels(labels, marks, lines, width, height), strict=True):
+        if found is None:
+            unplaced += 1
+            continue
+        style = {"size": LABEL, "color": each.colour, "ha": "center", "va": "center_baseline", "zorder": 6}
+        # What lies behind a text fades.
+        back = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0, "gid": f"{each.gid}-back"}
+        axes.text(found.x, found.y, text, gid=f"{each.gid}-label", bbox=back, **style)
+        if found.leader:
+            xs, ys = zip(*found.leader, strict=True)
+            axes.add_line(Line2D(xs, ys, color=GREY, linewidth=0.5, gid=f"{each.gid}-leader", zorder=3))
+    return unplaced

@@ -1,0 +1,1 @@
+"""What a comparison holds: runs and published models as rows, and what may be compared."""

@@ -1,0 +1,299 @@
+"""Runs and published models as rows of one table, with the best of each column and the Pareto-efficient rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from scalecli.analysis.papers.findings import Finding, findings_of, sequences_of
+from scalecli.analysis.papers.published import PublishedModel
+from scalecli.analysis.rows.comparable import few_shot_name, text_name
+from scalecli.analysis.statistics.pareto import dominators
+from scalecli.errors import ConfigurationError
+from scalecli.results import FEW_SHOT, FEW_SHOT_ACCURACY, VALIDATION
+
+# What only runs need is imported where they are read: a table of what is published is there sooner without.
+if TYPE_CHECKING:
+    from scalecli.costs import Convention
+    from scalecli.manifest import Data, Manifest
+    from scalecli.shape import Shape
+    from scalecli.specs import ModelSpec
+
+# Lower is better for these columns, and for every result whose name ends in one of these words.
+_COSTS = ("parameters", "flops", "tokens")
+# A run's result by this name is the mean that the papers print of their three sets of tasks.
+_PAPERS_MEAN = "average"
+_PAPERS_TASKS = "GLUE, SuperGLUE and SQuAD"
+_PAPERS_FEW_SHOT = "imagenet_10shot"
+_LOSSES = ("loss", "cross_entropy", "/perplexity")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The run behind a row: its manifest, read from `file`.
+
+    `pretrained` is the manifest of the run whose held-out text its upstream figure was measured on: its own, or that of
+    a run that it was made from; None where there is no such figure.
+    """
+
+    file: str
+    manifest: Manifest
+    shape: Shape
+    pretrained: Manifest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model of a comparison: a run of ours or a published one; None where a figure is not known.
+
+    FLOPs are of one forward pass over `flops_sequences` sequences, or one image, in `flops_convention`, the same for
+    all rows of a table; `steps_per_s` is a speed on `chips` TPU-v3 chips (None: on the run's own devices); `tokens` are
+    those that it was pretrained on, inputs and targets; `upstream` is a negative log-perplexity, `downstream` a mean of
+    scores from 0 to 100, `few_shot` a percentage of images. `results` holds every single score or loss by its name,
+    `traits` what makes a model neither better nor worse, `findings` what is the matter with published figures. `run` is
+    there for runs of ours.
+    """
+
+    name: str
+    source: str
+    table: str | None = None
+    architecture: str
+    parameters: int | None
+    flops: float | None
+    flops_convention: Convention
+    flops_sequences: int
+    steps_per_s: float | None
+    chips: int | None = None
+    tokens: int | None = None
+    upstream: float | None
+    downstream: float | None
+    few_shot: float | None = None
+    results: dict[str, float] = field(default_factory=dict)
+    traits: dict[str, int | float] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    run: Run | None = None
+
+    def value(self, key: str) -> Any:
+        """The cell of the column `key`, or None."""
+        if key in FIXED_COLUMNS:
+            return getattr(self, key)
+        return self.results.get(key, self.traits.get(key))
+
+    def measured_on(self, key: str) -> tuple[int | str | None, ...]:
+        """What figures of the column `key` must have in common, or neither is better than the other.
+
+        FLOPs are of as many sequences, steps per second on as many chips, upstream figures on one text, downstream ones
+        on the same tasks and few-shot ones on the same images; others can all be compared.
+        """
+        what = {
+            "flops": "flops_sequences",
+            "steps_per_s": "chips",
+            "upstream": "upstream_text",
+            "downstream": "downstream_tasks",
+            "few_shot": "few_shot_images",
+        }.get(key)
+        return (getattr(self, what),) if what else ()
+
+    @property
+    def origin(self) -> str:
+        """The table of a paper that it is in, or `run`: scores of different tables do not compare."""
+        return f"{self.source}/{self.table}" if self.table else self.source
+
+    @property
+    def upstream_text(self) -> str | None:
+        """What the upstream figure was measured on (see `text_name`), None without one."""
+        if self.upstream is None:
+            return None
+        data = self.run.pretrained.data if self.run and self.run.pretrained else None
+        return text_name(cast("Data | None", data))  # what reads images has no such figure
+
+    @property
+    def downstream_tasks(self) -> str | None:
+        """The tasks whose scores the downstream figure is the mean of, None without one."""
+        if self.downstream is None:
+            return None
+        is_papers = self.run is None or _PAPERS_MEAN in self.results
+        return _PAPERS_TASKS if is_papers else ", ".join(sorted(_scores(self.results)))
+
+    @property
+    def few_shot_images(self) -> str | None:
+        """The images, and how many of each class, that the few-shot figure was measured with, None without one."""
+        if self.few_shot is None:
+            return None
+        return few_shot_name(self.run.manifest if self.run else None)
+
+
+_NO_COLUMNS = ("results", "traits", "findings", "run")
+FIXED_COLUMNS = tuple(name for name in Row.__dataclass_fields__ if name not in _NO_COLUMNS)
+TEXT_COLUMNS = ("name", "source", "table", "architecture", "flops_convention")
+# Of these no value is better than another.
+_NEUTRAL = (*TEXT_COLUMNS, "flops_sequences", "chips")
+
+
+def column_keys(rows: Iterable[Row]) -> list[str]:
+    """Every column that these rows can show: the fixed ones, then the names of all their results, then traits."""
+    rows = list(rows)
+    results = sorted({name for row in rows for name in row.results})
+    return [*FIXED_COLUMNS, *results, *dict.fromkeys(name for row in rows for name in row.traits)]
+
+
+def row_of_run(path: str, convention: Convention) -> Row:
+    """The row of a run's manifest or directory, with the FLOPs of its architecture and shape in `convention`.
+
+    They are not those in the manifest: those are of the batch that the run happened to train with. A model that can't
+    have inputs as long as the convention's has none.
+
+    Raises:
+        MissingError: there is no manifest, or it cannot be read.
+        ConfigurationError: it is not valid, or this version knows no such architecture or shape; names the file.
+    """
+    from scalecli.analysis.rows.upstream import final_results, throughput_of, upstream_of
+    from scalecli.architectures import build_spec
+    from scalecli.costs import batch_of
+    from scalecli.manifest import load_manifest, manifest_path
+    from scalecli.shape import Shape
+
+    file = manifest_path(path)
+    manifest = load_manifest(file)
+    try:
+        shape = Shape.from_dict(manifest.shape, "shape")
+        spec = build_spec(manifest.architecture, shape)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
+    results = final_results(manifest)
+    upstream = upstream_of(file, manifest)
+    throughput = throughput_of(file, manifest)
+    return Row(
+        name=manifest.name,
+        source="run",
+        architecture=manifest.architecture,
+        parameters=spec.parameters(),
+        flops=_flops(spec, convention),
+        flops_convention=convention,
+        flops_sequences=batch_of(spec, convention).sequences,
+        steps_per_s=throughput.steps_per_s if throughput else None,
+        tokens=upstream.tokens if upstream else None,
+        upstream=upstream.figure if upstream else None,
+        downstream=downstream_score(results),
+        few_shot=results.get(FEW_SHOT_ACCURACY),
+        results=results,
+        run=Run(file=file, manifest=manifest, shape=shape, pretrained=upstream.manifest if upstream else None),
+    )
+
+
+def _flops(spec: ModelSpec, convention: Convention) -> int | None:
+    from scalecli.costs import batch_of, flops
+
+    try:
+        return sum(flops(spec, batch_of(spec, convention), convention).values())
+    except ConfigurationError:
+        return None
+
+
+def row_of_published(model: PublishedModel) -> Row:
+    """A published model's row, FLOPs in the convention `paper`."""
+    return Row(
+        name=model.name,
+        source=model.source,
+        table=model.table,
+        architecture=model.architecture,
+        parameters=model.parameters,
+        flops=model.flops,
+        flops_convention="paper",
+        flops_sequences=sequences_of(model),
+        steps_per_s=model.steps_per_s,
+        chips=model.chips,
+        upstream=model.upstream,
+        downstream=model.downstream,
+        few_shot=model.results.get(_PAPERS_FEW_SHOT),
+        results=model.results,
+        traits=model.traits,
+        findings=findings_of(model),
+    )
+
+
+def downstream_score(results: dict[str, float]) -> float | None:
+    """The papers' average of GLUE, SuperGLUE and SQuAD, else the mean over tasks of the mean over a task's scores.
+
+    None without any `task/metric` result. Losses, numbers of examples, the bounds of intervals (`task/metric/low`), and
+    all that was measured on held-out pretraining data or from a few images, are no scores.
+    """
+    for name in (_PAPERS_MEAN, "mean_over_tasks"):
+        if name in results:
+            return results[name]
+    tasks = _scores(results)
+    return _mean([_mean(scores) for scores in tasks.values()]) if tasks else None
+
+
+def _scores(results: dict[str, float]) -> dict[str, list[float]]:
+    """The scores of each task."""
+    tasks: dict[str, list[float]] = {}
+    for name, value in results.items():
+        task, slash, metric = name.partition("/")
+        is_score = slash and "/" not in metric and metric != "examples" and not name.endswith("log_perplexity")
+        if is_score and task not in (VALIDATION, FEW_SHOT) and not lower_is_better(name):
+            tasks.setdefault(task, []).append(value)
+    return tasks
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def lower_is_better(key: str) -> bool:
+    """Whether less is better in the column `key`: sizes, costs and losses."""
+    return key in _COSTS or key.endswith(_LOSSES)
+
+
+def best_cells(rows: Sequence[Row], keys: Iterable[str]) -> set[tuple[int, str]]:
+    """Returns (row, column) of the best figure of each column of costs or qualities, ties included.
+
+    Best among the rows that were measured alike (`Row.measured_on`); none where all of those are equal.
+    """
+    best = set()
+    for key in keys:
+        groups: dict[tuple, dict[int, float]] = {}
+        for index, row in enumerate(rows):
+            if key not in (*_NEUTRAL, *row.traits) and is_number(row.value(key)):
+                groups.setdefault(row.measured_on(key), {})[index] = row.value(key)
+        for known in groups.values():
+            if len(set(known.values())) > 1:
+                extreme: Callable[..., float] = min if lower_is_better(key) else max
+                best |= {(index, key) for index, value in known.items() if value == extreme(known.values())}
+    return best
+
+
+def efficient_rows(rows: Sequence[Row], cost: str, quality: str) -> list[bool]:
+    """Marks the rows on the Pareto frontier of the columns `cost` and `quality`: known ones that no row beats.
+
+    One that was measured like no other, where others can be compared, is not marked (see `dominating_rows`).
+    """
+    return [found == [] for found in dominating_rows(rows, cost, quality)]
+
+
+def dominating_rows(rows: Sequence[Row], cost: str, quality: str) -> list[list[Row] | None]:
+    """The rows on the Pareto frontier that beat each row (see `dominators`); None where that can't be known.
+
+    A column whose higher values are better, such as steps_per_s, counts as a cost when it is low, and a loss as a
+    quality when it is low. Only rows that were measured alike (`Row.measured_on`) beat each other: None is for those
+    that lack one of the two figures, and for one that was measured like no other while others can be compared.
+    """
+    cost_sign, quality_sign = (1 if lower_is_better(cost) else -1), (-1 if lower_is_better(quality) else 1)
+    groups: dict[tuple, list[int]] = {}
+    for index, row in enumerate(rows):
+        if is_number(row.value(cost)) and is_number(row.value(quality)):
+            groups.setdefault((row.measured_on(cost), row.measured_on(quality)), []).append(index)
+    beaten_by: list[list[Row] | None] = [None] * len(rows)
+    for group in groups.values():
+        if len(group) > 1 or len(groups) == 1:
+            costs = [cost_sign * rows[index].value(cost) for index in group]
+            qualities = [quality_sign * rows[index].value(quality) for index in group]
+            for index, found in zip(group, dominators(costs, qualities), strict=True):
+                beaten_by[index] = [rows[group[other]] for other in found]
+    return beaten_by
+
+
+def is_number(value: Any) -> bool:
+    """Whether a cell holds a number that can be compared."""
+    return isinstance(value, (int, float)) and value == value

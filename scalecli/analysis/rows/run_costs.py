@@ -1,0 +1,104 @@
+"""What the models of a comparison cost to make: device-hours, energy and emissions. Pure Python."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+
+from scalecli.analysis.papers.published import published_papers
+from scalecli.analysis.rows.comparison import Row
+from scalecli.analysis.rows.fairness import trained_steps
+from scalecli.costs.hardware import DEFAULT_CHIP, KG_CO2E_PER_KWH, PUE, Machine, chips, energy_kwh
+from scalecli.manifest import Manifest
+
+_CORES_OF_CPU = 2  # that the chip "cpu" stands for
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What one run alone took, without the runs that it was made from; None is not known.
+
+    `devices` is the number of chips of the kind `chip` (None: one that we know nothing about), of CPUs that of cores.
+    """
+
+    hours: float
+    devices: int
+    chip: str | None
+    kwh: float | None
+
+    @property
+    def device_hours(self) -> float:
+        """Hours of all devices together."""
+        return self.hours * self.devices
+
+    @property
+    def kg_co2e(self) -> float | None:
+        """Emissions of the energy, kg CO2e."""
+        return None if self.kwh is None else self.kwh * KG_CO2E_PER_KWH
+
+
+def cost_of(row: Row) -> RunCost | None:
+    """The cost of a run or of the pretraining of a published model; None where no speed is known.
+
+    A run's time is its steps at its steady speed, without validation; of an evaluation it is the time from start to
+    end. The papers pretrained for as many steps as they print.
+    """
+    if row.run is not None:
+        return _cost_of_run(row.run.manifest)
+    setup = published_papers()["scale-efficiently"].setup
+    if setup is None or not row.steps_per_s or not row.chips:
+        return None
+    return _cost(setup.pretraining.steps / row.steps_per_s, DEFAULT_CHIP, row.chips)
+
+
+def cost_notes(costs: list[RunCost]) -> list[str]:
+    """What energy and emissions rest on, for each kind of chip among the costs."""
+    known = dict.fromkeys(cost.chip for cost in costs if cost.chip is not None)
+    power = "; ".join(f"{name} {chips()[name].watts:g} W ({chips()[name].power})" for name in known)
+    if not known:
+        return []
+    return [f"Energy: {power} x time x {PUE:g} (PUE); CO2e: {KG_CO2E_PER_KWH:g} kg/kWh."]
+
+
+def _cost_of_run(manifest: Manifest) -> RunCost | None:
+    seconds = _seconds(manifest)
+    if seconds is None:
+        return None
+    chip, devices = _devices(manifest)
+    return _cost(seconds, chip, devices)
+
+
+def _cost(seconds: float, chip: str | None, devices: int) -> RunCost:
+    units = devices / _CORES_OF_CPU if chip == "cpu" else devices
+    kwh = None if chip is None else units * energy_kwh(Machine(chip, chips=1), seconds)
+    return RunCost(seconds / 3600, devices, chip, kwh)
+
+
+def _seconds(manifest: Manifest) -> float | None:
+    if manifest.throughput and manifest.throughput.steps_per_s > 0:
+        return trained_steps(manifest) / manifest.throughput.steps_per_s
+    if manifest.kind == "eval" and manifest.finished:
+        return max((_moment(manifest.finished) - _moment(manifest.created)).total_seconds(), 0.0)
+    return None
+
+
+def _moment(text: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _devices(manifest: Manifest) -> tuple[str | None, int]:
+    """The kind of chip that a run used and how many of it, as far as its manifest says."""
+    devices = manifest.environment.devices
+    accelerators = [device for device in devices if re.match(r"(GPU|TPU)\b", device)]
+    if accelerators:
+        return _chip(accelerators[0]), manifest.strategy.replicas
+    cores = next((int(match[1]) for device in devices if (match := re.match(r"(\d+) cores", device))), _CORES_OF_CPU)
+    return "cpu", cores
+
+
+def _chip(device: str) -> str | None:
+    """The chip that a device's name speaks of, such as `GPU:0 NVIDIA H200`; of two that fit, the longer name."""
+    words = set(re.split(r"[^a-z0-9]+", device.lower()))
+    fitting = [name for name in chips() if all({part, f"{part}gb"} & words for part in name.split("-"))]
+    return max(fitting, key=len, default=None)

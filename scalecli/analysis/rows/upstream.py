@@ -1,0 +1,83 @@
+"""A run's final results, and the upstream quality that a finetuned or evaluated run has from the run it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scalecli.errors import ScalecliError
+from scalecli.manifest import Data, Manifest, Throughput, load_manifest, manifest_hash, manifest_path, seen_from
+from scalecli.results import FEW_SHOT_ACCURACY, NEGATIVE_LOG_PERPLEXITY
+
+
+def final_step(manifest: Manifest) -> int | None:
+    """The best step where the run names one, otherwise the last one with results; None without any."""
+    return manifest.best.step if manifest.best else max(manifest.results, default=None)
+
+
+def final_results(manifest: Manifest) -> dict[str, float]:
+    """The results of that step."""
+    step = final_step(manifest)
+    return {} if step is None else manifest.results[step]
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """An upstream figure, the negative log-perplexity in nats, of the weights at `step` of the run in `manifest`."""
+
+    figure: float
+    manifest: Manifest
+    step: int
+
+    @property
+    def tokens(self) -> int | None:
+        """The tokens, inputs and targets, that these weights were trained on; None if not by pretraining alone."""
+        data = self.manifest.data
+        if self.manifest.kind != "pretrain" or not isinstance(data, Data):
+            return None
+        return self.step * self.manifest.batch * (data.inputs_length + data.targets_length)
+
+
+def upstream_of(file: str, manifest: Manifest) -> Upstream | None:
+    """The upstream figure of the run in `file`, or of the nearest run that it was made from.
+
+    Of that it is the figure of the step whose weights were taken, else of the last step before that has one. A
+    pretraining run has its own figure or none, since its weights are its own. None as well where a run that this one
+    comes from is not there any more, cannot be read, or has changed since.
+    """
+    step = final_step(manifest)
+    figure = final_results(manifest).get(NEGATIVE_LOG_PERPLEXITY)
+    # No loop is endless: no manifest can hold the hash of a manifest that holds its own.
+    while figure is None and manifest.kind != "pretrain" and manifest.parent is not None:
+        step = manifest.parent.step
+        found = _parent_of(file, manifest)
+        if found is None:
+            return None
+        file, manifest = found
+        figure = _figure_at(manifest, step)
+    return None if figure is None or step is None else Upstream(figure, manifest, step)
+
+
+def throughput_of(file: str, manifest: Manifest) -> Throughput | None:
+    """A run's speed; that of a few-shot evaluation is that of the training that made the model, as in the papers."""
+    if manifest.throughput is None and FEW_SHOT_ACCURACY in final_results(manifest):
+        found = _parent_of(file, manifest)
+        return found[1].throughput if found else None
+    return manifest.throughput
+
+
+def _parent_of(file: str, manifest: Manifest) -> tuple[str, Manifest] | None:
+    """The run that the run in `file` was made from, with its file; None where it is gone or has changed since."""
+    if manifest.parent is None:
+        return None
+    try:
+        parent = manifest_path(seen_from(file, manifest.parent.path))
+        if manifest_hash(parent) != manifest.parent.sha256:
+            return None
+        return parent, load_manifest(parent)
+    except (ScalecliError, ValueError):  # ValueError: what no file system takes for a path
+        return None
+
+
+def _figure_at(manifest: Manifest, step: int) -> float | None:
+    measured = [each for each, found in manifest.results.items() if each <= step and NEGATIVE_LOG_PERPLEXITY in found]
+    return manifest.results[max(measured)][NEGATIVE_LOG_PERPLEXITY] if measured else None

@@ -1,0 +1,1 @@
+"""Points, fits, frontiers and rank agreement of a comparison."""

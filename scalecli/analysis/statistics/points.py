@@ -1,0 +1,184 @@
+"""The points of a comparison: one figure of each model over another, in groups that a line can be fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scalecli.analysis.rows.comparison import Row, is_number
+from scalecli.errors import ConfigurationError, UsageError, nearest
+from scalecli.manifest import Manifest
+from scalecli.operators import OPERATORS
+from scalecli.shape import Shape, parse_name
+
+BY = ("architecture", "knob")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row with two known figures of it; `group` is the line that it belongs to.
+
+    `measured_on`: only points that have the same were measured alike (see `Row.measured_on`).
+    """
+
+    row: Row
+    group: str
+    cost: float
+    quality: float
+    measured_on: tuple = ()
+
+    @property
+    def label(self) -> str:
+        """The model's name."""
+        return self.row.name
+
+    @property
+    def parameters(self) -> int | None:
+        """How many it has."""
+        return self.row.parameters
+
+    @property
+    def source(self) -> str:
+        """A paper's short name, or `run`."""
+        return self.row.source
+
+    @property
+    def architecture(self) -> str:
+        """The architecture's name."""
+        return self.row.architecture
+
+
+def check_by(by: str) -> str:
+    """Returns what points are grouped by, in the form that `points` takes: architecture, knob, or NL and the like.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if by.lower() in BY or by.lower() in OPERATORS:
+        return by.lower()
+    known = (*BY, *(code.upper() for code in OPERATORS))
+    raise UsageError(f"--by {by}: {', '.join(known)} are accepted{nearest(by.upper(), known)}")
+
+
+def points(rows: Sequence[Row], cost: str, quality: str, by: str = "architecture") -> list[Point]:
+    """The rows that have both figures, as points of the columns `cost` and `quality`.
+
+    By `architecture` the groups are the architectures, those of each table and of runs apart where there are several,
+    and with upstream figures those of each text. By `knob` they are series of models that differ in that knob and in
+    nothing else, as in Figure 3 of "Scale Efficiently"; a model is in as many series as it has such relations. By the
+    name of a knob, such as `nl`, only the series of that one.
+
+    Of several runs that have their upstream figure from the same pretraining, only one counts for that figure.
+    """
+    known = [row for row in rows if is_number(row.value(cost)) and is_number(row.value(quality))]
+    if quality == "upstream":
+        known = _pretrained_once(known)
+    texts = {id(row): row.upstream_text for row in known if "upstream" in (cost, quality)}
+    if by == "architecture":
+        # Whatever figures are known of them: a model is in one group by every pair of columns.
+        has_origins = len({row.origin for row in rows}) > 1
+        grouped = _by_architecture(known, texts, has_origins)
+    else:
+        grouped = _by_knob(known, texts, list(OPERATORS) if by == "knob" else [by])
+    return [
+        Point(row, group, row.value(cost), row.value(quality), (row.measured_on(cost), row.measured_on(quality)))
+        for group, members in grouped.items()
+        for row in members
+    ]
+
+
+def groups(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """The points of each group, in the order in which the groups first come."""
+    return _partition(points, lambda point: point.group)
+
+
+def shape_of(row: Row) -> Shape | None:
+    """A run's shape, or that which a published model's name stands for; None where it stands for none of ours."""
+    if row.run is not None:
+        return row.run.shape
+    try:
+        return parse_name(row.name, row.architecture)
+    except ConfigurationError:
+        return None
+
+
+def _pretrained_once(rows: Sequence[Row]) -> list[Row]:
+    """The rows without those of runs that only repeat the upstream figure of another one's pretraining."""
+    seen: list[Manifest] = []
+    repeated = []
+    for row in sorted(rows, key=lambda row: row.run is not None and row.run.manifest.kind != "pretrain"):
+        if row.run is not None and row.run.pretrained is not None:
+            if row.run.pretrained in seen:
+                repeated.append(row)
+            seen.append(row.run.pretrained)
+    return [row for row in rows if not any(row is each for each in repeated)]
+
+
+def _by_architecture(rows: Sequence[Row], texts: Mapping[int, str | None], has_origins: bool) -> dict[str, list[Row]]:
+    texts_of: dict[str, set[str | None]] = {}
+    for row in rows:
+        texts_of.setdefault(row.origin, set()).add(texts.get(id(row)))
+
+    def name(row: Row) -> str:
+        apart = [row.origin] if has_origins else []
+        apart += [texts[id(row)] or ""] if len(texts_of[row.origin]) > 1 else []
+        return f"{row.architecture} ({', '.join(apart)})" if apart else row.architecture
+
+    return _partition(rows, name)
+
+
+def _by_knob(rows: Sequence[Row], texts: Mapping[int, str | None], codes: Sequence[str]) -> dict[str, list[Row]]:
+    """Every series of models along a knob, of two settings or more, in the order of the knobs.
+
+    Where several knobs are scaled, models of two series may happen to differ in a third knob alone: pairs of models
+    that are in longer series are left out.
+    """
+    shaped = [(row, shape) for row in rows if (shape := shape_of(row)) is not None]
+    of_knobs = {code: _series(shaped, texts, operator.fields) for code, operator in OPERATORS.items()}
+    in_longer = {id(row) for series in of_knobs.values() for settings, rows in series if settings > 2 for row in rows}
+    found: dict[str, list[Row]] = {}
+    for code in codes:
+        series = [
+            members
+            for settings, members in of_knobs[code]
+            if settings > 2 or any(id(row) not in in_longer for row in members)
+        ]
+        for members in series:
+            name = code.upper() if len(series) == 1 else f"{code.upper()} from {_start(members)}"
+            found[f"{name} ({len(found) + 1})" if name in found else name] = members
+    return found
+
+
+def _series(
+    shaped: Sequence[tuple[Row, Shape]], texts: Mapping[int, str | None], fields: Sequence[str]
+) -> list[tuple[int, list[Row]]]:
+    """The models that have all the same but `fields`, which a knob sets to one value, and how many values those are."""
+
+    def fixed(pair: tuple[Row, Shape]) -> tuple:
+        row, shape = pair
+        others = tuple(item for item in shape.to_dict().items() if item[0] not in fields)
+        return row.architecture, row.origin, texts.get(id(row)), others
+
+    set_alike = [pair for pair in shaped if len(_settings(pair[1], fields)) == 1]
+    found = [
+        (len(set().union(*(_settings(shape, fields) for _, shape in members))), [row for row, _ in members])
+        for members in _partition(set_alike, fixed).values()
+    ]
+    return [(settings, members) for settings, members in found if settings > 1]
+
+
+def _settings(shape: Shape, fields: Sequence[str]) -> set[Any]:
+    return {getattr(shape, field) for field in fields}
+
+
+def _start(members: Sequence[Row]) -> str:
+    """What a series starts from: the name without an operator, which is the shortest."""
+    return min((row.name for row in members), key=len)
+
+
+def _partition(items: Sequence[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
+    found: dict[Any, list[Any]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found

@@ -1,0 +1,263 @@
+"""`scalecli compare`: runs and published models in one table, and what follows from them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from scalecli.analysis.papers.published import PublishedModel, find_published, published_models
+from scalecli.analysis.rows.comparison import Row, column_keys
+from scalecli.analysis.rows.filters import Condition, check_column, parse_condition
+from scalecli.cli.compare.analyses import Analyses, analysis_options, analysis_tables
+from scalecli.cli.compare.arguments import PUBLISHED_PREFIX, complete_models, complete_published, resolved, rows_of
+from scalecli.cli.compare.notes import notes
+from scalecli.cli.compare.plots import check_plots, draw_plots, plot_option
+from scalecli.cli.compare.report import report_option
+from scalecli.cli.compare.runs import list_option, print_runs
+from scalecli.cli.compare.table import Choice, known_columns, model_table
+from scalecli.cli.output.formats import FOR_PEOPLE, format_option, print_record, print_tables
+from scalecli.costs import Convention
+from scalecli.errors import UsageError, nearest
+from scalecli.tables import Table
+
+if TYPE_CHECKING:
+    from scalecli.analysis.plots import FigureSpec
+
+
+@click.command("compare")
+@click.argument("models", nargs=-1, shell_complete=complete_models)
+@click.option(
+    "--published",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_published,
+    help="Add a paper (scale-efficiently, architectures), a table (table-4, architectures/table-1), a model or a glob "
+    "of models.",
+)
+@click.option("--arch", multiple=True, metavar="NAME", help="Only rows of this architecture.")
+@click.option("--where", multiple=True, metavar="CONDITION", help="Only rows such as 'parameters<300M' or 'chips=16'.")
+@click.option("--columns", metavar="A,B,C", help="Columns to show; each result of a run is one, such as sst2/accuracy.")
+@click.option("--differing", is_flag=True, help="Show only columns in which the rows differ.")
+@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN puts the highest first.")
+@click.option("--cost", default="flops", show_default=True, metavar="A,B", help="Costs of the Pareto marks.")
+@click.option(
+    "--quality",
+    default="upstream",
+    metavar="A,B",
+    help="Qualities of the Pareto marks. [default: upstream; few_shot where only that is known]",
+)
+@analysis_options
+@plot_option
+@report_option
+@list_option
+@click.option("--reproduction", is_flag=True, help="Set what the papers print beside what is computed here.")
+@format_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    models: tuple[str, ...],
+    published: tuple[str, ...],
+    arch: tuple[str, ...],
+    where: tuple[str, ...],
+    columns: str | None,
+    differing: bool,
+    sort: str | None,
+    cost: str,
+    quality: str,
+    analyses: Analyses,
+    plot: tuple[str, ...],
+    report: str | None,
+    list_directory: str | None,
+    reproduction: bool,
+    format: str,
+) -> None:
+    """Set runs and published models side by side.
+
+    MODELS are run manifests, runs' directories, quoted globs of them, and published names: small, small-nl24,
+    switch-base ... A bare name is the published model even where a file has that name (write ./small for the file).
+    published:NAME is the same as --published NAME. Without either: all models that are published.
+
+    Tables are scale-efficiently/table-1 and -3 to -8, in short table-1 and so on, and architectures/table-1 to -5.
+    --published, --arch and --where may come several times. A condition is COLUMN, one of < <= > >= = !=, and a number,
+    which may end in K, M, G, B, T or P, or a text.
+
+    In each column the best is marked with a star; the mark under Pareto means that no other model is cheaper (--cost)
+    without being worse (--quality), or names the costs of several for which this holds. Costs are columns such as
+    flops, parameters and steps_per_s, where slow is costly; qualities upstream, downstream, few_shot, glue, superglue,
+    squad. Only figures that were measured alike are marked against each other: FLOPs of as many sequences, steps on as
+    many chips, few-shot accuracy on the same images.
+
+    FLOPs are of one forward pass, of all rows in one convention (see scalecli flops) and over one batch: in paper, over
+    128 x 512 inputs x 128 targets, if a published model is in the table, otherwise in forward, over 128 x 512 x 114; of
+    vision transformers over one image. Upstream is the negative log-perplexity on held-out text; a finetuned or
+    evaluated run has that of the run that it was made from, as long as that is in its place and unchanged. Few-shot is
+    the accuracy on images of scalecli eval --few-shot. Where a paper contradicts itself, a note says so.
+
+    --fit, --agreement and --pareto add tables below: lines as in the papers (quality over log10 of the cost) and power
+    laws, of each architecture or along each knob (--by), with 95% intervals and the published slopes; how upstream and
+    downstream rank the models, and the pairs that they rank differently; which models are dominated, by which, and the
+    deeper and narrower ones to take or to train instead. neg_log_ppl is upstream, steps/s steps_per_s.
+
+    --plot draws the costs against the qualities, those of --fit where it is given; --report writes a page of it all.
+
+    --reproduction goes with --published, --arch and --format: parameters and FLOPs of the papers' rows as printed and
+    as computed, the relative error, and the reason where they differ by more than 2% and the rounding of the print.
+    """
+    if list_directory:
+        _check_alone(ctx, "--list", ("list_directory", "format"), "--format")
+        print_runs(list_directory, format)
+        return
+    if reproduction:
+        accepted = ("reproduction", "published", "arch", "format")
+        _check_alone(ctx, "--reproduction", accepted, "--published, --arch and --format")
+        _reproduction(published, arch, format)
+        return
+    check_plots(plot, format)
+    if analyses.by != "architecture" and not (analyses.fits or plot or report):
+        raise UsageError("--by goes with --fit, --plot or --report")
+    names = (*models, *(f"{PUBLISHED_PREFIX}{name}" for name in published))
+    found = resolved(names or (f"{PUBLISHED_PREFIX}*",))
+    convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in found) else "forward"
+    rows = rows_of(found, convention)
+    keys = column_keys(rows)
+    if ctx.get_parameter_source("quality") == ParameterSource.DEFAULT and _measured(rows) == ["few_shot"]:
+        quality = "few_shot"
+    costs, qualities = ([check_column(key.strip(), keys) for key in text.split(",")] for text in (cost, quality))
+    fits = tuple((check_column(of, keys), check_column(over, keys)) for of, over in analyses.fits)
+    analyses = replace(analyses, fits=fits)
+    sorted_by = check_column(sort.removeprefix("-"), keys) if sort else None
+    chosen = [check_column(key.strip(), [*keys, "pareto"]) for key in columns.split(",")] if columns else None
+
+    rows = _filtered(rows, [parse_condition(text, keys) for text in where], arch)
+    if sorted_by and sort:
+        rows = _sorted(rows, sorted_by, descending=sort.startswith("-"))
+    choice = Choice(chosen, differing, costs, qualities)
+    is_for_people = format in FOR_PEOPLE
+    is_record = is_for_people and len(rows) == 1 and not analyses.any
+    if is_record and not chosen:
+        choice = replace(choice, columns=known_columns(rows[0]))
+    table = model_table(rows, choice, format)
+    if is_record:
+        print_record(table.rows[0], table.columns, format)
+    else:
+        print_tables([table, *analysis_tables(rows, analyses, costs, qualities, format)], format)
+    lines = notes(rows, _used(table, choice, sorted_by), convention, is_for_people)
+    for line in lines:
+        click.echo(line, err=True)
+    if plot:
+        draw_plots(plot, _figure(rows, analyses, choice))
+    if report:
+        if ctx.get_parameter_source("quality") != ParameterSource.COMMANDLINE:
+            choice = replace(choice, qualities=_measured(rows) or qualities)
+        _write_report(report, rows, analyses, choice, lines)
+
+
+def _used(table: Table, choice: Choice, sorted_by: str | None) -> set[str]:
+    """The columns whose figures are shown, or decide what is."""
+    shown = {column.key for column in table.columns}
+    used = shown | ({sorted_by} if sorted_by else set())
+    return used | {*choice.costs, *choice.qualities} if any(key.startswith("pareto") for key in shown) else used
+
+
+def _measured(rows: Sequence[Row]) -> list[str]:
+    """Those of the three qualities that any row has."""
+    return [key for key in ("upstream", "downstream", "few_shot") if any(row.value(key) is not None for row in rows)]
+
+
+def _figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:
+    """The picture of the costs and qualities of --fit, with its lines, else of --cost and --quality."""
+    from scalecli.analysis.plots import cost_quality, with_lines
+    from scalecli.cli.compare.fits import drawn_lines
+
+    if not analyses.fits:
+        return cost_quality(rows, choice.costs, choice.qualities, analyses.by)
+    costs, qualities = (list(dict.fromkeys(keys)) for keys in zip(*analyses.fits, strict=True))
+    figure = cost_quality(rows, costs, qualities, analyses.by)
+    for cost, quality in analyses.fits:
+        figure = with_lines(figure, cost, quality, drawn_lines(rows, cost, quality, analyses.by))
+    return figure
+
+
+def _write_report(
+    directory: str, rows: Sequence[Row], analyses: Analyses, choice: Choice, lines: Sequence[str]
+) -> None:
+    """Writes the report, with all that can be worked out."""
+    from scalecli.cli.compare.report import write_comparison
+
+    fits = dict.fromkeys((*itertools.product(choice.costs, choice.qualities), *analyses.fits))
+    everything = Analyses(tuple(fits), analyses.by, agreement=True, pareto=True)
+    figures = []
+    for by in ("architecture", "knob" if analyses.by == "architecture" else analyses.by):
+        try:
+            figures.append(_figure(rows, replace(everything, by=by), choice))
+        except UsageError:  # no models differ in one knob alone, or none has both figures
+            continue
+    tables = analysis_tables(rows, everything, choice.costs, choice.qualities, "table")
+    models = replace(model_table(rows, choice, "table"), notes=lines)
+    write_comparison(directory, rows, models, figures, tables, choice.costs, choice.qualities)
+
+
+def _reproduction(published: Sequence[str], architectures: Sequence[str], format: str) -> None:
+    """Prints the report of what is published, or of all.
+
+    Raises:
+        MissingError: nothing published has such a name.
+        UsageError: an architecture that no row has.
+    """
+    from scalecli.analysis.papers.reproduction import reproducible_rows
+    from scalecli.cli.compare.reproduction import print_report
+
+    models = [model for name in published for model in find_published(name)] if published else reproducible_rows()
+    _check_architectures(architectures, {model.architecture for model in reproducible_rows()})
+    print_report([model for model in models if not architectures or model.architecture in architectures], format)
+
+
+def _check_alone(ctx: click.Context, flag: str, accepted: Sequence[str], names: str) -> None:
+    """Checks that no option is given that does not go with `flag`.
+
+    Raises:
+        UsageError: one is.
+    """
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if name not in accepted and ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            shown = "MODELS" if isinstance(parameter, click.Argument) else parameter.opts[0]
+            raise UsageError(f"{flag} goes with {names}, not with {shown}")
+
+
+def _check_architectures(architectures: Sequence[str], known: Collection[str]) -> None:
+    for name in architectures:
+        if name not in known:
+            raise UsageError(f"--arch {name}: no such architecture{nearest(name, known)}")
+
+
+def _filtered(rows: list[Row], conditions: Sequence[Condition], architectures: Sequence[str]) -> list[Row]:
+    """The rows that meet all conditions and have one of the architectures, if any are given; warns if none do.
+
+    Raises:
+        UsageError: an architecture that neither is known nor has a row.
+    """
+    if architectures:
+        from scalecli.architectures import ARCHITECTURES
+
+        known = {*ARCHITECTURES, *(model.architecture for model in published_models().values())}
+        _check_architectures(architectures, known | {row.architecture for row in rows})
+    left = [
+        row
+        for row in rows
+        if (not architectures or row.architecture in architectures) and all(each.holds(row) for each in conditions)
+    ]
+    if rows and not left:
+        click.echo(f"warning: none of the {len(rows)} rows meets --where and --arch", err=True)
+    return left
+
+
+def _sorted(rows: list[Row], key: str, descending: bool) -> list[Row]:
+    known = [row for row in rows if row.value(key) is not None]
+    unknown = [row for row in rows if row.value(key) is None]
+    return [*sorted(known, key=lambda row: row.value(key), reverse=descending), *unknown]

@@ -1,0 +1,71 @@
+"""The lines under the table of `scalecli compare`: what its figures are of, and what is the matter with some."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from scalecli.analysis.papers.findings import Finding
+from scalecli.analysis.rows.comparison import Row
+from scalecli.analysis.rows.fairness import unlike
+from scalecli.costs import BATCHES, Convention
+
+_NAMES = 3  # of those that a note lists
+
+
+def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is_for_people: bool) -> list[str]:
+    """Returns the lines about the columns `used`; programs have findings and what was measured on what in the rows."""
+    lines = []
+    batch = BATCHES[convention]
+    sizes = {
+        batch.sequences: f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets",
+        1: "one image",
+    }
+    of_rows = {row.flops_sequences for row in rows}
+    if "flops" in used and (listed := [size for sequences, size in sizes.items() if sequences in of_rows]):
+        lines.append(f"FLOPs: {convention}, {', or '.join(listed)}")
+    lacking = [row.name for row in rows if row.flops is None and row.run is not None]
+    if "flops" in used and lacking:
+        lines.append(f"note: no FLOPs of {_few(lacking)}, which can't have examples of that length")
+    if is_for_people:
+        lines += [*_unlike(rows, used), *_unlike_qualities(rows, used)]
+        pairs = ((row.name, finding) for row in rows for finding in row.findings)
+        lines += finding_lines((name, found) for name, found in pairs if not set(found.figures).isdisjoint(used))
+    return lines
+
+
+def finding_lines(pairs: Iterable[tuple[str, Finding]]) -> list[str]:
+    """One line for each finding, with the names of all rows that it is about."""
+    found: dict[int, tuple[Finding, dict[str, None]]] = {}
+    for name, finding in pairs:
+        found.setdefault(id(finding), (finding, {}))[1][name] = None  # each finding is one object
+    return [f"note: {', '.join(names)}: {finding.text()}" for finding, names in found.values()]
+
+
+def _unlike(rows: Sequence[Row], used: Collection[str]) -> list[str]:
+    """Says where a column has figures that were not measured alike, so that marks leave some of them apart."""
+    kinds = {"flops": "FLOPs of as many sequences", "steps_per_s": "steps/s on as many chips"}
+    unlike = [
+        text
+        for key, text in kinds.items()
+        if key in used and len({row.measured_on(key) for row in rows if row.value(key) is not None}) > 1
+    ]
+    return [f"note: marks only compare {' and '.join(unlike)}"] if unlike else []
+
+
+def _unlike_qualities(rows: Sequence[Row], used: Collection[str]) -> Iterator[str]:
+    """The same for qualities, with what they were measured on."""
+    alike = {
+        "upstream": "upstream of one text",
+        "downstream": "downstream of the same tasks",
+        "few_shot": "few-shot accuracy on the same images",
+    }
+    for key, what in alike.items():
+        measured = unlike(rows, key) if key in used else {}
+        if measured:
+            listed = "; ".join(f"{on} ({_few(names)})" for on, names in measured.items())
+            yield f"note: marks only compare {what}: {listed}"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return f"{', '.join(names[:_NAMES])}{more}"

@@ -1,0 +1,124 @@
+"""The table of `scalecli compare`: which columns it has, and what stands in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scalecli import strict
+from scalecli.analysis.rows.comparison import FIXED_COLUMNS, Row, best_cells, column_keys, efficient_rows
+from scalecli.cli.output.formats import FOR_PEOPLE
+from scalecli.tables import Column, Table, differing
+
+_COLUMNS = {
+    column.key: column
+    for column in (
+        Column("name", "Name"),
+        Column("source", "Source"),
+        Column("table", "Table"),
+        Column("architecture", "Architecture"),
+        Column("parameters", "Parameters", "count"),
+        Column("flops", "FLOPs", "flops"),
+        Column("flops_convention", "FLOPs convention"),
+        Column("flops_sequences", "FLOPs of sequences", "float"),
+        Column("steps_per_s", "Steps/s", "float"),
+        Column("chips", "Chips", "float"),
+        Column("tokens", "Tokens", "count"),
+        Column("upstream", "Upstream", "float"),
+        Column("downstream", "Downstream", "float"),
+        Column("few_shot", "Few-shot", "float"),
+    )
+}
+_HEADLINES = ("name", "source", "architecture", "parameters", "flops", "steps_per_s", "upstream", "downstream")
+_FOR_PROGRAMS = ("table", "flops_convention", "flops_sequences", "chips", "upstream_text", "best", "findings")
+_USUAL_CHIPS = 16
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of the rows is to be seen: columns (None: the headlines), only those that differ, and the Pareto marks'."""
+
+    columns: Sequence[str] | None
+    only_differing: bool
+    costs: Sequence[str]
+    qualities: Sequence[str]
+
+
+def model_table(rows: Sequence[Row], choice: Choice, format: str) -> Table:
+    """The rows as a table; programs get the headlines and what figures are of besides what is chosen."""
+    is_for_people = format in FOR_PEOPLE
+    keys = column_keys(rows)
+    shown = list(choice.columns or _headlines(rows, is_for_people))
+    if not is_for_people:
+        shown += [key for key in (*_FOR_PROGRAMS, "pareto") if key not in shown]
+    pareto = _pareto(rows, choice, is_for_people)
+    best = best_cells(rows, [key for key in shown if key in keys])
+    cells = [
+        {
+            **{key: row.value(key) for key in keys},
+            **{key: marks[index] for key, marks in pareto.items()},
+            "upstream_text": row.upstream_text,
+            "best": [key for key in shown if (index, key) in best],
+            "findings": _findings(row, format),
+        }
+        for index, row in enumerate(rows)
+    ]
+    columns = [_column(each) for key in shown for each in (pareto if key == "pareto" else (key,))]
+    if choice.only_differing:
+        columns = differing(cells, columns)
+    return Table("models", "Models", cells, columns, best)
+
+
+def known_columns(row: Row) -> list[str]:
+    """The columns in which a row has something."""
+    return [key for key in column_keys([row]) if row.value(key) is not None]
+
+
+def _headlines(rows: Sequence[Row], is_for_people: bool) -> list[str]:
+    """The columns that are shown unless others are chosen: where no row has a quality, all scores and traits too.
+
+    Programs always get the headlines; people get no empty columns beside those scores or few-shot figures, and the
+    number of chips where speeds are not all of the usual one.
+    """
+    extra = []
+    if all(row.upstream is None and row.downstream is None and row.few_shot is None for row in rows):
+        extra = column_keys(rows)[len(FIXED_COLUMNS) :]
+    of_images = ["few_shot"] if any(row.few_shot is not None for row in rows) else []
+    shown = [*_HEADLINES, *of_images, *extra, "pareto"]
+    if is_for_people and (extra or of_images):
+        filled = {key for key in _HEADLINES if any(row.value(key) is not None for row in rows)}
+        shown = [*(key for key in _HEADLINES if key in filled), *of_images, *extra, *(["pareto"] if of_images else [])]
+    if is_for_people and "steps_per_s" in shown:
+        chips = {row.chips for row in rows if row.steps_per_s is not None}
+        if len(chips) > 1 or chips - {None, _USUAL_CHIPS}:
+            shown.insert(shown.index("steps_per_s") + 1, "chips")
+    return shown
+
+
+def _pareto(rows: Sequence[Row], choice: Choice, is_for_people: bool) -> dict[str, list[Any]]:
+    """The Pareto columns: one for each quality, with a mark, or with the costs for which the row is efficient."""
+    columns: dict[str, list[Any]] = {}
+    costs = choice.costs
+    for quality in choice.qualities:
+        marks = {cost: efficient_rows(rows, cost, quality) for cost in costs}
+        cells: list[Any] = [[cost for cost in costs if marks[cost][index]] for index in range(len(rows))]
+        if len(costs) == 1:
+            cells = [bool(cell) for cell in cells]
+        if is_for_people:
+            cells = [("●" if cell else "") if isinstance(cell, bool) else ", ".join(cell) for cell in cells]
+        columns["pareto" if len(choice.qualities) == 1 else f"pareto/{quality}"] = cells
+    return columns
+
+
+def _findings(row: Row, format: str) -> list[dict[str, Any]] | str:
+    """The findings about a row as programs get them: mappings, or one text where a cell must be one."""
+    if format == "csv":
+        return "; ".join(finding.text() for finding in row.findings)
+    return [{key: value for key, value in strict.to_mapping(each).items() if key != "rows"} for each in row.findings]
+
+
+def _column(key: str) -> Column:
+    if key.startswith("pareto"):
+        return Column(key, key.capitalize().replace("/", ": "))
+    return _COLUMNS.get(key, Column(key, key, "float"))

@@ -1,0 +1,61 @@
+"""The options that say which images, and how they are seen, for `pretrain` and `eval`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from scalecli.cli.options.groups import option_group
+from scalecli.cli.options.training import finite
+from scalecli.errors import UsageError
+
+if TYPE_CHECKING:
+    from scalecli.references import ModelReference
+
+IMAGES_HELP = (
+    "Labelled images: a folder with a folder of JPEG or PNG files for each class, or such folders in train and "
+    "validation (val, test); or a TensorFlow dataset, such as imagenet2012."
+)
+_OF_IMAGES = ("smallest_cut", "flip")
+_OF_TEXT = (
+    *("text", "validation_text", "dataset", "vocabulary", "inputs_length", "noise_density", "mean_span_length"),
+    "show_examples",
+)
+
+
+image_options = option_group(
+    click.option("--images", metavar="DIR|NAME", help=IMAGES_HELP),
+    click.option(
+        "--smallest-cut",
+        type=float,
+        callback=finite,
+        default=0.05,
+        show_default=True,
+        help="Of an image, the least share of its area that is seen at a time.",
+    ),
+    click.option("--flip/--no-flip", default=True, show_default=True, help="Half of the images are seen mirrored."),
+)
+
+
+def check_reading_options(ctx: click.Context, images: str | None) -> None:
+    """Raises UsageError for an option of text that is given with --images, or one of images without."""
+    for name in _OF_TEXT if images else _OF_IMAGES:
+        if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            flag = next(each for each in ctx.command.params if each.name == name).opts[0]
+            raise UsageError(f"{flag} goes with text, not with --images" if images else f"{flag} goes with --images")
+
+
+def check_model_reads(model: ModelReference, images: str | None) -> None:
+    """Raises UsageError for a model of images without --images, or a model of text with it."""
+    from scalecli.architectures import build_spec
+    from scalecli.specs import EncoderOnly
+
+    reads_images = isinstance(build_spec(model.architecture, model.shape), EncoderOnly)
+    if reads_images and not images:
+        raise UsageError(f"{model.name} reads images: give a folder or a TensorFlow dataset by --images")
+    if images and not reads_images:
+        raise UsageError(
+            f"--images {images}: {model.name} ({model.architecture}) reads text; vit-s and the like read images"
+        )

@@ -1,0 +1,99 @@
+"""The options that say which tasks, for `finetune` and `eval`: by name, as a YAML file, or described by flags."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalecli.cli.options.groups import option_group
+
+DESCRIPTION = (
+    "name",
+    "train",
+    "validation",
+    "task_format",
+    "columns",
+    "input",
+    "target",
+    "labels",
+    "metrics",
+    "task_inputs_length",
+    "task_targets_length",
+)
+
+
+def _collect(options: dict[str, Any]) -> None:
+    flags = {key: options.pop(key) for key in DESCRIPTION}
+    data_dir = options.pop("data_dir")
+    options["tasks"], options["tasks_name"] = _tasks(
+        options.pop("tasks"),
+        options.pop("task"),
+        None if options.get("images") else data_dir,  # it may be the images' folder, too
+        {key: value for key, value in flags.items() if value},
+    )
+
+
+# They arrive as `tasks`, a tuple of `Task`, empty without any, and as `tasks_name`, what they are called together.
+task_options = option_group(
+    click.option(
+        "--tasks",
+        metavar="A,B,...",
+        help="Names of tasks and groups (scalecli eval --list-tasks), or task files.",
+    ),
+    click.option("--data-dir", metavar="DIR", help="Original files or TensorFlow datasets of --tasks; a URL will do."),
+    click.option("--task", metavar="FILE", help="A task described in YAML."),
+    click.option("--name", help="The task's name."),
+    click.option("--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV or JSONL."),
+    click.option("--validation", multiple=True, metavar="PATH", help="Validation examples."),
+    click.option("--task-format", type=click.Choice(("tsv", "csv", "jsonl")), help="[default: by the suffix]"),
+    click.option("--columns", metavar="A,B,...", help="Names of the columns of files without a header."),
+    click.option("--input", metavar="TEMPLATE|A,B", help="Such as 'sst2 sentence: {sentence}', or columns."),
+    click.option("--target", metavar="COLUMN", help="The column to predict."),
+    click.option("--labels", metavar="A,B,...", help="Texts of the raw values 0, 1 ..., or raw=text of each."),
+    click.option("--metrics", metavar="A,B,...", help="Such as accuracy,f1."),
+    click.option("--task-inputs-length", type=int, metavar="N", help="Tokens of an input."),
+    click.option("--task-targets-length", type=int, metavar="N", help="Tokens of a target."),
+    collect=_collect,
+)
+
+
+def _tasks(
+    names: str | None, file: str | None, data_dir: str | None, flags: dict[str, Any]
+) -> tuple[tuple[Any, ...], str | None]:
+    from scalecli.data.tasks.registry import find_tasks
+    from scalecli.data.tasks.task import Task, load_task
+    from scalecli.errors import UsageError
+    from scalecli.storage.files import is_remote
+
+    if names is not None and file is not None:
+        raise UsageError("--tasks and --task are two ways to say it; --tasks takes names and task files together")
+    given = f"--tasks {names}" if names is not None else f"--task {file}"
+    if (names or file) and flags:
+        raise UsageError(f"{given} describes the task; leave out {', '.join(map(_flag, flags))}")
+    if names is not None:
+        listed = [name.strip() for name in names.split(",") if name.strip()]
+        if data_dir is not None and not is_remote(data_dir):
+            data_dir = os.path.abspath(os.path.expanduser(data_dir))  # the manifest is read from elsewhere, too
+        tasks = tuple(find_tasks(listed, data_dir))
+        if not tasks:
+            raise UsageError("--tasks names none")
+        return tasks, tasks[0].name if len(tasks) == 1 else "-".join(Path(name).stem for name in listed)
+    if data_dir is not None:
+        raise UsageError("--data-dir goes with --tasks; a task file and its flags name their own files")
+    if file is not None:
+        task = load_task(file)
+    elif flags:
+        for key in ("columns", "labels", "metrics"):
+            if key in flags:
+                flags[key] = [part.strip() for part in flags[key].split(",")]
+        task = Task.from_flags(**{key.removeprefix("task_"): value for key, value in flags.items()})
+    else:
+        return (), None
+    return (task,), task.name
+
+
+def _flag(key: str) -> str:
+    return "--" + key.replace("_", "-")

@@ -1,0 +1,1 @@
+"""What subcommands print: tables in a terminal and as files, progress, examples."""

@@ -1,0 +1,153 @@
+"""Results on stdout, for people (table, markdown, latex) and for programs (json, csv, yaml)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import click
+
+from scalecli.cli.output.text_tables import TextColumn, table_lines
+from scalecli.tables import Column, Table, humanise, latex, markdown, printable
+
+FORMATS = ("table", "json", "csv", "markdown", "latex", "yaml")
+FOR_PEOPLE = ("table", "markdown", "latex")
+
+
+def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--format table|json|csv|markdown|latex|yaml`, which arrives as the argument `format`."""
+    return click.option(
+        "--format", "format", type=click.Choice(FORMATS), default="table", show_default=True, help="Form of the output."
+    )(function)
+
+
+def print_table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    format: str = "table",
+    marked: Collection[tuple[int, str]] = (),
+) -> None:
+    """Prints rows of values by column key; numbers are humanised for people and left as they are for programs.
+
+    `marked` names cells, as (row, column key), that people see in bold with a star; programs get the bare values.
+    """
+    if format in FOR_PEOPLE:
+        write = {"table": _in_terminal, "markdown": markdown, "latex": latex}[format]
+        click.echo(write(rows, columns, marked), nl=False)
+    else:
+        click.echo(_machine(_plain_rows(rows, columns), [column.key for column in columns], format), nl=False)
+
+
+def print_tables(tables: Sequence[Table], format: str = "table") -> None:
+    """Prints several tables: one as `print_table` does; more of them under their titles, each with its notes.
+
+    Programs get one mapping of the tables' keys to their rows; in CSV each table follows a line `# key`.
+    """
+    if len(tables) == 1 or format in ("csv", *FOR_PEOPLE):
+        for index, table in enumerate(tables):
+            if index:
+                click.echo()
+            if len(tables) > 1:
+                click.echo(_heading(table, format))
+            print_table(table.rows, table.columns, format, table.marked)
+            print_notes(table.notes, format)
+        return
+    plain = {table.key: _plain_rows(table.rows, table.columns) for table in tables}
+    click.echo(_machine(plain, [], format), nl=False)
+    for table in tables:
+        print_notes(table.notes, format)
+
+
+def _heading(table: Table, format: str) -> str:
+    return {"markdown": f"### {table.title}\n", "latex": f"% {table.title}", "csv": f"# {table.key}"}.get(
+        format, table.title
+    )
+
+
+def print_record(record: Mapping[str, Any], columns: Sequence[Column], format: str = "table") -> None:
+    """Prints one object: a line for each value for people, one mapping for programs."""
+    if format in FOR_PEOPLE:
+        lines = [{"label": column.title, "value": humanise(record.get(column.key), column.kind)} for column in columns]
+        print_table(lines, [Column("label", ""), Column("value", "")], format)
+        return
+    plain = {column.key: _plain(record.get(column.key)) for column in columns}
+    click.echo(_machine([plain] if format == "csv" else plain, list(plain), format), nl=False)
+
+
+def print_notes(notes: Sequence[str], format: str) -> None:
+    """Prints what there is to say about a table, a line each: below it for people, on stderr for programs.
+
+    In LaTeX the lines are comments, so that the whole can be pasted.
+    """
+    if format == "markdown" and notes:
+        click.echo()  # a line right under a table would be one of its rows
+    for note in notes:
+        click.echo(f"% {printable(note)}" if format == "latex" else note, err=format not in FOR_PEOPLE)
+
+
+def _in_terminal(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], marked: Collection[tuple[int, str]]
+) -> str:
+    # A pipe has no width to fit into, and nothing may be cut off there.
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else None
+    return table_text(rows, columns, marked, width, can_be_bold=is_terminal and os.environ.get("TERM") != "dumb")
+
+
+def table_text(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    marked: Collection[tuple[int, str]] = (),
+    width: int | None = None,
+    can_be_bold: bool = False,
+) -> str:
+    """A table as text, within `width` places or as wide as it is; see `print_table`."""
+
+    def style(row: int, column: int, text: str) -> str:
+        is_bold = can_be_bold and (row, columns[column].key) in marked
+        return click.style(text, bold=True) if is_bold else text
+
+    texts = [_text_column(rows, column, {row for row, key in marked if key == column.key}) for column in columns]
+    return "".join(f"{line}\n" for line in table_lines(texts, width, style))
+
+
+def _text_column(rows: Sequence[Mapping[str, Any]], column: Column, marked: Collection[int]) -> TextColumn:
+    """A column with a star behind what is marked; numbers keep below each other."""
+    is_right = column.kind != "text"
+    unmarked = " " if is_right and marked else ""
+    cells = [
+        f"{humanise(row.get(column.key), column.kind)}{'*' if index in marked else unmarked}"
+        for index, row in enumerate(rows)
+    ]
+    return TextColumn(f"{column.title}{unmarked}", cells, is_right)
+
+
+def _machine(value: Any, keys: Sequence[str], format: str) -> str:
+    if format == "json":
+        return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    if format == "yaml":
+        from scalecli import strict
+
+        return strict.dump_yaml(value)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, keys, lineterminator="\n")
+    writer.writeheader()
+    for row in value:
+        writer.writerow({key: " ".join(item) if isinstance(item, list) else item for key, item in row.items()})
+    return stream.getvalue()
+
+
+def _plain_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    return [{column.key: _plain(row.get(column.key)) for column in columns} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: what is no number is null, everywhere alike."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,95 @@
+"""What the subcommands print that make runs: the plan of a dry run, and the results of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scalecli.cli.output.compiling import COMPILED_COLUMNS
+from scalecli.cli.output.formats import Column, print_record
+
+if TYPE_CHECKING:
+    from scalecli.runs.recipe import Recipe
+    from scalecli.specs import ModelSpec
+    from scalecli.storage.run_storage import Place
+
+PLAN_COLUMNS = (
+    Column("directory", "Directory"),
+    Column("architecture", "Architecture"),
+    Column("shape", "Shape"),
+    Column("parameters", "Parameters", "count"),
+    Column("weights_bytes", "Weights, float32", "bytes"),
+    Column("optimizer_bytes", "Optimizer state, float32", "bytes"),
+    Column("data", "Data"),
+    Column("rates", "Rates"),
+    Column("validation_examples", "Validation examples, at most"),
+    Column("vocabulary", "Vocabulary"),
+    Column("lengths", "Lengths, inputs/targets"),
+    Column("batch", "Batch"),
+    Column("steps", "Steps"),
+    Column("steps_done", "Steps done"),
+    Column("optimizer", "Optimizer"),
+    Column("schedule", "Schedule"),
+    Column("precision", "Precision"),
+    Column("dropout", "Dropout", "float"),
+    Column("seed", "Seed"),
+    Column("training_flops_per_step", "Training FLOPs per step", "flops"),
+    Column("training_flops", "Training FLOPs of the run", "flops"),
+)
+
+
+def print_plan(
+    spec: ModelSpec,
+    shape: Any,
+    recipe: Recipe,
+    inputs: int,
+    targets: int,
+    place: Place,
+    format: str,
+    start_step: int = 0,
+    **rest: Any,
+) -> None:
+    """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do, from `start_step` on."""
+    from scalecli import costs
+    from scalecli.storage.layout import CHECKPOINTS
+    from scalecli.training.checkpoints import checkpoint_steps
+
+    per_step = sum(costs.flops(spec, costs.Batch(recipe.batch, inputs, targets), "training").values())
+    schedule = recipe.schedule
+    there = place.to_read()
+    there.bring()
+    record = {
+        "directory": place.address,
+        "architecture": spec.architecture,
+        "shape": ", ".join(f"{name} {size}" for name, size in shape.to_dict().items()),
+        "parameters": spec.parameters(),
+        "weights_bytes": costs.weights_bytes(spec),
+        "optimizer_bytes": costs.optimizer_bytes(spec, recipe.optimizer),
+        "lengths": f"{inputs}/{targets}",
+        "batch": f"{recipe.batch} in {recipe.accumulation} parts" if recipe.accumulation > 1 else recipe.batch,
+        "steps": recipe.steps,
+        "steps_done": max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step),
+        "optimizer": recipe.optimizer + (f", weight decay {recipe.weight_decay:g}" if recipe.weight_decay else ""),
+        "schedule": f"{schedule.name}, learning rate {schedule.learning_rate:g}, warm-up {schedule.warmup}",
+        "precision": recipe.precision,
+        "dropout": recipe.dropout,
+        "seed": recipe.seed,
+        "training_flops_per_step": per_step,
+        "training_flops": per_step * (recipe.steps - start_step),
+        **rest,
+    }
+    columns = (*PLAN_COLUMNS, *COMPILED_COLUMNS)
+    print_record(record, [column for column in columns if column.key in record], format)
+
+
+def print_results(manifest: Any, place: Place, format: str) -> None:
+    """Prints where a finished run is, its results at the last step, and those at the best where that is another."""
+    last = max(manifest.results, default=None)
+    results = {} if last is None else manifest.results[last]
+    record = {"run": place.address, "status": manifest.status, "step": manifest.steps, **results}
+    columns = [Column("run", "Run"), Column("status", "Status"), Column("step", "Step")]
+    columns += [Column(name, name, "float") for name in results]
+    if manifest.best and manifest.best.step != last:
+        best = {f"best/{name}": value for name, value in manifest.results[manifest.best.step].items()}
+        record |= {"best_step": manifest.best.step, **best}
+        columns += [Column("best_step", "Best step"), *(Column(name, name, "float") for name in best)]
+    print_record(record, columns, format)

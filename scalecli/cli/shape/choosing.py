@@ -1,0 +1,184 @@
+"""Options of `scalecli shape` that look for a shape instead of showing one, and the rows of what is found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from scalecli.analysis.advice.shapes import COSTS, DEEPEST, Setting, alternatives, candidates, nearest_published
+from scalecli.analysis.quantities import parse_quantity
+from scalecli.cli.options.groups import option_group
+from scalecli.cli.output.formats import Column
+from scalecli.errors import ConfigurationError, UsageError, nearest
+from scalecli.references import ModelReference
+
+_COST_COLUMNS = (
+    Column("parameters", "Params", "count"),
+    Column("flops", "FLOPs (paper)", "flops"),
+    Column("device_bytes", "Memory", "bytes"),
+    Column("steps_per_s", "Steps/s", "float"),
+)
+CANDIDATE_COLUMNS = (
+    Column("name", "Name"),
+    *_COST_COLUMNS,
+    Column("used_percent", "Budget %", "float"),
+    Column("score", "Stands on", "float"),
+    Column("evidence", "Published"),
+)
+ALTERNATIVE_COLUMNS = (
+    Column("name", "Name"),
+    Column("architecture", "Architecture"),
+    *_COST_COLUMNS,
+    Column("change_percent", "Cost %", "float"),
+    Column("score", "Score", "float"),
+    Column("difference", "Difference", "float"),
+    Column("upstream", "Upstream", "float"),
+    Column("table", "Table"),
+)
+_KEYS = dict(zip(COSTS, (column.key for column in _COST_COLUMNS), strict=True))
+
+Rows = list[dict[str, Any]]
+
+
+def _collect(options: dict[str, Any]) -> None:
+    like, cheaper, budget = options["like"], options["cheaper"], options.pop("budget")
+    if (like is None) != (cheaper is None):
+        raise UsageError(f"--like MODEL and --cheaper COST go together; costs are {', '.join(COSTS)}")
+    if like is not None and budget:
+        raise UsageError("--like looks at what is published, --budget at what could be; one of them at a time")
+    options["cheaper"] = None if cheaper is None else _cost(cheaper, "--cheaper")
+    options["budgets"] = _budgets(budget)
+
+
+def candidate_rows(architecture: str, budgets: dict[str, float], setting: Setting) -> Rows:
+    """The rows of `CANDIDATE_COLUMNS`, best first.
+
+    Raises:
+        ConfigurationError: no shape meets the budgets.
+    """
+    found = candidates(architecture, budgets, setting)
+    if not found:
+        limits = ", ".join(
+            f"{cost} {'of at least' if cost == 'steps/s' else 'up to'} {budgets[cost]:g}" for cost in budgets
+        )
+        raise ConfigurationError(f"no size of {architecture} has {limits} on {_machine(setting)}")
+    return [
+        {
+            "name": each.name,
+            **{_KEYS[cost]: value for cost, value in each.costs.items()},
+            "used_percent": 100 * each.used,
+            "score": each.score,
+            "evidence": each.evidence,
+        }
+        for each in found
+    ]
+
+
+def candidate_notes(setting: Setting) -> list[str]:
+    """What the rows of `candidate_rows` are."""
+    return [
+        f"Each size at the depth that the budget allows, up to {DEEPEST} layers: depth pays before width (Scale "
+        "Efficiently, section 4.3); and published shapes. A shape stands on its own published mean of GLUE, SuperGLUE "
+        "and SQuAD, else on that of a published model that is nowhere larger. Higher ones come first, then shapes that "
+        "use more of the budget; no score is predicted.",
+        _measured(setting),
+    ]
+
+
+def alternative_rows(like: ModelReference, cost: str, setting: Setting) -> Rows:
+    """The rows of `ALTERNATIVE_COLUMNS`: the model in each table that has it, before what is cheaper there.
+
+    Raises:
+        ConfigurationError: no score of the model is published, so that nothing is known to be as good.
+    """
+    found = alternatives(like.architecture, like.shape, cost, setting)
+    if not found:
+        raise ConfigurationError(
+            f"--like {like.name}: no score of it is published ({like.architecture}; "
+            f"{nearest_published(like.architecture, like.shape)}); --budget finds shapes by their costs"
+        )
+    return [
+        {
+            "name": each.model.name,
+            "architecture": each.model.architecture,
+            **{_KEYS[cost]: value for cost, value in each.costs.items()},
+            "change_percent": None if each.change is None else 100 * each.change,
+            "score": each.score,
+            "difference": each.difference,
+            "upstream": each.model.upstream,
+            "table": f"{each.model.source}/{each.model.table}",
+        }
+        for each in found
+    ]
+
+
+def alternative_notes(like: ModelReference, cost: str, rows: Rows, setting: Setting) -> list[str]:
+    """What the rows of `alternative_rows` are, and whether anything was found."""
+    found = [row for row in rows if row["difference"] is not None]
+    verdict = [] if found else [f"Nothing is published that is as good as {like.name} and has better {cost}."]
+    worse = [row["name"] for row in found if row["difference"] < 0]
+    if worse:
+        verdict.append(f"{' and '.join(worse)}: offered by the paper instead, though the score is lower.")
+    return [
+        *verdict,
+        "Models of the same table that are cheaper and score no lower, and those that the paper offers instead. Score: "
+        "mean of GLUE, SuperGLUE and SQuAD as published; those of different tables don't compare.",
+        _measured(setting),
+    ]
+
+
+def _machine(setting: Setting) -> str:
+    return f"{setting.machine.chips} {setting.machine.name}"
+
+
+def _measured(setting: Setting) -> str:
+    batch = setting.batch
+    return (
+        f"Memory (of a device) and estimated steps/s: {_machine(setting)}, model parallelism "
+        f"{setting.machine.model_parallel}, {batch.sequences} x {batch.inputs} + {batch.targets} tokens. FLOPs: "
+        "convention paper."
+    )
+
+
+def _cost(text: str, where: str) -> str:
+    name = {"steps_per_s": "steps/s"}.get(text.lower(), text.lower())
+    if name not in COSTS:
+        raise UsageError(f"{where}: no cost {text!r}; there are {', '.join(COSTS)}{nearest(name, COSTS)}")
+    return name
+
+
+def _budgets(texts: tuple[str, ...]) -> dict[str, float]:
+    """Budgets such as `flops=8e12` or `memory=16G` by cost."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        where = f"--budget {text}"
+        if not separator:
+            raise UsageError(f"{where}: COST=VALUE is accepted, such as flops=8e12; costs are {', '.join(COSTS)}")
+        cost = _cost(name, where)
+        if cost in found:
+            raise UsageError(f"{where}: {cost} is limited twice")
+        try:
+            found[cost] = parse_quantity(value)
+        except ConfigurationError as error:
+            raise UsageError(f"{where}: {error}") from None
+        if not found[cost] > 0:
+            raise UsageError(f"{where}: a number above 0 is accepted")
+    return found
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--like": {"metavar": "MODEL", "help": "Find published models as good as this one; with --cheaper."},
+    "--cheaper": {"metavar": "COST", "help": f"The cost that is to be lower: {', '.join(COSTS)} (more of those)."},
+    "--budget": {
+        "multiple": True,
+        "metavar": "COST=VALUE",
+        "help": "Find shapes that cost no more (steps/s: that are as fast), such as parameters=200M, flops=8e12, "
+        "memory=16G, steps/s=10. May be given several times.",
+    },
+}
+# They arrive as `like`, `cheaper` and `budgets`.
+choosing_options = option_group(
+    *(click.option(flag, **settings) for flag, settings in _OPTIONS.items()), collect=_collect
+)

@@ -1,0 +1,100 @@
+"""The figures of shapes that `scalecli shape` prints: fields, parameters, FLOPs, memory, and what training takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from scalecli import costs
+from scalecli.architectures import build_spec
+from scalecli.cli.options.batch import tokens
+from scalecli.cli.options.machine import RUN_COLUMNS, RUN_NARROW, Run, run_figures
+from scalecli.cli.output.formats import FOR_PEOPLE, Column, print_record, print_table
+from scalecli.errors import ConfigurationError
+from scalecli.operators import OPERATORS
+from scalecli.references import ModelReference
+from scalecli.shape import Shape
+
+_COLUMNS = (
+    Column("name", "Name"),
+    Column("architecture", "Architecture"),
+    *(Column(field.name, field.name, "float") for field in fields(Shape)),
+    Column("parameters", "Parameters", "count"),
+    Column("embedding_parameters", "  embedding", "count"),
+    Column("non_embedding_parameters", "  the rest", "count"),
+    Column("batch", "Batch, sequences", "float"),
+    Column("inputs", "Inputs, tokens", "float"),
+    Column("targets", "Targets, tokens", "float"),
+    Column("forward_flops", "Forward FLOPs per batch", "flops"),
+    Column("training_flops", "Training FLOPs per batch", "flops"),
+    Column("forward_flops_per_token", "Forward FLOPs per token", "flops"),
+    Column("training_flops_per_token", "Training FLOPs per token", "flops"),
+    Column("weights_bytes", "Weights, float32", "bytes"),
+    Column("adafactor_bytes", "Adafactor state, float32", "bytes"),
+    *RUN_COLUMNS,
+)
+# Of several models people see what fits into a terminal: the fields by their operators, FLOPs of a batch; or, of runs,
+# what they cost.
+_FIELDS = {each.fields[0]: code.upper() for code, each in OPERATORS.items() if len(each.fields) == 1}
+_COSTS = {"parameters": "Params", "forward_flops": "Forward", "adafactor_bytes": "Adafactor"}
+_RUN_COSTS = {"parameters": "Params", **RUN_NARROW}
+
+
+def shape_figures(model: ModelReference, lengths: Mapping[str, int], run: Run | None) -> dict[str, Any]:
+    """Every value that is shown, by column; `lengths` are the fields of `Batch` that were asked for.
+
+    Raises:
+        ConfigurationError: the architecture can't have inputs of that length, or the machine can't train the model.
+    """
+    spec = build_spec(model.architecture, model.shape)
+    batch = costs.batch_of(spec, "forward", **lengths)
+    total, embedding = spec.parameters(), spec.embedding_parameters()
+    try:
+        forward, training = (sum(costs.flops(spec, batch, name).values()) for name in ("forward", "training"))
+        of_run = {} if run is None else run_figures(spec, batch, run)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{model.name}: {error}") from None
+    return {
+        "name": model.name,
+        "architecture": model.architecture,
+        **model.shape.to_dict(),
+        "parameters": total,
+        "embedding_parameters": embedding,
+        "non_embedding_parameters": total - embedding,
+        "batch": batch.sequences,
+        "inputs": batch.inputs,
+        "targets": batch.targets,
+        "forward_flops": forward,
+        "training_flops": training,
+        "forward_flops_per_token": round(forward / tokens(batch)),
+        "training_flops_per_token": round(training / tokens(batch)),
+        "weights_bytes": costs.weights_bytes(spec),
+        "adafactor_bytes": costs.adafactor_bytes(spec),
+        **of_run,
+    }
+
+
+def print_shapes(rows: Sequence[dict[str, Any]], format: str) -> None:
+    """Prints the figures of several shapes, a row each; of none of them a column that no row has a value for."""
+    columns = _filled(rows)
+    if format in FOR_PEOPLE:
+        mixed = {"architecture": "Architecture"} if len({row["architecture"] for row in rows}) > 1 else {}
+        costs_of = _RUN_COSTS if "chip" in rows[0] else {**_FIELDS, **_COSTS}
+        titles = {"name": "Name", **mixed, **costs_of}
+        columns = [replace(column, title=titles[column.key]) for column in columns if column.key in titles]
+    print_table(rows, columns, format)
+
+
+def print_shape(row: dict[str, Any], format: str) -> None:
+    """Prints the figures of one shape, with all digits of its parameters for people too: two may differ in the last."""
+    columns = _filled([row])
+    if format in FOR_PEOPLE:
+        counts = [column.key for column in columns if column.key.endswith("parameters")]
+        row = {**row, **{key: f"{row[key]:,}" for key in counts}}
+        columns = [replace(column, kind="text") if column.key in counts else column for column in columns]
+    print_record(row, columns, format)
+
+
+def _filled(rows: Sequence[dict[str, Any]]) -> list[Column]:
+    return [column for column in _COLUMNS if any(row.get(column.key) is not None for row in rows)]

@@ -1,0 +1,161 @@
+"""`scalecli study`: many runs from one file; the plan with its cost, the runs, and how far they are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalecli.cli.options.training import local_path
+from scalecli.cli.output.formats import format_option, print_table
+from scalecli.errors import ScalecliError, UsageError
+
+if TYPE_CHECKING:
+    from scalecli.cli.study.plan import Plan
+    from scalecli.studies.execution import Command, Failure
+
+
+@click.group("study")
+def command() -> None:
+    """Run a whole study from one YAML file, and watch it.
+
+    STUDY is a YAML file, or the name of one that comes with the package: knobs, deep-narrow or architectures at the
+    papers' scale, knobs-micro, deep-narrow-micro or architectures-micro for two CPU cores. Its runs lie in
+    DIRECTORY/NAME and are runs like any other: scalecli compare DIRECTORY/*.
+    """
+
+
+def _directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--directory",
+        type=click.Path(),
+        callback=local_path,
+        metavar="DIRECTORY",
+        help="Where the runs lie. [default: runs/STUDY]",
+    )(function)
+
+
+@command.command("run")
+@click.argument("study")
+@_directory_option
+@click.option("--chip", metavar="NAME", help="Accelerator that the time is estimated for. [default: the study's]")
+@click.option("--chips", type=click.IntRange(1), metavar="N", help="Number of them. [default: the study's]")
+@click.option("--dry-run", is_flag=True, help="Show the plan, its cost and its time, and start nothing.")
+@click.option("--commands", is_flag=True, help="Print what is missing, one job a line, and start nothing.")
+@click.option("--slurm", type=click.Path(), metavar="FILE", help="Write what is missing as an array job of Slurm.")
+@click.option("--parallel", type=click.Path(), metavar="FILE", help="Write what is missing for GNU parallel.")
+@format_option
+def run(
+    study: str,
+    directory: Path | None,
+    chip: str | None,
+    chips: int | None,
+    dry_run: bool,
+    commands: bool,
+    slurm: str | None,
+    parallel: str | None,
+    format: str,
+) -> None:
+    """Run what is missing of STUDY, one run after the other.
+
+    A run that fails stops none of the others. The same command goes on where a study was stopped, tries again what
+    failed, and starts what was added to the file. A job is one model's runs, of which finetuning follows pretraining;
+    jobs can be run anywhere in any order.
+    """
+    if sum((dry_run, commands, slurm is not None, parallel is not None)) > 1:
+        raise UsageError("--dry-run, --commands, --slurm and --parallel: give one of them")
+    name, place, plan = _planned(study, directory, chip=chip, chips=chips)
+    if dry_run:
+        from scalecli.cli.study.tables import print_plan
+
+        print_plan(plan, format)
+        return
+    jobs = [[each.command for each in job if not each.command.is_done] for job in plan.jobs]
+    jobs = [job for job in jobs if job]
+    if commands or slurm or parallel:
+        _write_jobs(name, place, jobs, slurm, parallel)
+        return
+    _run_jobs(name, plan, jobs, format)
+
+
+@command.command("status")
+@click.argument("study")
+@_directory_option
+@format_option
+def status(study: str, directory: Path | None, format: str) -> None:
+    """Show how far the runs of STUDY are.
+
+    On a terminal the table is live until all runs have ended, or Ctrl-C; elsewhere it is printed once. Runs may be
+    under way on any machine that writes to DIRECTORY. One that was killed still says running, and was written long ago.
+    """
+    from scalecli.cli.study.tables import STATUS_COLUMNS, status_rows, watch
+
+    _, _, plan = _planned(study, directory)
+    if format == "table" and sys.stdout.isatty():
+        watch(plan)
+    print_table(status_rows(plan), STATUS_COLUMNS, format)
+
+
+def _planned(study: str, directory: Path | None, **machine: str | int | None) -> tuple[str, Path, Plan]:
+    """The study's name, its directory and its plan."""
+    from scalecli.cli.study.plan import make_plan
+    from scalecli.studies.study import load_study
+
+    name, content = load_study(study)
+    place = directory or Path("runs") / name
+    given = {key: value for key, value in machine.items() if value is not None}
+    return name, place, make_plan(content, study, place, given)
+
+
+def _write_jobs(name: str, place: Path, jobs: list[list[Command]], slurm: str | None, parallel: str | None) -> None:
+    """Prints or writes the jobs for a cluster."""
+    from scalecli.cli.study.jobs import job_lines, slurm_script
+    from scalecli.storage.files import write_atomically
+
+    if not jobs:
+        click.echo(f"{name}: nothing is missing", err=True)
+    elif slurm:
+        place.mkdir(parents=True, exist_ok=True)  # Slurm makes no directories for the logs
+        write_atomically(slurm, slurm_script(name, place, jobs))
+        click.echo(f"{len(jobs)} jobs; start them by: sbatch {slurm}", err=True)
+    elif parallel:
+        write_atomically(parallel, job_lines(jobs))
+        click.echo(f"{len(jobs)} jobs; start them by: parallel --joblog {parallel}.log < {parallel}", err=True)
+    else:
+        click.echo(job_lines(jobs), nl=False)
+
+
+def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> None:
+    """Runs the jobs, and prints how far the study is then.
+
+    Raises:
+        ScalecliError: some runs failed.
+        InterruptedRunError: Ctrl-C or SIGTERM.
+    """
+    from scalecli.cli.study.tables import STATUS_COLUMNS, read_all, status_rows, totals
+    from scalecli.studies.execution import run_jobs
+
+    for line in totals(plan, read_all(plan)):
+        click.echo(line, err=True)
+    if jobs:
+        plan.pretraining.check_source()
+    total, number = sum(map(len, jobs)), 0
+
+    def starting(command: Command) -> None:
+        nonlocal number
+        number += 1
+        click.secho(f"\n# {command.name}, {number} of {total}\n$ {command.line}", bold=True, err=True)
+
+    failures = run_jobs(jobs, starting)
+    print_table(status_rows(plan), STATUS_COLUMNS, format)
+    if failures:
+        found = "; ".join(map(_described, failures))
+        raise ScalecliError(f"{name}: {len(failures)} of {total} runs failed: {found}; the same command tries again")
+
+
+def _described(failure: Failure) -> str:
+    left_out = f", so there is no {' and no '.join(failure.left_out)}" if failure.left_out else ""
+    return f"{failure.name} by exit code {failure.code}{left_out}"

@@ -1,0 +1,148 @@
+"""What `scalecli study` prints: the plan with its totals, and how far the runs are, live on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from scalecli.cli.options.machine import run_notes
+from scalecli.cli.output.formats import print_notes, print_table, table_text
+from scalecli.cli.output.progress import duration
+from scalecli.cli.study.plan import Plan, PlannedRun, hours_by_run
+from scalecli.costs.hardware import energy_kwh
+from scalecli.studies.progress import COMPLETED, MISSING, Progress, read_progress
+from scalecli.tables import Column, humanise
+
+SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_PER_HOUR = 3600
+
+PLAN_COLUMNS = (
+    Column("run", "Run"),
+    Column("parameters", "Parameters", "count"),
+    Column("steps", "Steps"),
+    Column("flops", "Training FLOPs", "flops"),
+    Column("hours", "Hours", "float"),
+    Column("fits", "Fits"),
+    Column("to_do", "To do"),
+)
+STATUS_COLUMNS = (
+    Column("run", "Run"),
+    Column("status", "Status"),
+    Column("step", "Step", "float"),
+    Column("steps", "Of", "float"),
+    Column("loss", "Loss", "float"),
+    Column("upstream", "Upstream", "float"),
+    Column("downstream", "Downstream", "float"),
+    Column("steps_per_s", "Steps/s", "float"),
+    Column("left", "Left"),
+    Column("written", "Written"),
+)
+# While runs are under way, as much as goes into 80 columns.
+LIVE_COLUMNS = tuple(column for column in STATUS_COLUMNS if column.key not in ("upstream", "downstream"))
+
+
+def print_plan(plan: Plan, format: str) -> None:
+    """Prints every run with what it costs and what is to be done, and the sums."""
+    progress = read_all(plan)
+    rows = [
+        {
+            "run": run.command.name,
+            "parameters": run.parameters,
+            "steps": run.steps,
+            "flops": run.flops,
+            "hours": hours,
+            "fits": None if isinstance(run.estimate, str) else run.estimate["fits"],
+            "to_do": _to_do(run, now),
+        }
+        for run, now, hours in zip(plan.runs, progress, hours_by_run(plan.runs, progress), strict=True)
+    ]
+    print_table(rows, PLAN_COLUMNS, format)
+    print_notes([*totals(plan, progress), *run_notes(plan.machine)], format)
+
+
+def totals(plan: Plan, progress: Sequence[Progress]) -> list[str]:
+    """What the whole study costs, and what is left of it."""
+    hours = hours_by_run(plan.runs, progress)
+    measured = sum(now.steps_per_s is not None for now in progress)
+    basis = f"times are at the speed of {measured} measured runs" if measured else "times are estimates"
+    left = [_share_left(run, now) for run, now in zip(plan.runs, progress, strict=True)]
+    reasons = {run.estimate: run for run in plan.runs if isinstance(run.estimate, str)}
+    return [
+        f"all: {_cost(plan, hours, [1.0] * len(left))}",
+        f"to do: {_cost(plan, hours, left)} ({basis}, without start-up, compiling and validation)",
+        *(f"{run.command.name}: no estimate of its time ({reason})" for reason, run in reasons.items()),
+    ]
+
+
+def _cost(plan: Plan, hours: Sequence[float | None], shares: Sequence[float]) -> str:
+    """What these shares of the runs cost together."""
+    flops = sum(run.flops * share for run, share in zip(plan.runs, shares, strict=True))
+    counted = f"{sum(share > 0 for share in shares)} runs, {humanise(flops, 'flops')} training FLOPs"
+    parts = [None if each is None else each * share for each, share in zip(hours, shares, strict=True) if share]
+    if None in parts:
+        return f"{counted}, in a time that is not known"
+    taken = sum(filter(None, parts))
+    machine = plan.machine.machine
+    kwh = energy_kwh(machine, taken * _SECONDS_PER_HOUR, plan.machine.pue)
+    return (
+        f"{counted}, {duration(taken * _SECONDS_PER_HOUR)} on {machine.chips} {machine.name}, "
+        f"{taken * machine.chips:.3g} device-hours, {kwh:.3g} kWh, {kwh * plan.machine.grid:.3g} kg CO2e"
+    )
+
+
+def _share_left(run: PlannedRun, now: Progress) -> float:
+    if now.is_done(run.command.line):
+        return 0.0
+    return 1 - min(now.step, run.steps - 1) / run.steps
+
+
+def _to_do(run: PlannedRun, now: Progress) -> str:
+    if now.is_done(run.command.line):
+        return "nothing"
+    if now.status == COMPLETED:
+        return "check: another command made it"
+    return f"go on from {now.step}" if now.step else "all"
+
+
+def read_all(plan: Plan) -> list[Progress]:
+    """How far each run of a plan is."""
+    return [read_progress(run.command.directory) for run in plan.runs]
+
+
+def status_rows(plan: Plan) -> list[dict[str, Any]]:
+    """The rows of `STATUS_COLUMNS` as they are now."""
+    return [_status_row(run, now) for run, now in zip(plan.runs, read_all(plan), strict=True)]
+
+
+def _status_row(run: PlannedRun, now: Progress) -> dict[str, Any]:
+    is_begun = now.status not in (COMPLETED, MISSING)
+    return {
+        "run": run.command.name,
+        "status": now.status,
+        "step": now.step,
+        "steps": run.steps,
+        "loss": now.loss,
+        "upstream": now.upstream,
+        "downstream": now.downstream,
+        "steps_per_s": now.steps_per_s,
+        "left": duration((run.steps - now.step) / now.steps_per_s) if is_begun and now.steps_per_s else None,
+        "written": None if now.updated is None else f"{duration(max(0.0, time.time() - now.updated))} ago",
+    }
+
+
+def watch(plan: Plan) -> None:
+    """Shows the status on a terminal, again and again until every run has ended, or Ctrl-C."""
+    from rich.live import Live
+    from rich.text import Text
+
+    def table() -> Text:
+        width = shutil.get_terminal_size().columns
+        return Text(table_text(status_rows(plan), LIVE_COLUMNS, width=width), no_wrap=True, overflow="crop")
+
+    with contextlib.suppress(KeyboardInterrupt), Live(auto_refresh=False, transient=True) as live:
+        while not all(now.status in (COMPLETED, "failed") for now in read_all(plan)):
+            live.update(table(), refresh=True)
+            time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -1,0 +1,1 @@
+"""Labeled images, from folders and datasets."""

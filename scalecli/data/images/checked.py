@@ -1,0 +1,90 @@
+"""Every image file decoded once before training: which are whole, and what they hold; kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scalecli.data.datasets import readable
+from scalecli.data.images.tree import UNREADABLE, ImageFiles
+from scalecli.data.images.views import MOST_PIXELS, decode_as_is
+from scalecli.storage.files import write_atomically
+from scalecli.strict import from_mapping
+
+BROKEN, TOO_LARGE = "broken images", f"images of more than {MOST_PIXELS:,} pixels"
+NO_FILES = "files that cannot be read"
+_FORM = 2  # of the cached file
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found: a hash of the images, what can't be used and why, how many are grey and how many transparent."""
+
+    identity: str
+    left_out: dict[str, str]
+    grey: int
+    transparent: int
+
+    def notes(self, name: str) -> list[str]:
+        """A line for each kind of image that is not in three colours, as the model will see it."""
+        found = {
+            "grey images, taken for three equal colours": self.grey,
+            "images with transparency, laid on white": self.transparent,
+        }
+        return [f"{name}: {what} ({count:,})" for what, count in found.items() if count]
+
+
+def examine(
+    files: ImageFiles, ordered: Sequence[str], cache_directory: Path, on_progress: Callable[[int, int], None]
+) -> Examined:
+    """Decodes the files of a split, or reads in the cache what was found when they were the same.
+
+    Raises:
+        MissingError: a file cannot be read, which says nothing about the image in it.
+        ScalecliError: the cache cannot be written.
+    """
+    listed = json.dumps([_FORM, files.root, [[file, files.stamps[file]] for file in ordered]])
+    cached = cache_directory / "images" / f"{hashlib.sha256(listed.encode()).hexdigest()[:32]}.json"
+    if cached.is_file():
+        return from_mapping(Examined, json.loads(cached.read_text(encoding="utf-8")), str(cached))
+    found = _examined(files, ordered, on_progress)
+    write_atomically(cached, json.dumps(asdict(found)))
+    return found
+
+
+def _examined(files: ImageFiles, ordered: Sequence[str], on_progress: Callable[[int, int], None]) -> Examined:
+    import tensorflow as tf
+
+    with tf.device("CPU"):
+        paths = tf.constant([files.path(file) for file in ordered])
+
+    def look(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        contents = tf.io.read_file(paths[number])
+        height, width, channels = tf.unstack(tf.shape(decode_as_is(contents), tf.int64))
+        return number, height * width, channels, tf.fingerprint(contents[None])[0]
+
+    left_out = {file: NO_FILES for file in ordered if files.stamps[file] == UNREADABLE}
+    numbers = np.array([n for n, file in enumerate(ordered) if file not in left_out], np.int64)
+    looked = tf.data.Dataset.from_tensor_slices(numbers).map(look, tf.data.AUTOTUNE, deterministic=True)
+    digest, decoded = hashlib.sha256(), set()
+    grey = transparent = 0
+    for number, pixels, channels, fingerprint in looked.ignore_errors().as_numpy_iterator():
+        file = ordered[number]
+        decoded.add(number)
+        if pixels > MOST_PIXELS:
+            left_out[file] = TOO_LARGE
+        else:
+            digest.update(f"{file}\n".encode("utf-8", "surrogateescape") + fingerprint.tobytes())
+            grey, transparent = grey + (channels < 3), transparent + (channels % 2 == 0)
+        on_progress(int(number) + 1, len(ordered))
+    broken = np.array([number for number in numbers if number not in decoded], np.int64)
+    with readable(files.name):
+        for _ in tf.data.Dataset.from_tensor_slices(broken).map(lambda number: tf.io.read_file(paths[number])):
+            pass
+    left_out |= {ordered[number]: BROKEN for number in broken}
+    return Examined(f"sha256:{digest.hexdigest()}", left_out, int(grey), int(transparent))

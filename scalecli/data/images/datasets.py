@@ -1,0 +1,179 @@
+"""The labelled images of a TensorFlow dataset, read in windows as they are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from scalecli.data.datasets import DatasetSplit, open_dataset, open_split, readable
+from scalecli.data.images.views import Cuts, middle_view, random_view
+from scalecli.data.order import Share
+from scalecli.data.windows import DAMAGED, Windows
+from scalecli.errors import ConfigurationError, MissingError
+
+WINDOW_IMAGES = 1_024  # of 110 KB each in ImageNet
+_UNLABELLED = "it has images without a label; choose another split"
+
+
+@dataclass(frozen=True)
+class DatasetImages:
+    """See `scalecli.data.images.source.Images`. Datasets are shuffled when prepared, so theirs is a random order.
+
+    `image`, `label`: the names of the features.
+    """
+
+    split: DatasetSplit
+    image: str
+    label: str
+    classes: tuple[str, ...]
+    window: int = WINDOW_IMAGES
+    left_out: dict[str, int] = field(default_factory=dict)  # a dataset has images alone
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(
+        cls, name: str, split: str | None, usual: tuple[str, ...], data_dir: str | None, *, download: bool
+    ) -> DatasetImages:
+        """A split of a dataset, or without one the first of the `usual` ones; `download` as in `open_split`.
+
+        Raises:
+            MissingError: the name, the split or the files are not there.
+            ConfigurationError: it has no image with one label.
+        """
+        known = open_dataset(name, data_dir, download=download).info.splits
+        if split is None and not {*usual} & {*known}:
+            raise MissingError(
+                f"dataset {name}: no split {' or '.join(usual)}; it has {', '.join(known)}: --split and "
+                "--validation-split take parts of them, such as train[1%:] and train[:1%]"
+            )
+        chosen = split or next(each for each in usual if each in known)
+        found = open_split(name, chosen, data_dir)
+        image, label = _features(name, found.builder.info.features)
+        return cls(found, image, label, tuple(found.builder.info.features[label].names))
+
+    @property
+    def name(self) -> str:
+        """The dataset's name, version and split."""
+        return f"{self.split.identity} {self.split.name}"
+
+    @property
+    def identity(self) -> str:
+        """The same."""
+        return self.name
+
+    @property
+    def images(self) -> int:
+        """How many they are."""
+        return self.split.examples
+
+    def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, Share], Any]:
+        """The training batches of a host from a step on."""
+        import tensorflow as tf
+
+        shards = self.split.shards()
+        sizes = np.array([length for _, _, length in shards])
+        windows = Windows.of(shards, sizes, full=self.window, window=self.window, seed=seed)
+
+        def example(serialized: tf.Tensor, n: tf.Tensor) -> dict[str, tf.Tensor]:
+            encoded, label = self._parsed(serialized)
+            return {"images": random_view(encoded, n, seed, size, cuts), "labels": label}
+
+        def batches(start_step: int, share: Share) -> Any:
+            start = start_step * batch
+
+            def of_window(serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor) -> Any:
+                serialized, count = windows.whole(serialized, shard, window)
+                places = tf.range(tf.maximum(start - first, 0), count)
+                order = tf.random.experimental.index_shuffle(
+                    places, tf.stack([tf.constant(seed, tf.int64), first]), count - 1
+                )
+                return tf.data.Dataset.from_tensor_slices((tf.gather(serialized, order), first + places))
+
+            images = windows.from_item(start).prefetch(1).flat_map(of_window)
+            if share.hosts > 1:
+                images = images.filter(lambda serialized, n: share.has(n, batch))
+            examples = images.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            return examples.batch(share.piece(batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+        return batches
+
+    def labels(self, of_each: int | None = None) -> np.ndarray:
+        """The labels of the images; what is looked for in vain is looked for to the end.
+
+        Raises:
+            MissingError: a file is damaged, or an image has no label.
+        """
+        import tensorflow as tf
+
+        labels = (
+            self._records()
+            .batch(self.window)
+            .map(lambda serialized: tf.io.parse_example(serialized, {self.label: tf.io.FixedLenFeature([], tf.int64)}))
+        )
+        found, counts = [np.zeros(0, np.int32)], np.zeros(len(self.classes), np.int64)
+        with readable(self.split.identity):
+            for batch in labels.as_numpy_iterator():
+                if batch[self.label].min() < 0:
+                    raise MissingError(f"dataset {self.name}: {_UNLABELLED}")
+                found.append(batch[self.label].astype(np.int32))
+                counts += np.bincount(found[-1], minlength=len(counts))
+                if of_each is not None and counts.min() >= of_each:
+                    break
+            else:
+                if sum(map(len, found)) != self.images:
+                    raise MissingError(f"dataset {self.name}: {DAMAGED}")
+        return np.concatenate(found)
+
+    def middle_views(self, size: int, numbers: np.ndarray) -> Any:
+        """The images of these numbers; the files are read up to the last of them."""
+        import tensorflow as tf
+
+        wanted = np.zeros(int(numbers.max(initial=-1)) + 1, bool)
+        wanted[numbers] = True
+        with tf.device("CPU"):
+            is_wanted = tf.constant(wanted)
+
+        def example(_: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+            encoded, label = self._parsed(serialized)
+            return {"images": middle_view(encoded, size), "labels": label}
+
+        records = self._records().take(len(wanted)).enumerate().filter(lambda number, _: is_wanted[number])
+        return records.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def _records(self) -> Any:
+        """The serialized examples of the split in order, a tf.data.Dataset."""
+        import tensorflow as tf
+
+        paths, skips, lengths = (list(each) for each in zip(*self.split.shards(), strict=True))
+        shards = tf.data.Dataset.from_tensor_slices((paths, np.array(skips, np.int64), np.array(lengths, np.int64)))
+        return shards.flat_map(lambda path, skip, length: tf.data.TFRecordDataset(path).skip(skip).take(length))
+
+    def _parsed(self, serialized: Any) -> tuple[Any, Any]:
+        """The encoded image and the label, int32, of an example; an error in the graph where it has none."""
+        import tensorflow as tf
+
+        features = {
+            self.image: tf.io.FixedLenFeature([], tf.string),
+            self.label: tf.io.FixedLenFeature([], tf.int64),
+        }
+        parsed = tf.io.parse_single_example(serialized, features)
+        with tf.control_dependencies([tf.debugging.assert_non_negative(parsed[self.label], message=_UNLABELLED)]):
+            return parsed[self.image], tf.cast(parsed[self.label], tf.int32)
+
+
+def _features(name: str, features: Any) -> tuple[str, str]:
+    """The names of a dataset's image and of its label. Raises ConfigurationError where there are not one of each."""
+    import tensorflow_datasets as tfds
+
+    images = [key for key, each in features.items() if isinstance(each, tfds.features.Image)]
+    labels = [key for key, each in features.items() if isinstance(each, tfds.features.ClassLabel)]
+    preferred = [key for key in labels if key == "label"] or labels
+    fitting = len(images) == len(preferred) == 1 and features[images[0]].np_dtype == np.uint8
+    if not fitting or features[preferred[0]].num_classes is None:
+        raise ConfigurationError(
+            f"dataset {name}: an image of 8 bits with one class label is accepted; it has {', '.join(features)}"
+        )
+    return images[0], preferred[0]

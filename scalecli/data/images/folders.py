@@ -1,0 +1,107 @@
+"""Images in a folder for each class, read as they are trained on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalecli.data.images.checked import examine
+from scalecli.data.images.tree import ImageFiles, in_order
+from scalecli.data.images.views import Cuts, middle_view, random_view
+from scalecli.data.order import Share, shuffled_index
+from scalecli.errors import MissingError
+
+
+@dataclass(frozen=True)
+class FolderImages:
+    """See `scalecli.data.images.source.Images`."""
+
+    name: str
+    identity: str
+    classes: tuple[str, ...]
+    paths: tuple[bytes, ...]
+    numbers: np.ndarray  # int32 [images]: the labels
+    left_out: dict[str, int]
+    notes: list[str]
+
+    @classmethod
+    def open(
+        cls,
+        files: ImageFiles,
+        cache_directory: Path,
+        on_progress: Callable[[int, int], None],
+        classes: tuple[str, ...] | None = None,
+    ) -> FolderImages:
+        """The whole images among files, each decoded once; `classes` are those that there may be, else its own.
+
+        Raises:
+            MissingError: no image is whole, or one is of another class.
+        """
+        ordered = in_order([file for of_class in files.by_class.values() for file in of_class])
+        found = examine(files, ordered, cache_directory, on_progress)
+        class_of = {file: name for name, of_class in files.by_class.items() for file in of_class}
+        whole = [file for file in ordered if file not in found.left_out]
+        left_out = {**files.left_out, **Counter(found.left_out.values())}
+        if not whole:
+            example = f"{ordered[0]} ({found.left_out[ordered[0]]})"
+            raise MissingError(f"{files.name}: none of {len(ordered):,} images can be used, such as {example}")
+        own = tuple(sorted({class_of[file] for file in whole}))
+        unknown = sorted({*own} - {*(classes or own)})
+        if unknown:
+            raise MissingError(f"{files.name}: class {unknown[0]!r} has no images to train on")
+        label = {name: number for number, name in enumerate(classes or own)}
+        numbers = np.array([label[class_of[file]] for file in whole], np.int32)
+        paths = tuple(files.path(file) for file in whole)
+        return cls(files.name, found.identity, classes or own, paths, numbers, left_out, found.notes(files.name))
+
+    @property
+    def images(self) -> int:
+        """How many they are."""
+        return len(self.paths)
+
+    def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, Share], Any]:
+        """The training batches of a host from a step on."""
+        import tensorflow as tf
+
+        paths, labels = self._tensors()
+
+        def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
+            place = shuffled_index(n, self.images, seed)
+            return {
+                "images": random_view(tf.io.read_file(paths[place]), n, seed, size, cuts),
+                "labels": labels[place],
+            }
+
+        def batches(start_step: int, share: Share) -> Any:
+            examples = share.numbers(start_step, batch)
+            examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            return examples.batch(share.piece(batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+        return batches
+
+    def labels(self, of_each: int | None = None) -> np.ndarray:
+        """The labels of all images: they are known without reading any."""
+        return self.numbers
+
+    def middle_views(self, size: int, numbers: np.ndarray) -> Any:
+        """The images of these numbers."""
+        import tensorflow as tf
+
+        paths, labels = self._tensors()
+
+        def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"images": middle_view(tf.io.read_file(paths[n]), size), "labels": labels[n]}
+
+        numbered = tf.data.Dataset.from_tensor_slices(np.asarray(numbers, np.int64))
+        return numbered.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def _tensors(self) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        with tf.device("CPU"):
+            return tf.constant(self.paths), tf.constant(self.numbers)

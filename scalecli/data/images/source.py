@@ -1,0 +1,138 @@
+"""Labelled images to train on and to measure on: a folder for each class, or a TensorFlow dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from scalecli.data.images.folders import FolderImages
+from scalecli.data.images.tree import ImageTree
+from scalecli.data.images.views import Cuts
+from scalecli.data.order import Share
+from scalecli.errors import ConfigurationError, MissingError
+from scalecli.specs.vision import FILLING
+from scalecli.storage.files import is_remote
+
+Progress = Callable[[int, int], None]
+
+
+class Images(Protocol):
+    """Labelled images of one split, in an order in which the first ones are a random sample of all."""
+
+    @property
+    def name(self) -> str:
+        """Where they come from."""
+
+    @property
+    def identity(self) -> str:
+        """A hash of them, or a dataset's name and version."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels 0, 1 ..."""
+
+    @property
+    def images(self) -> int:
+        """How many they are."""
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Files that are no images, counted by what is the matter with them."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines that a person should read about them."""
+
+    def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, Share], Any]:
+        """A function of a step and a host's share: the endless tf.data.Dataset of training batches from there on.
+
+        They have float32 "images" [batch, size, size, 3] from -1 to 1, and int32 "labels" [batch]. Batch `step` is the
+        same whichever step is the first; every epoch meets every image once, in an order and with cuts of its own.
+        """
+
+    def labels(self, of_each: int | None = None) -> np.ndarray:
+        """The labels of the images, int32 [images], or of as many first ones as hold so many of each class."""
+
+    def middle_views(self, size: int, numbers: np.ndarray) -> Any:
+        """The images of these ascending numbers as a tf.data.Dataset, with "images" and "labels", to measure on."""
+
+
+def measured_batches(images: Images, size: int, numbers: np.ndarray, batch: int) -> Any:
+    """The images of these ascending numbers in batches, as a tf.data.Dataset; label -1 fills up the last."""
+    import tensorflow as tf
+
+    filling = {"images": tf.zeros([size, size, 3]), "labels": tf.constant(FILLING)}
+    rows = tf.data.Dataset.from_tensors(filling).repeat(-len(numbers) % batch)
+    examples = images.middle_views(size, numbers).concatenate(rows)
+    return examples.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Images that a person named: a folder of folders, or a TensorFlow dataset.
+
+    `split` and `held_out` are a dataset's splits, or parts of them, such as `train[:1%]`; of a folder they are the
+    names of folders in it. Without them they are `train`, and the first of `validation`, `val` and `test` that is
+    there; where a folder has no such folders, or none for held-out images, every tenth image of each class is held out.
+    """
+
+    images: str
+    data_dir: str | None = None
+    split: str | None = None
+    held_out: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.data_dir and self.is_folder:
+            raise ConfigurationError(f"--data-dir goes with a TensorFlow dataset, and {self.images} is a folder")
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder: one that is there, or what can be nothing else by its form."""
+        is_path = self.images.startswith((os.curdir, os.sep, "~")) or self.images.endswith(os.sep)
+        return is_path or is_remote(self.images) or os.path.isdir(self.images)
+
+    @property
+    def kind(self) -> Literal["image-folder", "image-dataset"]:
+        """As manifests name it."""
+        return "image-folder" if self.is_folder else "image-dataset"
+
+    def count_classes(self) -> int:
+        """How many classes there are, without a look into any image; of a folder without TensorFlow.
+
+        Raises:
+            MissingError: there are no such images.
+            ConfigurationError: the dataset has no image with one label.
+        """
+        if self.is_folder:
+            training, _ = ImageTree.of(self.images).splits(self.split, self.held_out)
+            return len(training.classes)
+        return len(self._dataset(self.split, ("train",), download=False).classes)
+
+    def open(self, cache_directory: Path, on_progress: Progress) -> tuple[Images, Images]:
+        """The images to train on, and the held-out ones.
+
+        Every file of a folder is decoded once, and what was found is kept in the cache; `on_progress` hears how many
+        of how many are done.
+
+        Raises:
+            MissingError: there are no such images, or none of a class that others are of.
+            ConfigurationError: the dataset has no image with one label.
+        """
+        if self.is_folder:
+            training, held_out = ImageTree.of(self.images).splits(self.split, self.held_out)
+            first = FolderImages.open(training, cache_directory, on_progress)
+            return first, FolderImages.open(held_out, cache_directory, on_progress, first.classes)
+        return self._dataset(self.split, ("train",)), self._dataset(self.held_out, ("validation", "test"))
+
+    def _dataset(self, split: str | None, usual: tuple[str, ...], download: bool = True) -> Any:
+        from scalecli.data.images.datasets import DatasetImages
+
+        try:
+            return DatasetImages.open(self.images, split, usual, self.data_dir, download=download)
+        except MissingError as error:
+            raise MissingError(f"{error}; nor is there a folder {self.images}") from error

@@ -1,0 +1,1 @@
+"""Tasks: their files, examples, text forms, mixtures and batches."""

@@ -1,0 +1,163 @@
+"""Batches for finetuning and evaluation, text to text: tasks mixed at their rates, padded or packed; inputs in buckets.
+
+A batch of training is a function of (seed, step), as in pretraining. Sequences are cut to length first, then the end of
+sequence is appended, so every one ends with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalecli.data.order import WHOLE, Share
+from scalecli.data.tasks.mixtures import Turns
+from scalecli.data.tasks.packing import Rows, pack
+from scalecli.data.tasks.task import Example
+from scalecli.data.text.vocabulary import EOS, PAD, Vocabulary
+from scalecli.errors import MissingError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_SHORTEST_BUCKET = 64
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A task's examples as ids, int32 [at most the length] each, and how many of them had to be cut to the lengths."""
+
+    inputs: list[np.ndarray]
+    targets: list[np.ndarray]
+    inputs_cut: int
+    targets_cut: int
+
+    @classmethod
+    def of(
+        cls, examples: Sequence[Example], vocabulary: Vocabulary, *, inputs_length: int, targets_length: int
+    ) -> Encoded:
+        """Returns examples, each sequence cut to its length and ended.
+
+        Raises:
+            MissingError: there are none.
+        """
+        if not examples:
+            raise MissingError("no examples to finetune on")
+        inputs, inputs_cut = encode([example.input for example in examples], vocabulary, inputs_length)
+        targets, targets_cut = encode([example.target for example in examples], vocabulary, targets_length)
+        return cls(inputs, targets, inputs_cut, targets_cut)
+
+
+class FinetuningBatches:
+    """Training batches of a mixture of tasks.
+
+    A batch has int32 "inputs" [batch, inputs_length] and "targets" [batch, targets_length]; when packed, a row holds
+    several examples of a task, and "inputs_segments" and "targets_segments", of the same shapes, number them from 1
+    with 0 for padding. Examples are packed once, each into the first row that has room, in an order that the seed
+    gives; a task's rows change places from epoch to epoch.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Encoded],
+        rates: Mapping[str, float],
+        *,
+        inputs_length: int,
+        targets_length: int,
+        batch: int,
+        seed: int,
+        packed: bool,
+    ) -> None:
+        """`rates` are the shares of the tasks among examples; those among rows are by how many a row has."""
+        self.names = list(tasks)
+        self._batch, self._seed, self._packed = batch, seed, packed
+        room = np.array([inputs_length, targets_length])
+        inputs: list[list[np.ndarray]] = []
+        targets: list[list[np.ndarray]] = []
+        self.rows: dict[str, int] = {}
+        for name, task in tasks.items():
+            rows = [[n] for n in range(len(task.inputs))]
+            if packed:
+                tokens = np.array([[len(a), len(b)] for a, b in zip(task.inputs, task.targets, strict=True)])
+                rows = pack(tokens, room, seed)
+            inputs += [[task.inputs[n] for n in row] for row in rows]
+            targets += [[task.targets[n] for n in row] for row in rows]
+            self.rows[name] = len(rows)
+        self._read_inputs = Rows.of(inputs).reader(inputs_length)
+        self._read_targets = Rows.of(targets).reader(targets_length)
+        of_rows = np.array([rates[name] * self.rows[name] / len(tasks[name].inputs) for name in self.names])
+        sizes = list(self.rows.values())
+        self._read_place = Turns.of(of_rows / of_rows.sum(), seed).reader(sizes, seed)
+        self._first_rows = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+
+    def __call__(self, start_step: int = 0, share: Share = WHOLE) -> Any:
+        """Returns an endless tf.data.Dataset of batches, or a host's share of them, from `start_step` on."""
+        return self._dataset(start_step, share, self._row)
+
+    def named(self) -> Any:
+        """Returns the same from the beginning, with "task", the place [batch] of each row's task among `names`."""
+        return self._dataset(0, WHOLE, lambda n: {**self._row(n), "task": self._read_place(n)[0]})
+
+    def _dataset(self, start_step: int, share: Share, row: Any) -> Any:
+        import tensorflow as tf
+
+        rows = share.numbers(start_step, self._batch)
+        rows = rows.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return rows.batch(share.piece(self._batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+    def _row(self, n: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the row at place n of training."""
+        import tensorflow as tf
+
+        task, place = self._read_place(n)
+        index = tf.constant(self._first_rows)[task] + place
+        row: dict[str, tf.Tensor] = {}
+        row["inputs"], inputs_segments = self._read_inputs(index)
+        row["targets"], targets_segments = self._read_targets(index)
+        if self._packed:
+            row |= {"inputs_segments": inputs_segments, "targets_segments": targets_segments}
+        return row
+
+
+@dataclass(frozen=True)
+class EvaluationBatch:
+    """Inputs [batch, bucket] of the examples with these numbers; rows beyond them are empty, and fill it up."""
+
+    numbers: np.ndarray
+    inputs: np.ndarray
+
+
+def evaluation_batches(
+    texts: Sequence[str], vocabulary: Vocabulary, *, inputs_length: int, batch: int
+) -> tuple[list[EvaluationBatch], int]:
+    """Returns every text once, as int32 ids, the longest first so that those of a batch are about equally long.
+
+    A batch is as long as a power of two, at least 64, that its longest text fits in, but no longer than
+    `inputs_length`: there are few shapes to compile, and none that an architecture can't have.
+    The other number is how many texts had to be cut.
+    """
+    sequences, cut = encode(texts, vocabulary, inputs_length)
+    order = sorted(range(len(sequences)), key=lambda n: -len(sequences[n]))
+    batches = []
+    for start in range(0, len(order), batch):
+        numbers = order[start : start + batch]
+        length = min(bucket(len(sequences[numbers[0]])), inputs_length)
+        inputs = np.full((batch, length), PAD, np.int32)
+        for row, number in enumerate(numbers):
+            inputs[row, : len(sequences[number])] = sequences[number]
+        batches.append(EvaluationBatch(np.array(numbers), inputs))
+    return batches, cut
+
+
+def bucket(length: int, shortest: int = _SHORTEST_BUCKET) -> int:
+    """Returns the power of two, or `shortest` of them, that a length fits in."""
+    return max(shortest, 1 << (length - 1).bit_length())
+
+
+def encode(texts: Sequence[str], vocabulary: Vocabulary, length: int) -> tuple[list[np.ndarray], int]:
+    """Returns texts' ids, int32 [at most length] each, cut and then ended, and how many of them were cut."""
+    encoded = [vocabulary.encode(text) for text in texts]
+    cut = sum(len(ids) >= length for ids in encoded)
+    return [np.array([*ids[: length - 1], EOS], np.int32) for ids in encoded], cut

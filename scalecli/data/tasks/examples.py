@@ -1,0 +1,130 @@
+"""The examples of tasks: found as files or as a TensorFlow dataset, read, and made into texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+from scalecli.data.datasets import DatasetSplit, open_split
+from scalecli.data.sources import display_name, find_files, fingerprint
+from scalecli.data.tasks.forms import Row, needed_columns, texts_of
+from scalecli.data.tasks.layouts import read_rows
+from scalecli.data.tasks.task import SPLITS, UNLABELLED, Example, Task
+from scalecli.errors import ConfigurationError, MissingError
+from scalecli.storage.files import is_remote, locate, one_line_errors
+
+# Where original files lie under a data directory: in it, or in a folder of their collection.
+_COLLECTIONS = ("", "glue", "GLUE", "glue_data", "superglue", "SuperGLUE", "super_glue", "squad", "SQuAD")
+
+
+def read_examples(task: Task, split: str, skipped: Counter[str] | None = None) -> list[Example]:
+    """Returns the examples of a split; see `iterate_examples`."""
+    return list(iterate_examples(task, split, skipped))
+
+
+def iterate_examples(task: Task, split: str, skipped: Counter[str] | None = None) -> Iterator[Example]:
+    """Yields the examples of a split, "train", "validation" or "test", in the order of the files.
+
+    `skipped` counts the rows that are left out, by reason: those without a label, but for the test split, and lines of
+    tables that the task allows to be broken. Raises ConfigurationError, with file and line, for a column that isn't
+    there and a label that isn't one; MissingError for data that isn't there or can't be read, and for a split without
+    examples.
+    """
+    skipped = Counter() if skipped is None else skipped
+    number, key = 0, "id" if task.form == "squad" else "idx"
+    for index, (place, row) in enumerate(_rows(task, split, skipped)):
+        for texts in texts_of(task, row, split, place):
+            if texts.target == UNLABELLED and split != "test":
+                skipped["no label"] += 1
+                continue
+            yield Example(
+                texts.input, texts.target, number, texts.answers, texts.group, texts.label, row.get(key, index)
+            )
+            number += 1
+    if not number:
+        raise MissingError(f"{_where(task, split)}: no examples{f' ({_listed(skipped)})' if skipped else ''}")
+
+
+def split_version(task: Task, split: str) -> str:
+    """Returns a hash of a split's content, as far as it can be had without reading a dataset. Raises MissingError."""
+    files = _files(task, split)
+    if files:
+        content = "".join(map(fingerprint, files))
+    else:
+        found = _dataset(task, split)
+        content = json.dumps([found.identity, [length for _, _, length in found.shards()]])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _rows(task: Task, split: str, skipped: Counter[str]) -> Iterator[tuple[str, Row]]:
+    """Yields place and row of a split, from the task's files where they are, else from its dataset."""
+    files = _files(task, split)
+    if files:
+        fields, broken = task.fields or {}, skipped if task.skip_broken else None
+        for file in files:
+            columns = (task.columns or {}).get(split)
+            needed = [fields.get(column, column) for column in needed_columns(task, split)]
+            for place, row in read_rows(file, task.format, needed=needed, columns=columns, skipped=broken):
+                yield place, {**row, **{field: row[column] for field, column in fields.items() if column in row}}
+        return
+    found = _dataset(task, split)
+    for index, row in enumerate(found.rows()):
+        yield f"dataset {found.identity}, {split}, example {index}", row
+
+
+def _files(task: Task, split: str) -> list[str]:
+    """Returns the locations of a split's files; none where the task's dataset is to be read instead.
+
+    Raises ConfigurationError for a split that the task doesn't have, MissingError for files that are not there.
+    """
+    if not task.has(split):
+        known = ", ".join(name for name in SPLITS if task.has(name))
+        raise ConfigurationError(f"task {task.name}: no {split} file; it has {known}")
+    files = task.files(split)
+    if all(is_remote(file) or os.path.isabs(file) for file in files):
+        return find_files(files)
+    if task.data_dir is None:
+        if split not in task.dataset_splits():
+            where = f"; they are in {task.download}" if task.download else ""
+            raise MissingError(f"task {task.name}: --data-dir is to name the folder of {', '.join(files)}{where}")
+        return []
+    for collection in _COLLECTIONS:
+        places = [os.path.join(task.data_dir, collection, file) for file in files]
+        if all(map(_exists, places)):
+            return find_files(places)
+    if split in task.dataset_splits():
+        try:
+            open_split(task.dataset or "", task.dataset_splits()[split], task.data_dir)
+        except MissingError as error:
+            looked = f"{task.data_dir} has neither {' and '.join(files)} nor the TensorFlow dataset {task.dataset}"
+            raise MissingError(f"task {task.name}, {split}: {looked} ({error})") from error
+        return []
+    where = f"; it is in {task.download}" if task.download else ""
+    raise MissingError(f"task {task.name}, {split}: {task.data_dir} doesn't have {' and '.join(files)}{where}")
+
+
+def _dataset(task: Task, split: str) -> DatasetSplit:
+    """Returns the split of a task's dataset, downloaded if need be. Raises MissingError."""
+    try:
+        return open_split(task.dataset or "", task.dataset_splits()[split], task.data_dir, download=True)
+    except MissingError as error:
+        files = f", or with the original files, {', '.join(task.files(split))}" if task.files(split) else ""
+        raise MissingError(f"task {task.name}, {split}: {error}{files}") from error
+
+
+def _exists(place: str) -> bool:
+    with one_line_errors(place):
+        system, path = locate(place)
+        return bool(system.isfile(path))
+
+
+def _where(task: Task, split: str) -> str:
+    files = _files(task, split)
+    return ", ".join(map(display_name, files)) or f"task {task.name}, {split} of dataset {task.dataset}"
+
+
+def _listed(skipped: Counter[str]) -> str:
+    return ", ".join(f"{count} left out: {reason}" for reason, count in skipped.items())

@@ -1,0 +1,169 @@
+"""From rows to texts: the forms that T5 gave its tasks, one function each.
+
+A row has the fields of the task's TensorFlow dataset. Most tasks are of one form, `fields`: the input names its fields
+one by one, or is a template, and the target is a label or a text. The other forms are those of single data sets.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scalecli.data.tasks.task import UNLABELLED, Task, as_text
+from scalecli.errors import ConfigurationError, nearest
+
+Row = Mapping[str, Any]
+
+
+class Texts(NamedTuple):
+    """What a form makes of a row; see `Example`, whose fields these are."""
+
+    input: str
+    target: str
+    answers: tuple[str, ...] = ()
+    group: str | None = None
+    label: int | None = None
+
+
+def texts_of(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
+    """Returns the examples of a row: one, or for ReCoRD's training rows one per answer, or for WSC's maybe none.
+
+    An example whose label isn't published has the target `UNLABELLED`. Raises ConfigurationError, with the row's place,
+    for a column that isn't there and a label that isn't one of the task's.
+    """
+    try:
+        return _FORMS[task.form](task, row, split, place)
+    except KeyError as error:
+        hint = nearest(str(error.args[0]), row)
+        raise ConfigurationError(f"{place}: no column {error}; it has {', '.join(map(repr, row))}{hint}") from error
+    except IndexError as error:
+        raise ConfigurationError(f"{place}: task {task.name} takes more items than a list here has") from error
+
+
+def needed_columns(task: Task, split: str) -> tuple[str, ...]:
+    """Returns the columns that a split's rows must have; the test set's labels may be missing."""
+    return task.input_columns() if split == "test" else (*task.input_columns(), task.target)
+
+
+def _label(task: Task, row: Row, split: str, place: str) -> str:
+    """Returns the text of a row's target; the test set may have none."""
+    value = row.get(task.target, -1) if split == "test" else row[task.target]
+    if task.labels is None:
+        return as_text(value) if task.target in row else UNLABELLED
+    text = task.label_text(value)
+    if text is None:
+        known = tuple(task.raw_labels or task.labels)
+        accepted = ", ".join(map(repr, known))
+        raise ConfigurationError(f"{place}: {value!r} is not a label of task {task.name}; it has {accepted}")
+    return text
+
+
+def _fields(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
+    """T5's general form (T5, appendix D), or a template."""
+    return [Texts(task.input_text(row), _label(task, row, split, place))]
+
+
+def _stsb(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
+    """The score, rounded to the nearest fifth (T5, section 2.4), in float32 and half to even as TensorFlow rounds."""
+    value = row.get(task.target, -1) if split == "test" else row[task.target]
+    try:
+        score = np.float32(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{place}: {value!r} is not a number, which task {task.name} predicts") from error
+    rounded = np.round(score * np.float32(5)) / np.float32(5)
+    return [Texts(task.input_text(row), f"{rounded:.1f}")]
+
+
+def _multirc(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
+    """As `fields`, without the paragraph's markup; the answers to a question are a group."""
+    text = re.sub("</?b>", "", task.input_text(row).replace("<br>", " "))
+    question = f"{row['idx']['paragraph']}/{row['idx']['question']}"
+    return [Texts(text, _label(task, row, split, place), group=question)]
+
+
+def _record(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
+    """A training example for each answer; otherwise one example, whose answers are all of them.
+
+    The highlights of the passage's article become sentences of it.
+    """
+    passage = re.sub(r"([.?!\"'])\n@highlight\n", r"\1 ", row["passage"]).replace("\n@highlight\n", ". ")
+    text = task.input_text({**row, "entities": ", ".join(row["entities"]), "passage": passage})
+    answers = tuple(row["answers"]) or (UNLABELLED,)
+    if split == "train":
+        return [Texts(text, answer) for answer in answers]
+    return [Texts(text, answers[0], answers)]
+
+
+def _wsc(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
+    """The text with the pronoun marked, and a referent; only rows where that is the right one are trained on.
+
+    Two rows have an index that isn't the pronoun's word; they are mended as T5 does it.
+    """
+    if split == "train" and row["label"] != 1:
+        return []
+    words, index, pronoun = row["text"].split(" "), row["span2_index"], row["span2_text"]
+    if words[index : index + 2] == ["use", pronoun]:
+        index += 1
+    before, after = " ".join(words[:index]), " ".join(words[index + 1 :])
+    text = f"{before} *{pronoun}* {after}"
+    if '"Good for him,"' in row["text"]:
+        text = row["text"].rstrip().replace(f" {pronoun},", f" *{pronoun}* ,")
+    return [Texts(f"{task.prefix}: {text}", row["span1_text"], label=row["label"] if row["label"] in (0, 1) else None)]
+
+
+def _dpr(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
+    """Definite pronoun resolution as `wsc`: the first of the pronouns in the sentence is the one that is meant."""
+    pattern = rf" ({re.escape(row['pronoun'])})( |\.|,)"
+    text = re.sub(pattern, r" *\1*\2", row["sentence"], count=1)
+    return [Texts(f"{task.prefix}: {text}", row["candidates"][row["label"]])]
+
+
+def _squad(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
+    """Question and context with spaces around all that is neither letter nor digit of ASCII, and single spaces."""
+    text = _squeezed(task.input_text({**row, **{key: _spaced(row[key]) for key in task.input_columns()}}))
+    answers = tuple(map(_spaced, row["answers"]["text"])) or (UNLABELLED,)
+    return [Texts(text, answers[0], answers)]
+
+
+@functools.lru_cache(maxsize=16)  # a context comes with several questions
+def _spaced(text: str) -> str:
+    return _squeezed(re.sub(r"([^0-9A-Za-z_])", r" \1 ", text))
+
+
+def _squeezed(text: str) -> str:
+    return re.sub("[\t\n\f\r ]+", " ", text)
+
+
+def _social_iqa(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
+    r"""As `fields`; but the TensorFlow dataset, UnifiedQA's, has all in one: "question \n (a) ... (b) ... \n context".
+
+    Its output is the text of the right answer.
+    """
+    if "input" in row:
+        found = re.fullmatch(r"(.*?) *\\n *\(a\) (.*) \(b\) (.*) \(c\) (.*) *\\n *(.*)", row["input"], re.IGNORECASE)
+        if not found:
+            raise ConfigurationError(f"{place}: the input is not a question, three answers and a context")
+        question, *answers, context = map(str.strip, found.groups())
+        output = row["output"].strip().casefold()
+        right = [number for number, answer in enumerate(answers) if answer.casefold() == output]
+        if not right:
+            raise ConfigurationError(f"{place}: the output {row['output']!r} is none of the answers")
+        named = dict(zip(("answerA", "answerB", "answerC"), answers, strict=True))
+        row = {"context": context, "question": question, **named, task.target: right[0]}
+    return _fields(task, row, split, place)
+
+
+_FORMS: dict[str, Callable[[Task, Row, str, str], Iterable[Texts]]] = {
+    "fields": _fields,
+    "stsb": _stsb,
+    "multirc": _multirc,
+    "record": _record,
+    "wsc": _wsc,
+    "dpr": _dpr,
+    "squad": _squad,
+    "social_iqa": _social_iqa,
+}

@@ -1,0 +1,171 @@
+"""The files that data sets are published in, read as rows with the fields that TensorFlow Datasets give them.
+
+A row comes with its place, file:line, for messages. Tables (`tables`) are rows as they are; the layouts here are
+nested, or have their labels or spans in places of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from scalecli.data.sources import display_name, read_lines, read_text
+from scalecli.data.tasks import tables
+from scalecli.errors import MissingError
+
+Row = Mapping[str, Any]
+Rows = Iterator[tuple[str, Row]]
+
+_NO_FIX = ("Kamenev and Zinoviev", "Kamenev, Zinoviev, and Stalin")
+
+
+def read_rows(
+    location: str,
+    format_name: str | None,
+    *,
+    needed: Sequence[str],
+    columns: Sequence[str] | None,
+    skipped: Counter[str] | None,
+) -> Iterator[tuple[str, Row]]:
+    """Yields place and row of a file, by its format or, without one, by its name; a row has the needed columns.
+
+    `columns` names those of a table without a header. `skipped`, where there is one, counts the rows of tables that
+    have too few or too many columns; else they are errors. Raises MissingError for what can't be read,
+    ConfigurationError for columns that are not there; both say where.
+    """
+    if format_name is not None and format_name in LAYOUTS:
+        yield from _checked(LAYOUTS[format_name](location), location)
+        return
+    yield from tables.read_table(location, needed, format_name, columns, skipped)
+
+
+def _checked(rows: Rows, location: str) -> Rows:
+    """Yields rows; a field that isn't there, or is of another kind, is an error that says in which file it misses."""
+    place = display_name(location)
+    while True:
+        try:
+            place, row = next(rows)
+        except StopIteration:
+            return
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            what = f"no field {error}" if isinstance(error, KeyError) else "a field is of another kind than expected"
+            raise MissingError(f"{display_name(location)}: not as published, after {place}: {what}") from error
+        yield place, row
+
+
+def _multirc(location: str) -> Rows:
+    """SuperGLUE's MultiRC: a passage a line, with questions, with answers; a row for each answer."""
+    for place, record in tables.read_json_lines(location):
+        passage = record["passage"]
+        for question in passage["questions"]:
+            for answer in question["answers"]:
+                yield (
+                    place,
+                    {
+                        "paragraph": passage["text"],
+                        "question": question["question"],
+                        "answer": answer["text"],
+                        "label": int(answer.get("label", -1)),
+                        "idx": {"paragraph": record["idx"], "question": question["idx"], "answer": answer["idx"]},
+                    },
+                )
+
+
+def _record(location: str) -> Rows:
+    """SuperGLUE's ReCoRD: a passage a line, with queries; entities are spans, ends included; both are kept once."""
+    for place, record in tables.read_json_lines(location):
+        text = record["passage"]["text"]
+        entities = {text[span["start"] : span["end"] + 1] for span in record["passage"]["entities"]}
+        for query in record["qas"]:
+            yield (
+                place,
+                {
+                    "passage": text,
+                    "query": query["query"],
+                    "entities": sorted(entities),
+                    "answers": sorted({answer["text"] for answer in query.get("answers", ())}),
+                    "idx": {"passage": record["idx"], "query": query["idx"]},
+                },
+            )
+
+
+def _wsc(location: str) -> Rows:
+    """SuperGLUE's WSC, whose spans stand in an object of their own, mended as in the dataset's `wsc.fixed`."""
+    for place, record in tables.read_json_lines(location):
+        row = {"text": record["text"], **record["target"], "idx": record["idx"], "label": int(record.get("label", -1))}
+        for span in ("span1", "span2"):
+            row[f"{span}_text"] = _span_in_text(row["text"], row[f"{span}_text"], row[f"{span}_index"])
+        yield place, row
+
+
+def _span_in_text(text: str, span: str, index: int) -> str:
+    """Returns a span as it stands in its text: with the case of the word at its index, and no full stop at the end."""
+    if span in text or span in _NO_FIX:
+        return span
+    first = text.split()[index][0]
+    span = (span[0].lower() if first.islower() else span[0].upper()) + span[1:]
+    return span.rstrip(".").replace("\n", " ")
+
+
+def _squad(location: str) -> Rows:
+    """SQuAD's JSON: articles with paragraphs with questions."""
+    place = display_name(location)
+    try:
+        content = json.loads(read_text(location))
+    except (ValueError, RecursionError) as error:
+        raise MissingError(f"{place}: not JSON ({error})") from error
+    for article in content["data"]:
+        for paragraph in article["paragraphs"]:
+            for question in paragraph["qas"]:
+                answers = [answer["text"] for answer in question["answers"]]
+                row = {"context": paragraph["context"], "question": question["question"], "answers": {"text": answers}}
+                yield f"{place}, question {question['id']}", {**row, "id": question["id"]}
+
+
+def _dpr(location: str) -> Rows:
+    """Definite pronoun resolution's text: four lines an example (sentence, pronoun, candidates, answer), one empty."""
+    name, lines, number = display_name(location), [], 0
+    for number, line in read_lines(location):
+        lines.append(line.strip())
+        if number % 5 == 0:
+            yield f"{name}:{number - 4}", _dpr_row(lines, f"{name}:{number - 4}")
+            lines = []
+    if any(lines):
+        yield f"{name}:{number - len(lines) + 1}", _dpr_row(lines, f"{name}:{number - len(lines) + 1}")
+
+
+def _dpr_row(lines: Sequence[str], place: str) -> Row:
+    if len(lines) < 4 or lines[3] not in (candidates := [part.strip() for part in lines[2].split(",")]):
+        raise MissingError(f"{place}: not sentence, pronoun, candidates, and one of these")
+    return {"sentence": lines[0], "pronoun": lines[1], "candidates": candidates, "label": candidates.index(lines[3])}
+
+
+def _labels_beside(location: str) -> Rows:
+    """AI2's form: NAME.jsonl without labels and, but for test.jsonl, NAME-labels.lst with one a line."""
+    rows = tables.read_json_lines(location)
+    labels_file = f"{location.removesuffix('.jsonl')}-labels.lst"
+    try:
+        labels = [label for _, label in read_lines(labels_file)]
+    except MissingError:
+        if not os.path.basename(location).startswith("test"):
+            raise
+        yield from rows
+        return
+    for number, (place, row) in enumerate(rows):
+        if number >= len(labels):
+            raise MissingError(f"{display_name(labels_file)}: {number} labels; {place} has none")
+        yield place, {**row, "label": labels[number]}
+
+
+LAYOUTS: dict[str, Callable[[str], Rows]] = {
+    "multirc": _multirc,
+    "record": _record,
+    "wsc": _wsc,
+    "squad": _squad,
+    "dpr": _dpr,
+    "labels_beside": _labels_beside,
+}
+FORMATS = (*tables.FORMATS, *LAYOUTS)

@@ -1,0 +1,72 @@
+"""The tasks that come with the package: the YAML files beside this one, each a group of tasks in the order of its file.
+
+An entry has the keys of a task file (`scalecli.data.tasks.task`) but its name, which is its key; `lengths` holds for
+all of a file. Its files are the original ones, relative to the data directory that `find_tasks` is given.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from scalecli.data.tasks.task import Task, load_task
+from scalecli.errors import ConfigurationError, nearest
+from scalecli.strict import load_yaml
+
+GROUPS = ("glue", "superglue", "squad", "rainbow", "generation", "classification")
+ALL = "all"
+_FOLDER = Path(__file__).parent
+
+
+@functools.cache
+def groups() -> Mapping[str, tuple[str, ...]]:
+    """Returns the names of each group's tasks; "all" is every group's."""
+    by_group = {group: tuple(_read(group)["tasks"]) for group in GROUPS}
+    return {**by_group, ALL: tuple(name for names in by_group.values() for name in names)}
+
+
+@functools.cache
+def all_tasks() -> Mapping[str, Task]:
+    """Returns every task of the package by name, those outside of the groups among them."""
+    found: dict[str, Task] = {}
+    for group in GROUPS:
+        content = _read(group)
+        for name, entry in {**content["tasks"], **content.get("others", {})}.items():
+            values = {"name": name, "lengths": content["lengths"], **entry}
+            found[name] = Task.from_dict(values, folder=None, source=f"{_FOLDER / group}.yaml: {name}")
+    return found
+
+
+def find_tasks(names: Sequence[str], data_dir: str | None = None) -> list[Task]:
+    """Returns the tasks of names, each a task, a group, or the path of a task file; a task comes once.
+
+    Data is looked for in `data_dir`: original files, or TensorFlow datasets. Raises ConfigurationError for a name that
+    isn't known, or that two tasks have; MissingError for a task file that can't be read.
+    """
+    found: dict[str, Task] = {}
+    for name in names:
+        for task in _named(name):
+            located = replace(task, data_dir=data_dir) if data_dir else task
+            if found.setdefault(task.name, located) != located:
+                raise ConfigurationError(f"{name}: a second task of the name {task.name!r}; change one of them")
+    return list(found.values())
+
+
+def _named(name: str) -> list[Task]:
+    if name in groups():
+        return [all_tasks()[each] for each in groups()[name]]
+    if name in all_tasks():
+        return [all_tasks()[name]]
+    if name.endswith((".yaml", ".yml")):
+        return [load_task(name)]
+    known = (*groups(), *all_tasks())
+    hint = nearest(name, known) or f"; it has the groups {', '.join(groups())}"
+    raise ConfigurationError(f"task {name!r}: none of that name, nor a task file (NAME.yaml){hint}")
+
+
+@functools.cache
+def _read(group: str) -> dict[str, Any]:
+    return load_yaml(_FOLDER / f"{group}.yaml")

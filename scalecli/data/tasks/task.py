@@ -1,0 +1,224 @@
+"""Tasks: what is read and written, text to text, and how it is scored; each is a few lines of YAML.
+
+    name: sst2
+    dataset: glue/sst2                  # of TensorFlow Datasets; or files, relative to this one:
+    train: SST-2/train.tsv              # TSV (no quoting), CSV or JSONL, .gz allowed
+    validation: SST-2/dev.tsv
+    input: "sst2 sentence: {sentence}"  # or columns, [sentence1, sentence2]: "sst2 sentence1: ... sentence2: ..."
+    target: label
+    labels: [negative, positive]        # the texts of labels 0 and 1; or a mapping from raw value to text
+    metrics: [accuracy]
+    lengths: {inputs: 512, targets: 84}
+
+The other keys are described at `Task`. The tasks that come with the package have the same schema (`registry`); their
+files are the originals, looked for under a data directory, and their dataset is taken where those are not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from scalecli.data.tasks.schema import METRICS, SPLITS, Form, Lengths, TaskFile, check, columns_by_split
+from scalecli.strict import from_mapping, load_yaml, to_mapping
+
+__all__ = ["METRICS", "SPLITS", "UNLABELLED", "Example", "Form", "Task", "as_text", "load_task"]
+
+UNLABELLED = "<unk>"  # the target of a test example whose label isn't published, as in T5
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example, text to text; `row` counts the examples of its split from 0.
+
+    `answers` are all accepted texts where there are several, else empty: then the target is the one. Examples of one
+    `group` are judged together (the answers to a question of MultiRC). `label` is the truth where the target isn't it:
+    1 where the target is the pronoun's referent (WSC), else 0. `idx` is what the data set calls the example, for
+    submissions: a number, a name, or several numbers.
+    """
+
+    input: str
+    target: str
+    row: int
+    answers: tuple[str, ...] = ()
+    group: str | None = None
+    label: int | None = None
+    idx: int | str | dict[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: where its examples are, how a row becomes text, and how predictions are scored.
+
+    name, prefix: the prefix begins the input of T5's form; it is the name unless given.
+    input: a template with {column} places ({column[0]} for the first of a list), or the columns that T5's form names.
+    target: the column to predict. form: the function of `forms` that makes texts of a row; "fields" is the general one.
+    labels: the texts of the classes in order of their number; None leaves the target as it is. raw_labels: from raw
+        value to text, where a task file maps them. threshold: the target is a number, the second label from this on.
+    metrics: names in `METRICS`; the first decides which step is best.
+    dataset: the name of TensorFlow Datasets, and `splits` what it calls train, validation and test.
+    train, validation, test: files; absolute or URLs, or relative to the data directory in the tasks of the package.
+    format: of the files, when their names don't say it; columns: by split, the names of columns of files without a
+        header; fields: the column that holds a field, where its name is another one.
+    skip_broken: lines of tables that have too few or too many columns are left out and counted; else they are errors.
+    data_dir: where data is: TensorFlow datasets, or the original files.
+    inputs_length, targets_length: in tokens, the end of sequence counted.
+    examples: of training, by which tasks are mixed; None: they are counted.
+    download: where the files can be had, for the message when they are missing.
+    scored_with: the task whose score this one's is averaged with before tasks are averaged (MNLI's mismatched half).
+    """
+
+    name: str
+    input: str | tuple[str, ...]
+    target: str
+    metrics: tuple[str, ...]
+    labels: tuple[str, ...] | None = None
+    raw_labels: Mapping[str, str] | None = None
+    threshold: float | None = None
+    prefix: str = ""
+    form: Form = "fields"
+    dataset: str | None = None
+    splits: Mapping[str, str] | None = None
+    data_dir: str | None = None
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    format: str | None = None
+    columns: Mapping[str, tuple[str, ...]] | None = None
+    fields: Mapping[str, str] | None = None
+    skip_broken: bool = False
+    inputs_length: int = 512
+    targets_length: int = 84
+    examples: int | None = None
+    scored_with: str | None = None
+    download: str | None = None
+
+    def has(self, split: str) -> bool:
+        """Returns whether the task has a split: "train", "validation" or "test"."""
+        return bool(self.files(split)) or split in self.dataset_splits()
+
+    def files(self, split: str) -> tuple[str, ...]:
+        """Returns the files of a split, as the task names them; empty where it has none."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}.get(split, ())
+
+    def dataset_splits(self) -> Mapping[str, str]:
+        """Returns what the TensorFlow dataset calls each split; empty without a dataset."""
+        return {} if not self.dataset else {split: split for split in SPLITS} if self.splits is None else self.splits
+
+    def input_columns(self) -> tuple[str, ...]:
+        """Returns the columns that the input takes."""
+        if isinstance(self.input, tuple):
+            return self.input
+        places = (place for _, place, _, _ in string.Formatter().parse(self.input) if place is not None)
+        return tuple(dict.fromkeys(place.partition("[")[0] for place in places))
+
+    def input_text(self, row: Mapping[str, Any]) -> str:
+        """Returns the text to read of a row: the template filled in, or "prefix column: value column: value"."""
+        if isinstance(self.input, tuple):
+            return " ".join([self.prefix or self.name, *(f"{column}: {as_text(row[column])}" for column in self.input)])
+        pieces = string.Formatter().parse(self.input)
+        return "".join(literal + ("" if place is None else _place(row, place)) for literal, place, _, _ in pieces)
+
+    def label_text(self, value: Any) -> str | None:
+        """Returns the text of a raw label, or None for one that is none; a label that isn't known is `UNLABELLED`.
+
+        A number counts the labels from 0, and so does a text that is a number; otherwise a text is one of the labels,
+        capitals or not. Raw labels that a task file maps are as that says.
+        """
+        if self.raw_labels is not None:
+            return self.raw_labels.get(value.strip() if isinstance(value, str) else json.dumps(value))
+        assert self.labels is not None
+        if self.threshold is not None:
+            try:
+                return self.labels[float(value) >= self.threshold]
+            except (TypeError, ValueError):
+                return None
+        if isinstance(value, str):
+            value = value.strip()
+            same = [label for label in self.labels if label.casefold() == value.casefold()]
+            if same or not value.removeprefix("-").isdecimal():
+                return value if value in same else next(iter(same), None)
+            value = int(value)
+        if value == -1:
+            return UNLABELLED
+        return self.labels[int(value)] if value in range(len(self.labels)) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the task as its YAML file has it, with what isn't set left out."""
+        values = {
+            key.name: getattr(self, key.name) for key in fields(TaskFile) if key.name not in ("lengths", "labels")
+        }
+        lengths = Lengths(self.inputs_length, self.targets_length)
+        mapping = to_mapping(TaskFile(**values, labels=self.raw_labels or self.labels, lengths=lengths))
+        return {key: value for key, value in mapping.items() if value not in ([], False) and value != "fields"}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], folder: str | None = "", source: str = "task") -> Task:
+        """Returns the task that a YAML file's values describe; its paths are relative to `folder`, a path or URL.
+
+        Without a folder they stay as they are: relative to the data directory. Raises ConfigurationError, with
+        `source` and the key, for what is unknown, missing or of the wrong kind.
+        """
+        file = from_mapping(TaskFile, values, source)
+        labels = check(file, source)
+        return cls(
+            name=file.name,
+            input=file.input if isinstance(file.input, str) else tuple(file.input),
+            target=file.target,
+            metrics=tuple(file.metrics or (("accuracy",) if labels else ("exact_match", "token_f1"))),
+            labels=None if labels is None else tuple(labels.values()),
+            raw_labels=labels if isinstance(file.labels, dict) else None,
+            columns=columns_by_split(file.columns),
+            prefix=file.prefix or file.name,
+            inputs_length=file.lengths.inputs,
+            targets_length=file.lengths.targets,
+            train=file.paths("train", folder),
+            validation=file.paths("validation", folder),
+            test=file.paths("test", folder),
+            **{key: getattr(file, key) for key in _AS_THEY_ARE},
+        )
+
+    @classmethod
+    def from_flags(cls, **flags: Any) -> Task:
+        """Returns the task of command-line flags, named as the YAML keys, with paths relative to the current folder.
+
+        `input` is a template, or columns with commas between them; `labels` are texts in the order of the raw values 0,
+        1 ..., or each "raw=text"; lengths are `inputs_length` and `targets_length`. What is None or empty isn't set.
+        """
+        values: dict[str, Any] = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in flags.items() if value
+        }
+        lengths = {key: values.pop(f"{key}_length") for key in ("inputs", "targets") if f"{key}_length" in values}
+        if isinstance(values.get("input"), str) and "{" not in values["input"]:
+            values["input"] = [column.strip() for column in values["input"].split(",")]
+        if any("=" in label for label in values.get("labels", ())):
+            values["labels"] = dict(label.partition("=")[::2] for label in values["labels"])
+        return cls.from_dict({"name": "task", **values, "lengths": lengths}, source="task flags")
+
+
+# The keys of a task file that a task has under the same name and in the same form.
+_AS_THEY_ARE = (
+    *("dataset", "splits", "data_dir", "format", "fields", "skip_broken"),
+    *("form", "threshold", "examples", "scored_with", "download"),
+)
+
+
+def load_task(path: str | Path) -> Task:
+    """Reads a task file. Raises MissingError when it can't be read, ConfigurationError when it isn't a task."""
+    return Task.from_dict(load_yaml(path), os.path.dirname(path), str(path))
+
+
+def as_text(value: Any) -> str:
+    """Returns a value as a text: texts as they are, numbers and booleans as JSON writes them."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _place(row: Mapping[str, Any], place: str) -> str:
+    """Returns the text that stands at a place of a template, a column or an item of one: "choices[0]"."""
+    column, bracket, index = place.partition("[")
+    return as_text(row[column][int(index.rstrip("]"))] if bracket else row[column])

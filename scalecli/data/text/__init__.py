@@ -1,0 +1,1 @@
+"""Text to pretrain on: corpora, vocabularies, tokens, span corruption."""

@@ -1,0 +1,276 @@
+"""Span corruption (T5 paper, sections 3.1.4 and 3.3.4): sentinels replace spans of a segment, which must be predicted.
+
+Everything is a function of (seed, step): batch `step` can be made without the ones before it, so a run that starts
+again sees the data it would have seen. Shapes are static throughout, as XLA wants them. The numbers are those that
+TensorFlow draws on the host, where tf.data runs; inside a function compiled by XLA its generator draws others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalecli.data.order import WHOLE, Share, shuffled_index
+from scalecli.data.text.tokens import TokenStore
+from scalecli.data.text.vocabulary import EOS, PAD, SENTINELS
+from scalecli.errors import ConfigurationError, MissingError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_VALIDATION_SEED = 0
+_COUNTED_TOKENS = 50_000_000  # frequencies of so many tokens are those of any more
+
+
+@dataclass(frozen=True)
+class SpanCorruption:
+    """The objective: how much of a segment is noise, and in spans of which mean length, for inputs of a given length.
+
+    Lengths are in tokens and count the end of sequence. T5's values are the defaults; they give segments of 568 tokens
+    and targets of 114. Raises ConfigurationError for values that leave nothing to read or nothing to predict.
+    """
+
+    inputs_length: int = 512
+    noise_density: float = 0.15
+    mean_span_length: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.noise_density < 1:
+            raise ConfigurationError(f"noise_density {self.noise_density}: it lies between 0 and 1")
+        if not self.mean_span_length >= 1:
+            raise ConfigurationError(f"mean_span_length {self.mean_span_length}: it is at least 1")
+        if self.inputs_length < 3:
+            raise ConfigurationError(f"inputs_length {self.inputs_length}: it is at least 3")
+
+    @cached_property
+    def segment_length(self) -> int:
+        """Returns the tokens of raw text per example: the most whose corrupted form fits in the inputs.
+
+        At a density of one half, where inputs and targets are as good as equal, one token less when the targets would
+        be the longer ones: T5's own exception.
+        """
+        length = (
+            self.inputs_length - 1
+        )  # with a sentinel for each noise token, nothing but the end of sequence is added
+        while _lengths(length + 1, self.noise_density, self.mean_span_length)[0] <= self.inputs_length:
+            length += 1
+        inputs, targets = _lengths(length, self.noise_density, self.mean_span_length)
+        return length - 1 if self.noise_density == 0.5 and targets > inputs else length
+
+    @property
+    def targets_length(self) -> int:
+        """Returns the length of the targets."""
+        return _lengths(self.segment_length, self.noise_density, self.mean_span_length)[1]
+
+    @property
+    def noise_tokens(self) -> int:
+        """Returns the tokens of a segment that are predicted."""
+        return noise_counts(self.segment_length, self.noise_density, self.mean_span_length)[0]
+
+    @property
+    def spans(self) -> int:
+        """Returns the number of spans that a segment's noise is cut into."""
+        return noise_counts(self.segment_length, self.noise_density, self.mean_span_length)[1]
+
+
+def noise_counts(length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
+    """Returns how many of `length` tokens are noise and in how many spans; both round half to even.
+
+    At least one token is noise and one isn't; a span has at least one token, and so has each stretch between spans.
+    """
+    noise = min(max(round(length * noise_density), 1), length - 1)
+    return noise, min(max(round(noise / mean_span_length), 1), length - noise)
+
+
+def _lengths(length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
+    """Returns the lengths of inputs and targets of a segment: a sentinel per span, and an end of sequence each."""
+    noise, spans = noise_counts(length, noise_density, mean_span_length)
+    return length - noise + spans + 1, noise + spans + 1
+
+
+def noise_mask(length: int, noise_density: float, mean_span_length: float, seeds: tf.Tensor) -> tf.Tensor:
+    """Returns which of `length` tokens are noise, bool [length]: spans that begin after at least one token of text.
+
+    Noise and text are each cut into equally many parts, uniformly over the ways to cut; `seeds` [2, 2] are the
+    stateless seeds of the two cuts, the noise's first.
+    """
+    import tensorflow as tf
+
+    noise, spans = noise_counts(max(length, 2), noise_density, mean_span_length)
+    text = max(length, 2) - noise
+    part_lengths = tf.stack([_random_cut(text, spans, seeds[1]), _random_cut(noise, spans, seeds[0])], axis=1)
+    part_ends = tf.cumsum(tf.reshape(part_lengths, [2 * spans]))  # text, noise, text, noise ...
+    part = tf.searchsorted(part_ends, tf.range(length), side="right")  # [length]: the part that a token lies in
+    return part % 2 == 1
+
+
+def _random_cut(items: int, parts: int, seed: tf.Tensor) -> tf.Tensor:
+    """Returns the lengths of `parts` parts, int32 [parts], of a random cut of `items` items, none of them empty."""
+    import tensorflow as tf
+
+    draws = tf.random.stateless_uniform([items - 1], seed, alg="philox")
+    begins_part = tf.gather(tf.range(items - 1) < parts - 1, tf.argsort(draws))  # [items - 1]: all but the first item
+    part = tf.cumsum(tf.cast(tf.concat([[False], begins_part], axis=0), tf.int32))  # [items]
+    return tf.math.unsorted_segment_sum(tf.ones([items], tf.int32), part, parts)
+
+
+def corrupt(
+    tokens: tf.Tensor, mask: tf.Tensor, *, vocabulary_size: int, inputs_length: int, targets_length: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns inputs [inputs_length] and targets [targets_length] of tokens [length] whose noise is `mask` [length].
+
+    In the inputs each span of noise becomes one sentinel, in the targets each stretch of text; the k-th of each is id
+    vocabulary_size - 1 - k. No end of sequence is added; what is shorter is padded, what is longer is cut.
+    """
+    return (
+        _with_sentinels(tokens, mask, vocabulary_size, inputs_length),
+        _with_sentinels(tokens, ~mask, vocabulary_size, targets_length),
+    )
+
+
+def _with_sentinels(tokens: tf.Tensor, mask: tf.Tensor, vocabulary_size: int, length: int) -> tf.Tensor:
+    """Returns tokens with each run of the mask replaced by one sentinel, padded or cut to [length]."""
+    import tensorflow as tf
+
+    begins = mask & ~tf.concat([[False], mask[:-1]], axis=0)  # the first token of each run
+    sentinels = vocabulary_size - tf.cumsum(tf.cast(begins, tokens.dtype))
+    kept = begins | ~mask
+    places = tf.cumsum(tf.cast(kept, tf.int32)) - 1  # where a kept token goes
+    places = tf.where(kept, tf.minimum(places, length), length)  # one place more takes what is dropped
+    replaced = tf.where(kept, tf.where(begins, sentinels, tokens), 0)
+    return tf.math.unsorted_segment_sum(replaced, tf.where(kept, places, length), length + 1)[:length]
+
+
+def pretraining_batches(
+    store: TokenStore,
+    objective: SpanCorruption,
+    *,
+    vocabulary_size: int,
+    batch: int,
+    seed: int,
+    start_step: int = 0,
+    share: Share = WHOLE,
+) -> Any:
+    """Returns an endless tf.data.Dataset of training batches, or of the pieces of them that are a host's share.
+
+    They have int32 "inputs" [batch, inputs_length] and "targets" [batch, targets_length]. The first one is that of
+    `start_step`; batch `step` is the same whichever that is. Every epoch goes through all segments in an order of its
+    own, and corrupts them anew. Raises MissingError for a store with less than one segment.
+    """
+    import tensorflow as tf
+
+    segments, tokens = _segments(store, objective), store.tensor()
+
+    def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
+        index = shuffled_index(n, segments, seed)
+        return _example(tokens, index, n, seed, objective, vocabulary_size)
+
+    dataset = share.numbers(start_step, batch)
+    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return dataset.batch(share.piece(batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def validation_batches(
+    store: TokenStore, objective: SpanCorruption, *, vocabulary_size: int, batch: int, examples: int
+) -> Any:
+    """Returns a tf.data.Dataset of the store's first `examples` segments, or all if there are fewer.
+
+    They come in order and corrupted the same way every time, whatever the batch. Batches are shaped as those of
+    `pretraining_batches`; padding fills up the last. Raises MissingError for a store with less than one segment.
+    """
+    import tensorflow as tf
+
+    segments, tokens = _segments(store, objective), store.tensor()
+    examples = min(segments, examples)
+
+    def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _example(tokens, n, n, _VALIDATION_SEED, objective, vocabulary_size)
+
+    dataset = tf.data.Dataset.range(examples)
+    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    padding = {
+        "inputs": tf.fill([objective.inputs_length], PAD),
+        "targets": tf.fill([objective.targets_length], PAD),
+    }
+    missing = -examples % batch
+    dataset = dataset.concatenate(tf.data.Dataset.from_tensors(padding).repeat(missing))
+    return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def check_sentinels(objective: SpanCorruption) -> None:
+    """Raises ConfigurationError for an objective with more spans in a segment than a vocabulary has sentinels."""
+    if objective.spans > SENTINELS:
+        raise ConfigurationError(
+            f"span corruption: {objective.spans} spans a segment, and a vocabulary has {SENTINELS} sentinels; "
+            "shorten inputs_length or lengthen mean_span_length"
+        )
+
+
+def _segments(store: TokenStore, objective: SpanCorruption) -> int:
+    """Returns the number of whole segments in a store, after a look whether they can be corrupted."""
+    check_sentinels(objective)
+    segments = store.tokens // objective.segment_length
+    if not segments:
+        raise MissingError(
+            f"{store.name}: {store.tokens} tokens in {store.documents} documents are fewer than one segment of "
+            f"{objective.segment_length}; give more text or shorter inputs"
+        )
+    return segments
+
+
+def _example(
+    tokens: tf.Tensor,
+    index: tf.Tensor,
+    n: tf.Tensor,
+    seed: int,
+    objective: SpanCorruption,
+    vocabulary_size: int,
+) -> dict[str, tf.Tensor]:
+    """Returns example `n`: the segment at `index` in `tokens` [any], corrupted."""
+    import tensorflow as tf
+
+    segment = tf.slice(tokens, [index * objective.segment_length], [objective.segment_length])
+    return corrupted_example(segment, n, seed, objective, vocabulary_size)
+
+
+def corrupted_example(
+    segment: tf.Tensor, n: tf.Tensor, seed: int, objective: SpanCorruption, vocabulary_size: int
+) -> dict[str, tf.Tensor]:
+    """Returns "inputs" [inputs_length] and "targets" [targets_length] of a segment, corrupted by the seed and `n`."""
+    import tensorflow as tf
+
+    seeds = tf.stack([[tf.constant(seed, tf.int64), 2 * n], [tf.constant(seed, tf.int64), 2 * n + 1]])  # [2, 2]
+    mask = noise_mask(objective.segment_length, objective.noise_density, objective.mean_span_length, seeds)
+    inputs, targets = corrupt(
+        segment,
+        mask,
+        vocabulary_size=vocabulary_size,
+        inputs_length=objective.inputs_length - 1,
+        targets_length=objective.targets_length - 1,
+    )
+    return {"inputs": tf.concat([inputs, [EOS]], axis=0), "targets": tf.concat([targets, [EOS]], axis=0)}
+
+
+def unigram_cross_entropy(
+    targets: Iterable[np.ndarray], store: TokenStore, objective: SpanCorruption, *, vocabulary_size: int
+) -> float:
+    """Returns the cross-entropy, in nats per token, of target ids [...] under unigram frequencies; padding is left out.
+
+    It is the loss of a model that knows the frequencies of `store`'s tokens (those of training; counted with one more
+    of each, so that none is impossible) and which sentinels targets have, and nothing else: the baseline to beat.
+    Raises MissingError when there is no target token.
+    """
+    counts = 1.0 + np.bincount(store.array[:_COUNTED_TOKENS], minlength=vocabulary_size)
+    expected = objective.noise_tokens * counts / counts.sum()  # times that an id is expected in one target
+    expected[vocabulary_size - objective.spans :] += 1.0
+    expected[EOS] += 1.0
+    losses = -np.log(expected / expected.sum())
+    ids = np.concatenate([np.zeros(0, np.int32), *(np.asarray(batch).ravel() for batch in targets)])
+    ids = ids[ids != PAD]
+    if not len(ids):
+        raise MissingError("no target tokens to measure")
+    return float(losses[ids].mean())

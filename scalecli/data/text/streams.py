@@ -1,0 +1,169 @@
+"""Large text sets read as they are trained on: TensorFlow datasets such as C4, which no cache of tokens can hold.
+
+A shard's documents are cut into windows of 8,192. A window is tokenised, joined and cut into segments, of which it
+gives a number that depends on its number of documents alone, in an order of its own. So how many segments come before a
+window is known from the dataset's own description, and batch `step` is a function of (seed, step): a run goes on from
+any step by reading from the window that the step lies in. An epoch goes through all windows, shard by shard in an order
+of its own, and meets no segment twice.
+
+The number of segments is six standard errors less than the documents of the first window lead to expect, so that a
+window has as many; what it has more, a tenth of C4's, stays out of this epoch, and others stay out of the next. (Should
+a window have fewer, once in 10^9, its first ones come twice.) All of it is a graph, without a call into Python.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalecli.data.datasets import DatasetSplit
+from scalecli.data.order import WHOLE, Share
+from scalecli.data.text.corpora import Corpus
+from scalecli.data.text.span_corruption import SpanCorruption, check_sentinels, corrupted_example
+from scalecli.data.text.tokens import Progress, TokenStore, cut_to_window
+from scalecli.data.text.vocabulary import Vocabulary
+from scalecli.data.windows import Windows
+from scalecli.errors import MissingError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+STREAMED_FROM = 1_000_000  # documents; fewer are tokenised once into the cache, and no text stays out of an epoch
+WINDOW_DOCUMENTS = 8_192
+_STANDARD_ERRORS = 6
+
+
+@dataclass(frozen=True)
+class TextStream:
+    """A split of a text set that is read while it is trained on; `sample` holds the tokens of its first window."""
+
+    split: DatasetSplit
+    vocabulary: Vocabulary
+    sample: TokenStore
+    window: int = WINDOW_DOCUMENTS
+
+    @classmethod
+    def open(
+        cls,
+        corpus: Corpus,
+        vocabulary: Vocabulary,
+        *,
+        cache_directory: Path,
+        on_progress: Progress | None = None,
+        window: int = WINDOW_DOCUMENTS,
+    ) -> TextStream:
+        """Returns the stream of the corpus of a prepared dataset. Raises what `TokenStore.build` does."""
+        assert corpus.dataset is not None, "text files are no stream"
+        first = corpus.first(window)
+        sample = TokenStore.build(first, vocabulary, cache_directory=cache_directory, on_progress=on_progress)
+        return cls(corpus.dataset, vocabulary, sample, window)
+
+    @property
+    def documents(self) -> int:
+        """Returns the number of documents, empty ones too."""
+        return self.split.examples
+
+    def segments(self, documents: np.ndarray, objective: SpanCorruption) -> np.ndarray:
+        """Returns how many segments windows of so many documents give, int64 in the shape of `documents`."""
+        read = min(self.window, self.documents)
+        mean = self.sample.tokens / read
+        variance = self.sample.squares / read - mean**2
+        tokens = mean * documents - _STANDARD_ERRORS * np.sqrt(variance * documents)
+        return np.maximum(tokens // objective.segment_length, 0).astype(np.int64)
+
+    def batches(
+        self,
+        objective: SpanCorruption,
+        *,
+        vocabulary_size: int,
+        batch: int,
+        seed: int,
+        start_step: int = 0,
+        share: Share = WHOLE,
+    ) -> Any:
+        """Returns an endless tf.data.Dataset of training batches, as `pretraining_batches` does for a token store.
+
+        Raises MissingError for a stream of which no window is sure to have a segment.
+        """
+        import tensorflow as tf
+
+        check_sentinels(objective)
+        segments_of = _Segments.of(self, objective, seed)
+        tokenizer = self.vocabulary.tokenizer()
+        start = start_step * batch
+
+        def build(segment: tf.Tensor, n: tf.Tensor) -> dict[str, tf.Tensor]:
+            return corrupted_example(segment, n, seed, objective, vocabulary_size)
+
+        def read(serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return segments_of.of_window(tokenizer, serialized, shard, window, first, start)
+
+        windows = segments_of.windows.from_item(start)
+        segments = windows.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        segments = segments.flat_map(lambda *parts: tf.data.Dataset.from_tensor_slices(parts))
+        if share.hosts > 1:
+            segments = segments.filter(lambda segment, n: share.has(tf.cast(n, tf.int64), batch))
+        examples = segments.map(build, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return examples.batch(share.piece(batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+    def tokens_per_second(self, objective: SpanCorruption) -> float:
+        """Returns how fast the first window is read, tokenised and corrupted: the least that the pipeline gives."""
+        count = int(self.segments(np.array(min(self.window, self.split.shards()[0][2])), objective))
+        examples = self.batches(objective, vocabulary_size=self.vocabulary.size, batch=1, seed=0)
+        start = time.perf_counter()
+        for _ in examples.take(max(count, 1)):
+            pass
+        return max(count, 1) * (objective.inputs_length + objective.targets_length) / (time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """The segments of windows, as functions in the graph; `rests` are those of each shard's last window."""
+
+    windows: Windows
+    rests: tf.Tensor  # int64 [shards]
+    segment_length: int
+
+    @classmethod
+    def of(cls, stream: TextStream, objective: SpanCorruption, seed: int) -> _Segments:
+        import tensorflow as tf
+
+        shards = stream.split.shards()
+        documents = np.array([length for _, _, length in shards])
+        full = int(stream.segments(np.array(stream.window), objective))
+        rests = stream.segments(documents % stream.window, objective)
+        sizes = documents // stream.window * full + rests
+        if not sizes.sum():
+            raise MissingError(
+                f"dataset {stream.split.identity}: {stream.documents} documents in {len(shards)} shards are too few to "
+                f"be sure of a segment of {objective.segment_length} tokens; give more shards or shorter inputs"
+            )
+        windows = Windows.of(shards, sizes, full=full, window=stream.window, seed=seed)
+        with tf.device("CPU"):
+            return cls(windows, tf.constant(rests, tf.int64), objective.segment_length)
+
+    def of_window(
+        self, tokenizer: Any, serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor, start: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the segments of a window from `start` on, int32 [segments, segment_length], and their numbers."""
+        import tensorflow as tf
+
+        serialized, documents = self.windows.whole(serialized, shard, window)
+        feature = tf.io.FixedLenFeature([], tf.string)
+        texts = tf.strings.strip(tf.io.parse_example(serialized, {"text": feature})["text"])
+        tokens, _ = cut_to_window(tokenizer.tokenize(texts), shard * (1 << 32) + window)
+        available = tf.size(tokens, tf.int64) // self.segment_length
+        full = tf.constant(self.windows.full, tf.int64)
+        count = tf.where(documents == self.windows.window, full, self.rests[shard])
+        numbers = tf.range(tf.maximum(start - first, 0), count)
+        order = tf.random.experimental.index_shuffle(
+            numbers % tf.maximum(available, 1),
+            tf.stack([tf.constant(self.windows.seed, tf.int64), first]),
+            tf.maximum(available, 1) - 1,
+        )
+        segments = tf.reshape(tokens[: available * self.segment_length], [-1, self.segment_length])
+        return tf.gather(segments, order), first + numbers

@@ -1,0 +1,1 @@
+"""Texts from a model: greedy decoding, beam search, and ranking given labels."""

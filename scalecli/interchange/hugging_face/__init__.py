@@ -1,0 +1,1 @@
+"""Hugging Face's folders: T5 and ViT, in and out."""

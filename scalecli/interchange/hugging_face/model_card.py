@@ -1,0 +1,90 @@
+"""The model card of an exported run, README.md: facts of its manifest and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import Any
+
+from scalecli import strict
+from scalecli.manifest import ImageData, Manifest
+from scalecli.storage.files import is_remote
+
+_FACTS = ("kind", "created", "finished", "origin", "architecture", "shape", "parameters", "environment")
+_OF_TRAINING = (  # what an import's manifest can't know
+    *("data", "objective", "optimizer", "schedule", "batch", "accumulation", "steps", "seed", "precision", "dropout"),
+    *("z_loss", "strategy", "flops", "throughput"),
+)
+_PLACES = ("file", "train", "validation", "test", "data_dir")
+_OF_TEXT = {
+    "transformers": "from transformers import T5ForConditionalGeneration\n\n"
+    'model = T5ForConditionalGeneration.from_pretrained("PATH")',
+    "keras-hub": 'import keras_hub\n\nbackbone = keras_hub.models.T5Backbone.from_preset("PATH")',
+}
+_OF_IMAGES = {
+    "transformers": "from transformers import ViTForImageClassification\n\n"
+    'model = ViTForImageClassification.from_pretrained("PATH")',
+    "numpy": 'import numpy\n\narrays = numpy.load("PATH/model.npz")  # as those of google-research/vision_transformer',
+}
+
+
+def model_card(manifest: Manifest, step: int, library: str) -> str:
+    """The card, in Markdown with the header that hubs read, of a run's checkpoint at `step`.
+
+    `library` is what loads the exported model: `transformers` or, of text, `keras-hub` and, of images, `numpy`.
+    """
+    of_images = isinstance(manifest.data, ImageData)
+    header = strict.dump_yaml({"library_name": library, "tags": ["vit" if of_images else "t5", "scalecli"]})
+    parameters = manifest.parameters
+    parts = [
+        f"# {_one_line(manifest.name)}",
+        f"{'An encoder of images' if of_images else 'An encoder-decoder'} of the architecture {manifest.architecture} "
+        f"with {parameters.total:,} parameters, {parameters.non_embedding:,} of them outside the embedding and the "
+        f"logits: the checkpoint at step {step:,} of a scalecli run.",
+        _fenced((_OF_IMAGES if of_images else _OF_TEXT)[library], "python"),
+    ]
+    if results := manifest.results.get(step):
+        rows = "".join(f"| {_one_line(name)} | {value:.6g} |\n" for name, value in results.items())
+        parts += [f"## Results at step {step:,}", f"| result | value |\n| --- | ---: |\n{rows}".rstrip()]
+    if manifest.warnings:
+        parts += ["## What to know", "\n".join(f"- {_one_line(warning)}" for warning in manifest.warnings)]
+    parts += ["## The run", _fenced(strict.dump_yaml(_facts(manifest)).rstrip(), "yaml")]
+    return f"---\n{header}---\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _facts(manifest: Manifest) -> dict[str, Any]:
+    """What the manifest says, by its own keys, but for where things lay on somebody's disk."""
+    mapping = _without_places(strict.to_mapping(manifest))
+    data = mapping["data"]
+    of_vocabulary = {"vocabulary": data["vocabulary"]} if "vocabulary" in data else {}
+    for vocabulary in of_vocabulary.values():
+        vocabulary["name"] = _without_directories(vocabulary["name"])
+    if data["kind"] in ("text", "image-folder"):
+        data["name"] = _without_directories(data["name"])
+    if manifest.kind != "import":
+        return {name: mapping[name] for name in (*_FACTS, *_OF_TRAINING) if name in mapping}
+    mapping["origin"]["source"] = _without_directories(mapping["origin"]["source"])
+    return {name: mapping[name] for name in _FACTS if name in mapping} | of_vocabulary
+
+
+def _without_directories(places: str) -> str:
+    """Several paths, each by its last part; addresses and names as they are."""
+    kept = (each if is_remote(each) or each.startswith("hf:") else PurePath(each).name for each in places.split(" "))
+    return " ".join(kept)
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_places(item) for key, item in value.items() if key not in _PLACES}
+    return value
+
+
+def _fenced(text: str, language: str) -> str:
+    """A block of code, whatever the text has in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

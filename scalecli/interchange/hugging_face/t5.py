@@ -1,0 +1,256 @@
+"""Hugging Face: the folder of a T5ForConditionalGeneration, in and out. Neither way needs torch or transformers.
+
+Of a ViTForImageClassification the folder is recognised here, and read and written by `vit_hugging_face`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalecli.architectures import build_spec
+from scalecli.errors import ConfigurationError, MissingError
+from scalecli.interchange.hugging_face import vit as vit_hugging_face
+from scalecli.interchange.hugging_face.files import CONFIG, FORMAT, write_json, write_weights
+from scalecli.interchange.imported import Imported, SourceFile, logits_of
+from scalecli.interchange.plain_t5 import ARCHITECTURE_OF, check_plain
+from scalecli.interchange.safe_files import WEIGHT_FILES, read_json, read_weights
+from scalecli.interchange.weight_map import Exported, Place, check_weights_alone, gather, precision_of
+from scalecli.shape import Shape
+from scalecli.specs import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_VOCABULARY, _TOKENIZER = "spiece.model", "tokenizer.json"
+_SENTINELS = 100
+
+# Of the configuration: what all our models have, and T5Config has too where it says nothing else.
+_CONSTANT = {
+    "model_type": "t5",
+    "is_encoder_decoder": True,
+    "relative_attention_num_buckets": 32,
+    "relative_attention_max_distance": 128,
+    "layer_norm_epsilon": 1e-6,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "decoder_start_token_id": 0,
+}
+_SIZES = {
+    "encoder_layers": "num_layers",
+    "decoder_layers": "num_decoder_layers",
+    "d_model": "d_model",
+    "d_ff": "d_ff",
+    "d_kv": "d_kv",
+    "heads": "num_heads",
+    "vocabulary": "vocab_size",
+}
+_GATED = {"relu": False, "gated-gelu": True}
+_ACTIVATION = {False: "relu", True: "gelu_new"}
+
+_EMBEDDING, _LOGITS = "shared.weight", "lm_head.weight"
+_SAME_AS_EMBEDDING = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+_UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"  # of early files; nothing reads it
+_MODULES = {"self_attention": "SelfAttention", "cross_attention": "EncDecAttention", "feed_forward": "DenseReluDense"}
+_ATTENTION = {"query": "q", "key": "k", "value": "v", "output": "o"}
+_FEED_FORWARD = {False: {"input": "wi", "output": "wo"}, True: {"gate": "wi_0", "input": "wi_1", "output": "wo"}}
+
+
+def wanted(names: Iterable[str], step: int | None) -> list[str]:
+    """Which of a folder's files make the model; none where it is not of this format."""
+    present = set(names)
+    weights = next((name for name in WEIGHT_FILES if name in present), None)
+    if weights is None:
+        return []
+    shards = weights.split(".")[1] if weights.endswith(".json") else None  # the suffix of theirs
+    others = (CONFIG, weights, _VOCABULARY, _TOKENIZER)
+    return sorted(name for name in present if name in others or (shards and name.endswith(f".{shards}")))
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds weights under Hugging Face's names."""
+    return folder.is_dir() and bool(wanted((file.name for file in folder.iterdir()), None))
+
+
+def check(architecture: str, shape: Shape) -> None:
+    """Checks that T5ForConditionalGeneration can hold a model. Raises ConfigurationError where it can't; says why."""
+    check_plain(architecture, shape, "Hugging Face's T5")
+
+
+def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
+    """The model in a folder: config.json, weights in one file or in shards, and spiece.model if it lies there.
+
+    Raises:
+        MissingError: a file is not there or damaged, or the optimizer's state was asked for.
+        ConfigurationError: a model that scalecli hasn't got; says what is different. Or a step was asked for.
+    """
+    check_weights_alone(folder, step, optimizer)
+    config = read_json(folder / CONFIG)
+    if config.get("model_type") == vit_hugging_face.MODEL_TYPE:
+        return vit_hugging_face.read(folder, config)
+    gated, scaled = _check_config(config, folder / CONFIG)
+    arrays, files = read_weights(folder)
+    precision = precision_of(arrays)
+    arrays, tied, notes = _with_one_embedding(arrays, scaled, folder)
+    architecture = ARCHITECTURE_OF[gated]
+    shape = _shape(config, logits_of(architecture, tied), folder / CONFIG)
+    if max(shape.encoder_layers, shape.decoder_layers) > len(arrays):  # before anything is made for each layer
+        raise MissingError(f"{folder}: has fewer weights than {CONFIG} has layers")
+    spec = build_spec(architecture, shape)
+    weights = gather(spec, places(spec), arrays, str(folder))
+    vocabulary = folder / _VOCABULARY
+    if not vocabulary.is_file() and (folder / _TOKENIZER).is_file():
+        notes = (*notes, f"{_TOKENIZER} is no SentencePiece model; give one by --vocabulary")
+    read_too = [folder / CONFIG, *files, *((vocabulary,) if vocabulary.is_file() else ())]
+    return Imported(
+        format=FORMAT,
+        architecture=architecture,
+        shape=shape,
+        weights=weights,
+        optimizer=None,
+        step=0,
+        precision=precision,
+        files=tuple(SourceFile.of(folder, file.name) for file in read_too),
+        vocabulary=vocabulary if vocabulary.is_file() else None,
+        notes=notes,
+    )
+
+
+def write(folder: Path, model: Exported) -> None:
+    """Writes a model into an empty folder: configuration, weights, and the tokenizer where there is a vocabulary.
+
+    Raises:
+        OSError, safetensors.SafetensorError: it can't be written.
+    """
+    shape, gated = model.shape, model.spec.architecture == ARCHITECTURE_OF[True]
+    of_sizes = {theirs: getattr(shape, ours) for ours, theirs in _SIZES.items()}
+    activation = {value: key for key, value in _GATED.items()}[gated]
+    config = {
+        "architectures": ["T5ForConditionalGeneration"],
+        **_CONSTANT,
+        **of_sizes,
+        **{"feed_forward_proj": activation, "dense_act_fn": _ACTIVATION[gated], "is_gated_act": gated},
+        # Tied are also scaled, untied are not: this one key says both.
+        "tie_word_embeddings": model.spec.logits.weights() == {},
+        **({} if model.dropout is None else {"dropout_rate": model.dropout}),
+        "torch_dtype": model.precision,
+    }
+    if shape.decoder_layers > shape.encoder_layers:
+        # Some versions (5.23 is one) make the decoder's cache for num_layers, unless there is this key.
+        config["decoder_layers"] = shape.decoder_layers
+    write_json(folder / CONFIG, config)
+    special = {key: value for key, value in _CONSTANT.items() if key.endswith("token_id")}
+    write_json(folder / "generation_config.json", special)
+    write_weights(folder, model, places(model.spec))
+    if model.vocabulary is not None:
+        shutil.copyfile(model.vocabulary, folder / _VOCABULARY)
+        tokenizer = {
+            **{"tokenizer_class": "T5Tokenizer", "extra_ids": _SENTINELS},
+            **{"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
+            "additional_special_tokens": [f"<extra_id_{number}>" for number in range(_SENTINELS)],
+        }
+        write_json(folder / "tokenizer_config.json", tokenizer)
+
+
+def places(spec: ModelSpec) -> dict[str, Place]:
+    """Where T5ForConditionalGeneration has each weight of a plain T5; its linear layers are [outputs, inputs]."""
+    found = {}
+    for path, (copies, _) in spec.weights().items():
+        if path == "embedding/table":
+            found[path] = Place((_EMBEDDING,))
+        elif path == "logits/kernel":
+            found[path] = Place((_LOGITS,), transposed=True)
+        else:
+            side, *rest = path.split("/")
+            found[path] = _place_in_stack(spec, side, rest, copies)
+    return found
+
+
+def _place_in_stack(spec: ModelSpec, side: str, rest: list[str], copies: int) -> Place:
+    if rest == ["final_norm", "scale"]:
+        return Place((f"{side}.final_layer_norm.weight",))
+    if rest == ["position_bias", "table"]:
+        return Place((f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",), transposed=True)
+    _, sublayer, *weight = rest
+    block = spec.stacks()[side]
+    number = [each.name for each in block.repeats[0].block.residuals()].index(sublayer)
+    if weight == ["norm", "scale"]:
+        name = "layer_norm"
+    else:
+        gated = spec.architecture == ARCHITECTURE_OF[True]
+        parts = _FEED_FORWARD[gated] if sublayer == "feed_forward" else _ATTENTION
+        name = f"{_MODULES[sublayer]}.{parts[weight[0]]}"
+    names = (f"{side}.block.{layer}.layer.{number}.{name}.weight" for layer in range(copies))
+    return Place(tuple(names), transposed=name != "layer_norm")
+
+
+def _check_config(config: dict[str, Any], file: Path) -> tuple[bool, bool]:
+    """Whether the feed-forward layers are gated, and the logits scaled.
+
+    Raises:
+        ConfigurationError: something that our models haven't got.
+    """
+    projection = config.get("feed_forward_proj", "relu")
+    if projection not in _GATED:
+        raise ConfigurationError(
+            f"{file}: feed_forward_proj is {projection!r}; scalecli has {' and '.join(_GATED)}, T5 v1's and v1.1's"
+        )
+    gated = _GATED[projection]
+    expected = {**_CONSTANT, "dense_act_fn": _ACTIVATION[gated], "is_gated_act": gated, "quantization_config": None}
+    for key, value in expected.items():
+        found = config.get(key)
+        if found is not None and found != value:
+            raise ConfigurationError(f"{file}: {key} is {found!r}; scalecli's T5 has {value!r}")
+    # Versions 5 and up have a key of their own for what tie_word_embeddings said alone before.
+    scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True))
+    if not isinstance(scaled, bool):
+        raise ConfigurationError(f"{file}: tie_word_embeddings is {scaled!r}; true or false is accepted")
+    return gated, scaled
+
+
+def _shape(config: dict[str, Any], logits: str | None, file: Path) -> Shape:
+    sizes = {**config, "num_decoder_layers": config.get("num_decoder_layers") or config.get("num_layers")}
+    for key in _SIZES.values():
+        if sizes.get(key) is None:
+            raise ConfigurationError(f"{file}: lacks {key}")
+    return Shape.from_dict({**{ours: sizes[theirs] for ours, theirs in _SIZES.items()}, "logits": logits}, str(file))
+
+
+def _with_one_embedding(
+    arrays: dict[str, np.ndarray], scaled: bool, folder: Path
+) -> tuple[dict[str, np.ndarray], bool, tuple[str, ...]]:
+    """The arrays with the embedding under one name and logits only where they are untied; whether tied; notes.
+
+    Raises:
+        MissingError: there is no embedding.
+        ConfigurationError: encoder and decoder have two, or the logits are what ours can't be.
+    """
+    names = [name for name in (_EMBEDDING, *_SAME_AS_EMBEDDING) if name in arrays]
+    if not names:
+        raise MissingError(f"{folder}: lacks {_EMBEDDING!r}")
+    embedding = arrays[names[0]]
+    for name in names[1:]:
+        if not _same(arrays[name], embedding):
+            raise ConfigurationError(f"{folder}: {name!r} is not {names[0]!r}; scalecli's stacks share their embedding")
+    notes: tuple[str, ...] = ()
+    if _UNUSED in arrays:
+        notes = (f"{_UNUSED} is left out: transformers doesn't use it",)
+    rest = {name: array for name, array in arrays.items() if name not in (*names, _UNUSED)}
+    own = _LOGITS in rest and not _same(rest[_LOGITS], embedding)
+    if scaled and own:
+        raise ConfigurationError(
+            f"{folder}: {_LOGITS!r} is not {names[0]!r}, though {CONFIG} says that they are tied; scalecli scales the "
+            "logits only where they are"
+        )
+    if scaled:
+        rest.pop(_LOGITS, None)
+    elif not own:
+        rest[_LOGITS] = embedding
+        notes = (*notes, "the logits are the embedding, unscaled: the run has a copy of it as logits of their own")
+    return {_EMBEDDING: embedding, **rest}, scaled, notes
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()

@@ -1,0 +1,1 @@
+"""Mesh-TensorFlow's checkpoints and the gin files beside them."""

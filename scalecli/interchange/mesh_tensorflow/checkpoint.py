@@ -1,0 +1,241 @@
+"""Mesh-TensorFlow's checkpoints, in which T5 and the models of both papers were released."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalecli.architectures import build_text_spec
+from scalecli.costs import factored_axes
+from scalecli.errors import ConfigurationError, MissingError, nearest
+from scalecli.interchange.imported import Imported, SourceFile
+from scalecli.interchange.mesh_tensorflow.gin import Gin
+from scalecli.interchange.mesh_tensorflow.models import identify
+from scalecli.interchange.mesh_tensorflow.names import NAMED_LAYERS, variable_names
+from scalecli.interchange.mesh_tensorflow.tensor_bundle import TensorBundle
+from scalecli.interchange.safe_files import plain_name
+from scalecli.specs import EncoderDecoder, Weight
+from scalecli.storage.files import read_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FORMAT = "mesh-tensorflow"
+CONFIGURATION, STATE = "operative_config.gin", "checkpoint"
+_INDEX = re.compile(r"(?P<name>.+-(?P<step>\d{1,12}))\.index")
+_STATE_LIMIT = 1 << 20
+_STATE_PATH = re.compile(r'^\s*model_checkpoint_path:\s*"([^"\n]*)"', re.MULTILINE)
+_SLOT = re.compile(r"(?P<variable>.+)_slot_\w+")
+_SLOTS = {"full": "v", "rows": "vr", "columns": "vc"}
+_STEP = "global_step"
+_OLD_NORM = re.compile(r"/(?:final_)?layer_norm/scale\b")
+_NAMED = re.compile(rf"(encoder|decoder)/(block_\d+)/({'|'.join(NAMED_LAYERS.values())})/")
+_PLACES = {
+    "encoder": ("self_attention", "dense_relu_dense"),
+    "decoder": ("self_attention", "enc_dec_attention", "dense_relu_dense"),
+}
+_VOCABULARIES = ("spiece.model", "sentencepiece.model")
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds such checkpoints."""
+    return folder.is_dir() and bool(_steps(each.name for each in folder.iterdir()))
+
+
+def wanted(names: Iterable[str], step: int | None) -> list[str]:
+    """Of the files in a folder those of one checkpoint, the newest if no step is asked for; none if it holds none.
+
+    Raises:
+        MissingError: there is no checkpoint of that step.
+    """
+    names = list(names)
+    if not (steps := _steps(names)):
+        return []
+    name = _of_step(steps, max(steps) if step is None else step, "the folder")
+    beside = (CONFIGURATION, *_VOCABULARIES, *((STATE,) if step is None else ()))
+    return [each for each in names if each in beside or each.startswith((f"{name}.index", f"{name}.data-"))]
+
+
+def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
+    """Reads one checkpoint: of `step`, or the one that the folder names as its latest.
+
+    With `optimizer` also Adafactor's second moments, so that training goes on as it would have.
+
+    Raises:
+        MissingError: a file is not there, damaged, or names what is not beside it.
+        ConfigurationError: the model can't be told or is none of these, or variables are lacking or left over.
+    """
+    bundle = TensorBundle.open(folder, _checkpoint(folder, step))
+    try:
+        imported = _read(folder, bundle, optimizer)
+        imported.check()
+    except ConfigurationError as error:
+        place = "" if str(folder) in str(error) else f"{folder / bundle.name}: "  # gin's errors have one
+        raise ConfigurationError(f"{place}{error}") from None
+    return imported
+
+
+def _read(folder: Path, bundle: TensorBundle, optimizer: bool) -> Imported:
+    """What a checkpoint holds. Raises as `read` does."""
+    stored = _by_new_names(bundle)
+    gin = Gin.read(folder / CONFIGURATION) if (folder / CONFIGURATION).is_file() else None
+    model = identify({new: bundle.variables[old].shape for new, old in stored.items()}, gin)
+    spec = build_text_spec(model.architecture, model.shape)
+    names = variable_names(spec)
+    of_weights = [each for layers in names.values() for parts in layers for each in parts]
+    _check_names(of_weights, stored, model.architecture)
+
+    def array(name: str) -> np.ndarray:
+        return bundle.read(stored[name])
+
+    number = int(bundle.name.rpartition("-")[2])
+    if _STEP in stored and array(_STEP).tolist() != number:
+        raise ConfigurationError(f"its {_STEP} is {array(_STEP).tolist()}, not {number}")
+    notes = list(model.notes)
+    if optimizer and any(len(parts) > 1 for layers in names.values() for parts in layers):
+        notes.append(
+            "the original has taps and gates as variables of their own and clips the optimizer's update of each; here "
+            "they are one weight, so that its next steps are not quite the original's"
+        )
+    beside = [name for name in (CONFIGURATION, STATE, *_VOCABULARIES) if (folder / name).is_file()]
+    vocabulary = next((folder / name for name in _VOCABULARIES if name in beside), None)
+    return Imported(
+        format=FORMAT,
+        architecture=model.architecture,
+        shape=model.shape,
+        weights=weights(spec, array),
+        optimizer=_state(spec, names, stored, array, number) if optimizer else None,
+        step=number,
+        precision=" and ".join(sorted({bundle.variables[stored[name]].dtype for name in of_weights})),
+        files=tuple(SourceFile.of(folder, name) for name in (*bundle.files, *beside)),
+        vocabulary=vocabulary,
+        notes=tuple(notes),
+    )
+
+
+def weights(spec: EncoderDecoder, array: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights of a spec by their paths, float32, from the arrays of its variables.
+
+    Raises:
+        ConfigurationError: a variable is not of the shape that its part of a weight has.
+    """
+    names = variable_names(spec)
+    found = {}
+    for path, (copies, weight) in spec.weights().items():
+        parts_shape = weight.shape if len(names[path][0]) == 1 else weight.shape[1:]
+        arrays = [[_of_shape(array(name), parts_shape, name) for name in parts] for parts in names[path]]
+        found[path] = _joined(arrays, (*((copies,) if copies else ()), *weight.shape))
+    return found
+
+
+def _of_shape(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """The array, checked; axes of one entry may be more or fewer, as a convolution of one row has."""
+    if [size for size in array.shape if size != 1] != [size for size in shape if size != 1]:
+        raise ConfigurationError(f"{name} is {list(array.shape)} in the checkpoint, {list(shape)} in the model")
+    return array
+
+
+def _joined(arrays: list[list[np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
+    """Layers and their parts as one array in float32."""
+    import numpy as np
+
+    first = arrays[0][0]
+    joined = np.empty((len(arrays), len(arrays[0]), *first.shape), "float32")
+    for layer, parts in enumerate(arrays):
+        for part, array in enumerate(parts):
+            joined[layer, part] = array
+    return joined.reshape(shape)
+
+
+def _state(
+    spec: EncoderDecoder,
+    names: Mapping[str, list[tuple[str, ...]]],
+    stored: Mapping[str, str],
+    array: Callable[[str], np.ndarray],
+    step: int,
+) -> dict[str, np.ndarray]:
+    """Adafactor's state by our paths; vr is the second moment without the largest axis, vc without the second."""
+    import numpy as np
+
+    state = {"iterations": np.asarray(step, "int64")}
+    for path, (copies, weight) in spec.weights().items():
+        for kind, shape in _statistics(weight).items():
+            slots = [[f"{name}_slot_{_SLOTS[kind]}" for name in parts] for parts in names[path]]
+            for slot in (each for parts in slots for each in parts):
+                if slot not in stored:
+                    raise ConfigurationError(
+                        f"the checkpoint has no {slot}, which Adafactor keeps of such a weight; leave the optimizer out"
+                    )
+            part_shape = shape if len(slots[0]) == 1 else shape[1:]
+            arrays = [[_of_shape(array(slot), part_shape, slot) for slot in parts] for parts in slots]
+            state[f"{path}/{kind}"] = _joined(arrays, (*((copies,) if copies else ()), *shape))
+    return state
+
+
+def _statistics(weight: Weight) -> dict[str, tuple[int, ...]]:
+    """The shapes of a weight's second moments, by their kind."""
+    axes = factored_axes(weight.shape)
+    if axes is None:
+        return {"full": weight.shape}
+    rows, columns = (tuple(size for axis, size in enumerate(weight.shape) if axis != left_out) for left_out in axes)
+    return {"rows": rows, "columns": columns}
+
+
+def _steps(names: Iterable[str]) -> dict[int, str]:
+    """The names of checkpoints by their steps."""
+    return {int(match["step"]): match["name"] for name in names if (match := _INDEX.fullmatch(name))}
+
+
+def _of_step(steps: Mapping[int, str], step: int, where: str) -> str:
+    if step not in steps:
+        raise MissingError(f"{where} has no checkpoint of step {step}; there are {', '.join(map(str, sorted(steps)))}")
+    return steps[step]
+
+
+def _checkpoint(folder: Path, step: int | None) -> str:
+    """The name of the checkpoint of a step, or of the one that the folder's state names, or else the newest."""
+    steps = _steps(each.name for each in folder.iterdir())
+    if not steps:
+        raise MissingError(f"{folder}: no checkpoint of Mesh-TensorFlow (NAME-STEP.index)")
+    state = folder / STATE
+    if step is not None or not state.is_file():
+        return _of_step(steps, max(steps) if step is None else step, str(folder))
+    match = _STATE_PATH.search(read_bytes(state, _STATE_LIMIT).decode("utf-8", errors="replace"))
+    if match is None:
+        raise MissingError(f"{state}: names no model_checkpoint_path")
+    name = plain_name(f"{match[1]}.index", folder, state).name
+    if not _INDEX.fullmatch(name):
+        raise MissingError(f"{state}: names {match[1]!r}, which has no step; NAME-STEP is accepted")
+    return name.removesuffix(".index")
+
+
+def _by_new_names(bundle: TensorBundle) -> dict[str, str]:
+    """The names of the variables as they are stored, by what today's library calls them.
+
+    Norms were called layer_norm, and the last of a stack final_layer_norm; layers may have names for their numbers.
+    """
+
+    def numbered(match: re.Match[str]) -> str:
+        place = _PLACES[match[1]].index(match[3]) if match[3] in _PLACES[match[1]] else match[3]
+        return f"{match[1]}/{match[2]}/layer_{place:03d}/" if isinstance(place, int) else match[0]
+
+    found: dict[str, str] = {}
+    for old in bundle.variables:
+        new = _NAMED.sub(numbered, _OLD_NORM.sub("/rms_norm/scale", old))
+        if new in found:
+            raise ConfigurationError(f"{found[new]} and {old} are one variable by two names")
+        found[new] = old
+    return found
+
+
+def _check_names(expected: Iterable[str], stored: Mapping[str, str], architecture: str) -> None:
+    """Checks that the variables are those of the model, no more and no fewer, but for the optimizer's."""
+    expected = set(expected)
+    slots = {name for name in stored if (match := _SLOT.fullmatch(name)) and match["variable"] in expected}
+    has = set(stored) - slots - {_STEP}
+    for name in sorted(expected - has):
+        raise ConfigurationError(f"lacks {name}, which {architecture} of this shape has{nearest(name, has)}")
+    for name in sorted(has - expected):
+        raise ConfigurationError(f"has {stored[name]}, which {architecture} of this shape hasn't")

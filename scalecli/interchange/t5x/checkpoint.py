@@ -1,0 +1,293 @@
+"""T5X's checkpoints of T5 v1 and v1.1: `checkpoint_STEP`, one file or a folder with arrays of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalecli.architectures import build_spec
+from scalecli.costs import factored_axes
+from scalecli.errors import ConfigurationError, MissingError
+from scalecli.interchange.imported import Imported, SourceFile, logits_of
+from scalecli.interchange.plain_t5 import ARCHITECTURE_OF
+from scalecli.interchange.t5x.files import Chunked, Stored, read_tree
+from scalecli.interchange.weight_map import DTYPES, Place, gather
+from scalecli.shape import Shape
+from scalecli.specs import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FORMAT = "t5x"
+_NAME = re.compile(r"(?:[^/]+\.)?checkpoint_(?P<step>\d{1,12})")
+_TREE = "checkpoint"  # the file's name in a folder
+_ARRAYS = ("target.", "state.")  # how the folders of arrays begin; others hold the place in the training data
+_VOCABULARIES = ("spiece.model", "sentencepiece.model")
+_TARGET, _STATISTICS, _STEP = "target/", "state/param_states/", "state/step"
+
+_SUBLAYERS = {
+    "encoder": {
+        "self_attention": ("attention", "pre_attention_layer_norm"),
+        "feed_forward": ("mlp", "pre_mlp_layer_norm"),
+    },
+    "decoder": {
+        "self_attention": ("self_attention", "pre_self_attention_layer_norm"),
+        "cross_attention": ("encoder_decoder_attention", "pre_cross_attention_layer_norm"),
+        "feed_forward": ("mlp", "pre_mlp_layer_norm"),
+    },
+}
+_ATTENTION = {"query": "query", "key": "key", "value": "value", "output": "out"}
+_FEED_FORWARD = {
+    False: {"input": "wi", "output": "wo"},
+    True: {"gate": "wi_0", "input": "wi_1", "output": "wo"},
+}
+_GATE_NOTE = "T5X's files don't say what passes the gates; it is taken to be GELU, as T5 v1.1 has it"
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds such checkpoints or is one, or a file is one."""
+    return bool(_checkpoints(folder))
+
+
+def wanted(names: Iterable[str], step: int | None) -> list[str]:
+    """Of the files in a folder those of one checkpoint, the newest if no step is asked for; none if it holds none.
+
+    Raises:
+        MissingError: there is no checkpoint of that step.
+    """
+    names = list(names)
+    of_step: dict[int, list[str]] = {}
+    for name in names:
+        first, _, rest = name.partition("/")
+        if (match := _NAME.fullmatch(first)) and (rest in ("", _TREE) or rest.startswith(_ARRAYS)):
+            of_step.setdefault(int(match["step"]), []).append(name)
+    if of_step:
+        beside = [name for name in names if name in _VOCABULARIES]
+        return of_step[_chosen(of_step, step, "the folder")] + beside
+    is_one = _TREE in names and any(name.startswith(_ARRAYS) for name in names)
+    return [name for name in names if name == _TREE or name.startswith(_ARRAYS)] if is_one else []
+
+
+def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
+    """Reads the checkpoint of a step, or the newest; with `optimizer` also Adafactor's second moments.
+
+    The files hold no configuration: shape and architecture are told from the arrays.
+
+    Raises:
+        MissingError: there is no such step, or a file is not there or damaged.
+        ConfigurationError: it is not T5 v1 or v1.1 (or a mixture of them), or has not the optimizer's state.
+    """
+    checkpoints = _checkpoints(folder)
+    number = _chosen(checkpoints, step, str(folder))
+    file = checkpoints[number]
+    leaves = read_tree(file)
+    target = {path.removeprefix(_TARGET): leaf for path, leaf in leaves.items() if path.startswith(_TARGET)}
+    architecture, shape = _identify(target, file)
+    spec = build_spec(architecture, shape)
+    names = places(spec)
+    _check_shapes(spec, names, target, file)
+    used = list(target.values())
+    state = None
+    if optimizer:
+        statistics = _statistics(spec, names, leaves, file)
+        state = _state(spec, statistics, _step_of(leaves, number, file))
+        used += [leaf for layers in statistics.values() for leaf in layers]
+    dtypes = {leaf.dtype for leaf in target.values()}
+    base = folder if folder.is_dir() else folder.parent
+    vocabulary = next((base / name for name in _VOCABULARIES if (base / name).is_file()), None)
+    files = [
+        file,
+        *(file.parent / name for leaf in used for name in leaf.files),
+        *((vocabulary,) if vocabulary else ()),
+    ]
+    imported = Imported(
+        format=FORMAT,
+        architecture=architecture,
+        shape=shape,
+        weights=gather(spec, names, _Arrays(target), str(file)),
+        optimizer=state,
+        step=number,
+        precision=dtypes.pop() if len(dtypes) == 1 else DTYPES[0],
+        files=tuple(SourceFile.of(base, str(each.relative_to(base))) for each in files),
+        vocabulary=vocabulary,
+        notes=(_GATE_NOTE,) if architecture == ARCHITECTURE_OF[True] else (),
+    )
+    imported.check()
+    return imported
+
+
+def places(spec: ModelSpec) -> dict[str, Place]:
+    """Where T5X has each weight of a plain T5: its matrices stand as ours do, heads and their widths joined."""
+    found = {}
+    for path, (copies, _) in spec.weights().items():
+        side, *rest = path.split("/")
+        match rest:
+            case ["table"]:
+                name = "token_embedder/embedding"
+            case ["kernel"]:
+                name = "decoder/logits_dense/kernel"
+            case ["final_norm", "scale"]:
+                name = f"{side}/{side}_norm/scale"
+            case ["position_bias", "table"]:
+                name = f"{side}/relpos_bias/rel_embedding"
+            case _:
+                found[path] = Place(tuple(_name_in_layer(spec, path, layer) for layer in range(copies)))
+                continue
+        found[path] = Place((name,))
+    return found
+
+
+def _name_in_layer(spec: ModelSpec, path: str, layer: int) -> str:
+    side, _, sublayer, *weight = path.split("/")
+    module, norm = _SUBLAYERS[side][sublayer]
+    if weight == ["norm", "scale"]:
+        return f"{side}/layers_{layer}/{norm}/scale"
+    gated = spec.architecture == ARCHITECTURE_OF[True]
+    matrices = _FEED_FORWARD[gated] if sublayer == "feed_forward" else _ATTENTION
+    return f"{side}/layers_{layer}/{module}/{matrices[weight[0]]}/kernel"
+
+
+class _Arrays(Mapping[str, "np.ndarray"]):
+    """Arrays by name, each read when it is asked for."""
+
+    def __init__(self, leaves: Mapping[str, Stored | Chunked]) -> None:
+        self._leaves = leaves
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._leaves[name].read()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._leaves
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._leaves)
+
+    def __len__(self) -> int:
+        return len(self._leaves)
+
+
+def _checkpoints(folder: Path) -> dict[int, Path]:
+    """The files with the trees by their steps: in a folder, or of what is a checkpoint itself."""
+    found = {}
+    for each in (folder, *(folder.iterdir() if folder.is_dir() else ())):
+        tree = each / _TREE if each.is_dir() else each
+        if (match := _NAME.fullmatch(each.name)) and tree.is_file():
+            found[int(match["step"])] = tree
+    return found
+
+
+def _chosen(steps: Iterable[int], step: int | None, where: str) -> int:
+    """The step that is asked for, or the newest."""
+    if step is None:
+        return max(steps)
+    if step not in steps:
+        raise MissingError(f"{where} has no checkpoint of step {step}; there are {', '.join(map(str, sorted(steps)))}")
+    return step
+
+
+def _identify(target: Mapping[str, Stored | Chunked], file: Path) -> tuple[str, Shape]:
+    """The architecture and the shape that the arrays tell."""
+
+    def sizes(name: str) -> tuple[int, int]:
+        if name not in target:
+            raise ConfigurationError(f"{file}: lacks {_TARGET}{name}, which T5 v1 and v1.1 have")
+        first, *second = target[name].shape or (0,)
+        if len(second) != 1:
+            raise ConfigurationError(f"{file}: {_TARGET}{name} is {list(target[name].shape)}; a matrix is accepted")
+        return first, second[0]
+
+    vocabulary, d_model = sizes("token_embedder/embedding")
+    heads, _ = sizes("encoder/relpos_bias/rel_embedding")
+    _, inner = sizes("encoder/layers_0/attention/query/kernel")
+    gated = "encoder/layers_0/mlp/wi_0/kernel" in target
+    _, d_ff = sizes(f"encoder/layers_0/mlp/{_FEED_FORWARD[gated]['input']}/kernel")
+    if not heads or inner % heads:
+        raise ConfigurationError(
+            f"{file}: {heads} heads in the position bias don't divide the queries' width of {inner}"
+        )
+    architecture = ARCHITECTURE_OF[gated]
+    encoder_layers, decoder_layers = (
+        len({name.split("/")[1] for name in target if name.startswith(f"{side}/layers_")}) for side in _SUBLAYERS
+    )
+    try:
+        shape = Shape(
+            encoder_layers,
+            decoder_layers,
+            d_model=d_model,
+            d_ff=d_ff,
+            d_kv=inner // heads,
+            heads=heads,
+            vocabulary=vocabulary,
+            logits=logits_of(architecture, tied="decoder/logits_dense/kernel" not in target),
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
+    return architecture, shape
+
+
+def _check_shapes(
+    spec: ModelSpec, names: Mapping[str, Place], target: Mapping[str, Stored | Chunked], file: Path
+) -> None:
+    """Checks the arrays' shapes before any is read."""
+    for path, (_, weight) in spec.weights().items():
+        for name in names[path].names:
+            if name in target and target[name].shape != weight.shape:
+                raise ConfigurationError(
+                    f"{file}: {_TARGET}{name} is {list(target[name].shape)}; by the other arrays it has to be "
+                    f"{list(weight.shape)}"
+                )
+
+
+def _step_of(leaves: Mapping[str, Stored | Chunked], number: int, file: Path) -> int:
+    """The step in the optimizer's state, which has to be that of the name."""
+    step = leaves.get(_STEP)
+    if step is None or step.shape != () or int(step.read()) != number:
+        raise ConfigurationError(f"{file}: its {_STEP} is not {number}, as its name says; leave the optimizer out")
+    return number
+
+
+def _statistics(
+    spec: ModelSpec, names: Mapping[str, Place], leaves: Mapping[str, Stored | Chunked], file: Path
+) -> dict[str, list[Stored | Chunked]]:
+    """The arrays of Adafactor's second moments, for each of our statistics those of all layers.
+
+    T5X keeps v, or v_row and v_col: the mean over the larger axis, and over the other. Of two alike the later one
+    counts as the larger, with us the earlier.
+
+    Raises:
+        ConfigurationError: one is lacking or of another shape, or there is momentum.
+    """
+    found: dict[str, list[Stored | Chunked]] = {}
+    for path, (_, weight) in spec.weights().items():
+        axes = factored_axes(weight.shape)
+        kinds = {"full": ("v", weight.shape)}
+        if axes is not None:
+            square = weight.shape[0] == weight.shape[1]
+            by_kind = zip(("rows", "columns"), ("v_col", "v_row") if square else ("v_row", "v_col"), axes, strict=True)
+            kinds = {kind: (slot, (weight.shape[1 - axis],)) for kind, slot, axis in by_kind}
+        for name in names[path].names:
+            for kind, (slot, shape) in (*kinds.items(), ("", ("m", (1,)))):
+                slot_name = f"{_STATISTICS}{name}/{slot}"
+                leaf = leaves.get(slot_name)
+                if leaf is None or leaf.shape != shape or leaf.dtype != "float32":
+                    there = "lacks it" if leaf is None else f"has {leaf.dtype} {list(leaf.shape)}"
+                    raise ConfigurationError(
+                        f"{file}: T5's Adafactor has {slot_name} of float32 {list(shape)}, and it {there}; "
+                        "leave the optimizer out"
+                    )
+                if kind:
+                    found.setdefault(f"{path}/{kind}", []).append(leaf)
+    return found
+
+
+def _state(spec: ModelSpec, statistics: Mapping[str, list[Stored | Chunked]], step: int) -> dict[str, np.ndarray]:
+    """Adafactor's state as `Adafactor.state_by_path` names it, layers stacked."""
+    import numpy as np
+
+    state: dict[str, np.ndarray] = {"iterations": np.asarray(step, "int64")}
+    for path, layers in statistics.items():
+        copies, _ = spec.weights()[path.rpartition("/")[0]]
+        state[path] = np.stack([layer.read() for layer in layers]) if copies else layers[0].read()
+    return state

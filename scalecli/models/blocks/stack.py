@@ -1,0 +1,297 @@
+"""A stack of blocks: each run of equal blocks is one block scanned over stacked weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+from keras import ops
+
+from scalecli import specs
+from scalecli.models.blocks.recurrence import RECURRENCES, Recurrence
+from scalecli.models.blocks.residual import Reports, Residual
+from scalecli.models.blocks.scan import Unstacked, rematerialised_scan, scan, unstack
+from scalecli.models.compiled import uses_xla
+from scalecli.models.dropout import Dropout
+from scalecli.models.layers import NORMS, Context, PositionBias, RMSNorm, SpecLayer
+
+# Places of dropout within a stack; the repeats or the passes follow, and within a pass its repeats.
+_EMBEDDED, _FINAL, _REPEATS = 0, 1, 2
+
+
+class Repeat(keras.layers.Layer):
+    """A block, scanned over the stacked weights of its copies, or over the same weights where they are shared.
+
+    Rematerialised, training keeps each copy's input alone, and the backward pass runs the copy again for all else.
+    """
+
+    def __init__(
+        self, spec: specs.Repeat, lender: Repeat | None = None, rematerialise: bool = False, **options: Any
+    ) -> None:
+        super().__init__(autocast=False, **options)
+        self.spec = spec
+        self.rematerialise = rematerialise
+        lenders = {each.name: each for each in lender.sublayers} if lender else {}
+        with keras.name_scope(self.name):
+            self.sublayers: list[Residual] = [
+                Residual(sublayer, spec.copies, lenders.get(sublayer.name), dtype=self.dtype_policy)
+                for sublayer in spec.block.residuals()
+            ]
+        self.built = True
+
+    def weights_for_compute(self) -> list[Any]:
+        """Per sublayer, its weights [layers, ...], or without that axis where they are shared."""
+        return [sublayer.weights_for_compute() for sublayer in self.sublayers]
+
+    @property
+    def reported(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape [layers, ...] of each report of `run`."""
+        each = [sublayer.reported for sublayer in self.sublayers]
+        return {name: (self.spec.times, *shape) for reported in each for name, shape in reported.items()}
+
+    def run(self, x: Any, weights: Any, context: Context, dropout: Dropout) -> tuple[Any, Context, Reports]:
+        """[batch, length, d_model] through all copies of the block, with `weights` from `weights_for_compute`.
+
+        Returns the output, the context of what comes behind (poolings change it), and the reports, as
+        `SUBLAYER/NAME` [layers, ...].
+        """
+        if self.spec.block.pools:
+            return self._pooled(x, weights, context, dropout)
+
+        # What gradients flow to is handed to the body, and so is the rest of the context with it.
+        seen = {name: value for name, value in vars(context).items() if value is not None}
+        stacked, shared = ((), (weights, seen)) if self.spec.shared else (weights, ((), seen))
+
+        def body(index: Any, x: Any, slices: Any, shared: Any) -> tuple[Any, Any]:
+            here = dropout.at(index)
+            shared_weights, seen = shared
+            reports: Reports = {}
+            for place, sublayer in enumerate(self.sublayers):
+                of_layer = shared_weights[place] if self.spec.shared else slices[place]
+                x, report = sublayer.run(of_layer, x, Context(**seen), here.at(place))
+                reports |= report
+            return x, reports
+
+        blank, times = _blank(self.reported), self.spec.times
+        if self.rematerialise and dropout.training:
+            x, reports = rematerialised_scan(body, x, stacked, shared, blank, times)
+        else:
+            x, reports = scan(lambda index, x, slices, _: body(index, x, slices, shared), x, stacked, blank, times)
+        return x, context, reports
+
+    def _pooled(self, x: Any, weights: Any, context: Context, dropout: Dropout) -> tuple[Any, Context, Reports]:
+        """A block that changes the length can't be scanned; it stands alone."""
+        here, place = dropout.at(0), 0
+        reports: Reports = {}
+        for each in self.spec.block.sublayers:
+            if isinstance(each, specs.Pooling):
+                x, context = _pool(x, context.real, each.window), _pooled_context(context, each.window)
+            else:
+                of_layer = keras.tree.map_structure(lambda whole: whole[0], weights[place])
+                x, report = self.sublayers[place].run(of_layer, x, context, here.at(place))
+                reports |= {name: value[None] for name, value in report.items()}
+                place += 1
+        return x, context, reports
+
+    def start_decoding(self, context: Context) -> Any:
+        """What `step` needs at every token: per sublayer, the weights and the layer's constants [layers, ...].
+
+        Those of shared weights are one layer's.
+        """
+        weights, shared = self.weights_for_compute(), self.spec.shared
+        constants = []
+        for sublayer, of_sublayer in zip(self.sublayers, weights, strict=True):
+
+            def of_layer(one: Any, layer: SpecLayer = sublayer.layer) -> Any:
+                return layer.constants(one, context)
+
+            constants.append(of_layer(of_sublayer[""]) if shared else ops.vectorized_map(of_layer, of_sublayer[""]))
+        return (weights, constants) if shared else _for_steps((weights, constants), self.spec.times)
+
+    def initial_state(self, batch: int, length: int) -> Any:
+        """Per sublayer, the empty state of all its copies [layers, ...]."""
+        each = [sublayer.layer.initial_state(batch, length, self.compute_dtype) for sublayer in self.sublayers]
+        return _copies(each, self.spec.times)
+
+    def step(self, x: Any, layers: Any, state: Any, context: Context) -> tuple[Any, Any]:
+        """One token through all copies; returns output [batch, 1, d_model] and state."""
+
+        def body(index: Any, x: Any, slices: Any, state: Any) -> tuple[Any, Any]:
+            weights, constants = layers if self.spec.shared else slices
+            new_state = []
+            for number, sublayer in enumerate(self.sublayers):
+                x, after = sublayer.step(weights[number], x, constants[number], state[number], context)
+                new_state.append(after)
+            return x, new_state
+
+        times = self.spec.times
+        return scan(body, x, _for_steps((), times) if self.spec.shared else layers, state, times)
+
+
+class Stack(keras.layers.Layer):
+    """An encoder or decoder: repeats of blocks that share position biases, then a norm and dropout.
+
+    With a recurrence the repeats are run several times over, with the same weights. With a `lender`, the other stack,
+    it has no weights of its own. With `rematerialise`, training keeps no more than the input of each scanned block.
+    """
+
+    def __init__(
+        self, spec: specs.Stack, lender: Stack | None = None, rematerialise: bool = False, **options: Any
+    ) -> None:
+        super().__init__(autocast=False, **options)
+        self.spec = spec
+        policy = self.dtype_policy
+        with keras.name_scope(self.name):  # variables have unique paths then
+            self.position_biases: list[PositionBias] = [
+                PositionBias(bias, lender=lender and lender.position_biases[number], name=name, dtype=policy)
+                for number, (name, bias) in enumerate(spec.named_position_biases())
+            ]
+            self.repeats: list[Repeat] = [
+                Repeat(repeat, lender and lender.repeats[number], rematerialise, name=str(number), dtype=policy)
+                for number, repeat in enumerate(spec.repeats)
+            ]
+            self.final_norm: RMSNorm = NORMS[type(spec.final_norm)](
+                spec.final_norm, lender=lender and lender.final_norm, name="final_norm", dtype=policy
+            )
+            self.recurrence: Recurrence | None = None
+            if spec.recurrence is not None:
+                self.recurrence = RECURRENCES[spec.recurrence.type](
+                    spec.recurrence, lender=lender and lender.recurrence, name="recurrence", dtype=policy
+                )
+        self.built = True
+
+    def biases(self, length: int) -> dict[int, Any]:
+        """The position biases [1, heads, length, length] by number of heads."""
+        return {layer.spec.heads: layer(queries=length, keys=length) for layer in self.position_biases}
+
+    def parts(self) -> dict[str, SpecLayer]:
+        """Every layer that owns weights, by the prefix of its paths in `specs.Stack.weights`."""
+        found: dict[str, SpecLayer] = {f"{layer.name}/": layer for layer in self.position_biases}
+        for number, repeat in enumerate(self.repeats):
+            for sublayer in repeat.sublayers:
+                found |= {f"{number}/{sublayer.name}/{prefix}": part for prefix, part in sublayer.parts().items()}
+        if self.recurrence is not None:
+            found["recurrence/"] = self.recurrence
+        return {**found, "final_norm/": self.final_norm}
+
+    def run(self, x: Any, context: Context, dropout: Dropout) -> tuple[Any, Reports]:
+        """[batch, length, d_model] -> [batch, output length, d_model], and the reports by their paths.
+
+        The reports of a layer are [layers, ...], or with a recurrence [passes, layers, ...]; the recurrence's own have
+        no such axis.
+        """
+        x = dropout.at(_EMBEDDED)(x)
+        weights = [repeat.weights_for_compute() for repeat in self.repeats]
+        if self.recurrence is None:
+            x, context, reports = self._through(x, weights, context, dropout)
+        else:
+            x, reports = self._recurrent(self.recurrence, x, weights, context, dropout)
+        return dropout.at(_FINAL)(self._normed(x, context.real)), reports
+
+    def _recurrent(
+        self, recurrence: Recurrence, x: Any, weights: Any, context: Context, dropout: Dropout
+    ) -> tuple[Any, Reports]:
+        """All passes of the recurrence; returns output and reports."""
+        passes = recurrence.spec.passes
+
+        def one_pass(index: Any, x: Any, _: Any) -> tuple[Any, Reports]:
+            x, _, reports = self._through(x, weights, context, dropout.at(_REPEATS + index))
+            return x, reports
+
+        of_pass = [(number, repeat.reported) for number, repeat in enumerate(self.repeats)]
+        blank = _blank({f"{number}/{name}": (passes, *shape) for number, of in of_pass for name, shape in of.items()})
+        own_weights = recurrence.split(recurrence.weights_for_compute())
+        carry, reports = recurrence.repeated(one_pass, own_weights, x, blank, self._normed)
+        own = recurrence.reports(carry, context.real)
+        return recurrence.output(carry), reports | {f"recurrence/{name}": value for name, value in own.items()}
+
+    def _through(self, x: Any, weights: Any, context: Context, dropout: Dropout) -> tuple[Any, Context, Reports]:
+        """All repeats once; returns what `Repeat.run` does."""
+        reports: Reports = {}
+        for number, repeat in enumerate(self.repeats):
+            x, context, of_repeat = repeat.run(x, weights[number], context, dropout.at(_REPEATS + number))
+            reports |= {f"{number}/{name}": value for name, value in of_repeat.items()}
+        return x, context, reports
+
+    def _normed(self, x: Any, real: Any = None) -> Any:
+        """The final norm."""
+        return self.final_norm(self.final_norm.weights_for_compute(), x, real)
+
+    def start_decoding(self, context: Context) -> Any:
+        """What `step` needs at every token: an entry a repeat, which all passes share, and the recurrence's weights."""
+        layers = [repeat.start_decoding(context) for repeat in self.repeats]
+        if self.recurrence is None:
+            return layers, None
+        shared, stacked = self.recurrence.split(self.recurrence.weights_for_compute())
+        return layers, (shared, _for_steps(stacked, self.recurrence.spec.passes))
+
+    def initial_state(self, batch: int, length: int) -> Any:
+        """The empty state for `length` tokens: an entry a repeat, or that for each pass."""
+        of_pass = [repeat.initial_state(batch, length) for repeat in self.repeats]
+        return of_pass if self.recurrence is None else _copies(of_pass, self.recurrence.spec.passes)
+
+    def reorder(self, state: Any, rows: Any) -> Any:
+        """The state whose row i of the batch is row `rows[i]` of `state`'s; `rows` [new batch] int32."""
+        axis = (1 if self.recurrence is None else 2) if uses_xla() else 0  # behind passes and layers
+        return keras.tree.map_structure(lambda leaf: ops.take(leaf, rows, axis=axis), state)
+
+    def step(self, x: Any, memory: Any, state: Any, context: Context) -> tuple[Any, Any]:
+        """One token x [batch, 1, d_model] through the stack, with `memory` from `start_decoding`.
+
+        Returns the output [batch, 1, d_model] and the state.
+        """
+        layers, of_recurrence = memory
+
+        def one_pass(_: Any, x: Any, state: Any) -> tuple[Any, Any]:
+            new_state = []
+            for number, repeat in enumerate(self.repeats):
+                x, after = repeat.step(x, layers[number], state[number], context)
+                new_state.append(after)
+            return x, new_state
+
+        if self.recurrence is None:
+            x, state = one_pass(0, x, state)
+        else:
+            carry, state = self.recurrence.repeated(one_pass, of_recurrence, x, state, self._normed)
+            x = self.recurrence.output(carry)
+        return self._normed(x), state
+
+
+def _blank(reported: dict[str, tuple[int, ...]]) -> Reports:
+    return {name: ops.zeros(shape) for name, shape in reported.items()}
+
+
+def _for_steps(stacked: Any, length: int) -> Any:
+    """A nest of tensors [length, ...] in the form that decoding scans over."""
+    return stacked if uses_xla() else unstack(stacked, length)
+
+
+def _copies(of_one: Any, length: int) -> Any:
+    """The state of `length` layers or passes, from that of each, in the form that decoding scans over."""
+    if not uses_xla():
+        return Unstacked((of_one,) * length)
+    return keras.tree.map_structure(lambda one: ops.broadcast_to(one[None], (length, *one.shape)), of_one)
+
+
+def _pool(x: Any, real: Any, window: int) -> Any:
+    """[batch, length, d_model] -> [batch, length / window, d_model], the means of neighbours that are no padding.
+
+    The original code counts the padding of a window that holds both, so that its token matters there.
+    """
+    batch, length, width = x.shape
+    real = ops.reshape(real, (batch, length // window, window, 1))
+    shares = ops.cast(real / ops.maximum(ops.sum(real, axis=2, keepdims=True), 1.0), x.dtype)
+    return ops.sum(ops.reshape(x, (batch, length // window, window, width)) * shares, axis=2)
+
+
+def _pooled_context(context: Context, window: int) -> Context:
+    """What the layers behind a pooling see: of each window, its first position."""
+    length = context.real.shape[1] // window
+    return replace(
+        context,
+        position_biases={heads: bias[:, :, :length, :length] for heads, bias in context.position_biases.items()},
+        self_mask=context.self_mask[:, :, ::window, ::window],
+        real=context.real[:, ::window],
+        tokens=context.tokens[:, ::window],
+    )

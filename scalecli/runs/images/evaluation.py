@@ -1,0 +1,102 @@
+"""Few-shot accuracy on labelled images, as a measure of a run's checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalecli.architectures import build_image_spec
+from scalecli.data.datasets import readable
+from scalecli.data.images.source import Images, ImageSource, measured_batches
+from scalecli.devices import Devices
+from scalecli.errors import ScalecliError
+from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, figures, ridge_accuracy
+from scalecli.results import FEW_SHOT_ACCURACY, FEW_SHOT_EXAMPLES
+from scalecli.runs.directory import Trained
+from scalecli.runs.evaluation import Evaluation, MeasuredInputs
+from scalecli.runs.images.pretraining import image_data, tell_about
+
+if TYPE_CHECKING:
+    from scalecli.training.reporting import Reporter
+
+FEW_SHOT = "few-shot ridge regression"
+_POOL = 5  # times as many images of a dataset as one draw takes are drawn from, lest all of it must be read
+
+
+def name_of_images(source: ImageSource, images: tuple[Images, Images], few_shot: FewShot) -> str:
+    """How a folder of results is called after what was measured."""
+    name = re.sub(r"[^\w.-]+", "-", PurePath(source.images).name if source.is_folder else source.images)
+    identity = " ".join([*(each.identity for each in images), str(few_shot.seeds)])
+    return f"{few_shot.shots}-shot-{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def open_images(
+    trained: Trained, source: ImageSource, cache_directory: Path, reporter: Reporter
+) -> tuple[Images, Images]:
+    """The images to draw shots from and those to test on, for a run that reads images.
+
+    Raises:
+        ConfigurationError: it reads text, or the dataset has no image with one label.
+        MissingError: there are no such images.
+    """
+    build_image_spec(trained.manifest.architecture, trained.shape)
+    images = source.open(cache_directory, reporter.images)
+    tell_about(*images, reporter)
+    return images
+
+
+@dataclass(frozen=True)
+class FewShotAccuracy:
+    """Few-shot accuracy: shots from the training images, accuracy on the others."""
+
+    source: ImageSource
+    images: tuple[Images, Images]
+    few_shot: FewShot
+
+    def open(self, job: Evaluation, devices: Devices, reporter: Reporter) -> MeasuredInputs:
+        """Draws the shots."""
+        training, test = self.images
+        draws = draw_shots(training.labels(_POOL * self.few_shot.shots), self.few_shot, training.classes, training.name)
+        drawn = np.unique(np.concatenate(draws))
+        size = job.trained.image_spec.embedding.image_size
+        total, done = len(job.checkpoints) * (len(drawn) + test.images), 0
+
+        def on(model: Any) -> Callable[[int], dict[str, float]]:
+            features = Features(model, devices)
+
+            def features_of(read: Images, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+                nonlocal done
+                found = []
+                with readable(read.name):
+                    for each in features(measured_batches(read, size, numbers, job.batch).as_numpy_iterator()):
+                        found.append(each)
+                        done += len(each[1])
+                        reporter.examples(done, total)
+                return np.concatenate([x for x, _ in found]), np.concatenate([labels for _, labels in found])
+
+            def measured(step: int) -> dict[str, float]:
+                shots, labels = features_of(training, drawn)
+                tested, answers = features_of(test, np.arange(test.images))
+                if not (np.isfinite(shots).all() and np.isfinite(tested).all()):
+                    raise ScalecliError(f"{job.trained.address}: at step {step} features are not finite")
+                accuracies = []
+                for draw in draws:
+                    rows = np.searchsorted(drawn, draw)
+                    accuracies.append(ridge_accuracy(shots[rows], labels[rows], tested, answers, len(training.classes)))
+                return {**figures(accuracies), FEW_SHOT_EXAMPLES: float(len(answers))}
+
+            return measured
+
+        seeds = ", ".join(map(str, range(self.few_shot.seeds)))
+        return MeasuredInputs(
+            data=replace(image_data(self.source, training, test, size), name=test.name, images=test.images),
+            objective={"name": FEW_SHOT, "shots": self.few_shot.shots, "seeds": seeds},
+            best=FEW_SHOT_ACCURACY,
+            on=on,
+        )

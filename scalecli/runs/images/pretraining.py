@@ -1,0 +1,152 @@
+"""Pretraining on labelled images: cross-entropy of their classes, validated by accuracy on held-out ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalecli.architectures import build_image_spec
+from scalecli.data.datasets import readable
+from scalecli.data.images.source import Images, ImageSource, measured_batches
+from scalecli.data.images.views import Cuts
+from scalecli.devices import Devices
+from scalecli.errors import ConfigurationError
+from scalecli.manifest import ImageData
+from scalecli.references import ModelReference
+from scalecli.results import IMAGE_ACCURACY, VALIDATION
+from scalecli.runs.directory import CLASSES_FILE, Trained
+from scalecli.runs.pretraining_job import PretrainingJob
+from scalecli.runs.training import TrainingInputs
+from scalecli.shape import Shape
+from scalecli.storage.files import write_atomically
+
+if TYPE_CHECKING:
+    from scalecli.training.reporting import Reporter
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePretraining(PretrainingJob):
+    """A run on images; `cuts` is what of them training sees."""
+
+    source: ImageSource
+    cuts: Cuts
+
+    @property
+    def source_name(self) -> str:
+        """The folder or the dataset."""
+        return self.source.images
+
+    def lengths(self) -> tuple[int, int]:
+        """Patches of an image, and one for its class."""
+        return build_image_spec(self.model.architecture, self.model.shape).lengths
+
+    def check_source(self) -> None:
+        """Looks whether the images are there. Raises as `ImageSource.count_classes` does."""
+        self.source.count_classes()
+
+    def planned_shape(self) -> Shape:
+        """The shape with a head for the classes of the images.
+
+        Raises:
+            MissingError: the images, or the checkpoint of the run to start from, are not there.
+            ConfigurationError: the run, or the shape file, has a head for another number of classes.
+        """
+        return _with_classes(self.model, self.initial(), self.source.count_classes(), self.source.images)
+
+    def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
+        """Opens the images; their classes say how large the head is."""
+        training, held_out = self.source.open(self.cache_directory, reporter.images)
+        tell_about(training, held_out, reporter)
+        shape = _with_classes(self.model, initial, len(training.classes), training.name)
+        spec = build_image_spec(self.model.architecture, shape)
+        size = spec.embedding.image_size
+        measured = measured_batches(
+            held_out,
+            size,
+            np.arange(min(self.validation_examples, held_out.images)),
+            devices.divisible(self.recipe.batch // self.recipe.accumulation),
+        )
+
+        def validation(model: Any) -> Callable[[], dict[str, float]]:
+            from scalecli.evaluation.classification import Classification
+
+            classification = Classification(model, devices)
+
+            def validate() -> dict[str, float]:
+                with readable(held_out.name):
+                    found = classification(measured.as_numpy_iterator())
+                return {f"{VALIDATION}/{name}": value for name, value in found.items()}
+
+            return validate
+
+        return TrainingInputs(
+            spec=spec,
+            shape=shape,
+            data=image_data(self.source, training, held_out, size),
+            objective={"name": "classification", **asdict(self.cuts), "validation_examples": self.validation_examples},
+            batches=training.training(size, self.cuts, batch=self.recipe.batch, seed=self.recipe.seed),
+            best=IMAGE_ACCURACY,
+            positions=sum(spec.lengths),
+            keep=partial(_keep_classes, training.classes),
+            validation=validation,
+            reading=partial(readable, training.name),
+        )
+
+
+def tell_about(training: Images, held_out: Images, reporter: Reporter) -> None:
+    """Says how many images there are, what was left out, and what the model sees otherwise than it is."""
+    for images in (training, held_out):
+        left_out = ", ".join(f"{what} ({count:,})" for what, count in images.left_out.items())
+        more = f"; left out: {left_out}" if left_out else ""
+        reporter.message(f"{images.name}: {images.images:,} images of {len(images.classes):,} classes{more}")
+        for note in images.notes:
+            reporter.message(note)
+
+
+def image_data(source: ImageSource, training: Images, held_out: Images, size: int) -> ImageData:
+    """What a manifest says of the images."""
+    left_out = dict(training.left_out)
+    for what, count in held_out.left_out.items():
+        left_out[what] = left_out.get(what, 0) + count
+    return ImageData(
+        name=training.name,
+        kind=source.kind,
+        identity=f"{training.identity}+{held_out.identity}",
+        image_size=size,
+        classes=len(training.classes),
+        images=training.images,
+        left_out=left_out,
+    )
+
+
+def _with_classes(model: ModelReference, parent: Trained | None, classes: int, name: str) -> Shape:
+    """The shape with a head for so many classes, or with what a shape file states itself, or the run's.
+
+    Raises:
+        ConfigurationError: the run's head is for another number of classes, or the shape file's for fewer.
+    """
+    if parent is not None:
+        if parent.shape.classes != classes:
+            raise ConfigurationError(
+                f"{parent.address}: its head is for {parent.shape.classes} classes, and {name} has {classes}"
+            )
+        return parent.shape
+    build_image_spec(model.architecture, model.shape)  # text models have no classes
+    if not model.states_vocabulary:
+        return replace(model.shape, classes=classes)
+    if (model.shape.classes or 0) < classes:
+        raise ConfigurationError(
+            f"the shape file's {model.shape.classes} classes are too few for {name}, which has {classes}; "
+            f"leave classes out, or state {classes}"
+        )
+    return model.shape
+
+
+def _keep_classes(classes: Sequence[str], directory: Path) -> None:
+    names = (name if name.isprintable() else ascii(name) for name in classes)
+    write_atomically(directory / CLASSES_FILE, "".join(f"{name}\n" for name in names))

@@ -1,0 +1,48 @@
+"""The examples of tasks for a run, and what a reader of its manifest should know about them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scalecli.data.tasks.examples import iterate_examples, split_version
+from scalecli.data.tasks.task import Example, Task
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The examples of a split by task; `warnings` name what was left out."""
+
+    examples: dict[str, list[Example]]
+    warnings: list[str]
+
+
+def read_tasks(tasks: Sequence[Task], split: str) -> TaskData:
+    """Reads a split of tasks.
+
+    Raises:
+        ScalecliError: of the kind that says what is wrong with which file (see `errors`).
+    """
+    examples, warnings = {}, []
+    for task in tasks:
+        skipped: Counter[str] = Counter()
+        examples[task.name] = list(iterate_examples(task, split, skipped))
+        warnings += [f"{task.name}, {split}: {count:,} rows left out: {why}" for why, count in skipped.items()]
+    return TaskData(examples, warnings)
+
+
+def task_identity(tasks: Sequence[Task], splits: Sequence[str]) -> str:
+    """A hash of what these splits of tasks are read from, the version of the data. Raises MissingError."""
+    versions = {task.name: {split: split_version(task, split) for split in splits if task.has(split)} for task in tasks}
+    return hashlib.sha256(json.dumps(versions, sort_keys=True).encode()).hexdigest()
+
+
+def described(tasks: Sequence[Task]) -> dict[str, Any]:
+    """The tasks as `Data` keeps them: `task` for one, `tasks` by name for several."""
+    if len(tasks) == 1:
+        return {"task": tasks[0].to_dict(), "tasks": None}
+    return {"task": None, "tasks": {task.name: task.to_dict() for task in tasks}}

@@ -1,0 +1,166 @@
+"""Finetuning: a pretrained run, text to text, on one task or on a mixture of several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from scalecli.data.tasks.batches import Encoded, FinetuningBatches
+from scalecli.data.tasks.mixing import Mixing
+from scalecli.data.tasks.task import Task
+from scalecli.data.text.vocabulary import Vocabulary
+from scalecli.devices import Devices
+from scalecli.errors import ConfigurationError
+from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
+from scalecli.manifest import Data
+from scalecli.runs.directory import Trained, keep_vocabulary, vocabulary_entry
+from scalecli.runs.tasks.examples import TaskData, described, read_tasks, task_identity
+from scalecli.runs.training import TrainingInputs, TrainingJob
+
+if TYPE_CHECKING:
+    from scalecli.training.reporting import Reporter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetuning(TrainingJob):
+    """A pretrained run, text to text, on one task or a mixture of several. The optimizer starts anew.
+
+    `name` is the mixture's, or the one task's. `packed` puts several examples into a row. `inputs_length` and
+    `targets_length` are those of the longest task.
+
+    Raises:
+        ConfigurationError: a value that can't be, or tasks that nothing can be learned from or measured on.
+    """
+
+    kind = "finetune"
+    parent: Trained
+    name: str
+    tasks: tuple[Task, ...]
+    mixing: Mixing
+    packed: bool
+    evaluation_batch: int
+
+    def __post_init__(self) -> None:
+        if self.evaluation_batch < 1:
+            raise ConfigurationError(f"evaluation_batch is {self.evaluation_batch}; 1 or more is accepted")
+        for split, found in (("train", self.trained_on), ("validation", self.measured_on)):
+            if not found:
+                raise ConfigurationError(f"task {self.name}: it has no {split} examples")
+
+    @property
+    def trained_on(self) -> list[Task]:
+        """The tasks that have training examples; MNLI's mismatched half has none."""
+        return [task for task in self.tasks if task.has("train")]
+
+    @property
+    def measured_on(self) -> list[Task]:
+        """The tasks that have validation examples."""
+        return [task for task in self.tasks if task.has("validation")]
+
+    @property
+    def inputs_length(self) -> int:
+        """Tokens of a row's inputs."""
+        return max(task.inputs_length for task in self.trained_on)
+
+    @property
+    def targets_length(self) -> int:
+        """Tokens of a row's targets."""
+        return max(task.targets_length for task in self.trained_on)
+
+    @property
+    def packing_refused(self) -> str | None:
+        """Why rows are padded although they were to be packed, or None."""
+        refused = self.parent.spec.packing_refused() if self.packed else None
+        return f"rows are padded, not packed: {refused}" if refused else None
+
+    @cached_property
+    def training(self) -> TaskData:
+        """The training examples, read once. Raises ScalecliError for data that can't be had."""
+        return read_tasks(self.trained_on, "train")
+
+    @cached_property
+    def rates(self) -> dict[str, float]:
+        """The share of each task among training examples. Raises as `training` and `Mixing.rates` do."""
+        return self.mixing.rates({name: len(examples) for name, examples in self.training.examples.items()})
+
+    def initial(self) -> Trained:
+        """The pretrained run."""
+        return self.parent
+
+    def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
+        """Reads and encodes the examples; says what was left out or cut."""
+        vocabulary = self.parent.vocabulary(self.cache_directory)
+        batches, warnings = training_batches(self, vocabulary)
+        measured = read_tasks(self.measured_on, "validation")
+        for warning in warnings:
+            reporter.message(warning)
+
+        def validation(model: Any) -> Callable[[], dict[str, float]]:
+            from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures
+
+            tests = [TaskSplit(task, measured.examples[task.name]) for task in self.measured_on]
+            batch = devices.divisible(self.evaluation_batch)
+            evaluation = TaskEvaluation(model, vocabulary, tests, batch, devices=devices)
+            return lambda: figures(evaluation(reporter.examples), self.tasks)
+
+        only = self.measured_on[0]
+        return TrainingInputs(
+            spec=self.parent.text_spec,
+            shape=self.parent.shape,
+            data=Data(
+                name=self.name,
+                kind="task",
+                identity=task_identity(self.tasks, ("train", "validation")),
+                inputs_length=self.inputs_length,
+                targets_length=self.targets_length,
+                packed=self.packed and not self.packing_refused,
+                vocabulary=vocabulary_entry(vocabulary, self.parent.text_data().vocabulary.name),
+                **described(self.tasks),
+                documents=sum(map(len, self.training.examples.values())),
+                rates=self.rates if len(self.rates) > 1 else None,
+            ),
+            warnings=[*warnings, *measured.warnings],
+            batches=batches,
+            best=f"{only.name}/{only.metrics[0]}" if len(self.tasks) == 1 else MEAN_OVER_TASKS,
+            positions=self.inputs_length + self.targets_length,
+            keep=partial(keep_vocabulary, vocabulary),
+            validation=validation,
+        )
+
+
+def training_batches(job: Finetuning, vocabulary: Vocabulary) -> tuple[FinetuningBatches, list[str]]:
+    """The batches of a run, and what is to be known about them: what was left out or cut, or isn't the whole data set.
+
+    Raises:
+        ScalecliError: data that can't be had, or rates that can't be.
+    """
+    encoded, warnings = {}, list(job.training.warnings)
+    for task in job.trained_on:
+        examples = job.training.examples[task.name]
+        lengths = {"inputs_length": task.inputs_length, "targets_length": task.targets_length}
+        found = encoded[task.name] = Encoded.of(examples, vocabulary, **lengths)
+        for side, cut in (("inputs", found.inputs_cut), ("targets", found.targets_cut)):
+            if cut:
+                length = lengths[f"{side}_length"]
+                warnings.append(f"{task.name}, train: {cut:,} of {len(examples):,} {side} cut to {length} tokens")
+        if task.examples not in (None, len(examples)):
+            warnings.append(f"{task.name}, train: {len(examples):,} examples; the whole set has {task.examples:,}")
+    batches = FinetuningBatches(
+        encoded,
+        job.rates,
+        inputs_length=job.inputs_length,
+        targets_length=job.targets_length,
+        batch=job.recipe.batch,
+        seed=job.recipe.seed,
+        packed=job.packed and not job.packing_refused,
+    )
+    return batches, [*warnings, *filter(None, [job.packing_refused])]
+
+
+def example_batches(job: Finetuning) -> tuple[Iterator[Mapping[str, Any]], Vocabulary, list[str]]:
+    """The batches from the first on as NumPy arrays with the place of each row's task, the vocabulary, the tasks."""
+    vocabulary = job.parent.vocabulary(job.cache_directory)
+    batches, _ = training_batches(job, vocabulary)
+    return batches.named().as_numpy_iterator(), vocabulary, batches.names

@@ -1,0 +1,111 @@
+"""The perplexity of text, as a measure of a run's checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from scalecli.data.text.corpora import Corpus
+from scalecli.data.text.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
+from scalecli.data.text.tokens import TokenStore
+from scalecli.devices import Devices
+from scalecli.errors import MissingError, ScalecliError
+from scalecli.manifest import FILE_NAME, load_manifest, manifest_path, seen_from
+from scalecli.results import NEGATIVE_LOG_PERPLEXITY, UNIGRAM_NEGATIVE_LOG_PERPLEXITY
+from scalecli.runs.directory import Trained
+from scalecli.runs.evaluation import Evaluation, MeasuredInputs, resolved
+from scalecli.runs.text.pretraining import objective_entry, objective_from_entry
+from scalecli.storage.files import is_remote
+
+if TYPE_CHECKING:
+    from scalecli.training.reporting import Reporter
+
+
+@dataclass(frozen=True)
+class TextPerplexity:
+    """Negative log-perplexity by span corruption on the first `examples` segments of text."""
+
+    text: Sequence[str]
+    objective: SpanCorruption
+    examples: int
+
+    def open(self, job: Evaluation, devices: Devices, reporter: Reporter) -> MeasuredInputs:
+        """Tokenises the text. The text that the run was trained on need not be here: frequencies are those of this."""
+        vocabulary = job.trained.vocabulary(job.cache_directory)
+        corpus = Corpus.from_text(self.text, "all")
+        store = TokenStore.build(
+            corpus, vocabulary, cache_directory=job.cache_directory, on_progress=reporter.documents
+        )
+        held_out = validation_batches(
+            store, self.objective, vocabulary_size=vocabulary.size, batch=job.batch, examples=self.examples
+        )
+        data = replace(
+            job.trained.text_data(),
+            name=corpus.name,
+            kind="text",
+            identity=corpus.identity,
+            inputs_length=self.objective.inputs_length,
+            targets_length=self.objective.targets_length,
+            packed=False,
+            task=None,
+            tasks=None,
+            rates=None,
+            documents=store.documents,
+            tokens=store.tokens,
+        )
+        total = min(self.examples, len(held_out) * job.batch)
+
+        def reported() -> Iterator[Any]:
+            for number, batch in enumerate(held_out, start=1):
+                yield batch
+                reporter.examples(min(number * job.batch, total), total)
+
+        def on(model: Any) -> Callable[[int], dict[str, float]]:
+            from scalecli.evaluation.cross_entropy import CrossEntropy
+
+            cross_entropy = CrossEntropy(model, devices)
+            targets = (batch["targets"] for batch in held_out.as_numpy_iterator())
+            unigram = unigram_cross_entropy(targets, store, self.objective, vocabulary_size=vocabulary.size)
+            return lambda step: {
+                NEGATIVE_LOG_PERPLEXITY: -cross_entropy(reported()),
+                UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
+            }
+
+        return MeasuredInputs(data=data, objective=objective_entry(self.objective, self.examples), on=on)
+
+
+def name_of_text(text: Sequence[str]) -> str:
+    """How a folder of results on text is called. Raises MissingError when the text can't be read."""
+    return f"text-{Corpus.from_text(text, 'all').identity[:8]}"
+
+
+def objective_of(trained: Trained) -> SpanCorruption:
+    """The objective that a run was pretrained with, or else the nearest run that it was made from.
+
+    Raises:
+        MissingError: no run that it was made from states one, or one of them can't be read.
+        ConfigurationError: the objective is not valid, or the run was trained on images.
+    """
+    trained.text_data()
+    manifest, directory = trained.manifest, resolved(trained)
+    seen = {directory}
+    while manifest.objective is None:
+        unknown = f"{trained.address}: its objective is that of the run it was made from"
+        if manifest.parent is None:
+            raise MissingError(f"{unknown}, and {directory} states neither an objective nor a parent")
+        path = manifest.parent.path
+        # Of a path here a part may be a link, which `..` after it doesn't take back.
+        there = is_remote(directory) or is_remote(path)
+        parent = seen_from(f"{directory}/{FILE_NAME}", path) if there else os.path.join(directory, path)
+        try:
+            manifest = load_manifest(parent)
+            directory = os.path.dirname(manifest_path(parent))
+            directory = directory if is_remote(directory) else os.path.realpath(directory)
+        except (ScalecliError, ValueError) as error:  # ValueError: what no file system takes for a path
+            raise MissingError(f"{unknown}, and {parent} can't be read ({error})") from error
+        if directory in seen:
+            raise MissingError(f"{unknown}, and {directory} is among its own parents")
+        seen.add(directory)
+    return objective_from_entry(manifest.objective, f"{directory}: objective")

@@ -1,0 +1,131 @@
+"""The text that a run is pretrained on: which it is, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from scalecli.data.sources import find_files
+from scalecli.data.text.corpora import Corpus, open_text
+from scalecli.data.text.span_corruption import SpanCorruption, pretraining_batches
+from scalecli.data.text.streams import STREAMED_FROM, TextStream
+from scalecli.data.text.tokens import TokenStore
+from scalecli.data.text.vocabulary import Vocabulary
+from scalecli.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from scalecli.training.reporting import Reporter
+
+TRAIN, VALIDATION = "train", "validation"
+_VOCABULARY_DOCUMENTS = 50_000  # of a text set that is too large to be read as a whole
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Where text comes from: files, or a TensorFlow dataset, or with neither the embedded docstrings.
+
+    `validation` are files of held-out text; without them every 50th document is held out, or a TensorFlow dataset's
+    split taken. `split` and `validation_split` are those of a dataset, or parts of them, such as `train[:16shard]`.
+    """
+
+    text: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    dataset: str | None = None
+    data_dir: str | None = None
+    split: str | None = None
+    validation_split: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.text and self.dataset:
+            raise ConfigurationError("--text and --dataset are two sources; give one")
+        if self.validation and not self.text:
+            raise ConfigurationError("--validation-text goes with --text")
+        for flag, value in (("data-dir", self.data_dir), ("split", self.split)):
+            if value and not self.dataset:
+                raise ConfigurationError(f"--{flag} goes with --dataset")
+        if self.validation_split and not self.dataset:
+            raise ConfigurationError("--validation-split goes with --dataset")
+
+    @property
+    def kind(self) -> Literal["text", "tfds", "embedded"]:
+        """As manifests name it."""
+        return "text" if self.text else "tfds" if self.dataset else "embedded"
+
+    def check(self) -> None:
+        """Looks whether the text is there. Raises MissingError, and ConfigurationError for a dataset without texts."""
+        find_files((*self.text, *self.validation))
+        if self.dataset:
+            for split in (self.split or TRAIN, self.validation_split or VALIDATION):
+                open_text(self.dataset, split, self.data_dir)
+
+    def corpora(self, cache_directory: Path) -> tuple[Corpus, Corpus]:
+        """The corpora of training and of validation."""
+        if self.dataset:
+            return (
+                Corpus.from_dataset(self.dataset, self.split or TRAIN, self.data_dir),
+                Corpus.from_dataset(self.dataset, self.validation_split or VALIDATION, self.data_dir),
+            )
+        if self.validation:
+            return Corpus.from_text(self.text, "all"), Corpus.from_text(self.validation, "all")
+        if self.text:
+            return Corpus.from_text(self.text, TRAIN), Corpus.from_text(self.text, VALIDATION)
+        return Corpus.embedded(cache_directory, TRAIN), Corpus.embedded(cache_directory, VALIDATION)
+
+
+@dataclass(frozen=True)
+class TrainingText:
+    """The tokens of training text: in the cache, or streamed; `sample` are those that frequencies are counted on."""
+
+    text: TokenStore | TextStream
+
+    @property
+    def sample(self) -> TokenStore:
+        """The tokens at hand: all of them, or those of a stream's first window."""
+        return self.text if isinstance(self.text, TokenStore) else self.text.sample
+
+    @property
+    def tokens(self) -> int | None:
+        """How many tokens there are, where that is known."""
+        return self.text.tokens if isinstance(self.text, TokenStore) else None
+
+    def batches(self, objective: SpanCorruption, **options: Any) -> Callable[..., Any]:
+        """A function of `start_step` that returns the batches from there; the options are `pretraining_batches`'s."""
+        if isinstance(self.text, TokenStore):
+            return partial(pretraining_batches, self.text, objective, **options)
+        return partial(self.text.batches, objective, **options)
+
+
+def is_streamed(corpus: Corpus) -> bool:
+    """Whether a corpus is too large to be tokenised as a whole."""
+    return corpus.dataset is not None and corpus.dataset.examples >= STREAMED_FROM
+
+
+def vocabulary_text(corpus: Corpus) -> Corpus:
+    """What of a training corpus a vocabulary is trained on."""
+    return corpus.first(_VOCABULARY_DOCUMENTS) if is_streamed(corpus) else corpus
+
+
+def open_training_text(
+    corpus: Corpus, vocabulary: Vocabulary, cache_directory: Path, reporter: Reporter
+) -> TrainingText:
+    """Tokenises training text into the cache, or as much of it as a stream needs to begin."""
+    reporter.message(f"reading {corpus.name} ({corpus.split})")
+    opener = TextStream.open if is_streamed(corpus) else TokenStore.build
+    return TrainingText(opener(corpus, vocabulary, cache_directory=cache_directory, on_progress=reporter.documents))
+
+
+def open_validation_text(
+    corpus: Corpus, vocabulary: Vocabulary, cache_directory: Path, tokens: int, reporter: Reporter
+) -> TokenStore:
+    """Tokenises held-out text into the cache: all of it, or of a TensorFlow dataset as much as has so many tokens."""
+    reporter.message(f"reading {corpus.name} ({corpus.split})")
+    return TokenStore.build(
+        corpus,
+        vocabulary,
+        cache_directory=cache_directory,
+        on_progress=reporter.documents,
+        at_least=tokens if corpus.dataset else None,
+    )

@@ -1,0 +1,132 @@
+"""One training run from its command to its finished manifest: pretraining on text or images, finetuning on tasks."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from scalecli.devices import AUTOMATIC, Batches, Devices, Request, open_devices
+from scalecli.manifest import Data, ImageData, Manifest, Scalar
+from scalecli.runs.directory import Trained, prepare_place, take_up
+from scalecli.runs.recipe import Recipe, build_model, new_manifest
+from scalecli.shape import Shape
+from scalecli.specs import ModelSpec
+from scalecli.storage.layout import OPTIMIZER, WEIGHTS
+from scalecli.storage.run_storage import Place
+from scalecli.training.checkpoints import Saving
+
+if TYPE_CHECKING:
+    from scalecli.training.reporting import Reporter
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingInputs:
+    """What a run reads, opened: what the manifest says of it, the batches, and how the model is validated.
+
+    `batches(step, share)`: see `training.job.Job`. `best` is the result whose highest value names the best step,
+    `positions` counts inputs and targets of one example. `keep(directory)` writes what the run's directory holds of the
+    inputs. `validation(model)` gives the function that measures the model, on all hosts alike. Within `reading()`
+    damaged data is an error of one line.
+    """
+
+    spec: ModelSpec
+    shape: Shape
+    data: Data | ImageData
+    batches: Batches
+    best: str
+    positions: int
+    keep: Callable[[Path], None]
+    validation: Callable[[Any], Callable[[], dict[str, float]]]
+    reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    objective: dict[str, Scalar] | None = None
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob(abc.ABC):
+    """What every training run is told: how it trains, when it saves, and where it lies."""
+
+    kind: ClassVar[Literal["pretrain", "finetune"]]
+    recipe: Recipe
+    saving: Saving
+    place: Place
+    cache_directory: Path
+    command_line: str
+    peak_flops: float | None = None
+    devices: Request = AUTOMATIC
+
+    @abc.abstractmethod
+    def initial(self) -> Trained | None:
+        """The run that gives its weights, or None. Raises MissingError when it has no checkpoint."""
+
+    def start(self) -> Trained | None:
+        """The run that gives its step and its optimizer's state as well, or None."""
+        return None
+
+    @abc.abstractmethod
+    def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
+        """Opens what the run reads. Raises ScalecliError of the kind that says what is wrong."""
+
+
+def carry_out(job: TrainingJob, reporter: Reporter) -> Manifest:
+    """Carries out a training run, or goes on with it, in its directory; returns the finished manifest.
+
+    Raises:
+        ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
+            its last checkpoint.
+    """
+    from scalecli.training.job import Job
+    from scalecli.training.loop import train
+
+    devices = open_devices(job.devices)
+    job.place.report = reporter.fetched
+    prepare_place(job.place, devices)
+    initial, start = job.initial(), job.start()
+    for run in filter(None, (initial, start)):
+        run.place.report = reporter.fetched
+    inputs = job.open(initial, devices, reporter)
+    manifest = new_manifest(
+        job.kind,
+        name=job.place.name,
+        spec=inputs.spec,
+        shape=inputs.shape,
+        data=inputs.data,
+        recipe=job.recipe,
+        devices=devices,
+        command_line=job.command_line,
+        parent=initial.as_parent(job.place) if initial else None,
+        objective=inputs.objective,
+        start_step=start.step if start else 0,
+    )
+    manifest = take_up(replace(manifest, warnings=list(inputs.warnings)), job.place)
+    if manifest.status == "completed":
+        reporter.message(f"{job.place.address}: already complete")
+        return manifest
+    inputs.keep(job.place.directory)
+    model = build_model(inputs.spec, job.recipe, devices)
+    if initial:
+        initial.load_into(model)
+    validate = inputs.validation(model)
+    with inputs.reading():
+        return train(
+            Job(
+                manifest=manifest,
+                devices=devices,
+                model=model,
+                schedule=job.recipe.schedule,
+                new_optimizer=job.recipe.new_optimizer,
+                saving=job.saving,
+                batches=inputs.batches,
+                validate=validate,
+                best=inputs.best,
+                tokens_per_step=job.recipe.batch * inputs.positions,
+                peak_flops=job.peak_flops,
+                start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
+            ),
+            job.place,
+            reporter,
+        )

@@ -1,0 +1,6 @@
+"""The names of the files in a run's directory, besides its manifest."""
+
+CHECKPOINTS = "checkpoints"  # holds a folder for each step, with the next three in it
+WEIGHTS, OPTIMIZER, DESCRIPTION = "weights.safetensors", "optimizer.safetensors", "checkpoint.yaml"
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"

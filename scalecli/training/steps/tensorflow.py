@@ -1,0 +1,121 @@
+"""Training steps on TensorFlow, on the replicas of a strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from scalecli.devices.tensorflow import TensorFlowDevices
+from scalecli.models.compiled import compiled
+from scalecli.models.dropout import fold_seed
+from scalecli.models.trainable import Batch, Trainable
+from scalecli.training.objective import Shown, part_of, share_of_loss, target_count
+from scalecli.training.records import Figures
+
+
+class TensorFlowSteps:
+    """See `TrainingSteps`. The optimizer must leave gradients as they are: they come added up over the replicas."""
+
+    def __init__(
+        self,
+        devices: TensorFlowDevices,
+        model: Trainable,
+        optimizer: keras.optimizers.Optimizer,
+        *,
+        seed: int,
+        z_loss: float,
+        accumulation: int,
+    ) -> None:
+        self._model, self._optimizer = model, optimizer
+        self._seed = tf.constant(seed, tf.int32)
+        self._z_loss, self._accumulation, self._replicas = z_loss, accumulation, devices.replicas
+        self._replica = devices.replica
+        # One replica: all of the step is one program. Several: what they do between one exchange and the next is.
+        alone = devices.replicas == 1
+        self._gradients: Any = self._local_gradients if alone else compiled(model, self._local_gradients)
+        self.step: Any = compiled(model, self._step) if alone else self._step
+        strategy = devices.distribute
+
+        @tf.function
+        def run(batches: Any, count: tf.Tensor) -> Any:
+            names = self._reported(batches.element_spec)
+            arrays = [tf.TensorArray(tf.float32, count, infer_shape=False) for _ in range(len(names) + 3)]
+            for index in tf.range(count):
+                # What is waited for begins when the step before has ended, and ends when the batch is there.
+                with tf.control_dependencies([array.flow for array in arrays]):
+                    start = tf.timestamp()
+                with tf.control_dependencies([start]):
+                    batch = next(batches)
+                rows = [part for each in tf.nest.flatten(batch) for part in strategy.experimental_local_results(each)]
+                with tf.control_dependencies(rows):
+                    wait = tf.cast(tf.timestamp() - start, tf.float32)
+                of_replicas = strategy.run(self.step, (batch,))
+                figures = [strategy.experimental_local_results(each)[0] for each in tf.nest.flatten(of_replicas)]
+                figures = [wait, *figures]
+                arrays = [array.write(index, figure) for array, figure in zip(arrays, figures, strict=True)]
+            waits, losses, norms, *reports = [array.stack() for array in arrays]
+            return Figures(losses, norms, waits, dict(zip(names, reports, strict=True)))
+
+        self._run = run
+
+    def run(self, batches: Iterator[Batch], count: int) -> Figures:
+        """`count` steps; returns each one's figures."""
+        figures: Figures = tf.nest.map_structure(lambda each: each.numpy(), self._run(batches, tf.constant(count)))
+        return figures
+
+    def stablehlo(self, batch: Mapping[str, tuple[tuple[int, ...], str]]) -> bytes:
+        """The step of one replica, of arrays of these shapes and dtypes, for XLA: as serialised StableHLO."""
+        rows = {name: tf.zeros(shape, dtype) for name, (shape, dtype) in batch.items()}
+        step: Any = compiled(self._model, self._step)
+        serialised: bytes = step.experimental_get_compiler_ir(rows)(stage="stablehlo_serialized")
+        return serialised
+
+    def _reported(self, element: Any) -> list[str]:
+        """The names of the model's reports, in the order in which `tf.nest` has them."""
+        specs = {name: getattr(spec, "_value_specs", [spec])[0] for name, spec in element.items()}
+        traced = tf.function(lambda batch: self._model.losses(batch, self._seed).reports, autograph=False)
+        return sorted(traced.get_concrete_function(specs).structured_outputs)
+
+    def _step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        """One step; returns its loss, the norm of its gradient, and the reports."""
+        context = self._replica()
+        targets = context.all_reduce(tf.distribute.ReduceOp.SUM, target_count(self._model, batch))
+        seed = fold_seed(self._seed, self._optimizer.iterations)
+        if self._replicas > 1:
+            seed = fold_seed(seed, context.replica_id_in_sync_group)
+        gradients, shown = self._gradients(batch, targets, seed)
+        gradients, shown = context.all_reduce(tf.distribute.ReduceOp.SUM, (gradients, shown))
+        self._optimizer.apply(gradients, self._model.trainable_variables)
+        return shown.loss, tf.linalg.global_norm(gradients), shown.reports
+
+    def _local_gradients(self, batch: Batch, targets: tf.Tensor, seed: tf.Tensor) -> tuple[list[Any], Shown]:
+        """What this replica's part of the batch adds to the gradients and to what is shown."""
+        if self._accumulation == 1:
+            return self._part(batch, targets, fold_seed(seed, 0))
+        compute = tf.function(
+            lambda number: self._part(part_of(batch, number, self._accumulation), targets, fold_seed(seed, number)),
+            autograph=False,
+        )
+        number = tf.constant(0)
+        total = tf.nest.map_structure(
+            lambda each: tf.zeros(each.shape, each.dtype), compute.get_concrete_function(number).structured_outputs
+        )
+
+        def add(number: tf.Tensor, total: Any) -> tuple[Any, ...]:
+            return number + 1, tf.nest.map_structure(tf.add, total, compute(number))
+
+        _, (gradients, shown) = tf.while_loop(
+            lambda number, *_: number < self._accumulation, add, (number, total), maximum_iterations=self._accumulation
+        )
+        return gradients, shown
+
+    def _part(self, batch: Batch, targets: tf.Tensor, seed: tf.Tensor) -> tuple[list[Any], Shown]:
+        parts = self._accumulation * self._replicas
+        with tf.GradientTape() as tape:
+            loss, shown = share_of_loss(self._model, batch, seed, targets=targets, parts=parts, z_loss=self._z_loss)
+        values = [variable.value for variable in self._model.trainable_variables]
+        # The embedding's gradient comes as the looked-up rows alone: XLA wants it dense.
+        return [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, values)], shown
