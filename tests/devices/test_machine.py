@@ -10,7 +10,7 @@ import pytest
 
 from scalecli.cli.main import run
 from scalecli.devices import Request, machine, prepare_environment
-from scalecli.errors import ConfigurationError, reason_of
+from scalecli.errors import ConfigurationError, MissingError
 
 CONSTRAINTS = Path(__file__).parents[2] / "tpu-constraints.txt"
 
@@ -157,23 +157,15 @@ def test_tpu_system_is_no_accelerator(monkeypatch):
     assert [has("CPU", "TPU_SYSTEM"), has("CPU", "GPU"), has("CPU", "TPU_SYSTEM", "TPU")] == [False, True, True]
 
 
-@pytest.mark.parametrize(
-    ("message", "reason"),
-    [
-        (
-            "Graph execution error:\n\nDetected at node ReadFile defined at (most recent call last):\n"
-            "<stack traces unavailable>\n/none; No such file or directory\n\t [[{{node ReadFile}}]] [Op:__inference_h]",
-            "/none; No such file or directory",
-        ),
-        (
-            'Graph execution error:\n\nDetected at node "a" defined at (most recent call last):\n  File "x.py", line 1'
-            ", in f\n\n2 root error(s) found.\n  (0) UNAVAILABLE:  Socket closed\n\t [[{{node a}}]]",
-            "Socket closed",
-        ),
-        ("{{function_node __wrapped__ReadFile}} /a; No such file [Op:ReadFile]", "/a; No such file"),
-        ("assertion failed: [too many] [Op:Assert]", "too many"),
-        ("", "ValueError"),
-    ],
-)
-def test_the_reason_of_an_error_is_what_is_wrong(message, reason):
-    assert reason_of(ValueError(message)) == reason
+def test_a_file_that_another_host_can_not_read_is_one_line():
+    tf = pytest.importorskip("tensorflow")
+    from scalecli.devices.tensorflow import TensorFlowDevices
+
+    devices = TensorFlowDevices(tf.distribute.get_strategy(), "one")
+    with pytest.raises(tf.errors.NotFoundError), devices.watched():
+        tf.io.read_file("/nowhere/tokens.npy")
+    devices.hosts = 2
+    said = r"/nowhere/tokens.npy.*--cache-directory must lie on a path"
+    with pytest.raises(MissingError, match=said) as caught, devices.watched():
+        tf.io.read_file("/nowhere/tokens.npy")
+    assert "\n" not in str(caught.value)
