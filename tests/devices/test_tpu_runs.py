@@ -112,11 +112,17 @@ def is_listening(port):
         return probe.connect_ex(("127.0.0.1", int(port))) == 0
 
 
-def test_a_slice_of_two_hosts(place, tmp_path, start):  # noqa: F811
-    ports = free_ports(2)
+def workers_on(ports, start):
+    """A worker that listens on each port."""
     workers = [start("1", "worker", "--port", port) for port in ports]
     for port in ports:
         wait_until(lambda port=port: is_listening(port), *workers)
+    return workers
+
+
+def test_a_slice_of_two_hosts(place, tmp_path, start):  # noqa: F811
+    ports = free_ports(2)
+    workers = workers_on(ports, start)
     slice_of_two = f"1@{','.join(ports)}"
     arguments = [*place.pretraining(tmp_path / "run", **options_of(1000)), "--tpu", "slice"]
 
@@ -127,8 +133,9 @@ def test_a_slice_of_two_hosts(place, tmp_path, start):  # noqa: F811
     assert (code, len(errors)) == (1, 1) and errors[0].startswith("error: another worker of this run is gone"), errors
     before = losses(tmp_path / "run")
 
-    workers[1] = start("1", "worker", "--port", ports[1])
-    wait_until(lambda: is_listening(ports[1]), *workers)
+    workers[0].terminate()
+    assert workers[0].wait(30) == -signal.SIGTERM
+    workers = workers_on(ports, start)
     run = start(slice_of_two, *arguments)
     wait_until(lambda: "going on from step" in run.log.read_text(), run)
     kept = max(int(each.name) for each in (tmp_path / "run/checkpoints").glob("[0-9]*"))
