@@ -10,9 +10,9 @@ import click
 def command(port: int) -> None:
     """Serve this host's TPU to the scalecli that trains on the whole slice.
 
-    Run it on all hosts of a slice, the first one too, then on the first one the subcommand itself with --tpu
-    grpc://HOST:8470,grpc://HOST:8470 ... or --tpu NAME. It runs until it is ended, and serves one run after another; when
-    one worker is lost all must be started again.
+    Run it on all hosts of a slice, the first one too, then on the first one the subcommand itself with --tpu NAME or
+    --tpu grpc://HOST:8470,grpc://HOST:8470 ... It runs until it is ended, and serves one run after another; when one
+    worker is lost all must be started again.
     """
     from scalecli.devices.worker import serve
 
