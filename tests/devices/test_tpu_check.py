@@ -134,10 +134,9 @@ def test_a_step_is_compiled_for_a_tpu(tmp_path, backend, model_parallel):
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="the extra [tpu-check] is not installed")
 @pytest.mark.parametrize("architecture", ["transformer", "switch", "lconv"])
 def test_a_step_of_two_replicas_is_compiled_on_tensorflow(tmp_path, architecture):
-    (tmp_path / "shape.yaml").write_text(SHAPE)
     arguments = (
-        f"pretrain shape.yaml --arch {architecture} --vocabulary train:100 --inputs-length 64 --batch 8 --format json "
-        "--dry-run --compile-for v3:1x1"
+        f"pretrain tiny --arch {architecture} --nl 2 --dm 128 --ff 256 --kv 32 --nh 4 "
+        "--vocabulary train:100 --inputs-length 64 --batch 8 --format json --dry-run --compile-for v3:1x1"
     )
     ran = subprocess.run(
         [sys.executable, "-m", "scalecli", *arguments.split()],
