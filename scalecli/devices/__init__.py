@@ -125,7 +125,8 @@ def prepare_environment(request: Request) -> None:
     Raises:
         ConfigurationError: the TensorFlow that is installed would abort (see `machine.check_tensorflow`).
     """
-    if request.tpu or request.kind == "one":
+    on_jax = os.environ.get("KERAS_BACKEND") == "jax"
+    if request.tpu or (request.kind == "one" and not on_jax):
         os.environ.setdefault("TPU_LOAD_LIBRARY", "0")  # this machine's own TPU, if it has one, is left alone
     check_tensorflow()
     if request.deterministic:

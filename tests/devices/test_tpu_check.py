@@ -127,7 +127,7 @@ def test_a_step_is_compiled_for_a_tpu(tmp_path, backend, model_parallel):
     assert found["device_flops"] == pytest.approx(expected, rel=0.05)
     assert "unknown_loops" not in found
     # The gradients are added up over the replicas, in bfloat16 where that is what they are computed in.
-    assert found["all_reduce_count"] > 5
+    assert found["all_reduce_count"] > (5 if backend == "jax" else 1)
     assert found["all_reduce_bytes"] > costs.weights_bytes(spec) / 2 / model_parallel
 
 
