@@ -69,7 +69,10 @@ class Flops:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """The SentencePiece model: where it lay, the SHA-256 of its bytes, and its number of pieces without sentinels."""
+    """The SentencePiece model: where it lay, the SHA-256 of its bytes, and its number of pieces.
+
+    Sentinels come after them, unless the model holds its own.
+    """
 
     name: str
     file: str
@@ -82,8 +85,9 @@ class Data:
     """What was read: `identity` is a content hash or a dataset's version, lengths are in tokens.
 
     `documents` and `tokens` count the training examples and their tokens, where that is known before training; `task`
-    is a task's definition, or `tasks` those of several by name, and `rates` a mixture's sampling rates by task. Of an
-    import, whose data nobody states, `identity` is that of the files, and the lengths are those of T5's pretraining.
+    is a task's definition, or `tasks` those of several by name, and `rates` a mixture's sampling rates by task.
+    `unknown` is the share of the tokens that the vocabulary does not know. Of an import, whose data nobody states,
+    `identity` is that of the files, and the lengths are those of T5's pretraining.
     """
 
     name: str
@@ -98,6 +102,7 @@ class Data:
     documents: int | None = None
     tokens: int | None = None
     rates: dict[str, float] | None = None
+    unknown: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

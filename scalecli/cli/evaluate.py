@@ -10,7 +10,14 @@ import click
 from scalecli.cli.options.images import IMAGES_HELP
 from scalecli.cli.options.tasks import task_options
 from scalecli.cli.options.training import cache_directory as the_cache_directory
-from scalecli.cli.options.training import cache_option, device_options, devices_asked_for, run_option, this_command_line
+from scalecli.cli.options.training import (
+    cache_option,
+    device_options,
+    devices_asked_for,
+    run_option,
+    text_field_option,
+    this_command_line,
+)
 from scalecli.cli.output.evaluation import print_tasks, table_of_results, table_of_tasks
 from scalecli.cli.output.formats import format_option, print_table
 from scalecli.errors import ConfigurationError, UsageError
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
 )
 @click.option("--beams", type=int, default=1, show_default=True, help="Beams of the decoding; 1 is greedy.")
 @click.option("--text", multiple=True, metavar="PATH", help="Text whose perplexity to measure, instead of a task.")
+@text_field_option
 @click.option("--examples", type=int, default=4096, show_default=True, help="Segments of text, at most.")
 @click.option("--few-shot", type=int, metavar="N", help="Accuracy on --images from N of each class: ridge regression.")
 @click.option("--images", metavar="DIR|NAME", help=f"With --few-shot. {IMAGES_HELP}")
@@ -64,6 +72,7 @@ def command(
     rank_classification: bool,
     beams: int,
     text: tuple[str, ...],
+    text_field: str | None,
     examples: int,
     few_shot: int | None,
     images: str | None,
@@ -78,8 +87,9 @@ def command(
     RUN is a run's directory or manifest, or the folder of one of its checkpoints. Tasks are those of the papers by name
     (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task) or described by flags; they are decoded
     greedily, or by beam search (--beams). Predictions, the scores with their 95% intervals, and what they were measured
-    on go into a directory of their own; predictions for the test sets of GLUE and SuperGLUE also as the files that are
-    handed in. A finetuned run is scored on its own tasks when neither tasks nor --text are given.
+    on go into a directory of their own; predictions for the test sets of GLUE and SuperGLUE, with their diagnostic
+    sets, also as the files that are handed in. Test sets without labels are predicted, not scored. A finetuned run is
+    scored on its own tasks when neither tasks nor --text are given.
 
     --few-shot N --images says how well the frozen features of a vision transformer tell classes apart: N images of each
     are drawn from the training images, for each of several seeds, a ridge regression onto one-hot labels is fitted in
@@ -92,6 +102,8 @@ def command(
         raise UsageError("no run: give its directory, or --list-tasks")
     if sum(map(bool, (tasks, text, images))) > 1:
         raise UsageError("tasks, --text and --images are different things to measure; give one")
+    if text_field and not text:
+        raise UsageError("--text-field goes with --text")
     if (few_shot is None) != (images is None):
         raise UsageError("--few-shot N and --images go together")
     for flag, value in (("--batch", batch), ("--examples", examples), ("--beams", beams)):
@@ -126,8 +138,8 @@ def command(
         elif text:
             from scalecli.runs.text.evaluation import TextPerplexity, name_of_text, objective_of
 
-            this = job(name_of_text(text))
-            manifest, _ = evaluate(this, TextPerplexity(text, objective_of(last), examples), reporter)
+            this = job(name_of_text(text, text_field))
+            manifest, _ = evaluate(this, TextPerplexity(text, objective_of(last), examples, text_field), reporter)
             table = table_of_results(manifest)
         else:
             from scalecli.runs.tasks.evaluation import TaskPredictions, name_of_tasks

@@ -41,7 +41,8 @@ def command(
     """Write the model of RUN into DIRECTORY, which is empty or new, for another library.
 
     RUN is a run's directory or manifest, or the folder of one of its checkpoints. hugging-face: configuration, weights,
-    tokenizer and a model card, for T5ForConditionalGeneration.from_pretrained(DIRECTORY). keras-hub: a preset, for
+    tokenizer and a model card, for T5ForConditionalGeneration.from_pretrained(DIRECTORY); AutoTokenizer (transformers 4
+    and 5) gives the ids that the model was trained on, or the export is refused. keras-hub: a preset, for
     T5Backbone.from_preset(DIRECTORY) and T5Seq2SeqLM. Both hold the architectures transformer and glu without shared
     key and value heads (SH) and tied keys and values (SKV), keras-hub only with as many encoder as decoder layers.
     A vision transformer goes to hugging-face, as a ViTForImageClassification, or to npz, the original code's format.

@@ -46,7 +46,8 @@ _COLUMNS = (
 @click.option(
     "--vocabulary",
     metavar="FILE|t5",
-    help="A SentencePiece model, or T5's own. [default: the one beside the checkpoint, else t5]",
+    help="A SentencePiece model, a tokenizer.json that can be one, or T5's own. [default: the one beside the "
+    "checkpoint; else t5, if the embedding has T5's 32,128 rows]",
 )
 @click.option("--verify", is_flag=True, help="Compare the log-likelihood of an example with the original's.")
 @click.option("--dry-run", is_flag=True, help="Read and check all of it, show what it is, and write no run.")

@@ -16,6 +16,7 @@ from scalecli.cli.options.training import (
     recipe_and_saving,
     recipe_options,
     run_option,
+    text_field_option,
     this_command_line,
 )
 from scalecli.cli.output.compiling import check_compile_options, compiled_figures
@@ -38,8 +39,10 @@ EMBEDDED_VOCABULARY = "train:8000"
     "--text",
     multiple=True,
     metavar="PATH",
-    help="Text, one document a line, or .jsonl (or .json) with a text field a line; .gz, globs, URLs.",
+    help="Plain text, one document a line, or records with a text field: JSON (lines or a list), Parquet, Arrow, a "
+    "folder saved by Hugging Face's datasets, .csv, .tsv. Globs, URLs; gzip, bzip2, xz, zstd. The content tells which.",
 )
+@text_field_option
 @click.option("--validation-text", multiple=True, metavar="PATH", help="Held-out text. [default: every 50th document]")
 @click.option("--dataset", metavar="NAME", help="A TensorFlow dataset with a text feature, such as c4/en.")
 @image_options
@@ -51,7 +54,9 @@ EMBEDDED_VOCABULARY = "train:8000"
 @click.option(
     "--vocabulary",
     metavar="FILE|t5|train:N",
-    help="A SentencePiece model, T5's own, or one of N pieces trained on the corpus. "
+    help="A SentencePiece model (or a tokenizer.json that can be one), T5's own, or one of N pieces trained on the "
+    "corpus, which has every character where these take at most half of the pieces. A model with pieces <extra_id_0> "
+    "... has them as sentinels; else 100 are added. Text of a corpus never becomes a sentinel. "
     f"[default: t5; {EMBEDDED_VOCABULARY} for embedded text]",
 )
 @click.option("--inputs-length", type=int, default=512, show_default=True, help="Tokens of an input.")
@@ -176,6 +181,7 @@ def pretraining_job(
     smallest_cut: float,
     flip: bool,
     text: tuple[str, ...],
+    text_field: str | None,
     validation_text: tuple[str, ...],
     dataset: str | None,
     data_dir: str | None,
@@ -227,7 +233,7 @@ def pretraining_job(
         return ImagePretraining(source=shown, cuts=Cuts(smallest_cut, flip), **common)
     if model.run and vocabulary:
         raise UsageError(f"--vocabulary {vocabulary}: {model.run} is a run and brings its own; leave it out")
-    source = TextSource(text, validation_text, dataset, data_dir, split, validation_split)
+    source = TextSource(text, validation_text, dataset, data_dir, split, validation_split, text_field)
     return Pretraining(
         source=source,
         vocabulary=vocabulary or (EMBEDDED_VOCABULARY if source.kind == "embedded" else "t5"),

@@ -1,23 +1,32 @@
 """TensorFlow Datasets: found where they are prepared, or downloaded, and read row by row.
 
-A dataset is named as there: `glue/mrpc`, `c4/en`, or with a version, `c4/en:3.0.1`. A split may be a part:
-`train[:1%]`, or by files, `train[:16shard]`.
+A dataset is named as there: `glue/mrpc`, `c4/en`, or with a version, `c4/en:3.0.1` or `c4/en/3.0.1`. A split may be a
+part: `train[:1%]`, or by files, `train[:16shard]`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+from scalecli.data import columnar
+from scalecli.data.blocks import Blocks
 from scalecli.errors import ConfigurationError, MissingError, nearest, reason_of
 from scalecli.storage.files import is_remote
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
+_READ_BYTES = 8 << 20
+_RECORDS = 256  # of an ArrayRecord file, read at once
 _ELSEWHERE = {"c4": ", or give the files of huggingface.co/datasets/allenai/c4 by --text"}
 
 
@@ -35,6 +44,11 @@ class DatasetSplit:
         """Returns the number of examples."""
         return sum(length for _, _, length in self.shards())
 
+    @property
+    def file_format(self) -> str:
+        """Returns the format of the files, such as tfrecord."""
+        return str(self.builder.info.file_format.value)
+
     def shards(self) -> list[tuple[str, int, int]]:
         """Returns each file's path, the number of its examples before the split's first, and that of the split's."""
         return [(str(part.filename), part.skip, part.take) for part in self.info.file_instructions]
@@ -43,11 +57,65 @@ class DatasetSplit:
         """Yields the examples in the order on disk, as plain values. Raises MissingError for files that are damaged."""
         import tensorflow_datasets as tfds
 
-        in_order = tfds.ReadConfig(interleave_cycle_length=1)
-        rows = self.builder.as_dataset(split=self.name, shuffle_files=False, read_config=in_order)
         with readable(self.identity):
+            if self.file_format != "tfrecord":
+                for path, skip, take in self.shards():
+                    left = take
+                    for serialized in itertools.islice(_SHARD_READERS[self.file_format](path, skip), take):
+                        yield _plain(self.builder.info.features.deserialize_example_np(serialized))
+                        left -= 1
+                    if left:
+                        raise MissingError(f"{path}: has fewer examples than its dataset says")
+                return
+            in_order = tfds.ReadConfig(interleave_cycle_length=1)
+            rows = self.builder.as_dataset(split=self.name, shuffle_files=False, read_config=in_order)
             for row in tfds.as_numpy(rows):
                 yield _plain(row)
+
+    def records(self, path: tf.Tensor, start: tf.Tensor, count: tf.Tensor) -> Any:
+        """Returns a tf.data.Dataset of so many serialized examples of a file from one on."""
+        import tensorflow as tf
+
+        if self.file_format == "tfrecord":
+            return tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES).skip(start).take(count)
+        return self._blocks.dataset(path, start, count)
+
+    def texts(self, records: tf.Tensor, feature: str = "text") -> tf.Tensor:
+        """Returns the texts of serialized examples, string [records]."""
+        import tensorflow as tf
+
+        parsed = tf.io.parse_example(records, {feature: tf.io.FixedLenFeature([], tf.string)})
+        return tf.strings.strip(parsed[feature])
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        return Blocks(_SHARD_READERS[self.file_format])
+
+
+def _array_records(path: str, start: int) -> Iterator[bytes]:
+    """Yields the records of an ArrayRecord file from one on."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    try:
+        reader = ArrayRecordReader(path)
+        if not reader.ok():
+            raise MissingError(f"{path}: cannot be read (not a whole ArrayRecord file)")
+        count = reader.num_records()
+        for first in range(start, count, _RECORDS):
+            yield from reader.read(first, min(first + _RECORDS, count))
+    except (RuntimeError, ValueError, IndexError, OSError) as error:
+        raise MissingError(f"{path}: cannot be read ({reason_of(error)})") from error
+
+
+def _parquet_records(path: str, start: int) -> Iterator[bytes]:
+    """Yields the records of a Parquet file that TFDS wrote, serialized examples in one column."""
+    yield from columnar.read_column(path, "data", start)
+
+
+_SHARD_READERS: dict[str, Callable[[str, int], Iterator[bytes]]] = {
+    "array_record": _array_records,
+    "parquet": _parquet_records,
+}
 
 
 @contextlib.contextmanager
@@ -60,6 +128,8 @@ def readable(name: str) -> Iterator[None]:
     except tf.errors.OpError as error:
         if "IteratorGetNext" not in str(error):  # of a model's own graph
             raise
+        if ours := re.search(r"MissingError: (.*)", str(error)):  # what reads a shard in Python raised it
+            raise MissingError(ours[1]) from error
         raise MissingError(f"dataset {name}: a file cannot be read ({reason_of(error)})") from error
     except UnicodeDecodeError as error:
         raise MissingError(f"dataset {name}: a text is not UTF-8 ({error.reason} at byte {error.start})") from error
@@ -78,7 +148,7 @@ def open_split(name: str, split: str, data_dir: str | None, *, download: bool = 
         known = builder.info.splits
         listed = ", ".join(known)
         raise MissingError(f"dataset {name}: no split {split!r}; it has {listed}{nearest(split, known)}") from error
-    return DatasetSplit(builder, split, f"{name.partition(':')[0]}/{builder.version}", info)
+    return DatasetSplit(builder, split, f"{_named(name)[0]}/{builder.version}", info)
 
 
 def open_dataset(name: str, data_dir: str | None, *, download: bool = False) -> Any:
@@ -94,9 +164,20 @@ def open_dataset(name: str, data_dir: str | None, *, download: bool = False) -> 
             _download(name, builder)
     if not builder.info.splits:
         raise MissingError(f"dataset {name}: not found under {builder.data_dir}; {how_to_get(name, builder)}")
-    if str(builder.info.file_format.value) != "tfrecord":
-        raise ConfigurationError(f"dataset {name}: prepared as {builder.info.file_format.value}; tfrecord is accepted")
+    if (prepared := str(builder.info.file_format.value)) not in ("tfrecord", *_SHARD_READERS):
+        accepted = ", ".join(("tfrecord", *_SHARD_READERS))
+        raise ConfigurationError(f"dataset {name}: prepared as {prepared}; accepted: {accepted}")
     return builder
+
+
+def _named(name: str) -> tuple[str, str]:
+    """Returns the name without its version, and the version, empty where there is none."""
+    stem, colon, version = name.partition(":")
+    if not colon:
+        stem, _, version = name.rpartition("/")
+        if not _VERSION.fullmatch(version):
+            return name, ""
+    return stem, version
 
 
 def how_to_get(name: str, builder: Any = None) -> str:
@@ -113,7 +194,7 @@ def _prepared_folder(name: str, data_dir: str | None) -> str | None:
     """Returns the folder of a prepared dataset, of the version that the name states or else of the latest."""
     from etils import epath
 
-    name, _, version = name.partition(":")
+    name, version = _named(name)
     where = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     folder = epath.Path(where if is_remote(where) else os.path.expanduser(where)) / name
     try:
@@ -129,6 +210,7 @@ def _builder_of_code(name: str, data_dir: str | None) -> Any:
     """Returns the builder that the TFDS package has for a name."""
     import tensorflow_datasets as tfds
 
+    name = ":".join(filter(None, _named(name)))
     base, _, configuration = name.partition("/")
     try:
         return tfds.builder(name, data_dir=data_dir, try_gcs=False)

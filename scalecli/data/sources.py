@@ -1,64 +1,193 @@
-"""Source files: found by path, URL or glob wherever fsspec reaches, read line by line, known by a hash."""
+"""Source files: named by paths, URLs and globs wherever fsspec reaches, unpacked, read by lines, known by a hash."""
 
 from __future__ import annotations
 
+import bz2
+import contextlib
+import gzip
 import hashlib
+import io
+import json
+import lzma
+import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from scalecli.errors import MissingError
+from scalecli.errors import ConfigurationError, MissingError
 from scalecli.storage.files import hash_stream, locate, one_line_errors
 
 # What a file system says about a file's content without sending it, the surest first.
 _REMOTE_FINGERPRINTS = ("md5Hash", "crc32c", "ETag", "etag", "mtime", "LastModified")
+_BUFFER = 1 << 20
+_ZSTD_INPUT = 16 << 10
+_ZSTD_WINDOW = 1 << 31  # what `zstd --long=31` asks for
+
+
+@dataclass
+class Remarks:
+    """What was left out or replaced while sources were read: how often, and where first."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, what: str, place: str) -> None:
+        """Counts one more of them."""
+        self.counts[what] += 1
+        self.first.setdefault(what, place)
+
+    def lines(self) -> list[str]:
+        """Returns one line for each kind."""
+        return [f"{what}: {count:,}, the first at {self.first[what]}" for what, count in self.counts.items()]
+
+
+class _ZstdFile(io.RawIOBase):
+    """Unpacks all frames of a Zstandard file; one that ends within a frame raises EOFError, as the other formats do."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        import zstandard
+
+        self._packed, self._decompressor = packed, zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+        self._error = zstandard.ZstdError
+        self._frame: Any = None
+        self._unpacked, self._rest = memoryview(b""), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._unpacked:
+            packed = self._rest or self._packed.read(_ZSTD_INPUT)
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError("it ends within a frame")
+                return 0
+            self._frame = self._frame or self._decompressor.decompressobj()
+            try:
+                self._unpacked, self._rest = memoryview(self._frame.decompress(packed)), b""
+            except self._error as error:
+                raise EOFError(str(error)) from error
+            if self._frame.eof:
+                self._rest, self._frame = self._frame.unused_data, None
+        count = min(len(buffer), len(self._unpacked))
+        buffer[:count], self._unpacked = self._unpacked[:count], self._unpacked[count:]
+        return count
+
+
+# By suffix: the bytes that such a file begins with, and what unpacks it.
+_PACKED: dict[str, tuple[bytes, Callable[[Any], Any]]] = {
+    ".gz": (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
+    ".bz2": (b"BZh", bz2.BZ2File),
+    ".xz": (b"\xfd7zXZ\0", lzma.LZMAFile),
+    ".zst": (b"\x28\xb5\x2f\xfd", _ZstdFile),
+}
+_ARCHIVES = {"ZIP": (0, b"PK\x03\x04"), "tar": (257, b"ustar")}
 
 
 def find_files(patterns: Sequence[str | Path]) -> list[str]:
     """Returns the locations of the files that paths, URLs and globs name: each pattern's in order of name.
 
-    Raises MissingError for a pattern that no file matches.
+    A folder that Hugging Face's `datasets` saved stands for its files. Raises MissingError for a pattern that no file
+    matches, ConfigurationError for a folder of several splits.
     """
-    found: list[str] = []
+    located: list[str] = []
     for pattern in map(str, patterns):
         with one_line_errors(pattern):
             system, path = locate(pattern)
             if system.isfile(path):  # a file may have a bracket in its name
                 matches = [path]
+            elif system.isdir(path):
+                matches = _saved_files(system, path, pattern)
             else:
                 matches = sorted(match for match in system.glob(path) if system.isfile(match))
-            hint = "; it is a folder: name its files, as in FOLDER/*.txt" if not matches and system.isdir(path) else ""
         if not matches:
-            raise MissingError(f"{pattern}: no file matches{hint}")
-        found += [system.unstrip_protocol(match) for match in matches]
-    return found
+            raise MissingError(f"{pattern}: no file matches")
+        located += [system.unstrip_protocol(match) for match in matches]
+    return located
 
 
-def read_lines(location: str) -> Iterator[tuple[int, str]]:
-    """Yields the number (from 1) and the text of each line of a UTF-8 file, unpacked if its name ends in .gz.
+def _saved_files(system: Any, path: str, pattern: str) -> list[str]:
+    """Returns the Arrow files of a folder that `datasets` saved, in its own order."""
+    path = path.rstrip("/")
+    if system.isfile(f"{path}/dataset_dict.json"):
+        splits = _json_file(system, f"{path}/dataset_dict.json").get("splits", [])
+        raise ConfigurationError(f"{pattern}: holds the splits {', '.join(splits)}; name one of its folders")
+    if not system.isfile(f"{path}/state.json"):
+        raise MissingError(f"{pattern}: no file matches; it is a folder: name its files, as in FOLDER/*.txt")
+    state = _json_file(system, f"{path}/state.json")
+    names = [str(entry.get("filename")) for entry in state.get("_data_files") or () if isinstance(entry, dict)]
+    if state.get("_indices_files") or state.get("_indices_data_files"):
+        raise ConfigurationError(f"{pattern}: a selection of rows; save it after flatten_indices()")
+    for name in names:
+        if os.path.basename(name) != name or not system.isfile(f"{path}/{name}"):
+            raise MissingError(f"{pattern}: state.json names {name}, and the folder has no such file")
+    return [f"{path}/{name}" for name in names]
 
-    Line ends are taken off, and so is a byte order mark. Raises MissingError, with file and line, for what can't be
-    read or isn't UTF-8.
+
+def _json_file(system: Any, path: str) -> dict[str, Any]:
+    try:
+        content = json.loads(system.cat_file(path))
+    except (ValueError, RecursionError) as error:
+        raise MissingError(f"{path}: not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise MissingError(f"{path}: not a JSON object")
+    return content
+
+
+def unpacked_name(location: str) -> str:
+    """Returns a location without the suffix of a packed file."""
+    stem, suffix = os.path.splitext(location)
+    return stem if suffix in _PACKED else location
+
+
+@contextlib.contextmanager
+def open_unpacked(location: str) -> Iterator[IO[bytes]]:
+    """Opens a file for reading; gzip, bzip2, xz and Zstandard are known by the bytes that they begin with.
+
+    Raises MissingError for what can't be read or unpacked, and for archives.
     """
     name = display_name(location)
-    number = 0
     with one_line_errors(name):
         system, path = locate(location)
         try:
-            with system.open(path, "rb", compression="gzip" if path.endswith(".gz") else None) as file:
-                for number, line in enumerate(file, start=1):
-                    text = line.decode("utf-8")
-                    yield number, (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise MissingError(f"{name}:{number}: not UTF-8 (byte {error.object[error.start]:#04x})") from error
-        except (EOFError, zlib.error) as error:
+            with system.open(path, "rb") as opened:
+                file = io.BufferedReader(opened, _BUFFER)
+                head = file.peek(512)
+                unpack = next((unpack for magic, unpack in _PACKED.values() if head.startswith(magic)), None)
+                suffix = os.path.splitext(path)[1]
+                if unpack is None and suffix in _PACKED and head:
+                    raise MissingError(f"{name}: its name ends in {suffix}, and it is not packed like that")
+                for kind, (start, magic) in _ARCHIVES.items():
+                    if head[start:].startswith(magic):
+                        raise MissingError(f"{name}: a {kind} archive; unpack it, and name the files in it")
+                yield io.BufferedReader(unpack(file), _BUFFER) if unpack else file
+        except (EOFError, zlib.error, lzma.LZMAError) as error:
             raise MissingError(f"{name}: cannot be unpacked ({error})") from error
 
 
-def read_text(location: str) -> str:
-    """Returns the whole text of a UTF-8 file, unpacked if its name ends in .gz. Raises as `read_lines` does."""
-    return "\n".join(line for _, line in read_lines(location))
+def read_lines(location: str, *, keep_ends: bool = False) -> Iterator[tuple[int, str]]:
+    """Yields the number (from 1) and the text of each line of a UTF-8 file, which may be packed.
+
+    Line ends are taken off unless they are to be kept, and so is a byte order mark. Raises MissingError, with file and
+    line, for what can't be read or isn't UTF-8.
+    """
+    number = 0
+    with open_unpacked(location) as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                text = line.decode("utf-8")
+                text = text.removeprefix("\ufeff") if number == 1 else text
+                yield number, text if keep_ends else text.rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise not_utf_8(f"{display_name(location)}:{number}", error) from error
+
+
+def not_utf_8(place: str, error: UnicodeDecodeError) -> MissingError:
+    """Returns the error that says which byte of a place is none of UTF-8."""
+    return MissingError(f"{place}: not UTF-8 (byte {error.object[error.start]:#04x})")
 
 
 def fingerprint(location: str) -> str:

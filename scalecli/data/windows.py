@@ -1,15 +1,15 @@
-"""Large sets on disk read as they are trained on: the shards of a TensorFlow dataset, window by window.
+"""Large sets on disk read as they are trained on: the shards of a TensorFlow dataset or of Parquet, window by window.
 
 A shard's records are cut into windows. An epoch goes through all shards in an order of its own, and through a shard's
 windows from first to last; what a window gives, and in which order, is its reader's matter, but how much it gives
 depends on its number of records alone. So where item n of training lies is known from the dataset's own description,
-and a run goes on from any item by reading from the window that the item lies in. All of it is a graph, without a call
-into Python.
+and a run goes on from any item by reading from the window that the item lies in. All of it is a graph; only the records
+of formats that TensorFlow can't read come from Python (see `blocks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,9 @@ from scalecli.data.order import shuffled_index
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_READ_BYTES = 8 << 20
+    from scalecli.data.datasets import DatasetSplit
+    from scalecli.data.text.parquet_shards import ParquetShards
+
 DAMAGED = "a shard has fewer examples than its dataset says"
 
 
@@ -28,10 +30,12 @@ DAMAGED = "a shard has fewer examples than its dataset says"
 class Windows:
     """Where the windows of all epochs lie among items 0, 1 ... of training, as functions in the graph.
 
-    paths, skips, lengths, sizes: by shard, the file, its records before the split's first, the split's, and the items
-    that they give. full: the items of a window of `window` records; total: those of an epoch.
+    records: of a file, from one on, so many; a tf.data.Dataset. paths, skips, lengths, sizes: by shard, the file, its
+    records before the split's first, the split's, and the items that they give. full: the items of a window of `window`
+    records; total: those of an epoch.
     """
 
+    records: Callable[[Any, Any, Any], Any]
     paths: tf.Tensor  # string [shards]
     skips: tf.Tensor  # int64 [shards]
     lengths: tf.Tensor  # int64 [shards]
@@ -43,14 +47,15 @@ class Windows:
 
     @classmethod
     def of(
-        cls, shards: Sequence[tuple[str, int, int]], sizes: np.ndarray, *, full: int, window: int, seed: int
+        cls, split: DatasetSplit | ParquetShards, sizes: np.ndarray, *, full: int, window: int, seed: int
     ) -> Windows:
-        """The windows of shards as `DatasetSplit.shards` lists them, which give `sizes` [shards] items."""
+        """The windows of a split's shards, which give `sizes` [shards] items."""
         import tensorflow as tf
 
-        paths, skips, lengths = zip(*shards, strict=True)
+        paths, skips, lengths = zip(*split.shards(), strict=True)
         with tf.device("CPU"):
             return cls(
+                split.records,
                 tf.constant(paths),
                 tf.constant(skips, tf.int64),
                 tf.constant(lengths, tf.int64),
@@ -99,8 +104,8 @@ class Windows:
         length = self.lengths[shard]
         done = tf.maximum(start - first, 0) // max(self.full, 1)
         done = tf.minimum(done, length // self.window)
-        records = tf.data.TFRecordDataset(self.paths[shard], buffer_size=_READ_BYTES)
-        records = records.skip(self.skips[shard] + done * self.window).take(length - done * self.window)
+        start = done * self.window
+        records = self.records(self.paths[shard], self.skips[shard] + start, length - start)
         # What a damaged shard has not comes as empty windows, which `whole` finds to be too short.
         missing = tf.data.Dataset.from_tensors(tf.constant([], tf.string)).repeat()
         numbers = tf.data.Dataset.range(done, -(-length // self.window))

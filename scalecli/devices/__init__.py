@@ -140,18 +140,15 @@ def open_devices(request: Request) -> Devices:
     Raises:
         ConfigurationError: they are not there, or the backend can't have them; says how to get them.
     """
-    import keras
+    from scalecli.models.keras_settings import settle_keras
 
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        from scalecli.devices.tensorflow import open_tensorflow
-
-        return open_tensorflow(request)
-    if backend == "jax":
+    if settle_keras() == "jax":
         from scalecli.devices.jax import open_jax
 
         return open_jax(request)
-    raise ConfigurationError(f"KERAS_BACKEND is {backend!r}; runs need 'tensorflow', the default, or 'jax'")
+    from scalecli.devices.tensorflow import open_tensorflow
+
+    return open_tensorflow(request)
 
 
 def check_batch(batch: int, accumulation: int, replicas: int) -> None:

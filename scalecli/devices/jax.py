@@ -1,8 +1,8 @@
 """Devices on the JAX backend: a mesh of (data, model), by Keras' distribution.
 
 A batch is divided over the data axis, and a replica's devices share heads, d_ff and the vocabulary (`costs.layout`);
-XLA's partitioner does the rest. Several processes must have been joined by `jax.distributed.initialize`, as
-JAX_COORDINATOR_ADDRESS and the like tell it, or a TPU pod's own metadata.
+XLA's partitioner does the rest. Several processes are joined as JAX_COORDINATOR_ADDRESS and the like say, else as
+TF_CONFIG does.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from scalecli.costs.layout import DATA, MODEL, mesh_axes
 from scalecli.data.order import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
+from scalecli.devices.cluster import Cluster, environment_cluster
 from scalecli.devices.machine import tpu_chips
-from scalecli.errors import ConfigurationError, ScalecliError
+from scalecli.errors import ConfigurationError, ScalecliError, reason_of
 from scalecli.manifest import Strategy
 from scalecli.models.trainable import Trainable
 
@@ -167,15 +168,18 @@ def open_jax(request: Request) -> JaxDevices:
     """All devices that JAX has, or with strategy `one` the first.
 
     Raises:
-        ConfigurationError: the strategy is TensorFlow's, or the model's devices do not divide them.
+        ConfigurationError: the strategy is TensorFlow's, the processes can't be joined, or the model's devices do not
+            divide those that there are.
     """
     if request.kind not in ("auto", "one"):
         raise ConfigurationError(
             f"--strategy {request.kind} is TensorFlow's; on the JAX backend auto takes all devices, and one the first"
         )
     _leave_gpus_to_jax()
-    if _is_one_of_several(request) and not jax.distributed.is_initialized():
-        jax.distributed.initialize()
+    cluster = environment_cluster()
+    if not jax.distributed.is_initialized():
+        _join(cluster, request)
+    cluster.check_joined(1 if request.kind == "one" else jax.process_count(), f"strategy {request.kind!r}")
     devices = jax.devices()[:1] if request.kind == "one" else jax.devices()
     model_parallel = request.parallel_on(len(devices))
     if len(devices) % model_parallel:
@@ -194,9 +198,14 @@ def _leave_gpus_to_jax() -> None:
     tf.config.set_visible_devices([], "GPU")
 
 
-def _is_one_of_several(request: Request) -> bool:
-    """Whether the environment says that this is one process of several, or this machine maybe one host of a slice."""
-    if _COORDINATOR in os.environ:
-        return True
-    platforms = jax.config.jax_platforms or "tpu"
-    return request.kind == "auto" and bool(tpu_chips()) and "tpu" in platforms.split(",")
+def _join(cluster: Cluster, request: Request) -> None:
+    """Joins the processes that JAX's own variables name, else those of TF_CONFIG, else the hosts of a TPU slice."""
+    try:
+        if _COORDINATOR in os.environ:
+            jax.distributed.initialize()
+        elif len(cluster) > 1:
+            jax.distributed.initialize(cluster.addresses[0], len(cluster), cluster.index)
+        elif request.kind == "auto" and tpu_chips() and "tpu" in (jax.config.jax_platforms or "tpu").split(","):
+            jax.distributed.initialize()
+    except (RuntimeError, ValueError) as error:
+        raise ConfigurationError(f"the processes can't be joined ({reason_of(error)[:200]})") from error

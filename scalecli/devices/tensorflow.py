@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import tensorflow as tf
 from scalecli.data.order import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
+from scalecli.devices.cluster import Cluster, environment_cluster
 from scalecli.devices.machine import INSTALL, tpu_chips
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, reason_of
 from scalecli.manifest import Strategy
@@ -195,22 +195,24 @@ def open_tensorflow(request: Request) -> TensorFlowDevices:
             tf.config.experimental.set_memory_growth(gpu, True)
     if request.deterministic:
         tf.config.experimental.enable_op_determinism()
-    kind = _present() if request.kind == "auto" and not request.tpu else request.kind
-    match "tpu" if request.tpu else kind:
+    cluster = environment_cluster()
+    kind = "tpu" if request.tpu else _present(cluster) if request.kind == "auto" else request.kind
+    cluster.check_joined(len(cluster) if kind == "multi-worker" else 1, f"strategy {kind!r}")
+    match kind:
         case "tpu":
             return _tpu(request.tpu)
         case "multi-worker":
-            return _multi_worker()
+            return _multi_worker(cluster)
         case "mirrored":
             return _mirrored()
     return TensorFlowDevices(tf.distribute.get_strategy(), "one")
 
 
-def _present() -> str:
+def _present(cluster: Cluster) -> str:
     """The kind of what this machine has and its environment names."""
     if tpu_chips() or tf.config.list_physical_devices("TPU") or os.environ.get("TPU_NAME"):
         return "tpu"
-    if len(_workers()) > 1:
+    if len(cluster) > 1:
         return "multi-worker"
     return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
 
@@ -238,35 +240,17 @@ def _tpu(name: str | None) -> TensorFlowDevices:
     return TensorFlowDevices(strategy, "tpu", topology)
 
 
-def _workers() -> list[str]:
-    """The workers' addresses by TF_CONFIG.
-
-    Raises:
-        ConfigurationError: it is not as TensorFlow takes it.
-    """
-    text = os.environ.get("TF_CONFIG", "")
-    if not text:
-        return []
-    expected = "TF_CONFIG: expected {'cluster': {'worker': [ADDRESS, ...]}, 'task': {'type': 'worker', 'index': N}}"
-    try:
-        config = json.loads(text)
-        workers, task = list(config["cluster"]["worker"]), config["task"]
-        fine = task["type"] == "worker" and 0 <= task["index"] < len(workers)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{expected}, found {text[:200]!r}") from error
-    if not fine:
-        raise ConfigurationError(f"{expected}; {task} is none of its {len(workers)} workers")
-    return workers
-
-
-def _multi_worker() -> TensorFlowDevices:
-    if len(_workers()) < 2:
+def _multi_worker(cluster: Cluster) -> TensorFlowDevices:
+    if len(cluster) < 2:
         raise ConfigurationError(
             "--strategy multi-worker: TF_CONFIG names no other worker; set it on each host, "
             "such as {'cluster': {'worker': ['a:2222', 'b:2222']}, 'task': {'type': 'worker', 'index': 0}}"
         )
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": cluster.addresses}), task_type="worker", task_id=cluster.index, rpc_layer="grpc"
+    )
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
         reason = reason_of(error)[:200]
         raise ConfigurationError(f"--strategy multi-worker: the workers can't be joined ({reason})") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from scalecli.data.tasks.registry import all_tasks, groups
+from scalecli.data.tasks.registry import all_tasks, diagnostics, groups
 from scalecli.data.tasks.task import Task
 
 BENCHMARKS = ("glue", "superglue", "squad")
@@ -16,9 +16,11 @@ def aggregates(scores: Mapping[str, Mapping[str, float]], tasks: Sequence[Task])
     """Returns the averages that scores by task and metric allow, each only where none of its tasks is lacking.
 
     The metrics of a task are averaged first, then a task with the one that it is `scored_with`, then tasks. `average`
-    is the mean of glue, superglue and squad; `mean_over_tasks` that of all tasks, whichever they are.
+    is the mean of glue, superglue and squad; `mean_over_tasks` that of all tasks, whichever they are. No average counts
+    the benchmarks' diagnostic sets.
     """
-    means = {name: _mean(list(of_task.values())) for name, of_task in scores.items() if of_task}
+    left_out = {name for names in diagnostics().values() for name in names}
+    means = {name: _mean(list(of.values())) for name, of in scores.items() if of and name not in left_out}
     if not means:
         return {}
     partners = {task.name: task.scored_with for task in (*all_tasks().values(), *tasks)}

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from scalecli.data.tasks.task import UNANSWERABLE
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _DETERMINERS = frozenset(
@@ -42,9 +44,32 @@ def overlap(prediction: str, answer: str) -> float:
     return 2 * shared / (len(predicted) + len(true)) if shared else 0.0
 
 
+def without_answer(text: str) -> str:
+    """Returns a text, or an empty one where it says that a question has no answer (SQuAD v2)."""
+    return "" if squad_words(text) == squad_words(UNANSWERABLE) else text
+
+
+def overlap_or_both_empty(prediction: str, answer: str) -> float:
+    """Returns `overlap`, but 1 for two texts without words, as SQuAD v2's official script does."""
+    return overlap(prediction, answer) or float(not squad_words(prediction) and not squad_words(answer))
+
+
 def rouge_l(prediction: str, answer: str) -> float:
-    """Returns ROUGE-L's F-measure (Lin 2004) as the rouge-score package defines it, words not stemmed."""
-    return float(_rouge_scorer().score(answer, prediction)["rougeL"].fmeasure)
+    """Returns ROUGE-L's F-measure (Lin 2004) of two texts as one sentence each; words are not stemmed."""
+    return _rouge("rougeL", prediction, answer)
+
+
+def rouge_lsum(prediction: str, answer: str) -> float:
+    """Returns summary-level ROUGE-L (Lin 2004, section 3.2), where T5 ends sentences: at " . " and at line ends."""
+    return _rouge("rougeLsum", _sentences(prediction), _sentences(answer))
+
+
+def _sentences(text: str) -> str:
+    return text.replace(" . ", " .\n")
+
+
+def _rouge(kind: str, prediction: str, answer: str) -> float:
+    return float(_rouge_scorer().score(answer, prediction)[kind].fmeasure)
 
 
 def best_of(compare: Callable[[str, str], float], prediction: str, answers: Sequence[str]) -> float:
@@ -59,19 +84,21 @@ def names_referent(prediction: str, referent: str) -> bool | None:
     says neither that this is the referent nor that it is not.
     """
     predicted, true = _content_words(prediction), _content_words(referent)
-    if not predicted:
+    if predicted == {""}:
         return None
-    if not true or ("'" in prediction) != ("'" in referent):
+    if ("'" in prediction) != ("'" in referent):
         return False
     return predicted <= true or true <= predicted
 
 
 def _content_words(text: str) -> frozenset[str]:
-    return frozenset(text.lower().split()) - _DETERMINERS
+    """Returns the words between single spaces; like T5's, two spaces have an empty one between them."""
+    words = [word for word in text.strip().lower().split(" ") if word not in _DETERMINERS]
+    return frozenset(words or [""])
 
 
 @functools.cache
 def _rouge_scorer() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rougeL"])
+    return RougeScorer(["rougeL", "rougeLsum"])

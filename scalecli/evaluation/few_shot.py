@@ -105,18 +105,31 @@ def ridge_accuracy(
 
 
 def figures(accuracies: Sequence[float]) -> dict[str, float]:
-    """The mean over seeds with its 95% interval (Student's t), and each seed's own, as results of a manifest."""
-    from scipy import special
-
-    count = len(accuracies)
-    mean = float(np.mean(accuracies))
-    half = float(special.stdtrit(count - 1, (1 + LEVEL) / 2) * np.std(accuracies, ddof=1) / math.sqrt(count))
+    """The mean over seeds with its 95% interval, and each seed's own, as results of a manifest."""
+    low, high = interval(accuracies)
     return {
-        FEW_SHOT_ACCURACY: mean,
-        f"{FEW_SHOT_ACCURACY}/low": mean - half,
-        f"{FEW_SHOT_ACCURACY}/high": mean + half,
+        FEW_SHOT_ACCURACY: float(np.mean(accuracies)),
+        f"{FEW_SHOT_ACCURACY}/low": low,
+        f"{FEW_SHOT_ACCURACY}/high": high,
         **{f"{FEW_SHOT_ACCURACY}/seed_{seed}": accuracy for seed, accuracy in enumerate(accuracies)},
     }
+
+
+def interval(accuracies: Sequence[float]) -> tuple[float, float]:
+    """The 95% interval of a mean of percentages: Student's t on the logit scale, so that it never leaves 0 to 100.
+
+    The standard error of logit(p) is that of p over p (1 - p), as surveys have it for shares (Korn and Graubard,
+    "Analysis of Health Surveys", 1999). A mean of 0 or 100 has no spread: all percentages are equal.
+    """
+    from scipy import special
+
+    shares = np.asarray(accuracies) / 100
+    mean, error = shares.mean(), shares.std(ddof=1) / math.sqrt(len(shares))
+    if not 0 < mean < 1:
+        return float(100 * mean), float(100 * mean)
+    half = special.stdtrit(len(shares) - 1, (1 + LEVEL) / 2) * error / (mean * (1 - mean))
+    low, high = special.expit(special.logit(mean) + np.array([-half, half]))
+    return float(100 * low), float(100 * high)
 
 
 class Features:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scalecli.data.tasks.task import Example
 from scalecli.errors import ConfigurationError, MissingError, nearest
@@ -185,9 +185,31 @@ def token_f1(outcomes: Outcomes) -> Measure:
     return _mean_of_best(answers.overlap, outcomes)
 
 
+def squad_v2_exact_match(outcomes: Outcomes) -> Measure:
+    """`exact_match` as the script of SQuAD v2 has it (Rajpurkar et al. 2018).
+
+    A question without an answer is right where none is predicted: `UNANSWERABLE`, or no words. Of the answers to
+    others, those without words don't count.
+    """
+    return _mean_of_best(answers.exact, _with_empty_answers(outcomes))
+
+
+def squad_v2_f1(outcomes: Outcomes) -> Measure:
+    """`token_f1` as the script of SQuAD v2 has it: where there is no answer, 1 if none is predicted, else 0."""
+    return _mean_of_best(answers.overlap_or_both_empty, _with_empty_answers(outcomes))
+
+
 def rouge_l(outcomes: Outcomes) -> Measure:
-    """The mean of ROUGE-L's F-measure (Lin 2004) of a prediction and the nearest answer."""
+    """The mean of ROUGE-L's F-measure (Lin 2004) of a prediction and the nearest answer, each as one sentence."""
     return _mean_of_best(answers.rouge_l, outcomes)
+
+
+def rouge_lsum(outcomes: Outcomes) -> Measure:
+    """The mean of summary-level ROUGE-L, which T5 and the papers report: sentences are compared one by one.
+
+    T5 prints the median of the means of a thousand resamples instead of the mean itself: the same but for noise.
+    """
+    return _mean_of_best(answers.rouge_lsum, outcomes)
 
 
 # Task files are checked against these names too (scalecli.data.tasks.task), which can't import from here.
@@ -199,6 +221,9 @@ METRICS: dict[str, Callable[[Outcomes], Measure]] = {
     "spearman": spearman,
     "exact_match": exact_match,
     "token_f1": token_f1,
+    "squad_v2_exact_match": squad_v2_exact_match,
+    "squad_v2_f1": squad_v2_f1,
+    "rouge_lsum": rouge_lsum,
     "rouge_l": rouge_l,
     "group_exact_match": group_exact_match,
     "referent_accuracy": referent_accuracy,
@@ -207,6 +232,16 @@ METRICS: dict[str, Callable[[Outcomes], Measure]] = {
 
 def _right(outcomes: Outcomes) -> list[bool]:
     return [text in accepted for text, accepted in zip(outcomes.predictions, outcomes.accepted, strict=True)]
+
+
+def _with_empty_answers(outcomes: Outcomes) -> Outcomes:
+    """Returns the outcomes with an empty text wherever one says that there is no answer."""
+    accepted = ([answers.without_answer(text) for text in texts] for texts in outcomes.accepted)
+    return replace(
+        outcomes,
+        predictions=[answers.without_answer(text) for text in outcomes.predictions],
+        accepted=[tuple(text for text in texts if answers.squad_words(text)) or ("",) for texts in accepted],
+    )
 
 
 def _mean_of_best(compare: Callable[[str, str], float], outcomes: Outcomes) -> Measure:

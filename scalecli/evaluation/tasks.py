@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from scalecli.data.tasks.batches import EvaluationBatch, bucket, encode, evaluation_batches
-from scalecli.data.tasks.task import UNLABELLED, Example, Task
+from scalecli.data.tasks.task import Example, Task
 from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.devices import Mapped
 from scalecli.devices.alone import ALONE
@@ -55,8 +55,7 @@ class TaskSplit:
 
     @property
     def _metrics(self) -> tuple[str, ...]:
-        unlabelled = any(example.target == UNLABELLED or example.label == -1 for example in self.examples)
-        return () if unlabelled else self.task.metrics
+        return self.task.metrics if all(example.is_labelled for example in self.examples) else ()
 
 
 @dataclass(frozen=True)
@@ -67,50 +66,54 @@ class TaskScores:
     scores: dict[str, Score]
 
 
-class TaskEvaluation:
-    """Scores a model on test sets, decoding with `beams` (1: greedily) or, `ranked`, by the likeliest label.
+class TaskInputs:
+    """The inputs of test sets as ids, in batches of few shapes; `warnings` say of which tasks some had to be cut."""
 
-    Examples of all tasks are brought to few shapes, each compiled once, whatever the weights. `examples` is how many
-    there are, `warnings` say which tasks' inputs had to be cut.
-    """
-
-    def __init__(
-        self,
-        model: EncoderDecoder,
-        vocabulary: Vocabulary,
-        tests: Sequence[TaskSplit],
-        batch: int,
-        ranked: bool = False,
-        beams: int = 1,
-        devices: Mapped = ALONE,
-    ) -> None:
-        self.tests = tests
-        self._model, self._vocabulary, self._devices = model, vocabulary, devices
-        self._ranked, self._beams = ranked, beams
-        self._decoders: dict[int, Callable[[np.ndarray], np.ndarray]] = {}
-        self._predictors = [self._predictor(test.task) for test in tests]
-        self._batches: list[list[EvaluationBatch]] = []
+    def __init__(self, tests: Sequence[TaskSplit], split: str, vocabulary: Vocabulary, batch: int) -> None:
+        self.tests, self.vocabulary = tests, vocabulary
+        self.batches: list[list[EvaluationBatch]] = []
         self.examples = sum(len(test.examples) for test in tests)
         self.warnings: list[str] = []
         for test in tests:
             length = test.task.inputs_length
             texts = [example.input for example in test.examples]
             batches, cut = evaluation_batches(texts, vocabulary, inputs_length=length, batch=batch)
-            self._batches.append(batches)
+            self.batches.append(batches)
             if cut:
-                self.warnings.append(f"{test.task.name}: {cut:,} of {len(texts):,} inputs cut to {length} tokens")
+                of_split = f"{test.task.name}, {split}"
+                self.warnings.append(f"{of_split}: {cut:,} of {len(texts):,} inputs cut to {length} tokens")
+
+
+class TaskEvaluation:
+    """Scores a model on test sets, decoding with `beams` (1: greedily) or, `ranked`, by the likeliest label.
+
+    Each shape of inputs is compiled once, whatever the weights.
+    """
+
+    def __init__(
+        self,
+        model: EncoderDecoder,
+        inputs: TaskInputs,
+        ranked: bool = False,
+        beams: int = 1,
+        devices: Mapped = ALONE,
+    ) -> None:
+        self._model, self._inputs, self._vocabulary, self._devices = model, inputs, inputs.vocabulary, devices
+        self._ranked, self._beams = ranked, beams
+        self._decoders: dict[int, Callable[[np.ndarray], np.ndarray]] = {}
+        self._predictors = [self._predictor(test.task) for test in inputs.tests]
 
     def __call__(self, on_progress: OnProgress = lambda done, total: None) -> dict[str, TaskScores]:
         """Predicts every example with the model's present weights, and scores the predictions, by task."""
         done, found = 0, {}
-        for test, predict, batches in zip(self.tests, self._predictors, self._batches, strict=True):
+        for test, predict, batches in zip(self._inputs.tests, self._predictors, self._inputs.batches, strict=True):
             predictions = [""] * len(test.examples)
             for batch in batches:
                 # Beyond the numbers are the empty rows that fill up the last batch.
                 for number, text in zip(batch.numbers.tolist(), predict(batch.inputs), strict=False):
                     predictions[number] = text
                 done += len(batch.numbers)
-                on_progress(done, self.examples)
+                on_progress(done, self._inputs.examples)
             found[test.task.name] = TaskScores(predictions, test.score(predictions))
         return found
 

@@ -101,8 +101,11 @@ def write(folder: Path, model: Exported) -> None:
     Raises:
         OSError: it can't be written.
     """
+    from scalecli.models.keras_settings import settle_keras
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras warns about masks that the backbone hands on in another way
+        settle_keras()
         import keras
         import keras_hub
 
@@ -119,7 +122,7 @@ def write(folder: Path, model: Exported) -> None:
             _variable(backbone, name).assign(array)
         backbone.save_to_preset(str(folder))
         if model.vocabulary is not None:
-            tokenizer = keras_hub.models.T5Tokenizer(proto=model.vocabulary.read_bytes())
+            tokenizer = keras_hub.models.T5Tokenizer(proto=model.vocabulary.path.read_bytes())
             tokenizer.save_to_preset(str(folder))
 
 

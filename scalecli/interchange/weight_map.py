@@ -14,6 +14,8 @@ from scalecli.specs import ModelSpec
 if TYPE_CHECKING:
     import numpy as np
 
+    from scalecli.data.text.vocabulary import Vocabulary
+
 DTYPES = ("float32", "bfloat16", "float16")  # float32 holds the numbers of all three exactly
 
 
@@ -57,8 +59,8 @@ class Exported:
     """A model to be written: its weights as checkpoints have them, and what goes into the files beside them.
 
     `dropout` is the rate that it was trained with, None where that isn't known, `precision` the dtype that its weights
-    are written in, `vocabulary` the file of its SentencePiece model, None where it reads no text, `classes` the names
-    of the first classes that it tells images apart by, as far as they are known.
+    are written in, `vocabulary` None where it reads no text, `classes` the names of the first classes that it tells
+    images apart by, as far as they are known.
     """
 
     shape: Shape
@@ -66,7 +68,7 @@ class Exported:
     weights: Mapping[str, np.ndarray]
     dropout: float | None
     precision: str
-    vocabulary: Path | None
+    vocabulary: Vocabulary | None
     classes: tuple[str, ...] = ()
 
 

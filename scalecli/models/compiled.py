@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+MOST_UNROLLED = 48  # layers of a stack
 _FOR_TPU = ContextVar("for_tpu", default=False)
 
 
@@ -35,6 +36,41 @@ def uses_xla() -> bool:
     import tensorflow as tf
 
     return any(device.device_type in ("GPU", "TPU") for device in tf.config.list_logical_devices())
+
+
+def on_jax_gpu() -> bool:
+    """Whether programs are JAX's for NVIDIA GPUs."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "gpu" and not _FOR_TPU.get()
+
+
+def fuses_attention(dtype: str) -> bool:
+    """Whether attention computed in that dtype runs in kernels of its own: on JAX, on one NVIDIA GPU."""
+    if not on_jax_gpu():
+        return False
+    import jax
+
+    return jax.device_count() == 1 and dtype in ("bfloat16", "float16")
+
+
+def unrolls(layers: int) -> bool:
+    """Whether training runs that many layers one by one: GPUs copy what a loop keeps of each layer, TPUs don't.
+
+    On an H100 a step of base took 83.8 ms that way and 103.7 ms as a loop (batch 64 x 512/114, bfloat16).
+    """
+    return layers <= MOST_UNROLLED and on_jax_gpu()
+
+
+def materialized(*tensors: Any) -> tuple[Any, ...]:
+    """The tensors, computed once: on JAX, XLA fuses what makes them with nothing that uses them."""
+    if keras.backend.backend() != "jax":
+        return tensors
+    import jax
+
+    return tuple(jax.lax.optimization_barrier(tensors))
 
 
 def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:

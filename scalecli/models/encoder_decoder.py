@@ -115,6 +115,10 @@ class EncoderDecoder(SpecModel):
             tokens=_present(tokens),
             memory=memory,
             cross_mask=_mask(target_segments, memory_segments),
+            bias_tiles=self.decoder.bias_tiles(length),
+            segments=target_segments,
+            memory_segments=memory_segments,
+            causal=True,
         )
         embedded = self.embedding(self.embedding.weights_for_compute(), tokens)
         decoded, of_decoder = self.decoder.run(embedded, context, dropout.at(_DECODER))
@@ -179,6 +183,8 @@ class EncoderDecoder(SpecModel):
             self_mask=_mask(input_segments, input_segments),
             real=_present(input_segments),
             tokens=_present(inputs),
+            bias_tiles=self.encoder.bias_tiles(length),
+            segments=input_segments,
         )
         embedded = self.embedding(self.embedding.weights_for_compute(), inputs)
         memory, reports = self.encoder.run(embedded, context, dropout)

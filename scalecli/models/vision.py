@@ -74,6 +74,7 @@ class VisionTransformer(SpecModel):
     def _encoded(self, images: Any, dropout_seed: Any) -> tuple[Any, Reports]:
         """What the encoder makes of the class token [batch, 1, d_model], and its reports."""
         embedded = self.embedding(self.embedding.weights_for_compute(), images)
-        context = Context(self_mask=ops.zeros((1, 1, 1, 1)))  # every patch sees every other
+        # Every patch sees every other.
+        context = Context(self_mask=ops.zeros((1, 1, 1, 1)), segments=ops.zeros(embedded.shape[:2], "int32"))
         encoded, reports = self.encoder.run(embedded, context, Dropout(self.dropout_rate, dropout_seed))
         return encoded[:, :1], {f"encoder/{name}": value for name, value in reports.items()}

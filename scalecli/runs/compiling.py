@@ -27,12 +27,11 @@ def compile_step(
     rows = machine.sequences_per_replica(recipe.batch)
     check_batch(recipe.batch, recipe.accumulation, machine.replicas)
     compiler = TpuCompiler(topology)
-    import keras
-
     from scalecli.models.compiled import compiling_for_tpu
+    from scalecli.models.keras_settings import settle_keras
 
     with compiling_for_tpu():
-        if keras.backend.backend() == "jax":
+        if settle_keras() == "jax":
             from scalecli.devices.jax import PlannedDevices
 
             planned = PlannedDevices(compiler.devices, model_parallel)

@@ -14,6 +14,7 @@ _CONFIGURATION = (
     *("seed", "precision", "dropout", "z_loss", "parent", "origin", "start_step"),
 )
 # A hash of the content stands beside each of these, and files may move.
+_OUTCOMES = {"data.unknown"}  # manifests of before do not have it
 _PLACES = {"parent.path", "origin.source", "data.name", "data.vocabulary.file"}
 _PLACES_OF_TASK = ("train", "validation", "test", "data_dir")
 _VOCABULARY_NAME = "data.vocabulary.name"
@@ -25,7 +26,7 @@ def differences(a: Manifest, b: Manifest) -> list[str]:
     Only what decides the numbers counts, so an empty list means that `b` may go on where `a` stopped.
     """
     run, now = _configuration(a), _configuration(b)
-    places = set(_PLACES)
+    places = _PLACES | _OUTCOMES
     # This says how it was made; any other name says where it lies.
     if not now.get(_VOCABULARY_NAME, "").startswith("train:"):
         places.add(_VOCABULARY_NAME)

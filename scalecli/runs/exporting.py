@@ -58,7 +58,7 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
         weights=trained.weights(),
         dropout=None if trained.manifest.kind == "import" else trained.manifest.dropout,
         precision=precision,
-        vocabulary=None if of_images else trained.vocabulary(cache_directory).path,
+        vocabulary=None if of_images else trained.vocabulary(cache_directory),
         classes=trained.classes() if of_images else (),
     )
     temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex}.tmp"

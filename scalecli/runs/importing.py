@@ -11,7 +11,7 @@ from typing import Protocol
 from scalecli.architectures import IMAGE_ARCHITECTURES, build_spec
 from scalecli.costs import batch_of, flops
 from scalecli.data.text.span_corruption import SpanCorruption
-from scalecli.data.text.vocabulary import SENTINELS, Vocabulary, load_vocabulary
+from scalecli.data.text.vocabulary import T5_PIECES, Vocabulary, load_vocabulary
 from scalecli.errors import ConfigurationError, MissingError, UsageError
 from scalecli.interchange import formats
 from scalecli.interchange.fetch import fetch, hub_snapshot
@@ -144,12 +144,11 @@ class Importing:
                 if given:
                     raise UsageError(f"{flag}: {self.source.address} is a model of images; leave it out")
             return imported, None
-        of_checkpoint = str(imported.vocabulary) if imported.vocabulary else "t5"
-        vocabulary = load_vocabulary(self.vocabulary or of_checkpoint, cache_directory=self.cache_directory)
+        file = self.vocabulary or (str(imported.vocabulary) if imported.vocabulary else _t5_for(imported))
+        vocabulary = load_vocabulary(file, cache_directory=self.cache_directory)
         if vocabulary.size > imported.shape.vocabulary:
             raise ConfigurationError(
-                f"{self.vocabulary or of_checkpoint}: {vocabulary.size} ids ({vocabulary.pieces} pieces and "
-                f"{SENTINELS} sentinels) for an embedding of {imported.shape.vocabulary} rows; "
+                f"{file}: {vocabulary.content} for an embedding of {imported.shape.vocabulary} rows; "
                 "--vocabulary takes another"
             )
         if self.verify:
@@ -189,9 +188,26 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
 def warnings(job: Importing, imported: Imported) -> list[str]:
     """What a reader of the run should know."""
     found = list(imported.notes)
+    if not job.vocabulary and not imported.vocabulary and imported.architecture not in IMAGE_ARCHITECTURES:
+        found.append("no vocabulary lies beside the checkpoint; it is taken to be T5's")
     if job.source.released and job.source.released.shape != imported.shape:
         found.append(f"the checkpoint is {shape_name(imported.shape, imported.architecture)}, unlike its name")
     return found
+
+
+def _t5_for(imported: Imported) -> str:
+    """`t5`, for a checkpoint without a vocabulary whose embedding has as many rows as T5's.
+
+    Raises:
+        MissingError: it has more or fewer.
+    """
+    t5 = Vocabulary(Path(), "", T5_PIECES)
+    if not t5.size <= imported.shape.vocabulary <= t5.rows:
+        raise MissingError(
+            f"no vocabulary lies beside the checkpoint, and its embedding has {imported.shape.vocabulary:,} rows, not "
+            f"T5's {t5.rows:,}; --vocabulary FILE says which it has"
+        )
+    return "t5"
 
 
 def _data(

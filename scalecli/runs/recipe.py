@@ -171,9 +171,11 @@ def build_model(spec: ModelSpec, recipe: Recipe, devices: Devices) -> EncoderDec
 
 def environment() -> Environment:
     """The software and devices of this process, and the state of the git repository that it runs in."""
+    from scalecli.models.keras_settings import settle_keras
+
+    backend = settle_keras()
     import keras
 
-    backend = keras.backend.backend()
     version = importlib.import_module(backend).__version__
     changes = _git("status", "--porcelain")
     return Environment(

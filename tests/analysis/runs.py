@@ -21,6 +21,12 @@ def c4_data() -> Data:
     return replace(data, name="c4/en:3.1.0", kind="tfds", identity="c4", vocabulary=vocabulary)
 
 
+def as_papers() -> dict:
+    """The fields of a manifest of a run on C4 that saw as much of it as the papers' models."""
+    data = replace(c4_data(), inputs_length=512, targets_length=114)
+    return {"data": data, "batch": 128, "steps": 2**19}
+
+
 def child_of(directory, path, kind="finetune", step=300) -> dict:
     """The fields of a manifest whose run starts from `step` of that in `directory`, its `path`, and has scores."""
     return {

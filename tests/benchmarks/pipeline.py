@@ -56,7 +56,7 @@ def main() -> None:
         write_dataset(list(text_documents([arguments.text])), arguments.documents, folder)
         objective = SpanCorruption()
         tokens = BATCH * (objective.inputs_length + objective.targets_length)
-        options = {"vocabulary_size": vocabulary.size, "batch": BATCH, "seed": 0}
+        options = {"sentinels": vocabulary.sentinels, "batch": BATCH, "seed": 0}
         corpus = Corpus.from_dataset("c4/en", "train", str(folder))
         stream = TextStream.open(corpus, vocabulary, cache_directory=cache)
         segments = int(stream.segments(stream.documents, objective))

@@ -10,7 +10,7 @@ import pytest
 
 from scalecli.architectures import build_spec
 from scalecli.cli.main import run
-from scalecli.data.text.vocabulary import train_vocabulary
+from scalecli.data.text.vocabulary_training import train_vocabulary
 from scalecli.interchange.mesh_tensorflow import checkpoint as mesh_tensorflow
 from scalecli.manifest import load_manifest
 from scalecli.released import released_by_name

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from scalecli.cli.main import run
-from scalecli.data.text.vocabulary import train_vocabulary
+from scalecli.data.text.vocabulary_training import train_vocabulary
 from scalecli.manifest import save_manifest
 from scalecli.shape import presets
 from tests.manifests import example_manifest

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scalecli.data.text.vocabulary import load_vocabulary, train_vocabulary
+from scalecli.data.text.vocabulary import load_vocabulary
+from scalecli.data.text.vocabulary_training import train_vocabulary
 
 TEXT = "the span of noise is cut from long text and each model must read it again while many small tokens fall"
 WORDS = TEXT.split(" ")

@@ -25,6 +25,9 @@ def test_the_latest_version_or_the_one_that_is_named(data_dir):
     assert found.identity == "set/small/2.10.0" and texts(found)[0] == "2.10.0 a0" and found.examples == 9
     found = open_split("set/small:2.9.0", "train", data_dir)
     assert found.identity == "set/small/2.9.0" and texts(found)[0] == "2.9.0 a0"
+    assert open_split("set/small/2.9.0", "train", data_dir).identity == "set/small/2.9.0"
+    with pytest.raises(MissingError, match=r"dataset set/small[:/]2\.8\.0"):
+        open_split("set/small/2.8.0", "train", data_dir)
     with pytest.raises(MissingError, match=r"dataset set/small:2\.8\.0"):
         open_split("set/small:2.8.0", "train", data_dir)
 
@@ -77,9 +80,30 @@ def test_a_download_that_fails_and_one_that_is_too_large(tmp_path, monkeypatch):
 def test_other_file_formats_are_refused(data_dir, monkeypatch):
     import tensorflow_datasets as tfds
 
-    monkeypatch.setattr(tfds.core.DatasetInfo, "file_format", tfds.core.FileFormat.ARRAY_RECORD)
-    with pytest.raises(ConfigurationError, match="prepared as array_record; tfrecord is accepted"):
+    monkeypatch.setattr(tfds.core.DatasetInfo, "file_format", tfds.core.FileFormat.RIEGELI)
+    with pytest.raises(ConfigurationError, match="prepared as riegeli; accepted: tfrecord, array_record, parquet"):
         open_dataset("set/small", data_dir)
+
+
+@pytest.mark.parametrize("file_format", ["array_record", "parquet"])
+def test_array_record_and_parquet_are_read_as_tfrecord_is(tmp_path, file_format):
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    features = {"text": tfds.features.Text(), "label": tf.int64}
+    shards = [[{"text": f"{shard}{n}", "label": n} for n in range(300)] for shard in "abc"]
+    found = {}
+    for name in ("tfrecord", file_format):
+        prepare(tmp_path / name, "set", features, shards, file_format=name)
+        split = open_split("set", "train[298:900]", str(tmp_path / name))
+        found[name] = list(split.rows())
+        records = [split.records(path, start, count) for path, start, count in split.shards()]
+        assert [sum(1 for _ in each) for each in records] == [2, 300, 300]
+    assert found[file_format] == found["tfrecord"] and found["tfrecord"][2] == {"text": "b0", "label": 0}
+    for path in (tmp_path / file_format).rglob(f"*{file_format}*-of-*"):
+        path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(MissingError, match=f"{file_format}.*: cannot be read"):
+        list(open_split("set", "train", str(tmp_path / file_format)).rows())
 
 
 def test_a_text_that_is_not_utf_8_is_one_line():

@@ -52,3 +52,9 @@ def test_tasks_of_the_user_count_too():
     half = replace(all_tasks()["sst2"], name="second", scored_with="sst2")
     found = {"sst2": {"accuracy": 60.0}, "second": {"accuracy": 80.0}, "cola": {"matthews": 10.0}}
     assert aggregates(found, [half])["mean_over_tasks"] == pytest.approx((70 + 10) / 2)
+
+
+def test_diagnostic_sets_count_in_no_average():
+    found = {**scores("rte", value=60.0), **scores("axb", value=10.0)}
+    assert aggregates(found, []) == {"mean_over_tasks": 60.0}
+    assert aggregates(scores("axb"), []) == {}

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.evaluation.few_shot import PENALTIES, FewShot, draw_shots, figures, ridge_accuracy
+from scalecli.evaluation.few_shot import PENALTIES, FewShot, draw_shots, figures, interval, ridge_accuracy
 
 CLASSES = 3
 
@@ -85,13 +85,30 @@ def test_too_few_images_of_a_class_are_one_line():
     )
 
 
-def test_the_interval_is_students():
+def test_the_interval_is_students_on_the_logit_scale():
     accuracies = [50.0, 54.0, 52.0, 55.0]
     found = figures(accuracies)
-    low, high = stats.t.interval(0.95, 3, loc=np.mean(accuracies), scale=stats.sem(accuracies))
+    # Mean 0.5275, standard error 0.0110868, of the logit 0.0444814; the 97.5% quantile of t with 3 degrees of freedom
+    # is 3.1824463 by the tables: logit 0.1101111 -/+ 0.1415596.
     assert found["few_shot/accuracy"] == pytest.approx(52.75)
-    assert (found["few_shot/accuracy/low"], found["few_shot/accuracy/high"]) == pytest.approx((low, high))
+    assert found["few_shot/accuracy/low"] == pytest.approx(100 / (1 + np.exp(0.0314485)), abs=1e-4)
+    assert found["few_shot/accuracy/high"] == pytest.approx(100 / (1 + np.exp(-0.2516707)), abs=1e-4)
     assert [found[f"few_shot/accuracy/seed_{seed}"] for seed in range(4)] == accuracies
+    # Where there is room around the mean, it is what Student's t is without the logits, to a tenth of a point.
+    assert interval(accuracies) == pytest.approx(
+        stats.t.interval(0.95, 3, loc=np.mean(accuracies), scale=stats.sem(accuracies)), abs=0.1
+    )
+
+
+@pytest.mark.parametrize("accuracies", [(86.0, 100.0), (100.0, 98.0, 99.0), (0.0, 3.0), (0.1, 0.1, 0.1, 0.1, 90.0)])
+def test_the_interval_stays_within_0_and_100_and_has_the_mean(accuracies):
+    low, high = interval(accuracies)
+    assert 0 <= low < np.mean(accuracies) < high <= 100
+
+
+def test_seeds_without_spread_have_an_interval_without_width():
+    assert interval([100.0, 100.0]) == (100.0, 100.0) and interval([0.0, 0.0, 0.0]) == (0.0, 0.0)
+    assert interval([40.0, 40.0]) == pytest.approx((40.0, 40.0))
 
 
 @pytest.mark.parametrize(("values", "message"), [((0, 5), "--few-shot is 0"), ((1, 1), "--seeds is 1; 2 or more")])

@@ -9,6 +9,7 @@ from scalecli.data.tasks.task import METRICS as TASK_METRICS
 from scalecli.data.tasks.task import Example
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.evaluation import metrics
+from scalecli.evaluation.answers import names_referent
 from scalecli.evaluation.metrics import METRICS, Score
 
 BINARY = ["not_equivalent", "equivalent"]
@@ -329,6 +330,62 @@ def test_rouge_l_is_the_packages():
     expected = [scorer.score(t, p)["rougeL"].fmeasure for p, t in zip(predictions, targets, strict=True)]
     assert expected[0] == pytest.approx(2 * 3 / (5 + 6))
     assert one("rouge_l", predictions, targets) == pytest.approx(100 * sum(expected) / 2)
+
+
+def test_rouge_lsum_compares_sentences():
+    """T5 ends sentences at " . " before it takes rougeLsum (t5/evaluation/metrics.py, `rouge`).
+
+    By Lin's definition: sentence by sentence all 18 words of the prediction are among the answer's 24, and the longest
+    common subsequence of the whole texts has 10 words.
+    """
+    first = "the council voted on monday to close two libraries"
+    second = "the mayor said the money will go to schools"
+    answer, prediction = f"{first} . {second} . residents plan a protest on friday .", f"{second} . {first} ."
+    assert one("rouge_lsum", [prediction], [answer]) == pytest.approx(100 * 36 / 42)
+    assert one("rouge_l", [prediction], [answer]) == pytest.approx(100 * 20 / 42)
+
+
+def test_rouge_as_in_t5s_tests():
+    """`test_same_rouge` and `test_different_rouge` of t5/evaluation/metrics_test.py."""
+    text = "this is a string"
+    assert one("rouge_lsum", [text, text], [text, text]) == 100.0
+    assert one("rouge_lsum", ["", ""], [text, text]) == 0.0
+
+
+def test_squad_v2():
+    """As the official script has it, evaluate-v2.0.py: by hand from its rules.
+
+    Without an answer: right for `unanswerable` and for nothing, wrong for a word more, whose overlap counts 0. With
+    one: "unanswerable" is no answer, and an answer of articles alone isn't one of those that count.
+    """
+    none, fox = ("unanswerable",), ("the", "red fox")
+    predictions = ["Unanswerable.", "", "unanswerable fox", "unanswerable", "", "a red fox", "fox"]
+    accepted = [none, none, none, fox, fox, fox, fox]
+    right = [1, 1, 0, 0, 0, 1, 0]
+    result = score(["squad_v2_exact_match", "squad_v2_f1"], predictions, accepted)
+    assert result["squad_v2_exact_match"] == pytest.approx(100 * sum(right) / 7)
+    assert result["squad_v2_f1"] == pytest.approx(100 * (sum(right) + 2 / 3) / 7)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "referent", "named"),
+    [
+        # Those of t5/data/postprocessors_test.py, `test_wsc_simple`.
+        ("potato", "turnip", False),
+        ("the cat", "cat", True),
+        ("Bob's hat", "Bob", False),
+        ("a potato", "my potato", True),
+        ("fuzzy bunny", "fuzzy hungry bunny", True),
+        # T5 splits at single spaces: a tab is part of a word, and between two spaces is an empty one.
+        ("fuzzy\tbunny", "fuzzy bunny", False),
+        ("fuzzy  bunny", "fuzzy hungry bunny", False),
+        ("fuzzy  bunny", "bunny", True),
+        ("the", "cat", None),
+        ("cat", "his", False),
+    ],
+)
+def test_referents_as_in_t5s_tests(prediction, referent, named):
+    assert names_referent(prediction, referent) is named
 
 
 def test_a_score_states_its_interval_and_its_number_of_examples():

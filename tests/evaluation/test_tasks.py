@@ -9,7 +9,7 @@ from scalecli.data.tasks.registry import all_tasks
 from scalecli.data.tasks.task import UNLABELLED, Example
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.evaluation import tasks as evaluation
-from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures, figures_with_intervals
+from scalecli.evaluation.tasks import TaskEvaluation, TaskInputs, TaskSplit, figures, figures_with_intervals
 from tests.data.conftest import WORDS
 
 ECHO = replace(all_tasks()["squad"], name="echo", inputs_length=70, targets_length=12, metrics=("exact_match",))
@@ -44,7 +44,7 @@ def echoes(count):
 def test_predictions_are_in_the_order_of_the_examples(vocabulary, shapes):
     tests = [TaskSplit(ECHO, echoes(23)), TaskSplit(replace(ECHO, name="second"), echoes(5))]
     done = []
-    found = TaskEvaluation(None, vocabulary, tests, 4)(lambda *of: done.append(of))
+    found = TaskEvaluation(None, TaskInputs(tests, "test", vocabulary, 4))(lambda *of: done.append(of))
     assert found["echo"].predictions == [example.target for example in tests[0].examples]
     assert figures(found, [ECHO])["echo/exact_match"] == 100.0
     assert set(shapes) == {((4, 64), 16)}  # one shape, of batches that are all full
@@ -53,20 +53,22 @@ def test_predictions_are_in_the_order_of_the_examples(vocabulary, shapes):
 
 def test_a_prediction_is_cut_to_its_tasks_length(vocabulary, shapes):
     long = Example(" ".join(WORDS), "x", 0)
-    (prediction,) = TaskEvaluation(None, vocabulary, [TaskSplit(ECHO, [long])], 2)()["echo"].predictions
+    (prediction,) = TaskEvaluation(None, TaskInputs([TaskSplit(ECHO, [long])], "test", vocabulary, 2))()[
+        "echo"
+    ].predictions
     assert prediction == vocabulary.decode(vocabulary.encode(long.input)[:12])
 
 
 def test_inputs_that_are_cut_are_counted(vocabulary, shapes):
     long = Example(" ".join(WORDS * 4), "x", 0)
-    made = TaskEvaluation(None, vocabulary, [TaskSplit(ECHO, [long, *echoes(3)])], 2)
-    assert made.warnings == ["echo: 1 of 4 inputs cut to 70 tokens"]
+    made = TaskInputs([TaskSplit(ECHO, [long, *echoes(3)])], "validation", vocabulary, 2)
+    assert made.warnings == ["echo, validation: 1 of 4 inputs cut to 70 tokens"]
 
 
 def test_labels_are_ranked_and_other_tasks_decoded(vocabulary, shapes):
     rows = [Example("noise of text", "noise", 0), Example("text", "text", 1), Example("text of noise", "noise", 2)]
     tests = [TaskSplit(COLA, rows), TaskSplit(ECHO, echoes(3))]
-    found = TaskEvaluation(None, vocabulary, tests, 2, ranked=True)()
+    found = TaskEvaluation(None, TaskInputs(tests, "test", vocabulary, 2), ranked=True)()
     assert found["cola"].predictions == ["noise", "text", "text"]
     assert figures(found, [COLA])["echo/exact_match"] == 100.0
 
@@ -74,7 +76,7 @@ def test_labels_are_ranked_and_other_tasks_decoded(vocabulary, shapes):
 def test_figures_carry_intervals_and_numbers_of_examples(vocabulary, shapes):
     rows = [Example("noise", target, n) for n, target in enumerate(["noise", "text", "noise", "noise"])]
     task = replace(COLA, metrics=("accuracy",))
-    found = TaskEvaluation(None, vocabulary, [TaskSplit(task, rows)], 2)()
+    found = TaskEvaluation(None, TaskInputs([TaskSplit(task, rows)], "test", vocabulary, 2))()
     result = figures_with_intervals(found, [task])
     assert result["cola/accuracy"] == result["mean_over_tasks"] == 75.0 and result["cola/examples"] == 4
     assert result["cola/accuracy/low"] < 75.0 < result["cola/accuracy/high"]
@@ -86,7 +88,7 @@ def test_figures_carry_intervals_and_numbers_of_examples(vocabulary, shapes):
 def test_examples_without_labels_have_predictions_and_no_score(vocabulary, shapes, row):
     task = replace(COLA, labels=None, metrics=("exact_match",))
     test = TaskSplit(task, [Example("noise", "noise", 0), row])
-    found = TaskEvaluation(None, vocabulary, [test], 2)()
+    found = TaskEvaluation(None, TaskInputs([test], "test", vocabulary, 2))()
     assert found["cola"].predictions == ["noise", "text"]
     assert figures_with_intervals(found, [task]) == {} and test.baseline == {}
 

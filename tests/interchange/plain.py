@@ -1,5 +1,7 @@
 """Small plain T5s with random weights, and what this project's own model makes of them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from scalecli.architectures import build_spec
@@ -27,9 +29,9 @@ def _spread(path, shape):
     return (3.6 if path.endswith("/output") else 1.2) * shape[0] ** -0.5
 
 
-def exported(architecture, tied, precision="float32", vocabulary=None, seed=0, **fields):
+def exported(architecture, tied, precision="float32", vocabulary=None, seed=0, rows=ROWS, **fields):
     """A model to be written, with random weights at which every part matters."""
-    shape = shape_of(architecture, tied, **fields)
+    shape = replace(shape_of(architecture, tied, **fields), vocabulary=rows)
     spec = build_spec(architecture, shape)
     random = np.random.default_rng(seed)
     weights = {}

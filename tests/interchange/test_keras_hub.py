@@ -83,7 +83,7 @@ def test_what_is_written_is_the_same_model_there(tmp_path, library, architecture
 def test_it_generates_the_same_tokens_there(tmp_path, library, vocabulary):  # noqa: F811
     if not hasattr(library.models, "T5Seq2SeqLM"):
         pytest.skip("this version has the backbone alone")
-    model = exported("glu", False, vocabulary=vocabulary.path, encoder_layers=1, decoder_layers=1)
+    model = exported("glu", False, vocabulary=vocabulary, encoder_layers=1, decoder_layers=1)
     folder = written(tmp_path / "preset", model)
     found = library.models.T5Seq2SeqLM.from_preset(str(folder))
     text = "the span of noise"
@@ -130,7 +130,7 @@ def test_what_the_library_has_written_is_the_same_model_here(tmp_path, library, 
 
 
 def test_a_round_trip_of_bfloat16_is_bit_for_bit(tmp_path, vocabulary):  # noqa: F811
-    model = exported("transformer", True, "bfloat16", vocabulary.path, **DEPTH)
+    model = exported("transformer", True, "bfloat16", vocabulary, **DEPTH)
     found = read(written(tmp_path / "first", model))
     assert found.precision == "bfloat16"
     assert found.vocabulary.read_bytes() == vocabulary.path.read_bytes()

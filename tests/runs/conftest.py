@@ -13,7 +13,7 @@ import pytest
 
 from scalecli.cli.main import run
 from scalecli.cli.output.progress import ConsoleReporter
-from scalecli.data.text.vocabulary import train_vocabulary
+from scalecli.data.text.vocabulary_training import train_vocabulary
 
 SHAPE = "encoder_layers: 2\ndecoder_layers: 2\nd_model: 16\nd_ff: 32\nd_kv: 8\nheads: 2\n"
 PIECES = 200

@@ -15,7 +15,7 @@ from scalecli.interchange.hugging_face import t5 as hugging_face
 from tests.runs.conftest import command
 
 HUGGING_FACE = ["README.md", "config.json", "generation_config.json", "model.safetensors", "spiece.model"]
-HUGGING_FACE += ["tokenizer_config.json"]
+HUGGING_FACE += ["tokenizer.json", "tokenizer_config.json"]
 
 
 def export(run, target, directory, *options):
@@ -54,7 +54,8 @@ def test_an_import_comes_back_as_it_was(reference, tmp_path):
     assert export(reference, "hugging-face", tmp_path / "first").code == 0
     assert command("import", tmp_path / "first", "--run", tmp_path / "run").code == 0
     assert export(tmp_path / "run", "hugging-face", tmp_path / "second").code == 0
-    for name in ("model.safetensors", "spiece.model", "tokenizer_config.json", "generation_config.json"):
+    tokenizer = ("spiece.model", "tokenizer.json", "tokenizer_config.json")
+    for name in ("model.safetensors", *tokenizer, "generation_config.json"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     first, second = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "second"))
     assert first.pop("dropout_rate") == 0.1 and first == second

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from scalecli.data.text.vocabulary import load_vocabulary
 from scalecli.manifest import FILE_NAME, load_manifest
 from scalecli.storage import layout
 from tests.runs.conftest import SYLLABLES, command, metrics
@@ -76,6 +77,21 @@ def test_the_task_is_learned(reference, finetuned):
     assert manifest.shape == parent.shape
     assert (finetuned / manifest.parent.path).resolve() == reference.resolve()
     assert metrics(finetuned)[140, True]["loss"] < 0.2
+
+
+def test_what_was_cut_is_in_the_manifest_and_said_once(place, reference, task, tmp_path, no_training):
+    short = place.folder / "short.yaml"
+    short.write_text(TASK.replace("name: marker", "name: short").replace("inputs: 32", "inputs: 12"))
+    ran = finetuning(place, reference, tmp_path / "run", "--task", short, "--steps", 1)
+    assert ran.code == 0, ran.err
+    vocabulary = load_vocabulary(str(place.vocabulary), cache_directory=place.folder / "cache")
+    warnings = load_manifest(tmp_path / "run").warnings
+    for split, rows in (("train", 500), ("validation", 90)):
+        lines = (place.folder / f"{split}.tsv").read_text().splitlines()[1:]
+        texts = [f"marker: {line.partition(chr(9))[0]}" for line in lines]
+        cut = sum(len(vocabulary.encode(text)) > 11 for text in texts)
+        warning = f"short, {split}: {cut} of {rows} inputs cut to 12 tokens"
+        assert 0 < cut < rows and warning in warnings and ran.err.count(warning) == 1
 
 
 def test_an_evaluation_writes_predictions_and_scores(place, finetuned, task, tmp_path):

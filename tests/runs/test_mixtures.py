@@ -202,4 +202,4 @@ def test_a_line_of_a_megabyte_is_cut_and_counted(place, mixture, tasks, tmp_path
     assert ran.code == 0, ran.err
     manifest = load_manifest(tmp_path / "eval")
     assert manifest.results[60]["marker/examples"] == 41
-    assert "marker: 1 of 41 inputs cut to 32 tokens" in manifest.warnings
+    assert "marker, validation: 1 of 41 inputs cut to 32 tokens" in manifest.warnings

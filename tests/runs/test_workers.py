@@ -20,21 +20,27 @@ PATIENCE = 240  # seconds; most of it goes into imports
 
 
 class Workers:
-    """Two processes of one command, in whose arguments INDEX stands for the process's number."""
+    """Processes of one command, in whose arguments INDEX stands for the process's number."""
 
-    def __init__(self, arguments, log):
-        with socket.socket() as first, socket.socket() as second:
-            for each in (first, second):
+    def __init__(self, arguments, log, first="worker", count=2, **environment):
+        """`first` is the type of the first process's task in TF_CONFIG; the others are workers."""
+        with socket.socket() as one, socket.socket() as other:
+            for each in (one, other):
                 each.bind(("127.0.0.1", 0))
-            addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (first, second)]
-        self.logs = [log.with_suffix(f".{index}") for index in range(2)]
+            addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other)][:count]
+        tasks = [("worker", 0), ("worker", 1)] if first == "worker" else [(first, 0), ("worker", 0)]
+        tasks = tasks[:count]
+        cluster = {}
+        for (job, _), address in zip(tasks, addresses, strict=True):
+            cluster.setdefault(job, []).append(address)
+        self.logs = [log.with_suffix(f".{index}") for index in range(count)]
         self.processes = []
-        for index in range(2):
-            config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        for index, (job, number) in enumerate(tasks):
+            config = {"cluster": cluster, "task": {"type": job, "index": number}}
             with self.logs[index].open("w") as stream:
                 started = subprocess.Popen(
                     [sys.executable, "-m", "scalecli", *(each.replace("INDEX", str(index)) for each in arguments)],
-                    env={**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"},
+                    env={**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
                     stdout=stream,
                     stderr=stream,
                 )
@@ -62,8 +68,8 @@ class Workers:
 def start(tmp_path):
     started = []
 
-    def start(arguments):
-        started.append(Workers([str(each) for each in arguments], tmp_path / f"log{len(started)}"))
+    def start(arguments, **options):
+        started.append(Workers([str(each) for each in arguments], tmp_path / f"log{len(started)}", **options))
         return started[-1]
 
     yield start
@@ -111,6 +117,22 @@ def test_a_worker_that_dies_ends_the_run_which_then_goes_on_to_the_same_losses(p
     losses = [[found[step, True]["loss"] for step in range(1, EVERY + 1)] for found in (one, two)]
     np.testing.assert_allclose(losses[1][:5], losses[0][:5], rtol=1e-5)
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)  # rounding adds up
+
+
+@pytest.mark.parametrize(("backend", "first"), [("tensorflow", "chief"), ("jax", "master")])
+def test_a_chief_and_a_worker_train_together_and_a_chief_by_itself(place, tmp_path, start, backend, first):
+    pytest.importorskip(backend)
+    options = {"steps": 3, "schedule": "constant"}
+    environment = {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
+    together = start(place.pretraining(tmp_path / "two", **options), first=first, **environment)
+    assert together.end(2 * PATIENCE)[0] == [0, 0]
+    alone = start(place.pretraining(tmp_path / "one", **options), first=first, count=1, **environment)
+    assert alone.end(2 * PATIENCE)[0] == [0]
+    one, two = (load_manifest(tmp_path / name) for name in ("one", "two"))
+    assert (one.strategy.kind, one.strategy.replicas, two.strategy.replicas) == ("one", 1, 2)
+    assert getattr(two.environment, backend)  # the backend's version
+    losses = [[metrics(tmp_path / name)[step, True]["loss"] for step in range(1, 4)] for name in ("one", "two")]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
 
 def test_workers_with_caches_of_their_own_keep_one_run_in_a_bucket(place, emulator, tmp_path, start):  # noqa: F811

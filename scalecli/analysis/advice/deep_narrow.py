@@ -80,7 +80,7 @@ def _trained(
     cost_sign, quality_sign = (1 if lower_is_better(cost) else -1), (-1 if lower_is_better(quality) else 1)
     for deep, other in narrower:
         value, figure = deep.value(cost), deep.value(quality)
-        alike = all(deep.measured_on(key) == wide.measured_on(key) for key in (cost, quality))
+        alike = deep.measured_for(cost, quality) == wide.measured_for(cost, quality)
         if not alike or _depth(other) <= _depth(shape):
             continue
         change, difference = value / wide.value(cost) - 1, figure - wide.value(quality)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,15 @@ _SCORES = (
     *(*DOWNSTREAM, "imagenet_10shot", "anli", "cosmosqa", "hellaswag", "physicaliqa", "socialiqa", "winogrande"),
     *("xsum", "cnn_dailymail", "multi_news", "civil_comments", "wiki_toxicity", "imdb_reviews"),
 )
+# What a run calls the scores of Tables 6 to 8; of summaries T5's ROUGE-L, by sentences: rouge_l is of whole texts.
+_RUNS_NAMES = {
+    **{
+        task: f"{task}/accuracy" for task in ("anli", "cosmosqa", "hellaswag", "physicaliqa", "socialiqa", "winogrande")
+    },
+    **{task: f"{task}/rouge_lsum" for task in ("xsum", "cnn_dailymail", "multi_news")},
+    **{task: f"{task}/accuracy" for task in ("civil_comments", "wiki_toxicity")},
+    "imdb_reviews": "imdb/accuracy",
+}
 _COLUMNS = (*_PRINTED, *_FIGURES, *_TRAITS, *_SCORES)
 
 
@@ -201,6 +211,11 @@ def published_names() -> list[str]:
     first = next(iter(PAPERS))
     short = [table.removeprefix(f"{first}/") for table in published_tables() if table.startswith(f"{first}/")]
     return [*PAPERS, *published_tables(), *short, *published_models()]
+
+
+def as_published(results: Mapping[str, float]) -> dict[str, float]:
+    """Those of a run's results that the papers print as well, by the names of the papers' columns."""
+    return {column: results[name] for column, name in _RUNS_NAMES.items() if name in results}
 
 
 def find_published(name: str) -> list[PublishedModel]:

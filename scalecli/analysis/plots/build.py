@@ -14,13 +14,16 @@ from scalecli.tables import Kind
 
 _MOST_COLUMNS = 3
 _SHARED = "in several series"
-_KINDS: dict[str, Kind] = {"parameters": "count", "flops": "flops", "tokens": "count"}
+_KINDS: dict[str, Kind] = {"parameters": "count", "flops": "flops", "training_flops": "flops", "tokens": "count"}
 # What a column is called in a title, and what its axis measures.
 _TITLES = {
     "parameters": ("parameters", "Parameters"),
     "flops": ("FLOPs", "FLOPs of one forward pass"),
     "steps_per_s": ("speed", "Training steps per second"),
+    "training_flops": ("training FLOPs", "FLOPs of pretraining"),
     "tokens": ("tokens", "Tokens of pretraining"),
+    "tokens_per_parameter": ("tokens a parameter", "Tokens of pretraining for each parameter"),
+    "device_hours": ("device-hours", "Device-hours of pretraining"),
     "upstream": ("Upstream", "Negative log-perplexity (nats)"),
     "downstream": ("Downstream", "Mean score (0 to 100)"),
     "glue": ("GLUE", "GLUE score (0 to 100)"),
@@ -154,13 +157,15 @@ def _frontiers(drawn: Sequence[Point], efficient: Sequence[bool], cost: str, qua
 
 
 def _measured_on(kind: tuple, kinds: Sequence[tuple], cost: str, quality: str) -> str:
-    """In what a frontier's figures differ from the others': `64 sequences`, `16 chips`, the name of a text."""
+    """In what a frontier differs from the others: `64 sequences`, `16 chips`, a text, the data that was seen."""
     texts = []
     for position, key in enumerate((cost, quality)):
         if len({each[position] for each in kinds}) > 1:
             (value,) = kind[position]
             unit = {"flops": "sequences", "steps_per_s": "chips"}.get(key)
             texts.append(str(value) if unit is None else "own devices" if value is None else f"{value} {unit}")
+    if len({each[2] for each in kinds}) > 1:
+        texts.append(kind[2][0] or "unknown data")
     return ", ".join(texts)
 
 

@@ -92,7 +92,7 @@ def _summary(rows: Sequence[Row], costs: Sequence[str], qualities: Sequence[str]
             frontiers: dict[tuple, list[str]] = {}  # of what was measured alike
             for row, is_efficient in zip(rows, efficient_rows(rows, cost, quality), strict=True):
                 if is_efficient:
-                    frontiers.setdefault((row.measured_on(cost), row.measured_on(quality)), []).append(row.name)
+                    frontiers.setdefault(row.measured_for(cost, quality), []).append(row.name)
             if frontiers:
                 names = "; and among themselves ".join(map(", ".join, frontiers.values()))
                 lines.append(f"On the Pareto frontier of {cost} and {quality}: {names}.")

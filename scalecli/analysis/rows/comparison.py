@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from scalecli.analysis.papers.findings import Finding, findings_of, sequences_of
-from scalecli.analysis.papers.published import PublishedModel
+from scalecli.analysis.papers.published import PublishedModel, as_published, published_papers
 from scalecli.analysis.rows.comparable import few_shot_name, text_name
 from scalecli.analysis.statistics.pareto import dominators
 from scalecli.errors import ConfigurationError
@@ -15,17 +15,21 @@ from scalecli.results import FEW_SHOT, FEW_SHOT_ACCURACY, VALIDATION
 
 # What only runs need is imported where they are read: a table of what is published is there sooner without.
 if TYPE_CHECKING:
+    from scalecli.analysis.rows.upstream import Pretrained
     from scalecli.costs import Convention
     from scalecli.manifest import Data, Manifest
     from scalecli.shape import Shape
     from scalecli.specs import ModelSpec
 
 # Lower is better for these columns, and for every result whose name ends in one of these words.
-_COSTS = ("parameters", "flops", "tokens")
+_COSTS = ("parameters", "flops", "training_flops", "tokens", "tokens_per_parameter", "device_hours")
+# Figures that speak for the data that a model saw: over them, models that saw more and less of it lie on one line.
+_COUNT_DATA = ("training_flops", "tokens", "tokens_per_parameter", "device_hours", "upstream")
 # A run's result by this name is the mean that the papers print of their three sets of tasks.
 _PAPERS_MEAN = "average"
 _PAPERS_TASKS = "GLUE, SuperGLUE and SQuAD"
 _PAPERS_FEW_SHOT = "imagenet_10shot"
+_IMAGES = ("vit",)
 _LOSSES = ("loss", "cross_entropy", "/perplexity")
 
 
@@ -34,13 +38,15 @@ class Run:
     """The run behind a row: its manifest, read from `file`.
 
     `pretrained` is the manifest of the run whose held-out text its upstream figure was measured on: its own, or that of
-    a run that it was made from; None where there is no such figure.
+    a run that it was made from; None where there is no such figure. `seen` is the data of its pretraining, such as
+    `9,600 tokens`; None where that is not known.
     """
 
     file: str
     manifest: Manifest
     shape: Shape
     pretrained: Manifest | None = None
+    seen: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +54,9 @@ class Row:
     """One model of a comparison: a run of ours or a published one; None where a figure is not known.
 
     FLOPs are of one forward pass over `flops_sequences` sequences, or one image, in `flops_convention`, the same for
-    all rows of a table; `steps_per_s` is a speed on `chips` TPU-v3 chips (None: on the run's own devices); `tokens` are
-    those that it was pretrained on, inputs and targets; `upstream` is a negative log-perplexity, `downstream` a mean of
+    all rows of a table; `steps_per_s` is a speed on `chips` TPU-v3 chips (None: on the run's own devices). Of its
+    pretraining, `training_flops` are three forward passes a step, `tokens` inputs and targets, and `device_hours` those
+    of all devices together. `upstream` is a negative log-perplexity, `downstream` a mean of
     scores from 0 to 100, `few_shot` a percentage of images. `results` holds every single score or loss by its name,
     `traits` what makes a model neither better nor worse, `findings` what is the matter with published figures. `run` is
     there for runs of ours.
@@ -65,7 +72,10 @@ class Row:
     flops_sequences: int
     steps_per_s: float | None
     chips: int | None = None
+    training_flops: float | None = None
     tokens: int | None = None
+    tokens_per_parameter: float | None = None
+    device_hours: float | None = None
     upstream: float | None
     downstream: float | None
     few_shot: float | None = None
@@ -83,17 +93,49 @@ class Row:
     def measured_on(self, key: str) -> tuple[int | str | None, ...]:
         """What figures of the column `key` must have in common, or neither is better than the other.
 
-        FLOPs are of as many sequences, steps per second on as many chips, upstream figures on one text, downstream ones
-        on the same tasks and few-shot ones on the same images; others can all be compared.
+        FLOPs are of as many sequences, steps per second on as many chips, device-hours of one kind of chip, upstream
+        figures on one text, downstream ones on the same tasks and few-shot ones on the same images; others can all be
+        compared.
         """
         what = {
             "flops": "flops_sequences",
             "steps_per_s": "chips",
+            "device_hours": "chip",
             "upstream": "upstream_text",
             "downstream": "downstream_tasks",
             "few_shot": "few_shot_images",
         }.get(key)
         return (getattr(self, what),) if what else ()
+
+    def measured_for(self, cost: str, quality: str) -> tuple:
+        """What models must have in common that are compared in a cost and a quality: the data that they saw, too.
+
+        A cost that counts that data, such as training FLOPs, makes models comparable that saw more and less of it.
+        """
+        seen = () if cost in _COUNT_DATA else self.trained_on(quality)
+        return self.measured_on(cost), self.measured_on(quality), seen
+
+    def trained_on(self, key: str) -> tuple[str | None, ...]:
+        """The data that the model saw, where the column `key` is a quality, which more data makes better.
+
+        Not of `few_shot`: how many images the paper's models saw is not printed.
+        """
+        is_quality = key in ("upstream", "downstream") or key in self.results
+        return (self.seen,) if is_quality else ()
+
+    @property
+    def seen(self) -> str | None:
+        """The data of its pretraining, such as `9,600 tokens`; None where that is not known."""
+        if self.run is not None:
+            return self.run.seen
+        return None if self.tokens is None else f"{self.tokens:,} tokens"
+
+    @property
+    def chip(self) -> str | None:
+        """The kind of chip that it was trained on, None where that is not known."""
+        from scalecli.analysis.rows.run_costs import chip_of
+
+        return chip_of(self)
 
     @property
     def origin(self) -> str:
@@ -110,11 +152,13 @@ class Row:
 
     @property
     def downstream_tasks(self) -> str | None:
-        """The tasks whose scores the downstream figure is the mean of, None without one."""
+        """The tasks and metrics whose scores the downstream figure is the mean of, None without one."""
         if self.downstream is None:
             return None
-        is_papers = self.run is None or _PAPERS_MEAN in self.results
-        return _PAPERS_TASKS if is_papers else ", ".join(sorted(_scores(self.results)))
+        if self.run is None or _PAPERS_MEAN in self.results:
+            return _PAPERS_TASKS
+        names = (f"{task}/{metric}" for task, scores in _scores(self.results).items() for metric in scores)
+        return ", ".join(sorted(names))
 
     @property
     def few_shot_images(self) -> str | None:
@@ -148,7 +192,8 @@ def row_of_run(path: str, convention: Convention) -> Row:
         MissingError: there is no manifest, or it cannot be read.
         ConfigurationError: it is not valid, or this version knows no such architecture or shape; names the file.
     """
-    from scalecli.analysis.rows.upstream import final_results, throughput_of, upstream_of
+    from scalecli.analysis.rows.run_costs import hours_of_devices
+    from scalecli.analysis.rows.upstream import final_results, pretrained_of, throughput_of, upstream_of
     from scalecli.architectures import build_spec
     from scalecli.costs import batch_of
     from scalecli.manifest import load_manifest, manifest_path
@@ -164,25 +209,37 @@ def row_of_run(path: str, convention: Convention) -> Row:
     results = final_results(manifest)
     upstream = upstream_of(file, manifest)
     throughput = throughput_of(file, manifest)
+    pretrained = pretrained_of(file, manifest)
+    tokens = upstream.tokens if upstream else None
     return Row(
         name=manifest.name,
         source="run",
         architecture=manifest.architecture,
         parameters=spec.parameters(),
-        flops=_flops(spec, convention),
+        flops=flops_of(spec, convention),
         flops_convention=convention,
         flops_sequences=batch_of(spec, convention).sequences,
         steps_per_s=throughput.steps_per_s if throughput else None,
-        tokens=upstream.tokens if upstream else None,
+        training_flops=_training_flops(spec, pretrained, convention) if pretrained else None,
+        tokens=tokens,
+        tokens_per_parameter=tokens / spec.parameters() if tokens else None,
+        device_hours=hours_of_devices(pretrained.manifest, pretrained.step) if pretrained else None,
         upstream=upstream.figure if upstream else None,
         downstream=downstream_score(results),
         few_shot=results.get(FEW_SHOT_ACCURACY),
-        results=results,
-        run=Run(file=file, manifest=manifest, shape=shape, pretrained=upstream.manifest if upstream else None),
+        results={**results, **as_published(results)},
+        run=Run(
+            file=file,
+            manifest=manifest,
+            shape=shape,
+            pretrained=upstream.manifest if upstream else None,
+            seen=pretrained.seen if pretrained else None,
+        ),
     )
 
 
-def _flops(spec: ModelSpec, convention: Convention) -> int | None:
+def flops_of(spec: ModelSpec, convention: Convention) -> int | None:
+    """The FLOPs of a model over the convention's batch; None where it can't have so long inputs."""
     from scalecli.costs import batch_of, flops
 
     try:
@@ -191,8 +248,18 @@ def _flops(spec: ModelSpec, convention: Convention) -> int | None:
         return None
 
 
+def _training_flops(spec: ModelSpec, pretrained: Pretrained, convention: Convention) -> int | None:
+    try:
+        return pretrained.training_flops(spec, convention)
+    except ConfigurationError:
+        return None
+
+
 def row_of_published(model: PublishedModel) -> Row:
-    """A published model's row, FLOPs in the convention `paper`."""
+    """A published model's row, FLOPs in the convention `paper`.
+
+    All models of text were pretrained for as long; a step's FLOPs are those that are printed, for the paper's batch.
+    """
     return Row(
         name=model.name,
         source=model.source,
@@ -204,6 +271,7 @@ def row_of_published(model: PublishedModel) -> Row:
         flops_sequences=sequences_of(model),
         steps_per_s=model.steps_per_s,
         chips=model.chips,
+        **_pretraining_of_published(model),
         upstream=model.upstream,
         downstream=model.downstream,
         few_shot=model.results.get(_PAPERS_FEW_SHOT),
@@ -211,6 +279,23 @@ def row_of_published(model: PublishedModel) -> Row:
         traits=model.traits,
         findings=findings_of(model),
     )
+
+
+def _pretraining_of_published(model: PublishedModel) -> dict[str, Any]:
+    """The columns of what a published model of text was pretrained on, and what that took."""
+    setup = published_papers()["scale-efficiently"].setup
+    if setup is None or model.architecture in _IMAGES:
+        return {}
+    recipe = setup.pretraining
+    tokens = recipe.steps * recipe.batch * (recipe.inputs + recipe.targets)
+    columns: dict[str, Any] = {"tokens": tokens}
+    if model.flops:
+        columns["training_flops"] = 3 * recipe.steps * model.flops * recipe.batch / sequences_of(model)
+    if model.parameters:
+        columns["tokens_per_parameter"] = tokens / model.parameters
+    if model.steps_per_s and model.chips:
+        columns["device_hours"] = recipe.steps / model.steps_per_s * model.chips / 3600
+    return columns
 
 
 def downstream_score(results: dict[str, float]) -> float | None:
@@ -223,17 +308,17 @@ def downstream_score(results: dict[str, float]) -> float | None:
         if name in results:
             return results[name]
     tasks = _scores(results)
-    return _mean([_mean(scores) for scores in tasks.values()]) if tasks else None
+    return _mean([_mean(list(scores.values())) for scores in tasks.values()]) if tasks else None
 
 
-def _scores(results: dict[str, float]) -> dict[str, list[float]]:
-    """The scores of each task."""
-    tasks: dict[str, list[float]] = {}
+def _scores(results: dict[str, float]) -> dict[str, dict[str, float]]:
+    """The scores of each task by metric."""
+    tasks: dict[str, dict[str, float]] = {}
     for name, value in results.items():
         task, slash, metric = name.partition("/")
         is_score = slash and "/" not in metric and metric != "examples" and not name.endswith("log_perplexity")
         if is_score and task not in (VALIDATION, FEW_SHOT) and not lower_is_better(name):
-            tasks.setdefault(task, []).append(value)
+            tasks.setdefault(task, {})[metric] = value
     return tasks
 
 
@@ -249,14 +334,14 @@ def lower_is_better(key: str) -> bool:
 def best_cells(rows: Sequence[Row], keys: Iterable[str]) -> set[tuple[int, str]]:
     """Returns (row, column) of the best figure of each column of costs or qualities, ties included.
 
-    Best among the rows that were measured alike (`Row.measured_on`); none where all of those are equal.
+    Best among the rows that were trained and measured alike; none where all of those are equal.
     """
     best = set()
     for key in keys:
         groups: dict[tuple, dict[int, float]] = {}
         for index, row in enumerate(rows):
             if key not in (*_NEUTRAL, *row.traits) and is_number(row.value(key)):
-                groups.setdefault(row.measured_on(key), {})[index] = row.value(key)
+                groups.setdefault((row.measured_on(key), row.trained_on(key)), {})[index] = row.value(key)
         for known in groups.values():
             if len(set(known.values())) > 1:
                 extreme: Callable[..., float] = min if lower_is_better(key) else max
@@ -276,14 +361,14 @@ def dominating_rows(rows: Sequence[Row], cost: str, quality: str) -> list[list[R
     """The rows on the Pareto frontier that beat each row (see `dominators`); None where that can't be known.
 
     A column whose higher values are better, such as steps_per_s, counts as a cost when it is low, and a loss as a
-    quality when it is low. Only rows that were measured alike (`Row.measured_on`) beat each other: None is for those
+    quality when it is low. Only rows that compare (`Row.measured_for`) beat each other: None is for those
     that lack one of the two figures, and for one that was measured like no other while others can be compared.
     """
     cost_sign, quality_sign = (1 if lower_is_better(cost) else -1), (-1 if lower_is_better(quality) else 1)
     groups: dict[tuple, list[int]] = {}
     for index, row in enumerate(rows):
         if is_number(row.value(cost)) and is_number(row.value(quality)):
-            groups.setdefault((row.measured_on(cost), row.measured_on(quality)), []).append(index)
+            groups.setdefault(row.measured_for(cost, quality), []).append(index)
     beaten_by: list[list[Row] | None] = [None] * len(rows)
     for group in groups.values():
         if len(group) > 1 or len(groups) == 1:

@@ -52,6 +52,18 @@ def cost_of(row: Row) -> RunCost | None:
     return _cost(setup.pretraining.steps / row.steps_per_s, DEFAULT_CHIP, row.chips)
 
 
+def hours_of_devices(manifest: Manifest, steps: int) -> float | None:
+    """The hours of all devices together in so many steps of a run at its steady speed; None where that is not known."""
+    if not manifest.throughput or manifest.throughput.steps_per_s <= 0:
+        return None
+    return steps / manifest.throughput.steps_per_s * _devices(manifest)[1] / 3600
+
+
+def chip_of(row: Row) -> str | None:
+    """The kind of chip that a run used, as far as it is known, or that the papers had."""
+    return _devices(row.run.manifest)[0] if row.run else DEFAULT_CHIP
+
+
 def cost_notes(costs: list[RunCost]) -> list[str]:
     """What energy and emissions rest on, for each kind of chip among the costs."""
     known = dict.fromkeys(cost.chip for cost in costs if cost.chip is not None)

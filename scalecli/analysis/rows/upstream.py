@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scalecli.errors import ScalecliError
 from scalecli.manifest import Data, Manifest, Throughput, load_manifest, manifest_hash, manifest_path, seen_from
 from scalecli.results import FEW_SHOT_ACCURACY, NEGATIVE_LOG_PERPLEXITY
+
+if TYPE_CHECKING:
+    from scalecli.costs import Convention
+    from scalecli.specs import ModelSpec
 
 
 def final_step(manifest: Manifest) -> int | None:
@@ -55,6 +60,55 @@ def upstream_of(file: str, manifest: Manifest) -> Upstream | None:
         file, manifest = found
         figure = _figure_at(manifest, step)
     return None if figure is None or step is None else Upstream(figure, manifest, step)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The pretraining run that a run's weights come from, and the step of it that they are from."""
+
+    manifest: Manifest
+    step: int
+
+    @property
+    def seen(self) -> str:
+        """How much data the run saw, such as `9,600 tokens`; equal texts for runs that were trained for as long.
+
+        Until its end, for the best and the last weights of a run: which step was best should tell no runs apart.
+        """
+        manifest, data = self.manifest, self.manifest.data
+        last = manifest.steps if manifest.status == "completed" else _last_step(manifest)
+        is_chosen = manifest.best is not None and self.step == manifest.best.step
+        examples = (last if is_chosen else self.step) * manifest.batch
+        if isinstance(data, Data):
+            return f"{examples * (data.inputs_length + data.targets_length):,} tokens"
+        return f"{examples:,} images"
+
+    def training_flops(self, spec: ModelSpec, convention: Convention) -> int:
+        """FLOPs of all steps until these weights: three forward passes a step, of the run's batch."""
+        from scalecli.costs import Batch, batch_of, flops
+
+        manifest, data = self.manifest, self.manifest.data
+        batch = batch_of(spec, sequences=manifest.batch)
+        if isinstance(data, Data):
+            batch = Batch(manifest.batch, data.inputs_length, data.targets_length)
+        passes = 1 if convention == "training" else 3
+        return passes * self.step * sum(flops(spec, batch, convention).values())
+
+
+def pretrained_of(file: str, manifest: Manifest) -> Pretrained | None:
+    """The pretraining that the run in `file` is, or comes from; None where that is not known any more."""
+    step: int | None = final_step(manifest) or _last_step(manifest)
+    while manifest.kind != "pretrain":
+        found = _parent_of(file, manifest)
+        if found is None or manifest.parent is None:
+            return None
+        step = manifest.parent.step
+        file, manifest = found
+    return Pretrained(manifest, step) if step else None
+
+
+def _last_step(manifest: Manifest) -> int:
+    return max([*manifest.results, *manifest.checkpoints.kept, manifest.start_step])
 
 
 def throughput_of(file: str, manifest: Manifest) -> Throughput | None:

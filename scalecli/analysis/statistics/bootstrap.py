@@ -4,6 +4,8 @@ A studentised bootstrap over the models (Davison and Hinkley, "Bootstrap Methods
 5.2 and 6.2): the deviations of the models from the fit are drawn again with replacement, put on the fit, and fitted
 again. How far each such fit is from the one that it came from, in units of its own misfit, tells how far ours may be
 from the truth. Drawing whole models again instead makes the intervals of four or five too narrow.
+
+Few models have so few such draws, n^n, that all of them are taken, and the interval depends on no seed.
 """
 
 from __future__ import annotations
@@ -15,15 +17,20 @@ _SEED = 0  # the same models always have the same interval
 _EXACT = 1e-12  # of the usual misfit: less is rounding
 
 
-def resampled(fitted: np.ndarray, residuals: np.ndarray, samples: int) -> np.ndarray:
+def resampled(fitted: np.ndarray, residuals: np.ndarray, samples: int, all_up_to: int) -> np.ndarray:
     """Qualities as other models of the same kind could have had them, [samples, models].
 
     Args:
         fitted: the fit's qualities, [models].
         residuals: how far the models are from them, [models].
-        samples: how many sets of models.
+        samples: how many sets of models are drawn.
+        all_up_to: the number of models up to which all n^n sets are taken instead.
     """
-    drawn = np.random.default_rng(_SEED).integers(len(residuals), size=(samples, len(residuals)))
+    models = len(residuals)
+    if models <= all_up_to:
+        drawn = np.indices((models,) * models).reshape(models, -1).T
+    else:
+        drawn = np.random.default_rng(_SEED).integers(models, size=(samples, models))
     return fitted + (residuals - residuals.mean())[drawn]
 
 

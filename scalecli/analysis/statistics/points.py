@@ -19,7 +19,7 @@ BY = ("architecture", "knob")
 class Point:
     """A row with two known figures of it; `group` is the line that it belongs to.
 
-    `measured_on`: only points that have the same were measured alike (see `Row.measured_on`).
+    `measured_on`: only points that have the same were trained and measured alike (see `Row.measured_for`).
     """
 
     row: Row
@@ -65,7 +65,8 @@ def points(rows: Sequence[Row], cost: str, quality: str, by: str = "architecture
     """The rows that have both figures, as points of the columns `cost` and `quality`.
 
     By `architecture` the groups are the architectures, those of each table and of runs apart where there are several,
-    and with upstream figures those of each text. By `knob` they are series of models that differ in that knob and in
+    with upstream figures those of each text, and those of each amount of data that models saw, unless the cost counts
+    that. By `knob` they are series of models that differ in that knob and in
     nothing else, as in Figure 3 of "Scale Efficiently"; a model is in as many series as it has such relations. By the
     name of a knob, such as `nl`, only the series of that one.
 
@@ -74,15 +75,15 @@ def points(rows: Sequence[Row], cost: str, quality: str, by: str = "architecture
     known = [row for row in rows if is_number(row.value(cost)) and is_number(row.value(quality))]
     if quality == "upstream":
         known = _pretrained_once(known)
-    texts = {id(row): row.upstream_text for row in known if "upstream" in (cost, quality)}
+    conditions = {id(row): _conditions(row, cost, quality) for row in known}
     if by == "architecture":
         # Whatever figures are known of them: a model is in one group by every pair of columns.
         has_origins = len({row.origin for row in rows}) > 1
-        grouped = _by_architecture(known, texts, has_origins)
+        grouped = _by_architecture(known, conditions, has_origins)
     else:
-        grouped = _by_knob(known, texts, list(OPERATORS) if by == "knob" else [by])
+        grouped = _by_knob(known, conditions, list(OPERATORS) if by == "knob" else [by])
     return [
-        Point(row, group, row.value(cost), row.value(quality), (row.measured_on(cost), row.measured_on(quality)))
+        Point(row, group, row.value(cost), row.value(quality), row.measured_for(cost, quality))
         for group, members in grouped.items()
         for row in members
     ]
@@ -115,27 +116,38 @@ def _pretrained_once(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if not any(row is each for each in repeated)]
 
 
-def _by_architecture(rows: Sequence[Row], texts: Mapping[int, str | None], has_origins: bool) -> dict[str, list[Row]]:
-    texts_of: dict[str, set[str | None]] = {}
+def _conditions(row: Row, cost: str, quality: str) -> tuple[str, str]:
+    """The text that an upstream figure is of, and the data that the model saw unless the cost counts it."""
+    text = (row.upstream_text or "") if "upstream" in (cost, quality) else ""
+    return text, next(iter(row.measured_for(cost, quality)[2]), "") or "unknown data"
+
+
+def _by_architecture(
+    rows: Sequence[Row], conditions: Mapping[int, tuple[str, str]], has_origins: bool
+) -> dict[str, list[Row]]:
+    conditions_of: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
-        texts_of.setdefault(row.origin, set()).add(texts.get(id(row)))
+        conditions_of.setdefault(row.origin, []).append(conditions[id(row)])
 
     def name(row: Row) -> str:
         apart = [row.origin] if has_origins else []
-        apart += [texts[id(row)] or ""] if len(texts_of[row.origin]) > 1 else []
+        for own, others in zip(conditions[id(row)], zip(*conditions_of[row.origin], strict=True), strict=True):
+            apart += [own] if len(set(others)) > 1 else []
         return f"{row.architecture} ({', '.join(apart)})" if apart else row.architecture
 
     return _partition(rows, name)
 
 
-def _by_knob(rows: Sequence[Row], texts: Mapping[int, str | None], codes: Sequence[str]) -> dict[str, list[Row]]:
+def _by_knob(
+    rows: Sequence[Row], conditions: Mapping[int, tuple[str, str]], codes: Sequence[str]
+) -> dict[str, list[Row]]:
     """Every series of models along a knob, of two settings or more, in the order of the knobs.
 
     Where several knobs are scaled, models of two series may happen to differ in a third knob alone: pairs of models
     that are in longer series are left out.
     """
     shaped = [(row, shape) for row in rows if (shape := shape_of(row)) is not None]
-    of_knobs = {code: _series(shaped, texts, operator.fields) for code, operator in OPERATORS.items()}
+    of_knobs = {code: _series(shaped, conditions, operator.fields) for code, operator in OPERATORS.items()}
     in_longer = {id(row) for series in of_knobs.values() for settings, rows in series if settings > 2 for row in rows}
     found: dict[str, list[Row]] = {}
     for code in codes:
@@ -151,14 +163,14 @@ def _by_knob(rows: Sequence[Row], texts: Mapping[int, str | None], codes: Sequen
 
 
 def _series(
-    shaped: Sequence[tuple[Row, Shape]], texts: Mapping[int, str | None], fields: Sequence[str]
+    shaped: Sequence[tuple[Row, Shape]], conditions: Mapping[int, tuple[str, str]], fields: Sequence[str]
 ) -> list[tuple[int, list[Row]]]:
     """The models that have all the same but `fields`, which a knob sets to one value, and how many values those are."""
 
     def fixed(pair: tuple[Row, Shape]) -> tuple:
         row, shape = pair
         others = tuple(item for item in shape.to_dict().items() if item[0] not in fields)
-        return row.architecture, row.origin, texts.get(id(row)), others
+        return row.architecture, row.origin, conditions[id(row)], others
 
     set_alike = [pair for pair in shaped if len(_settings(pair[1], fields)) == 1]
     found = [

@@ -23,8 +23,9 @@ _REWEIGHTINGS = 4
 _HUBER = 1.345  # standard deviations: 95% efficient where the noise is normal (Huber, 1964)
 _MEDIAN_OF_NORMAL = 0.6745
 _PARAMETERS = 3
-_SAMPLES = 499
-_CHUNK = 4_000_000  # numbers in one array
+_SAMPLES, _ALL_UP_TO = 499, 5  # models: 3,125 samples
+_SEED = 0  # of predictions
+_CHUNK = 100_000  # numbers in one array, so that it stays in the cache
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,30 @@ def fit_curve(costs: np.ndarray, losses: np.ndarray) -> Curve | None:
     return Curve(float(irreducible), float(scale * math.exp(grid[best] * middle)), float(grid[best]), interval)
 
 
+def drawn_losses(costs: np.ndarray, losses: np.ndarray, curve: Curve, cost: float) -> np.ndarray:
+    """Losses that another model may have, [draws]: off curves that are fitted to models drawn around `curve`.
+
+    The noise is normal, of a size that is itself drawn as the models' deviations leave it open (a chi-squared).
+
+    Args:
+        costs: of the models that the curve was fitted to, [models].
+        losses: theirs, [models].
+        curve: what `fit_curve` gave for them.
+        cost: of the other model.
+    """
+    middle = np.log(costs).mean()
+    x, fitted = np.log(costs) - middle, curve.irreducible + curve.scale * costs**-curve.exponent
+    generator, freedom = np.random.default_rng(_SEED), len(costs) - _PARAMETERS
+    sizes = np.sqrt(((losses - fitted) ** 2).sum() / generator.chisquare(freedom, _SAMPLES))
+    samples = fitted + sizes[:, None] * generator.standard_normal((_SAMPLES, len(costs)))
+    grid = np.geomspace(_SMALLEST, _LARGEST, 8 * _STARTS)
+    profile = _profile(x, samples, grid, _thresholds(x, samples, grid))
+    rows, best = np.arange(_SAMPLES), profile.misfit.argmin(-1)
+    power = np.exp(-grid[best] * (math.log(cost) - middle))
+    ends = profile.irreducible[rows, best] + profile.scale[rows, best] * power
+    return ends + sizes * generator.standard_normal(_SAMPLES)
+
+
 def _closer(grid: np.ndarray, misfit: np.ndarray, models: int) -> np.ndarray:
     """A grid over the exponents of another one that fit at all, and one step more at each end."""
     fitting = np.flatnonzero(misfit <= misfit.min() * (1 + _FAR / (models - _PARAMETERS)))
@@ -100,7 +125,7 @@ def _closer(grid: np.ndarray, misfit: np.ndarray, models: int) -> np.ndarray:
 
 def _bootstrapped_ratio(x: np.ndarray, fitted: np.ndarray, residuals: np.ndarray, grid: np.ndarray, best: int) -> float:
     """The `misfit_ratio` of samples around the fit with the exponent `grid[best]`."""
-    samples = resampled(fitted, residuals, _SAMPLES)
+    samples = resampled(fitted, residuals, _SAMPLES, _ALL_UP_TO)
     chunks = np.array_split(samples, math.ceil(samples.size * len(grid) / _CHUNK))
     misfits = np.concatenate([_profile(x, chunk, grid, _thresholds(x, chunk, grid)).misfit for chunk in chunks])
     return misfit_ratio(misfits[:, best], _minimum(misfits))

@@ -101,7 +101,12 @@ def command(
     --fit, --agreement and --pareto add tables below: lines as in the papers (quality over log10 of the cost) and power
     laws, of each architecture or along each knob (--by), with 95% intervals and the published slopes; how upstream and
     downstream rank the models, and the pairs that they rank differently; which models are dominated, by which, and the
-    deeper and narrower ones to take or to train instead. neg_log_ppl is upstream, steps/s steps_per_s.
+    deeper and narrower ones to take or to train instead. neg_log_ppl is upstream, steps/s steps_per_s. --fit
+    parameters,tokens:upstream fits E + A/N^a + B/D^b to models of several sizes that saw several amounts of data, with
+    the parameters and tokens that are best for a budget of training FLOPs (--budget).
+
+    --predict and --predict-at say what another model would reach, its upstream figure by its cost and its score by that
+    figure, with 95% prediction intervals; --hold-out checks such predictions on models that are measured.
 
     --plot draws the costs against the qualities, those of --fit where it is given; --report writes a page of it all.
 
@@ -129,7 +134,9 @@ def command(
         quality = "few_shot"
     costs, qualities = ([check_column(key.strip(), keys) for key in text.split(",")] for text in (cost, quality))
     fits = tuple((check_column(of, keys), check_column(over, keys)) for of, over in analyses.fits)
-    analyses = replace(analyses, fits=fits)
+    laws = tuple(check_column(quality, keys) for quality in analyses.data_laws)
+    at = tuple((check_column(of, keys), value) for of, value in analyses.predicted_at)
+    analyses = replace(analyses, fits=fits, data_laws=laws, predicted_at=at)
     sorted_by = check_column(sort.removeprefix("-"), keys) if sort else None
     chosen = [check_column(key.strip(), [*keys, "pareto"]) for key in columns.split(",")] if columns else None
 
@@ -172,7 +179,7 @@ def _measured(rows: Sequence[Row]) -> list[str]:
 def _figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:
     """The picture of the costs and qualities of --fit, with its lines, else of --cost and --quality."""
     from scalecli.analysis.plots import cost_quality, with_lines
-    from scalecli.cli.compare.fits import drawn_lines
+    from scalecli.cli.compare.tables.fits import drawn_lines
 
     if not analyses.fits:
         return cost_quality(rows, choice.costs, choice.qualities, analyses.by)
@@ -190,7 +197,7 @@ def _write_report(
     from scalecli.cli.compare.report import write_comparison
 
     fits = dict.fromkeys((*itertools.product(choice.costs, choice.qualities), *analyses.fits))
-    everything = Analyses(tuple(fits), analyses.by, agreement=True, pareto=True)
+    everything = replace(analyses, fits=tuple(fits), agreement=True, pareto=True)
     figures = []
     for by in ("architecture", "knob" if analyses.by == "architecture" else analyses.by):
         try:

@@ -9,6 +9,7 @@ from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.fairness import unlike
 from scalecli.costs import BATCHES, Convention
 
+_SUMMARIES = frozenset({"xsum", "cnn_dailymail", "multi_news"})  # the columns of Table 7
 _NAMES = 3  # of those that a note lists
 
 
@@ -26,11 +27,21 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
     lacking = [row.name for row in rows if row.flops is None and row.run is not None]
     if "flops" in used and lacking:
         lines.append(f"note: no FLOPs of {_few(lacking)}, which can't have examples of that length")
+    whole = [row.name for row in rows if any(_has_whole_alone(row, task) for task in _SUMMARIES)]
+    if whole and not _SUMMARIES.isdisjoint(used):
+        lines.append(
+            f"note: {_few(whole)}: rouge_l is ROUGE-L of whole texts, and not what the papers print: rouge_lsum"
+        )
     if is_for_people:
-        lines += [*_unlike(rows, used), *_unlike_qualities(rows, used)]
+        lines += [*_unlike(rows, used), *_unlike_qualities(rows, used), *_unlike_training(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
         lines += finding_lines((name, found) for name, found in pairs if not set(found.figures).isdisjoint(used))
     return lines
+
+
+def _has_whole_alone(row: Row, task: str) -> bool:
+    """Whether a run has ROUGE-L of whole texts alone, as runs before `rouge_lsum` do."""
+    return f"{task}/rouge_l" in row.results and task not in row.results
 
 
 def finding_lines(pairs: Iterable[tuple[str, Finding]]) -> list[str]:
@@ -64,6 +75,22 @@ def _unlike_qualities(rows: Sequence[Row], used: Collection[str]) -> Iterator[st
         if measured:
             listed = "; ".join(f"{on} ({_few(names)})" for on, names in measured.items())
             yield f"note: marks only compare {what}: {listed}"
+
+
+def _unlike_training(rows: Sequence[Row], used: Collection[str]) -> list[str]:
+    """The same for the data that models saw, once for all qualities."""
+    lines: dict[str, None] = {}
+    for key in used:
+        seen: dict[str, list[str]] = {}
+        for row in rows:
+            if row.value(key) is not None and row.trained_on(key):
+                seen.setdefault(row.seen or "unknown", []).append(row.name)
+        if len(seen) > 1:
+            shown = [f"{amount} ({_few(names)})" for amount, names in seen.items()][:_NAMES]
+            more = f" and {len(seen) - _NAMES} more" if len(seen) > _NAMES else ""
+            listed = f"{'; '.join(shown)}{more}"
+            lines[f"note: marks, fits and frontiers only compare models that saw as much data: {listed}"] = None
+    return list(lines)
 
 
 def _few(names: Sequence[str]) -> str:

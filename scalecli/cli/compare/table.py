@@ -24,14 +24,26 @@ _COLUMNS = {
         Column("flops_sequences", "FLOPs of sequences", "float"),
         Column("steps_per_s", "Steps/s", "float"),
         Column("chips", "Chips", "float"),
+        Column("training_flops", "Training FLOPs", "flops"),
         Column("tokens", "Tokens", "count"),
+        Column("tokens_per_parameter", "Tokens/parameter", "float"),
+        Column("device_hours", "Device-hours", "float"),
         Column("upstream", "Upstream", "float"),
         Column("downstream", "Downstream", "float"),
         Column("few_shot", "Few-shot", "float"),
     )
 }
 _HEADLINES = ("name", "source", "architecture", "parameters", "flops", "steps_per_s", "upstream", "downstream")
-_FOR_PROGRAMS = ("table", "flops_convention", "flops_sequences", "chips", "upstream_text", "best", "findings")
+_FOR_PROGRAMS = (
+    "table",
+    "flops_convention",
+    "flops_sequences",
+    "chips",
+    "upstream_text",
+    "data_seen",
+    "best",
+    "findings",
+)
 _USUAL_CHIPS = 16
 
 
@@ -59,6 +71,7 @@ def model_table(rows: Sequence[Row], choice: Choice, format: str) -> Table:
             **{key: row.value(key) for key in keys},
             **{key: marks[index] for key, marks in pareto.items()},
             "upstream_text": row.upstream_text,
+            "data_seen": row.seen,
             "best": [key for key in shown if (index, key) in best],
             "findings": _findings(row, format),
         }
@@ -78,12 +91,15 @@ def known_columns(row: Row) -> list[str]:
 def _headlines(rows: Sequence[Row], is_for_people: bool) -> list[str]:
     """The columns that are shown unless others are chosen: where no row has a quality, all scores and traits too.
 
+    Where published rows are among others and have none, their scores.
+
     Programs always get the headlines; people get no empty columns beside those scores or few-shot figures, and the
     number of chips where speeds are not all of the usual one.
     """
-    extra = []
-    if all(row.upstream is None and row.downstream is None and row.few_shot is None for row in rows):
-        extra = column_keys(rows)[len(FIXED_COLUMNS) :]
+    extra = column_keys(rows)[len(FIXED_COLUMNS) :]
+    lacking = [row for row in rows if row.upstream is None and row.downstream is None and row.few_shot is None]
+    if len(lacking) < len(rows):
+        extra = [key for key in extra if any(key in row.results for row in lacking if row.run is None)]
     of_images = ["few_shot"] if any(row.few_shot is not None for row in rows) else []
     shown = [*_HEADLINES, *of_images, *extra, "pareto"]
     if is_for_people and (extra or of_images):

@@ -19,6 +19,7 @@ DESCRIPTION = (
     "input",
     "target",
     "labels",
+    "skip_labels",
     "metrics",
     "task_inputs_length",
     "task_targets_length",
@@ -32,6 +33,7 @@ def _collect(options: dict[str, Any]) -> None:
         options.pop("tasks"),
         options.pop("task"),
         None if options.get("images") else data_dir,  # it may be the images' folder, too
+        options.get("split"),
         {key: value for key, value in flags.items() if value},
     )
 
@@ -46,13 +48,14 @@ task_options = option_group(
     click.option("--data-dir", metavar="DIR", help="Original files or TensorFlow datasets of --tasks; a URL will do."),
     click.option("--task", metavar="FILE", help="A task described in YAML."),
     click.option("--name", help="The task's name."),
-    click.option("--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV or JSONL."),
+    click.option("--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV, JSON, Parquet, Arrow."),
     click.option("--validation", multiple=True, metavar="PATH", help="Validation examples."),
     click.option("--task-format", type=click.Choice(("tsv", "csv", "jsonl")), help="[default: by the suffix]"),
     click.option("--columns", metavar="A,B,...", help="Names of the columns of files without a header."),
     click.option("--input", metavar="TEMPLATE|A,B", help="Such as 'sst2 sentence: {sentence}', or columns."),
     click.option("--target", metavar="COLUMN", help="The column to predict."),
     click.option("--labels", metavar="A,B,...", help="Texts of the raw values 0, 1 ..., or raw=text of each."),
+    click.option("--skip-labels", metavar="A,B,...", help="Raw values whose rows are left out, such as -."),
     click.option("--metrics", metavar="A,B,...", help="Such as accuracy,f1."),
     click.option("--task-inputs-length", type=int, metavar="N", help="Tokens of an input."),
     click.option("--task-targets-length", type=int, metavar="N", help="Tokens of a target."),
@@ -61,7 +64,7 @@ task_options = option_group(
 
 
 def _tasks(
-    names: str | None, file: str | None, data_dir: str | None, flags: dict[str, Any]
+    names: str | None, file: str | None, data_dir: str | None, split: str | None, flags: dict[str, Any]
 ) -> tuple[tuple[Any, ...], str | None]:
     from scalecli.data.tasks.registry import find_tasks
     from scalecli.data.tasks.task import Task, load_task
@@ -77,7 +80,7 @@ def _tasks(
         listed = [name.strip() for name in names.split(",") if name.strip()]
         if data_dir is not None and not is_remote(data_dir):
             data_dir = os.path.abspath(os.path.expanduser(data_dir))  # the manifest is read from elsewhere, too
-        tasks = tuple(find_tasks(listed, data_dir))
+        tasks = tuple(find_tasks(listed, data_dir, split))
         if not tasks:
             raise UsageError("--tasks names none")
         return tasks, tasks[0].name if len(tasks) == 1 else "-".join(Path(name).stem for name in listed)
@@ -86,7 +89,7 @@ def _tasks(
     if file is not None:
         task = load_task(file)
     elif flags:
-        for key in ("columns", "labels", "metrics"):
+        for key in ("columns", "labels", "skip_labels", "metrics"):
             if key in flags:
                 flags[key] = [part.strip() for part in flags[key].split(",")]
         task = Task.from_flags(**{key.removeprefix("task_"): value for key, value in flags.items()})

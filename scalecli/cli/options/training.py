@@ -242,6 +242,13 @@ def recipe_options(
     return option_group(*options)
 
 
+def text_field_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--text-field NAME`."""
+    return click.option(
+        "--text-field", metavar="NAME", help="The field that holds the text of a record. [default: text]"
+    )(function)
+
+
 def cache_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--cache-directory`."""
     return click.option(

@@ -68,12 +68,12 @@ def compiled_figures(
     Raises:
         ConfigurationError: it can't be compiled (see `runs.compiling.compile_step`).
     """
-    import keras
-
     from scalecli.devices.tpu_check import machine_of
+    from scalecli.models.keras_settings import settle_keras
     from scalecli.runs.compiling import compile_step
 
-    on_jax = keras.backend.backend() == "jax"
+    backend = settle_keras()
+    on_jax = backend == "jax"
     model_parallel = asked.parallel_on(machine_of(topology, 1).devices) if on_jax else asked.model_parallel or 1
     machine = machine_of(topology, model_parallel)
     with _ended_by_signals():
@@ -81,7 +81,7 @@ def compiled_figures(
     planned = sum(flops(spec, Batch(recipe.batch, inputs, targets), "training").values())
     return {
         "compiled_for": topology,
-        "backend": keras.backend.backend(),
+        "backend": backend,
         "chip": machine.name,
         "chips": machine.chips,
         "replicas": machine.replicas,

@@ -73,9 +73,8 @@ class DatasetImages:
         """The training batches of a host from a step on."""
         import tensorflow as tf
 
-        shards = self.split.shards()
-        sizes = np.array([length for _, _, length in shards])
-        windows = Windows.of(shards, sizes, full=self.window, window=self.window, seed=seed)
+        sizes = np.array([length for _, _, length in self.split.shards()])
+        windows = Windows.of(self.split, sizes, full=self.window, window=self.window, seed=seed)
 
         def example(serialized: tf.Tensor, n: tf.Tensor) -> dict[str, tf.Tensor]:
             encoded, label = self._parsed(serialized)
@@ -149,7 +148,7 @@ class DatasetImages:
 
         paths, skips, lengths = (list(each) for each in zip(*self.split.shards(), strict=True))
         shards = tf.data.Dataset.from_tensor_slices((paths, np.array(skips, np.int64), np.array(lengths, np.int64)))
-        return shards.flat_map(lambda path, skip, length: tf.data.TFRecordDataset(path).skip(skip).take(length))
+        return shards.flat_map(self.split.records)
 
     def _parsed(self, serialized: Any) -> tuple[Any, Any]:
         """The encoded image and the label, int32, of an example; an error in the graph where it has none."""

@@ -16,7 +16,7 @@ from scalecli.data.order import WHOLE, Share
 from scalecli.data.tasks.mixtures import Turns
 from scalecli.data.tasks.packing import Rows, pack
 from scalecli.data.tasks.task import Example
-from scalecli.data.text.vocabulary import EOS, PAD, Vocabulary
+from scalecli.data.text.vocabulary import EOS, PAD, Vocabulary, unknown_share
 from scalecli.errors import MissingError
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ class Encoded:
         targets, targets_cut = encode([example.target for example in examples], vocabulary, targets_length)
         return cls(inputs, targets, inputs_cut, targets_cut)
 
+    @property
+    def sequences(self) -> list[np.ndarray]:
+        """Returns inputs and targets."""
+        return [*self.inputs, *self.targets]
+
 
 class FinetuningBatches:
     """Training batches of a mixture of tasks.
@@ -56,7 +61,7 @@ class FinetuningBatches:
     A batch has int32 "inputs" [batch, inputs_length] and "targets" [batch, targets_length]; when packed, a row holds
     several examples of a task, and "inputs_segments" and "targets_segments", of the same shapes, number them from 1
     with 0 for padding. Examples are packed once, each into the first row that has room, in an order that the seed
-    gives; a task's rows change places from epoch to epoch.
+    gives; a task's rows change places from epoch to epoch. `unknown` is the share of the tokens that are unknown.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class FinetuningBatches:
     ) -> None:
         """`rates` are the shares of the tasks among examples; those among rows are by how many a row has."""
         self.names = list(tasks)
+        self.unknown = unknown_share(ids for task in tasks.values() for ids in task.sequences)
         self._batch, self._seed, self._packed = batch, seed, packed
         room = np.array([inputs_length, targets_length])
         inputs: list[list[np.ndarray]] = []

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from scalecli.data.datasets import DatasetSplit, open_split
-from scalecli.data.sources import display_name, find_files, fingerprint
-from scalecli.data.tasks.forms import Row, needed_columns, texts_of
+from scalecli.data.sources import Remarks, display_name, find_files, fingerprint
+from scalecli.data.tasks.forms import LeftOut, Row, needed_columns, texts_of
 from scalecli.data.tasks.layouts import read_rows
-from scalecli.data.tasks.task import SPLITS, UNLABELLED, Example, Task
+from scalecli.data.tasks.task import SPLITS, Example, Task
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.storage.files import is_remote, locate, one_line_errors
 
@@ -25,27 +25,50 @@ def read_examples(task: Task, split: str, skipped: Counter[str] | None = None) -
     return list(iterate_examples(task, split, skipped))
 
 
-def iterate_examples(task: Task, split: str, skipped: Counter[str] | None = None) -> Iterator[Example]:
+def iterate_examples(
+    task: Task, split: str, skipped: Counter[str] | None = None, remarks: Remarks | None = None
+) -> Iterator[Example]:
     """Yields the examples of a split, "train", "validation" or "test", in the order of the files.
 
-    `skipped` counts the rows that are left out, by reason: those without a label, but for the test split, and lines of
-    tables that the task allows to be broken. Raises ConfigurationError, with file and line, for a column that isn't
-    there and a label that isn't one; MissingError for data that isn't there or can't be read, and for a split without
-    examples.
+    `skipped` counts the rows that are left out, by reason: those without a label and those of empty fields alone, but
+    for the test split; those that hold null or a label that the task skips, those that make no training example, and
+    lines of tables that the task allows to be broken. `remarks` receives what was replaced in a row.
+
+    Raises:
+        ConfigurationError: with file and line, for a column that is missing and a label that is none.
+        MissingError: for data that is missing or unreadable, and for a split without examples.
     """
     skipped = Counter() if skipped is None else skipped
-    number, key = 0, "id" if task.form == "squad" else "idx"
-    for index, (place, row) in enumerate(_rows(task, split, skipped)):
-        for texts in texts_of(task, row, split, place):
-            if texts.target == UNLABELLED and split != "test":
-                skipped["no label"] += 1
-                continue
-            yield Example(
+    number, key = 0, "id" if task.form in ("squad", "squad_2022") else "idx"
+    for index, (place, row) in enumerate(_rows(task, split, skipped, remarks)):
+        if split != "test" and not any(value != "" for value in row.values()):
+            skipped["all fields are empty"] += 1
+            continue
+        try:
+            made = texts_of(task, row, split, place)
+        except LeftOut as reason:
+            skipped[str(reason)] += 1
+            continue
+        for texts in made:
+            example = Example(
                 texts.input, texts.target, number, texts.answers, texts.group, texts.label, row.get(key, index)
             )
+            if not example.is_labelled and split != "test":
+                skipped["no label"] += 1
+                continue
+            yield example
             number += 1
     if not number:
         raise MissingError(f"{_where(task, split)}: no examples{f' ({_listed(skipped)})' if skipped else ''}")
+
+
+def is_there(task: Task, split: str) -> bool:
+    """Returns whether a split is in the task's data directory; without a directory it can be downloaded."""
+    try:
+        _files(task, split)
+    except MissingError:
+        return False
+    return True
 
 
 def split_version(task: Task, split: str) -> str:
@@ -59,7 +82,7 @@ def split_version(task: Task, split: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _rows(task: Task, split: str, skipped: Counter[str]) -> Iterator[tuple[str, Row]]:
+def _rows(task: Task, split: str, skipped: Counter[str], remarks: Remarks | None) -> Iterator[tuple[str, Row]]:
     """Yields place and row of a split, from the task's files where they are, else from its dataset."""
     files = _files(task, split)
     if files:
@@ -67,7 +90,9 @@ def _rows(task: Task, split: str, skipped: Counter[str]) -> Iterator[tuple[str, 
         for file in files:
             columns = (task.columns or {}).get(split)
             needed = [fields.get(column, column) for column in needed_columns(task, split)]
-            for place, row in read_rows(file, task.format, needed=needed, columns=columns, skipped=broken):
+            for place, row in read_rows(
+                file, task.format, needed=needed, columns=columns, skipped=broken, remarks=remarks
+            ):
                 yield place, {**row, **{field: row[column] for field, column in fields.items() if column in row}}
         return
     found = _dataset(task, split)

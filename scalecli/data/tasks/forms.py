@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import functools
 import re
+import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from scalecli.data.tasks.task import UNLABELLED, Task, as_text
+from scalecli.data.tasks.task import UNANSWERABLE, UNLABELLED, Form, Task, as_text
 from scalecli.errors import ConfigurationError, nearest
 
 Row = Mapping[str, Any]
+
+# What a reader of scores should know about the texts that they are of.
+_SPACED = "scores are against answers spaced like that, as T5's are"
+REMARKS: Mapping[Form, str] = {
+    "squad": f"T5's form of 2021, with spaces around all but ASCII letters, digits and underscores; {_SPACED}",
+    "squad_2022": f"T5's form since April 2022, with spaces around ASCII punctuation; {_SPACED}",
+}
+
+
+class LeftOut(Exception):  # noqa: N818 (it is no error)
+    """A row that makes no example, and why."""
 
 
 class Texts(NamedTuple):
@@ -30,11 +42,15 @@ class Texts(NamedTuple):
 
 
 def texts_of(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
-    """Returns the examples of a row: one, or for ReCoRD's training rows one per answer, or for WSC's maybe none.
+    """Returns the examples of a row: one, or for ReCoRD's training rows one per answer.
 
-    An example whose label isn't published has the target `UNLABELLED`. Raises ConfigurationError, with the row's place,
-    for a column that isn't there and a label that isn't one of the task's.
+    An example whose label isn't published has the target `UNLABELLED`. Raises LeftOut for a row that makes none;
+    ConfigurationError, with the row's place, for a column that isn't there and a label that isn't one of the task's.
     """
+    for column in task.input_columns():
+        value = row.get(column, "")
+        if value is None or (isinstance(value, list) and None in value):
+            raise LeftOut(f"{column} is null")
     try:
         return _FORMS[task.form](task, row, split, place)
     except KeyError as error:
@@ -49,16 +65,30 @@ def needed_columns(task: Task, split: str) -> tuple[str, ...]:
     return task.input_columns() if split == "test" else (*task.input_columns(), task.target)
 
 
+def _raw_target(task: Task, row: Row, split: str) -> Any:
+    """Returns a row's target as it stands there, or None where the test set doesn't tell it."""
+    value = row.get(task.target) if split == "test" else row[task.target]
+    if value is None and split != "test":
+        raise LeftOut(f"{task.target} is null")
+    if as_text(value).strip() in task.skip_labels:
+        raise LeftOut(f"label {value!r}, of skip_labels")
+    return None if value == "" and split == "test" else value
+
+
 def _label(task: Task, row: Row, split: str, place: str) -> str:
     """Returns the text of a row's target; the test set may have none."""
-    value = row.get(task.target, -1) if split == "test" else row[task.target]
+    value = _raw_target(task, row, split)
+    if value is None:
+        return UNLABELLED
     if task.labels is None:
-        return as_text(value) if task.target in row else UNLABELLED
+        return as_text(value)
     text = task.label_text(value)
     if text is None:
         known = tuple(task.raw_labels or task.labels)
         accepted = ", ".join(map(repr, known))
-        raise ConfigurationError(f"{place}: {value!r} is not a label of task {task.name}; it has {accepted}")
+        raise ConfigurationError(
+            f"{place}: {value!r} is not a label of task {task.name}; it has {accepted}; skip_labels leaves rows out"
+        )
     return text
 
 
@@ -69,11 +99,13 @@ def _fields(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
 
 def _stsb(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
     """The score, rounded to the nearest fifth (T5, section 2.4), in float32 and half to even as TensorFlow rounds."""
-    value = row.get(task.target, -1) if split == "test" else row[task.target]
+    value = _raw_target(task, row, split)
     try:
-        score = np.float32(value)
+        score = np.float32(-1 if value is None else value)
     except ValueError as error:
         raise ConfigurationError(f"{place}: {value!r} is not a number, which task {task.name} predicts") from error
+    if score == -1:
+        return [Texts(task.input_text(row), UNLABELLED)]
     rounded = np.round(score * np.float32(5)) / np.float32(5)
     return [Texts(task.input_text(row), f"{rounded:.1f}")]
 
@@ -86,7 +118,7 @@ def _multirc(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
 
 
 def _record(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
-    """A training example for each answer; otherwise one example, whose answers are all of them.
+    """A training example for each answer; otherwise one example. All answers are accepted.
 
     The highlights of the passage's article become sentences of it.
     """
@@ -94,17 +126,18 @@ def _record(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
     text = task.input_text({**row, "entities": ", ".join(row["entities"]), "passage": passage})
     answers = tuple(row["answers"]) or (UNLABELLED,)
     if split == "train":
-        return [Texts(text, answer) for answer in answers]
+        return [Texts(text, answer, answers) for answer in answers]
     return [Texts(text, answers[0], answers)]
 
 
 def _wsc(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
-    """The text with the pronoun marked, and a referent; only rows where that is the right one are trained on.
+    """The text with the pronoun marked, and a referent; of the training set only rows where that is the right one.
 
     Two rows have an index that isn't the pronoun's word; they are mended as T5 does it.
     """
-    if split == "train" and row["label"] != 1:
-        return []
+    label = row.get("label", -1) if split == "test" else row["label"]
+    if split == "train" and label == 0:
+        raise LeftOut("the span is not the pronoun's referent, and T5 trains on referents alone")
     words, index, pronoun = row["text"].split(" "), row["span2_index"], row["span2_text"]
     if words[index : index + 2] == ["use", pronoun]:
         index += 1
@@ -112,7 +145,7 @@ def _wsc(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
     text = f"{before} *{pronoun}* {after}"
     if '"Good for him,"' in row["text"]:
         text = row["text"].rstrip().replace(f" {pronoun},", f" *{pronoun}* ,")
-    return [Texts(f"{task.prefix}: {text}", row["span1_text"], label=row["label"] if row["label"] in (0, 1) else None)]
+    return [Texts(f"{task.prefix}: {text}", row["span1_text"], label=int(label) if label in (0, 1) else -1)]
 
 
 def _dpr(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
@@ -123,15 +156,30 @@ def _dpr(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
 
 
 def _squad(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
-    """Question and context with spaces around all that is neither letter nor digit of ASCII, and single spaces."""
-    text = _squeezed(task.input_text({**row, **{key: _spaced(row[key]) for key in task.input_columns()}}))
-    answers = tuple(map(_spaced, row["answers"]["text"])) or (UNLABELLED,)
-    return [Texts(text, answers[0], answers)]
+    r"""Question and context with spaces around all that is no ASCII letter, digit or underscore, and single spaces.
+
+    To RE2, whose `\W` T5 used until April 2022, every accented letter is such a character.
+    """
+    return [_question(task, row, r"[^0-9A-Za-z_]")]
+
+
+def _squad_2022(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
+    """As `squad`, with spaces around ASCII punctuation alone, the underscore included: `[[:punct:]]`."""
+    return [_question(task, row, f"[{re.escape(string.punctuation)}]")]
+
+
+def _question(task: Task, row: Row, punctuation: str) -> Texts:
+    """A question about a context; one that has no answer, of SQuAD v2, has the target `UNANSWERABLE`."""
+    spaced = {key: _spaced(row[key], punctuation) for key in task.input_columns()}
+    answers = tuple(_spaced(text, punctuation) for text in row["answers"]["text"]) or (UNLABELLED,)
+    if row.get("is_impossible"):
+        answers = (UNANSWERABLE,)
+    return Texts(_squeezed(task.input_text({**row, **spaced})), answers[0], answers)
 
 
 @functools.lru_cache(maxsize=16)  # a context comes with several questions
-def _spaced(text: str) -> str:
-    return _squeezed(re.sub(r"([^0-9A-Za-z_])", r" \1 ", text))
+def _spaced(text: str, punctuation: str) -> str:
+    return _squeezed(re.sub(f"({punctuation})", r" \1 ", text))
 
 
 def _squeezed(text: str) -> str:
@@ -165,5 +213,6 @@ _FORMS: dict[str, Callable[[Task, Row, str, str], Iterable[Texts]]] = {
     "wsc": _wsc,
     "dpr": _dpr,
     "squad": _squad,
+    "squad_2022": _squad_2022,
     "social_iqa": _social_iqa,
 }

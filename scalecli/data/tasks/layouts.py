@@ -6,13 +6,13 @@ nested, or have their labels or spans in places of their own.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from scalecli.data.sources import display_name, read_lines, read_text
+from scalecli.data.records import read_json
+from scalecli.data.sources import Remarks, display_name, read_lines
 from scalecli.data.tasks import tables
 from scalecli.errors import MissingError
 
@@ -29,6 +29,7 @@ def read_rows(
     needed: Sequence[str],
     columns: Sequence[str] | None,
     skipped: Counter[str] | None,
+    remarks: Remarks | None = None,
 ) -> Iterator[tuple[str, Row]]:
     """Yields place and row of a file, by its format or, without one, by its name; a row has the needed columns.
 
@@ -39,7 +40,7 @@ def read_rows(
     if format_name is not None and format_name in LAYOUTS:
         yield from _checked(LAYOUTS[format_name](location), location)
         return
-    yield from tables.read_table(location, needed, format_name, columns, skipped)
+    yield from tables.read_table(location, needed, format_name, columns, skipped, remarks)
 
 
 def _checked(rows: Rows, location: str) -> Rows:
@@ -58,7 +59,7 @@ def _checked(rows: Rows, location: str) -> Rows:
 
 def _multirc(location: str) -> Rows:
     """SuperGLUE's MultiRC: a passage a line, with questions, with answers; a row for each answer."""
-    for place, record in tables.read_json_lines(location):
+    for place, record in read_json(location):
         passage = record["passage"]
         for question in passage["questions"]:
             for answer in question["answers"]:
@@ -76,7 +77,7 @@ def _multirc(location: str) -> Rows:
 
 def _record(location: str) -> Rows:
     """SuperGLUE's ReCoRD: a passage a line, with queries; entities are spans, ends included; both are kept once."""
-    for place, record in tables.read_json_lines(location):
+    for place, record in read_json(location):
         text = record["passage"]["text"]
         entities = {text[span["start"] : span["end"] + 1] for span in record["passage"]["entities"]}
         for query in record["qas"]:
@@ -94,7 +95,7 @@ def _record(location: str) -> Rows:
 
 def _wsc(location: str) -> Rows:
     """SuperGLUE's WSC, whose spans stand in an object of their own, mended as in the dataset's `wsc.fixed`."""
-    for place, record in tables.read_json_lines(location):
+    for place, record in read_json(location):
         row = {"text": record["text"], **record["target"], "idx": record["idx"], "label": int(record.get("label", -1))}
         for span in ("span1", "span2"):
             row[f"{span}_text"] = _span_in_text(row["text"], row[f"{span}_text"], row[f"{span}_index"])
@@ -111,18 +112,21 @@ def _span_in_text(text: str, span: str, index: int) -> str:
 
 
 def _squad(location: str) -> Rows:
-    """SQuAD's JSON: articles with paragraphs with questions."""
+    """SQuAD's JSON, of v1.1 and v2.0: articles with paragraphs with questions."""
     place = display_name(location)
-    try:
-        content = json.loads(read_text(location))
-    except (ValueError, RecursionError) as error:
-        raise MissingError(f"{place}: not JSON ({error})") from error
-    for article in content["data"]:
+    for article in (article for _, content in read_json(location) for article in content["data"]):
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
-                answers = [answer["text"] for answer in question["answers"]]
-                row = {"context": paragraph["context"], "question": question["question"], "answers": {"text": answers}}
-                yield f"{place}, question {question['id']}", {**row, "id": question["id"]}
+                yield (
+                    f"{place}, question {question['id']}",
+                    {
+                        "context": paragraph["context"],
+                        "question": question["question"],
+                        "answers": {"text": [answer["text"] for answer in question.get("answers", ())]},
+                        "is_impossible": question.get("is_impossible", False),
+                        "id": question["id"],
+                    },
+                )
 
 
 def _dpr(location: str) -> Rows:
@@ -145,7 +149,7 @@ def _dpr_row(lines: Sequence[str], place: str) -> Row:
 
 def _labels_beside(location: str) -> Rows:
     """AI2's form: NAME.jsonl without labels and, but for test.jsonl, NAME-labels.lst with one a line."""
-    rows = tables.read_json_lines(location)
+    rows = read_json(location)
     labels_file = f"{location.removesuffix('.jsonl')}-labels.lst"
     try:
         labels = [label for _, label in read_lines(labels_file)]

@@ -22,13 +22,16 @@ METRICS = (
     "spearman",
     "exact_match",
     "token_f1",
-    "rouge_l",
+    "squad_v2_exact_match",
+    "squad_v2_f1",
+    "rouge_lsum",  # of summaries, sentence by sentence, as T5 and the papers have it
+    "rouge_l",  # of whole texts
     "group_exact_match",  # the share of groups of which every prediction is right (MultiRC's questions)
     "referent_accuracy",  # does the prediction name the target, and should it? (the Winograd schema challenge)
 )
 SPLITS = ("train", "validation", "test")
 
-Form = Literal["fields", "stsb", "multirc", "record", "wsc", "dpr", "squad", "social_iqa"]
+Form = Literal["fields", "stsb", "multirc", "record", "wsc", "dpr", "squad", "squad_2022", "social_iqa"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class TaskFile:
     columns: list[str] | dict[str, list[str]] | None = None
     fields: dict[str, str] | None = None
     skip_broken: bool = False
+    skip_labels: list[str] = field(default_factory=list)
     prefix: str | None = None
     form: Form = "fields"
     labels: Any = None

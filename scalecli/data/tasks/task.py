@@ -2,7 +2,7 @@
 
     name: sst2
     dataset: glue/sst2                  # of TensorFlow Datasets; or files, relative to this one:
-    train: SST-2/train.tsv              # TSV (no quoting), CSV or JSONL, .gz allowed
+    train: SST-2/train.tsv              # TSV (no quoting), CSV, JSON, Parquet, Arrow; may be packed
     validation: SST-2/dev.tsv
     input: "sst2 sentence: {sentence}"  # or columns, [sentence1, sentence2]: "sst2 sentence1: ... sentence2: ..."
     target: label
@@ -27,9 +27,11 @@ from typing import Any
 from scalecli.data.tasks.schema import METRICS, SPLITS, Form, Lengths, TaskFile, check, columns_by_split
 from scalecli.strict import from_mapping, load_yaml, to_mapping
 
-__all__ = ["METRICS", "SPLITS", "UNLABELLED", "Example", "Form", "Task", "as_text", "load_task"]
+__all__ = ["METRICS", "SPLITS", "UNANSWERABLE", "UNLABELLED", "Example", "Form", "Task", "as_text", "load_task"]
 
 UNLABELLED = "<unk>"  # the target of a test example whose label isn't published, as in T5
+# The target of a question without an answer (SQuAD v2). T5 has no such task; this is FLAN's (Wei et al. 2022).
+UNANSWERABLE = "unanswerable"
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Example:
 
     `answers` are all accepted texts where there are several, else empty: then the target is the one. Examples of one
     `group` are judged together (the answers to a question of MultiRC). `label` is the truth where the target isn't it:
-    1 where the target is the pronoun's referent (WSC), else 0. `idx` is what the data set calls the example, for
-    submissions: a number, a name, or several numbers.
+    1 where the target is the pronoun's referent (WSC), else 0, and -1 where that is not known. `idx` is what the data
+    set calls the example, for submissions: a number, a name, or several numbers.
     """
 
     input: str
@@ -49,6 +51,11 @@ class Example:
     group: str | None = None
     label: int | None = None
     idx: int | str | dict[str, int] | None = None
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the right answer is known; of test sets it often is not published."""
+        return self.target != UNLABELLED and self.label != -1
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class Task:
     format: of the files, when their names don't say it; columns: by split, the names of columns of files without a
         header; fields: the column that holds a field, where its name is another one.
     skip_broken: lines of tables that have too few or too many columns are left out and counted; else they are errors.
+    skip_labels: raw values of the target, such as SNLI's "-", whose rows are left out and counted; else they are
+        errors. Rows in which the target or a column of the input is null are always left out and counted.
     data_dir: where data is: TensorFlow datasets, or the original files.
     inputs_length, targets_length: in tokens, the end of sequence counted.
     examples: of training, by which tasks are mixed; None: they are counted.
@@ -92,6 +101,7 @@ class Task:
     columns: Mapping[str, tuple[str, ...]] | None = None
     fields: Mapping[str, str] | None = None
     skip_broken: bool = False
+    skip_labels: tuple[str, ...] = ()
     inputs_length: int = 512
     targets_length: int = 84
     examples: int | None = None
@@ -131,7 +141,8 @@ class Task:
         capitals or not. Raw labels that a task file maps are as that says.
         """
         if self.raw_labels is not None:
-            return self.raw_labels.get(value.strip() if isinstance(value, str) else json.dumps(value))
+            raw = value.strip() if isinstance(value, str) else json.dumps(value)
+            return self.raw_labels.get(raw, UNLABELLED if raw == "-1" else None)
         assert self.labels is not None
         if self.threshold is not None:
             try:
@@ -174,6 +185,7 @@ class Task:
             labels=None if labels is None else tuple(labels.values()),
             raw_labels=labels if isinstance(file.labels, dict) else None,
             columns=columns_by_split(file.columns),
+            skip_labels=tuple(file.skip_labels),
             prefix=file.prefix or file.name,
             inputs_length=file.lengths.inputs,
             targets_length=file.lengths.targets,

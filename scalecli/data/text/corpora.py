@@ -1,7 +1,8 @@
 """Corpora: where the documents of pretraining come from, as plain Python iterators with an identity.
 
-Three sources: text files, TensorFlow Datasets by name, and the embedded default, which needs no network: the English of
-the docstrings in the Python installation that runs this.
+Three sources: files, TensorFlow Datasets by name, and the embedded default, which needs no network: the English of the
+docstrings in the Python installation that runs this. Files are plain text, a document a line, or records with a text
+field; their content says which (see `records`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalecli.data.datasets import DatasetSplit, open_split
-from scalecli.data.sources import display_name, find_files, fingerprint, read_lines
+from scalecli.data.records import NO_TEXT, TEXT, Kind, kind_of, read_rows, text_of
+from scalecli.data.sources import Remarks, display_name, find_files, fingerprint, read_lines
 from scalecli.data.text.docstrings import Docstring, cached_docstrings, docstring_documents
+from scalecli.data.text.parquet_shards import ParquetShards
 from scalecli.errors import ConfigurationError, MissingError
 
 __all__ = ["HELD_OUT_EVERY", "Corpus", "Docstring", "docstring_documents", "open_text", "text_documents"]
@@ -30,19 +33,20 @@ class Corpus:
 
     `identity` is a hash of the whole source's content, equal for its splits: the dataset version of a run manifest.
     `split` is "train" or "validation" where every 50th document is held out, "all" where none is, and for TensorFlow
-    Datasets a split of theirs, which `dataset` is. `read` starts the stream anew.
+    Datasets a split of theirs. `read` starts the stream anew; remarks hear of what is left out or replaced, and an
+    empty text stands for a row that gives no document. `shards` are those of a TensorFlow dataset or of Parquet files.
     """
 
     name: str
     identity: str
     split: str
-    read: Callable[[], Iterator[str]]
-    dataset: DatasetSplit | None = None
+    read: Callable[[Remarks], Iterator[str]]
+    shards: DatasetSplit | ParquetShards | None = None
 
-    def documents(self) -> Iterator[str]:
+    def documents(self, remarks: Remarks | None = None) -> Iterator[str]:
         """Yields the documents from the first. Raises MissingError, as the source's reader does, or when none comes."""
         empty = True
-        for document in self.read():
+        for document in filter(None, self.read(remarks or Remarks())):
             empty = False
             yield document
         if empty:
@@ -52,83 +56,114 @@ class Corpus:
             raise MissingError(f"{self.name}: no documents in the split {self.split!r}{held_out}")
 
     def first(self, documents: int) -> Corpus:
-        """Returns the corpus of the first documents of this one."""
+        """Returns the corpus of the first documents of this one; of Parquet files, of the first rows."""
         split = f"{self.split}, first {documents}"
-        return Corpus(self.name, self.identity, split, lambda: itertools.islice(self.read(), documents))
+        return Corpus(self.name, self.identity, split, lambda remarks: itertools.islice(self.read(remarks), documents))
 
     @classmethod
-    def from_text(cls, patterns: Sequence[str | Path], split: str = "train") -> Corpus:
-        """Returns the corpus of text files; `split` is "train", "validation" or "all" (see `text_documents`)."""
+    def from_text(cls, patterns: Sequence[str | Path], split: str = "train", field: str | None = None) -> Corpus:
+        """Returns the corpus of files; `split` is "train", "validation" or "all" (see `text_documents`).
+
+        Of Parquet files alone every 50th row is held out, of others every 50th document.
+        """
         _check_split(split)
         locations = find_files(patterns)
-        contents = [[_is_jsonl(location), fingerprint(location)] for location in locations]
+        kinds = [kind_of(location) for location in locations]
+        contents = [
+            [_KINDS.get(kind, kind), fingerprint(location)] for kind, location in zip(kinds, locations, strict=True)
+        ]
+        identity = _hash(map(json.dumps, [*contents, *([] if field in (None, TEXT) else [field])]))
         name = " ".join(display_name(str(pattern)) for pattern in patterns)
-        return cls(name, _hash(map(json.dumps, contents)), split, lambda: _hold_out(text_documents(patterns), split))
+        if {*kinds} == {"parquet"}:
+            shards = ParquetShards.open(locations, field or TEXT, *_PARTS[split])
+            return cls(name, identity, split, shards.documents, shards)
+        return cls(name, identity, split, lambda remarks: _hold_out(text_documents(locations, field, remarks), split))
 
     @classmethod
     def embedded(cls, cache_directory: Path, split: str = "train") -> Corpus:
         """Returns the corpus of this Python installation's docstrings, harvested once into the cache."""
         _check_split(split)
         texts = [docstring.text for docstring in cached_docstrings(cache_directory)]
-        return cls("embedded", _hash(texts), split, lambda: _hold_out(texts, split))
+        return cls("embedded", _hash(texts), split, lambda remarks: _hold_out(texts, split))
 
     @classmethod
-    def from_dataset(cls, name: str, split: str = "train", data_dir: str | None = None) -> Corpus:
+    def from_dataset(
+        cls, name: str, split: str = "train", data_dir: str | None = None, field: str | None = None
+    ) -> Corpus:
         """Returns one split of a TensorFlow dataset, as `c4/en`, with its text feature; empty texts are left out.
 
         Nothing is downloaded: the dataset is prepared in `data_dir` (see `datasets.open_split`, whose errors it
         raises). Raises ConfigurationError when the dataset has no text feature.
         """
-        found = open_text(name, split, data_dir)
-        described = [found.identity, json.dumps([length for _, _, length in found.shards()])]
-        documents = lambda: filter(None, (row["text"].strip() for row in found.rows()))  # noqa: E731
-        return cls(found.identity, _hash(described), split, documents, found)
+        dataset = open_text(name, split, data_dir, field)
+        feature = field or TEXT
+        described = [dataset.identity, json.dumps([length for _, _, length in dataset.shards()])]
+
+        def documents(remarks: Remarks) -> Iterator[str]:
+            for number, row in enumerate(dataset.rows()):
+                if text := row[feature].strip():
+                    yield text
+                else:
+                    remarks.add(NO_TEXT, f"{dataset.identity}, {split}, example {number}")
+
+        identity = _hash([*described, *([] if feature == TEXT else [feature])])
+        return cls(dataset.identity, identity, split, documents, dataset)
 
 
-def text_documents(patterns: Sequence[str | Path]) -> Iterator[str]:
-    """Yields the documents of text files: one a line, or the "text" field of each line of a .jsonl or .json file.
+# As identities have called the kinds of text files since before there were more of them.
+_KINDS: dict[Kind, bool] = {"text": False, "json": True}
+# By split: which rows of Parquet files it has, as the remainders of their numbers.
+_PARTS = {"all": (None, False), "train": (HELD_OUT_EVERY, False), "validation": (HELD_OUT_EVERY, True)}
 
-    `patterns` are paths, globs and URLs that fsspec knows; a name that ends in .gz is unpacked. Empty documents are
-    left out. Raises MissingError for no file, no text at all, what isn't UTF-8 and lines without a text (with
-    file:line).
+
+def text_documents(
+    patterns: Sequence[str | Path], field: str | None = None, remarks: Remarks | None = None
+) -> Iterator[str]:
+    """Yields the documents of files: a line of plain text each, or the text field of each record.
+
+    `patterns` are paths, globs and URLs that fsspec knows; files may be packed. Empty documents are left out, and
+    `remarks` count those of them that are records. Raises MissingError for no file, no text at all, what isn't UTF-8
+    and records without a text, ConfigurationError for a field that isn't there; both with file:line.
     """
+    remarks = Remarks() if remarks is None else remarks
     locations = find_files(patterns)
     empty = True
     for location in locations:
-        for number, line in read_lines(location):
-            if not line.strip():
-                continue
-            text = _jsonl_text(line, f"{display_name(location)}:{number}") if _is_jsonl(location) else line.strip()
-            if text:
-                empty = False
-                yield text
+        for text in _documents(location, field, remarks):
+            empty = False
+            yield text
     if empty:
-        raise MissingError(f"{', '.join(map(display_name, locations))}: no text")
+        raise MissingError(f"{', '.join(map(display_name, locations))}: no text{_listed(remarks)}")
 
 
-def open_text(name: str, split: str, data_dir: str | None) -> DatasetSplit:
+def _documents(location: str, field: str | None, remarks: Remarks) -> Iterator[str]:
+    """Yields the documents of one file, without the empty ones."""
+    kind = kind_of(location)
+    if kind == "text":
+        if field is not None:
+            raise ConfigurationError(f"{display_name(location)}: plain text, which has no field {field!r}")
+        yield from (text for _, line in read_lines(location) if (text := line.strip()))
+        return
+    name = field or TEXT
+    for place, row in read_rows(location, kind, (), remarks=remarks):
+        if text := text_of(row, name, place):
+            yield text
+        else:
+            remarks.add(NO_TEXT, place)
+
+
+def _listed(remarks: Remarks) -> str:
+    return f" ({'; '.join(remarks.lines())})" if remarks.counts else ""
+
+
+def open_text(name: str, split: str, data_dir: str | None, field: str | None = None) -> DatasetSplit:
     """Returns a split of a TensorFlow dataset that has texts. Raises as `Corpus.from_dataset` does."""
-    found = open_split(name, split, data_dir)
-    if "text" not in found.builder.info.features:
-        known = ", ".join(found.builder.info.features)
-        raise ConfigurationError(f"dataset {name}: no feature 'text'; it has {known}")
-    return found
-
-
-def _jsonl_text(line: str, place: str) -> str:
-    """Returns the text of one line of a .jsonl file."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise MissingError(f"{place}: not JSON ({error})") from error
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        found = f"; it has {', '.join(map(repr, record))}" if isinstance(record, dict) and record else ""
-        raise MissingError(f"{place}: no field 'text' with a string{found}")
-    return record["text"].strip()
-
-
-def _is_jsonl(location: str) -> bool:
-    return location.removesuffix(".gz").endswith((".jsonl", ".json"))
+    dataset = open_split(name, split, data_dir)
+    feature = field or TEXT
+    if feature not in dataset.builder.info.features:
+        known = ", ".join(dataset.builder.info.features)
+        raise ConfigurationError(f"dataset {name}: no feature {feature!r}; it has {known}; --text-field names one")
+    return dataset
 
 
 def _check_split(split: str) -> None:

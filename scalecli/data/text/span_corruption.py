@@ -7,7 +7,7 @@ TensorFlow draws on the host, where tf.data runs; inside a function compiled by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from scalecli.data.order import WHOLE, Share, shuffled_index
 from scalecli.data.text.tokens import TokenStore
-from scalecli.data.text.vocabulary import EOS, PAD, SENTINELS
+from scalecli.data.text.vocabulary import EOS, PAD, Vocabulary
 from scalecli.errors import ConfigurationError, MissingError
 
 if TYPE_CHECKING:
@@ -119,29 +119,30 @@ def _random_cut(items: int, parts: int, seed: tf.Tensor) -> tf.Tensor:
 
 
 def corrupt(
-    tokens: tf.Tensor, mask: tf.Tensor, *, vocabulary_size: int, inputs_length: int, targets_length: int
+    tokens: tf.Tensor, mask: tf.Tensor, *, sentinels: Sequence[int], inputs_length: int, targets_length: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns inputs [inputs_length] and targets [targets_length] of tokens [length] whose noise is `mask` [length].
 
-    In the inputs each span of noise becomes one sentinel, in the targets each stretch of text; the k-th of each is id
-    vocabulary_size - 1 - k. No end of sequence is added; what is shorter is padded, what is longer is cut.
+    In the inputs each span of noise becomes one sentinel, in the targets each stretch of text; the k-th of each has the
+    id sentinels[k]. No end of sequence is added; what is shorter is padded, what is longer is cut.
     """
     return (
-        _with_sentinels(tokens, mask, vocabulary_size, inputs_length),
-        _with_sentinels(tokens, ~mask, vocabulary_size, targets_length),
+        _with_sentinels(tokens, mask, sentinels, inputs_length),
+        _with_sentinels(tokens, ~mask, sentinels, targets_length),
     )
 
 
-def _with_sentinels(tokens: tf.Tensor, mask: tf.Tensor, vocabulary_size: int, length: int) -> tf.Tensor:
+def _with_sentinels(tokens: tf.Tensor, mask: tf.Tensor, sentinels: Sequence[int], length: int) -> tf.Tensor:
     """Returns tokens with each run of the mask replaced by one sentinel, padded or cut to [length]."""
     import tensorflow as tf
 
     begins = mask & ~tf.concat([[False], mask[:-1]], axis=0)  # the first token of each run
-    sentinels = vocabulary_size - tf.cumsum(tf.cast(begins, tokens.dtype))
+    number = tf.maximum(tf.cumsum(tf.cast(begins, tf.int32)) - 1, 0)  # [length]: of the run that a token is in or after
+    replacements = tf.gather(tf.constant(list(sentinels), tokens.dtype), number)
     kept = begins | ~mask
     places = tf.cumsum(tf.cast(kept, tf.int32)) - 1  # where a kept token goes
     places = tf.where(kept, tf.minimum(places, length), length)  # one place more takes what is dropped
-    replaced = tf.where(kept, tf.where(begins, sentinels, tokens), 0)
+    replaced = tf.where(kept, tf.where(begins, replacements, tokens), 0)
     return tf.math.unsorted_segment_sum(replaced, tf.where(kept, places, length), length + 1)[:length]
 
 
@@ -149,7 +150,7 @@ def pretraining_batches(
     store: TokenStore,
     objective: SpanCorruption,
     *,
-    vocabulary_size: int,
+    sentinels: Sequence[int],
     batch: int,
     seed: int,
     start_step: int = 0,
@@ -163,11 +164,11 @@ def pretraining_batches(
     """
     import tensorflow as tf
 
-    segments, tokens = _segments(store, objective), store.tensor()
+    segments, tokens = _segments(store, objective, sentinels), store.tensor()
 
     def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
         index = shuffled_index(n, segments, seed)
-        return _example(tokens, index, n, seed, objective, vocabulary_size)
+        return _example(tokens, index, n, seed, objective, sentinels)
 
     dataset = share.numbers(start_step, batch)
     dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -175,7 +176,7 @@ def pretraining_batches(
 
 
 def validation_batches(
-    store: TokenStore, objective: SpanCorruption, *, vocabulary_size: int, batch: int, examples: int
+    store: TokenStore, objective: SpanCorruption, *, sentinels: Sequence[int], batch: int, examples: int
 ) -> Any:
     """Returns a tf.data.Dataset of the store's first `examples` segments, or all if there are fewer.
 
@@ -184,11 +185,11 @@ def validation_batches(
     """
     import tensorflow as tf
 
-    segments, tokens = _segments(store, objective), store.tensor()
+    segments, tokens = _segments(store, objective, sentinels), store.tensor()
     examples = min(segments, examples)
 
     def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _example(tokens, n, n, _VALIDATION_SEED, objective, vocabulary_size)
+        return _example(tokens, n, n, _VALIDATION_SEED, objective, sentinels)
 
     dataset = tf.data.Dataset.range(examples)
     dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -201,18 +202,18 @@ def validation_batches(
     return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def check_sentinels(objective: SpanCorruption) -> None:
-    """Raises ConfigurationError for an objective with more spans in a segment than a vocabulary has sentinels."""
-    if objective.spans > SENTINELS:
+def check_sentinels(objective: SpanCorruption, sentinels: Sequence[int]) -> None:
+    """Raises ConfigurationError for an objective with more spans in a segment than the vocabulary has sentinels."""
+    if objective.spans > len(sentinels):
         raise ConfigurationError(
-            f"span corruption: {objective.spans} spans a segment, and a vocabulary has {SENTINELS} sentinels; "
+            f"span corruption: {objective.spans} spans a segment, and the vocabulary has {len(sentinels)} sentinels; "
             "shorten inputs_length or lengthen mean_span_length"
         )
 
 
-def _segments(store: TokenStore, objective: SpanCorruption) -> int:
+def _segments(store: TokenStore, objective: SpanCorruption, sentinels: Sequence[int]) -> int:
     """Returns the number of whole segments in a store, after a look whether they can be corrupted."""
-    check_sentinels(objective)
+    check_sentinels(objective, sentinels)
     segments = store.tokens // objective.segment_length
     if not segments:
         raise MissingError(
@@ -228,17 +229,17 @@ def _example(
     n: tf.Tensor,
     seed: int,
     objective: SpanCorruption,
-    vocabulary_size: int,
+    sentinels: Sequence[int],
 ) -> dict[str, tf.Tensor]:
     """Returns example `n`: the segment at `index` in `tokens` [any], corrupted."""
     import tensorflow as tf
 
     segment = tf.slice(tokens, [index * objective.segment_length], [objective.segment_length])
-    return corrupted_example(segment, n, seed, objective, vocabulary_size)
+    return corrupted_example(segment, n, seed, objective, sentinels)
 
 
 def corrupted_example(
-    segment: tf.Tensor, n: tf.Tensor, seed: int, objective: SpanCorruption, vocabulary_size: int
+    segment: tf.Tensor, n: tf.Tensor, seed: int, objective: SpanCorruption, sentinels: Sequence[int]
 ) -> dict[str, tf.Tensor]:
     """Returns "inputs" [inputs_length] and "targets" [targets_length] of a segment, corrupted by the seed and `n`."""
     import tensorflow as tf
@@ -248,7 +249,7 @@ def corrupted_example(
     inputs, targets = corrupt(
         segment,
         mask,
-        vocabulary_size=vocabulary_size,
+        sentinels=sentinels,
         inputs_length=objective.inputs_length - 1,
         targets_length=objective.targets_length - 1,
     )
@@ -256,7 +257,7 @@ def corrupted_example(
 
 
 def unigram_cross_entropy(
-    targets: Iterable[np.ndarray], store: TokenStore, objective: SpanCorruption, *, vocabulary_size: int
+    targets: Iterable[np.ndarray], store: TokenStore, objective: SpanCorruption, vocabulary: Vocabulary
 ) -> float:
     """Returns the cross-entropy, in nats per token, of target ids [...] under unigram frequencies; padding is left out.
 
@@ -264,9 +265,9 @@ def unigram_cross_entropy(
     of each, so that none is impossible) and which sentinels targets have, and nothing else: the baseline to beat.
     Raises MissingError when there is no target token.
     """
-    counts = 1.0 + np.bincount(store.array[:_COUNTED_TOKENS], minlength=vocabulary_size)
+    counts = 1.0 + np.bincount(store.array[:_COUNTED_TOKENS], minlength=vocabulary.size)
     expected = objective.noise_tokens * counts / counts.sum()  # times that an id is expected in one target
-    expected[vocabulary_size - objective.spans :] += 1.0
+    expected[list(vocabulary.sentinels[: objective.spans])] += 1.0
     expected[EOS] += 1.0
     losses = -np.log(expected / expected.sum())
     ids = np.concatenate([np.zeros(0, np.int32), *(np.asarray(batch).ravel() for batch in targets)])

@@ -1,19 +1,24 @@
-"""Large text sets read as they are trained on: TensorFlow datasets such as C4, which no cache of tokens can hold.
+"""Large text sets read as they are trained on: TensorFlow datasets such as C4, or Parquet, which no cache can hold.
 
-A shard's documents are cut into windows of 8,192. A window is tokenised, joined and cut into segments, of which it
-gives a number that depends on its number of documents alone, in an order of its own. So how many segments come before a
-window is known from the dataset's own description, and batch `step` is a function of (seed, step): a run goes on from
-any step by reading from the window that the step lies in. An epoch goes through all windows, shard by shard in an order
-of its own, and meets no segment twice.
+A shard's documents are cut into windows of 8,192, or of fewer where they are long. A window is tokenised, joined and
+cut into segments, of which it gives a number that depends on its number of documents alone, in an order of its own. So
+how many segments come before a window is known from the dataset's own description, and batch `step` is a function of
+(seed, step): a run goes on from any step by reading from the window that the step lies in. An epoch goes through all
+windows, shard by shard in an order of its own, and meets no segment twice.
 
 The number of segments is six standard errors less than the documents of the first window lead to expect, so that a
 window has as many; what it has more, a tenth of C4's, stays out of this epoch, and others stay out of the next. (Should
-a window have fewer, once in 10^9, its first ones come twice.) All of it is a graph, without a call into Python.
+a window have fewer, once in 10^9, its first ones come twice.) All of it is a graph, without a call into Python but for
+documents of more than 65,536 characters, which are tokenised in pieces, and for formats that TensorFlow can't read.
+
+All of a long document is read. It makes its window's tokens more than others', of which every epoch takes others; how
+many are expected of a window counts at most 65,536 tokens of a document.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +28,9 @@ import numpy as np
 from scalecli.data.datasets import DatasetSplit
 from scalecli.data.order import WHOLE, Share
 from scalecli.data.text.corpora import Corpus
+from scalecli.data.text.parquet_shards import ParquetShards
 from scalecli.data.text.span_corruption import SpanCorruption, check_sentinels, corrupted_example
-from scalecli.data.text.tokens import Progress, TokenStore, cut_to_window
+from scalecli.data.text.tokens import PIECE, Progress, TokenStore, pieces
 from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.data.windows import Windows
 from scalecli.errors import MissingError
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
 
 STREAMED_FROM = 1_000_000  # documents; fewer are tokenised once into the cache, and no text stays out of an epoch
 WINDOW_DOCUMENTS = 8_192
+_WINDOW_BYTES = 64 << 20  # of Parquet, whose footers say how long its texts are
 _STANDARD_ERRORS = 6
 
 
@@ -41,7 +48,7 @@ _STANDARD_ERRORS = 6
 class TextStream:
     """A split of a text set that is read while it is trained on; `sample` holds the tokens of its first window."""
 
-    split: DatasetSplit
+    split: DatasetSplit | ParquetShards
     vocabulary: Vocabulary
     sample: TokenStore
     window: int = WINDOW_DOCUMENTS
@@ -56,11 +63,14 @@ class TextStream:
         on_progress: Progress | None = None,
         window: int = WINDOW_DOCUMENTS,
     ) -> TextStream:
-        """Returns the stream of the corpus of a prepared dataset. Raises what `TokenStore.build` does."""
-        assert corpus.dataset is not None, "text files are no stream"
+        """Returns the stream of the corpus of a prepared dataset or of Parquet. Raises what `TokenStore.build` does."""
+        assert corpus.shards is not None, "these files are no stream"
+        if isinstance(corpus.shards, ParquetShards):
+            mean = max(corpus.shards.bytes // max(corpus.shards.examples, 1), 1)
+            window = max(min(window, _WINDOW_BYTES // mean), 1)
         first = corpus.first(window)
         sample = TokenStore.build(first, vocabulary, cache_directory=cache_directory, on_progress=on_progress)
-        return cls(corpus.dataset, vocabulary, sample, window)
+        return cls(corpus.shards, vocabulary, sample, window)
 
     @property
     def documents(self) -> int:
@@ -70,7 +80,7 @@ class TextStream:
     def segments(self, documents: np.ndarray, objective: SpanCorruption) -> np.ndarray:
         """Returns how many segments windows of so many documents give, int64 in the shape of `documents`."""
         read = min(self.window, self.documents)
-        mean = self.sample.tokens / read
+        mean = self.sample.counted / read
         variance = self.sample.squares / read - mean**2
         tokens = mean * documents - _STANDARD_ERRORS * np.sqrt(variance * documents)
         return np.maximum(tokens // objective.segment_length, 0).astype(np.int64)
@@ -79,7 +89,7 @@ class TextStream:
         self,
         objective: SpanCorruption,
         *,
-        vocabulary_size: int,
+        sentinels: Sequence[int],
         batch: int,
         seed: int,
         start_step: int = 0,
@@ -91,13 +101,13 @@ class TextStream:
         """
         import tensorflow as tf
 
-        check_sentinels(objective)
+        check_sentinels(objective, sentinels)
         segments_of = _Segments.of(self, objective, seed)
         tokenizer = self.vocabulary.tokenizer()
         start = start_step * batch
 
         def build(segment: tf.Tensor, n: tf.Tensor) -> dict[str, tf.Tensor]:
-            return corrupted_example(segment, n, seed, objective, vocabulary_size)
+            return corrupted_example(segment, n, seed, objective, sentinels)
 
         def read(serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, ...]:
             return segments_of.of_window(tokenizer, serialized, shard, window, first, start)
@@ -110,10 +120,16 @@ class TextStream:
         examples = segments.map(build, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return examples.batch(share.piece(batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
+    def read_in_an_epoch(self, objective: SpanCorruption) -> float:
+        """Returns the share of the tokens that an epoch reads, as far as the first window tells."""
+        sizes = _Segments.of(self, objective, 0).windows.total
+        tokens = self.sample.tokens / min(self.window, self.documents) * self.documents
+        return sizes * objective.segment_length / tokens
+
     def tokens_per_second(self, objective: SpanCorruption) -> float:
         """Returns how fast the first window is read, tokenised and corrupted: the least that the pipeline gives."""
         count = int(self.segments(np.array(min(self.window, self.split.shards()[0][2])), objective))
-        examples = self.batches(objective, vocabulary_size=self.vocabulary.size, batch=1, seed=0)
+        examples = self.batches(objective, sentinels=self.vocabulary.sentinels, batch=1, seed=0)
         start = time.perf_counter()
         for _ in examples.take(max(count, 1)):
             pass
@@ -125,6 +141,7 @@ class _Segments:
     """The segments of windows, as functions in the graph; `rests` are those of each shard's last window."""
 
     windows: Windows
+    texts: Callable[[Any], Any]  # of serialized records
     rests: tf.Tensor  # int64 [shards]
     segment_length: int
 
@@ -139,12 +156,12 @@ class _Segments:
         sizes = documents // stream.window * full + rests
         if not sizes.sum():
             raise MissingError(
-                f"dataset {stream.split.identity}: {stream.documents} documents in {len(shards)} shards are too few to "
+                f"{stream.split.identity}: {stream.documents} documents in {len(shards)} shards are too few to "
                 f"be sure of a segment of {objective.segment_length} tokens; give more shards or shorter inputs"
             )
-        windows = Windows.of(shards, sizes, full=full, window=stream.window, seed=seed)
+        windows = Windows.of(stream.split, sizes, full=full, window=stream.window, seed=seed)
         with tf.device("CPU"):
-            return cls(windows, tf.constant(rests, tf.int64), objective.segment_length)
+            return cls(windows, stream.split.texts, tf.constant(rests, tf.int64), objective.segment_length)
 
     def of_window(
         self, tokenizer: Any, serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor, start: int
@@ -153,9 +170,7 @@ class _Segments:
         import tensorflow as tf
 
         serialized, documents = self.windows.whole(serialized, shard, window)
-        feature = tf.io.FixedLenFeature([], tf.string)
-        texts = tf.strings.strip(tf.io.parse_example(serialized, {"text": feature})["text"])
-        tokens, _ = cut_to_window(tokenizer.tokenize(texts), shard * (1 << 32) + window)
+        tokens = tokenizer.tokenize(_in_pieces(self.texts(serialized))).values
         available = tf.size(tokens, tf.int64) // self.segment_length
         full = tf.constant(self.windows.full, tf.int64)
         count = tf.where(documents == self.windows.window, full, self.rests[shard])
@@ -167,3 +182,15 @@ class _Segments:
         )
         segments = tf.reshape(tokens[: available * self.segment_length], [-1, self.segment_length])
         return tf.gather(segments, order), first + numbers
+
+
+def _in_pieces(texts: tf.Tensor) -> tf.Tensor:
+    """Returns texts [documents], long ones cut into pieces [more], so that tokenising them takes little memory."""
+    import tensorflow as tf
+
+    def cut(texts: np.ndarray) -> np.ndarray:
+        parts = [part.encode() for text in texts for part in pieces(text.decode("utf-8", "replace"))]
+        return np.array(parts, object)
+
+    is_long = tf.reduce_any(tf.strings.length(texts) > PIECE)
+    return tf.ensure_shape(tf.cond(is_long, lambda: tf.numpy_function(cut, [texts], tf.string), lambda: texts), [None])

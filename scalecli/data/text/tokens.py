@@ -7,21 +7,21 @@ is what makes a batch a function of (seed, step) alone.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalecli.data.sources import Remarks
 from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.errors import MissingError, ScalecliError
@@ -30,10 +30,12 @@ from scalecli.storage.files import write_atomically
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# A longer document gives one window of this many tokens, at random, so that no document fills a training run.
-WINDOW = 65_536
-_WINDOW_RULE = f"one uniform window of {WINDOW}, seeded by document"
-_BATCH = 64  # documents tokenised in one call
+# A longer document counts as one of this many tokens where the lengths of others are told from those at hand.
+COUNTED = 65_536
+PIECE = 65_536  # characters that are tokenised at once: SentencePiece takes more than 100 bytes of memory for each
+_BATCH = 64  # pieces tokenised in one call
+_BATCH_CHARACTERS = 262_144
+_FORMAT = "whole documents"  # of a store; another one is kept under another name
 
 Progress = Callable[[int, int], None]
 
@@ -42,14 +44,17 @@ Progress = Callable[[int, int], None]
 class TokenStore:
     """The tokens of one split of a corpus on disk: a .npy file of int32 [tokens], from that many documents.
 
-    `squares` is the sum of the squares of the documents' lengths, which says how much they differ. `name` is that of
-    the corpus and its split, for messages.
+    `counted` is the sum of the documents' lengths, each of at most 65,536 tokens, and `squares` that of their squares,
+    which says how much they differ. `remarks` say what of the corpus was left out or replaced. `name` is that of the
+    corpus and its split, for messages.
     """
 
     path: Path
     documents: int
     tokens: int
+    counted: int = 0
     squares: int = 0
+    remarks: Sequence[str] = ()
     name: str = "corpus"
 
     @cached_property
@@ -97,7 +102,7 @@ class TokenStore:
             corpus.identity,
             corpus.split,
             vocabulary.sha256,
-            _WINDOW_RULE,
+            _FORMAT,
             *([] if at_least is None else [at_least]),
         ]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
@@ -140,23 +145,49 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
 def _write(
     file: IO[bytes], corpus: Corpus, vocabulary: Vocabulary, on_progress: Progress, at_least: int | None
-) -> dict[str, int]:
-    """Writes a corpus's tokens as a .npy file; returns the number of documents, of tokens, and the lengths' squares."""
-    documents = tokens = squares = 0
+) -> dict[str, Any]:
+    """Writes a corpus's tokens as a .npy file; returns the fields of its `TokenStore` that count them."""
+    tokens, remarks, lengths = 0, Remarks(), _Lengths()
     _write_header(file, tokens)
     start = file.tell()
-    for batch, lengths in _tokenized(corpus, vocabulary):
+    for batch, piece_lengths, begins in _tokenized(corpus.documents(remarks), vocabulary):
         file.write(batch.astype("<i4", copy=False).tobytes())
-        documents += len(lengths)
         tokens += len(batch)
-        squares += int(np.square(lengths).sum())
-        on_progress(documents, tokens)
+        lengths.add(piece_lengths, begins)
+        on_progress(lengths.documents, tokens)
         if at_least is not None and tokens >= at_least:
             break
+    lengths.close()
     file.seek(0)
     _write_header(file, tokens)
     assert file.tell() == start, "numpy leaves room in the header for a longer array"
-    return {"documents": documents, "tokens": tokens, "squares": squares}
+    return {"tokens": tokens, "remarks": remarks.lines(), **asdict(lengths)}
+
+
+@dataclass
+class _Lengths:
+    """Counts documents and their lengths, as they come in pieces."""
+
+    documents: int = 0
+    counted: int = 0
+    squares: int = 0
+
+    def __post_init__(self) -> None:
+        self._length = 0  # of the document at hand
+
+    def add(self, lengths: np.ndarray, begins: Sequence[bool]) -> None:
+        """Takes the lengths of pieces, in tokens, and whether a document begins with each."""
+        for length, is_first in zip(lengths.tolist(), begins, strict=True):
+            if is_first:
+                self.close()
+                self.documents += 1
+            self._length += length
+
+    def close(self) -> None:
+        """Ends the document at hand."""
+        length, self._length = min(self._length, COUNTED), 0
+        self.counted += length
+        self.squares += length**2
 
 
 def _write_header(file: IO[bytes], tokens: int) -> None:
@@ -164,8 +195,10 @@ def _write_header(file: IO[bytes], tokens: int) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _tokenized(corpus: Corpus, vocabulary: Vocabulary) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields, batch by batch, the documents' tokens, int32 [tokens], and the length of each, int64 [documents].
+def _tokenized(
+    documents: Iterator[str], vocabulary: Vocabulary
+) -> Iterator[tuple[np.ndarray, np.ndarray, Sequence[bool]]]:
+    """Yields, batch by batch, the tokens of pieces, int32 [tokens], the length of each, and which begin a document.
 
     Threads call one graph, rather than tf.data a generator: an error or Ctrl-C in a generator that tf.data waits for
     can leave both waiting for ever.
@@ -174,39 +207,54 @@ def _tokenized(corpus: Corpus, vocabulary: Vocabulary) -> Iterator[tuple[np.ndar
 
     tokenizer = vocabulary.tokenizer()
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([], tf.int64)])
-    def tokenize(texts: tf.Tensor, batch_index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return cut_to_window(tokenizer.tokenize(texts), batch_index)
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def tokenize(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        ragged = tokenizer.tokenize(texts)
+        return ragged.values, ragged.row_lengths()
 
     workers = os.cpu_count() or 1
-    pending: deque[Future] = deque()
-    documents = corpus.documents()
+    pending: deque[tuple[Future, Sequence[bool]]] = deque()
+    batches = _batches(documents)
     with ThreadPoolExecutor(workers) as pool:
-        for index in itertools.count():
-            batch = list(itertools.islice(documents, _BATCH))
-            if batch:
-                pending.append(pool.submit(tokenize, tf.constant(batch), tf.constant(index, tf.int64)))
+        while True:
+            texts, begins = next(batches, ([], []))
+            if texts:
+                pending.append((pool.submit(tokenize, tf.constant(texts)), begins))
             elif not pending:
                 return
-            if not batch or len(pending) > 2 * workers:
-                tokens, lengths = pending.popleft().result()
-                yield tokens.numpy(), lengths.numpy()
+            if not texts or len(pending) > 2 * workers:
+                future, its_begins = pending.popleft()
+                tokens, lengths = future.result()
+                yield tokens.numpy(), lengths.numpy(), its_begins
 
 
-def cut_to_window(ragged: tf.RaggedTensor, batch_index: tf.Tensor, window: int = WINDOW) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cuts each document of a batch, [documents, (tokens)], to a random window of at most `window` tokens.
+def _batches(documents: Iterator[str]) -> Iterator[tuple[list[str], list[bool]]]:
+    """Yields batches of pieces, and which of them begin a document."""
+    batch: list[str] = []
+    begins: list[bool] = []
+    characters = 0
+    for document in documents:
+        for number, piece in enumerate(pieces(document)):
+            batch.append(piece)
+            begins.append(number == 0)
+            characters += len(piece)
+            if len(batch) == _BATCH or characters >= _BATCH_CHARACTERS:
+                yield batch, begins
+                batch, begins, characters = [], [], 0
+    if batch:
+        yield batch, begins
 
-    Every window that fits is equally likely; which one it is depends on the document's index in the corpus only, as
-    batches are of one size. Returns the tokens of all documents, [tokens], and the length of each, [documents].
+
+def pieces(text: str) -> Iterator[str]:
+    """Yields a text in pieces of at most `PIECE` characters.
+
+    They are cut at white space, where no token of a SentencePiece model of words spans the cut: the tokens of the
+    pieces are those of the text. In text that has none so far, a cut adds the token of a word's beginning.
     """
-    import tensorflow as tf
-
-    lengths = ragged.row_lengths()  # [documents]
-    seed = tf.stack([tf.cast(batch_index, tf.int64), tf.constant(window, tf.int64)])
-    draw = tf.random.stateless_uniform(tf.shape(lengths), seed, dtype=tf.float64, alg="philox")
-    room = tf.maximum(lengths - window, 0)
-    starts = tf.cast(draw * tf.cast(room + 1, tf.float64), tf.int64)
-    starts = tf.repeat(starts, lengths)  # [tokens of all documents]
-    positions = tf.ragged.range(lengths).values
-    inside = (positions >= starts) & (positions < starts + window)
-    return tf.boolean_mask(ragged.values, inside), tf.minimum(lengths, window)
+    start = 0
+    while len(text) - start > PIECE:
+        end = start + PIECE
+        space = max(text.rfind(" ", start + 1, end), text.rfind("\n", start + 1, end))
+        yield text[start : (end if space < 0 else space)]
+        start = end if space < 0 else space + 1
+    yield text[start:]

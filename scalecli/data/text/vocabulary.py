@@ -1,64 +1,83 @@
-"""Vocabularies: SentencePiece unigram models and the 100 sentinels that T5 puts after their pieces (T5 paper, 2.2).
+"""Vocabularies: SentencePiece models, and the 100 sentinels that T5 puts after their pieces (T5 paper, 2.2).
 
-Ids 0, 1 and 2 are padding, end of sequence and unknown; the sentinels are the last 100 ids, counted down: sentinel 0 of
-an example is the last id. The embedding table has a multiple of 128 rows, so that it divides among devices.
+Ids 0, 1 and 2 are padding, end of sequence and unknown; the sentinels are the last 100 ids, counted down: <extra_id_0>
+is the last id. A model that holds pieces of these names, as mT5's does, gets no others. The embedding table has a
+multiple of 128 rows, so that it divides among devices.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import io
 import os
-import re
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalecli.data.sources import display_name
-from scalecli.errors import ConfigurationError, MissingError, reason_of
+from scalecli.errors import ConfigurationError, MissingError
 from scalecli.storage.files import read_bytes, write_atomically
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PAD, EOS, UNKNOWN = 0, 1, 2
 SENTINELS = 100
+NORMAL, UNKNOWN_PIECE, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6  # types of pieces, of sentencepiece_model.proto
+UNIGRAM, BPE, CHARACTERS = 1, 2, 4  # types of models, likewise
 
 # The public face of gs://t5-data/vocabs/cc_all.32000/sentencepiece.model: plain HTTPS fails at once without a network.
 T5_URL = "https://storage.googleapis.com/t5-data/vocabs/cc_all.32000/sentencepiece.model"
 T5_SHA256 = "d60acb128cf7b7f2536e8f38a5b18a05535c9e14c7a355904270e15b0945ea86"
 T5_PIECES = 32_000
 
-_MODEL_BYTES_LIMIT = 64 << 20  # the largest published models, of 250,000 pieces, have 5 MB
-_TRAINING_BYTES = 20_000_000
-_CHUNK_CHARACTERS = (
-    1_000  # SentencePiece drops sentences of more than 4,192 bytes, and 1,000 characters are at most 4,000
-)
+UNKNOWN_LIMIT = 0.001  # more unknown tokens than this are worth a warning
+_MODEL_BYTES_LIMIT = 64 << 20  # a SentencePiece model of 250,000 pieces has 5 MB, a tokenizer.json of them 16 MB
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A SentencePiece model on disk, the sha256 of the file and the number of its pieces, sentinels not counted."""
+    """A SentencePiece model on disk, the SHA-256 of the file, and the number of its pieces.
+
+    `own_sentinels` are the ids of its pieces <extra_id_0>, <extra_id_1> and so on, if it holds any.
+    """
 
     path: Path
     sha256: str
     pieces: int
+    own_sentinels: tuple[int, ...] = ()
+
+    @property
+    def sentinels(self) -> tuple[int, ...]:
+        """Returns the ids of the sentinels in the order in which an example uses them, <extra_id_0> first."""
+        return self.own_sentinels or tuple(range(self.pieces + SENTINELS - 1, self.pieces - 1, -1))
 
     @property
     def size(self) -> int:
-        """Returns the number of ids: pieces and sentinels. Sentinel k of an example is id size - 1 - k."""
-        return self.pieces + SENTINELS
+        """Returns the number of ids: pieces and sentinels."""
+        return self.pieces + (0 if self.own_sentinels else SENTINELS)
 
     @property
     def rows(self) -> int:
         """Returns the rows of the embedding table: `size` padded up to a multiple of 128."""
         return -(-self.size // 128) * 128
 
+    @property
+    def content(self) -> str:
+        """Returns, for messages, how many ids there are: `180 ids (80 pieces and 100 sentinels)`."""
+        own = f"{len(self.own_sentinels)} of them" if self.own_sentinels else f"and {SENTINELS}"
+        return f"{self.size} ids ({self.pieces} pieces{',' if self.own_sentinels else ''} {own} sentinels)"
+
     def encode(self, text: str) -> list[int]:
-        """Returns the ids of a text, without an end of sequence."""
-        return self._processor.encode(text)
+        """Returns the ids of a task's text, without an end of sequence.
+
+        `<extra_id_0>` after a space or at the beginning is the sentinel, as in SeqIO. `</s>` and `<pad>` are text.
+        """
+        ids = self.processor.encode(text)
+        return [token - SENTINELS if token >= self.size else token for token in ids]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Returns the text of ids up to the first end of sequence, without padding.
@@ -72,131 +91,140 @@ class Vocabulary:
                 break
             if token != PAD:
                 kept.append(token if 0 <= token < self.size else UNKNOWN)
-        parts = []
-        for is_sentinel, run in groupby(kept, key=lambda token: token >= self.pieces):
-            if is_sentinel:
-                parts += [f"<extra_id_{self.size - 1 - token}>" for token in run]
-            else:
-                parts.append(self._processor.decode(list(run)))
-        return " ".join(parts)
+        return self.processor.decode(kept)
 
     def piece(self, token: int) -> str:
         """Returns how an id is written: the piece, with ▁ for a space, </s>, <pad>, <unk>, or <extra_id_k>."""
-        if token >= self.pieces:
-            return f"<extra_id_{self.size - 1 - token}>"
-        return self._processor.id_to_piece(token)
+        if token in self.sentinels:
+            return f"<extra_id_{self.sentinels.index(token)}>"
+        return self.processor.id_to_piece(token)
 
     def tokenizer(self) -> Any:
-        """Returns the tensorflow_text.SentencepieceTokenizer (int32 ids, nothing added) for use inside tf.data."""
+        """Returns the tensorflow_text.SentencepieceTokenizer (int32 ids, nothing added) for use inside tf.data.
+
+        It is for corpora: no text in them becomes a sentinel, so that only span corruption makes sentinels.
+        """
         import tensorflow_text
 
-        return tensorflow_text.SentencepieceTokenizer(self.path.read_bytes())
+        return tensorflow_text.SentencepieceTokenizer(self._corpus_model())
+
+    def model(self) -> Any:
+        """Returns what is in the file, as a sentencepiece_model_pb2.ModelProto."""
+        return model_proto(self.path.read_bytes())
+
+    def _corpus_model(self) -> bytes:
+        if not self.own_sentinels:
+            return self.path.read_bytes()
+        model = self.model()
+        for token in self.own_sentinels:
+            model.pieces[token].type = CONTROL  # never matched in text
+        return model.SerializeToString()
 
     @cached_property
-    def _processor(self) -> Any:
-        return _processor(self.path.read_bytes(), self.path)
+    def processor(self) -> Any:
+        """Returns the sentencepiece.SentencePieceProcessor with sentinels as pieces, as SeqIO makes it.
+
+        Where no space is put before a text, the sentinels have a second form, without a space, for its beginning; its
+        ids are beyond `size`.
+        """
+        model = self.model()
+        for token in self.own_sentinels:
+            model.pieces[token].type = USER_DEFINED
+        if not self.own_sentinels:
+            for space in ("▁",) if model.normalizer_spec.add_dummy_prefix else ("▁", ""):
+                for number in reversed(range(SENTINELS)):
+                    model.pieces.add(piece=f"{space}<extra_id_{number}>", score=0.0, type=USER_DEFINED)
+        return _processor(model.SerializeToString(), self.path)
+
+
+def model_proto(serialized: bytes = b"") -> Any:
+    """Returns a SentencePiece model as a sentencepiece_model_pb2.ModelProto."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    module: Any = sentencepiece_model_pb2  # its classes are made when it is imported
+    return module.ModelProto.FromString(serialized)
+
+
+def unknown_share(sequences: Iterable[np.ndarray]) -> float:
+    """Returns the share of the ids in sequences, int32 [length] each, that are unknown; 0 where there are none."""
+    unknown = tokens = 0
+    for ids in sequences:
+        unknown += int((ids == UNKNOWN).sum())
+        tokens += len(ids)
+    return unknown / max(tokens, 1)
+
+
+def unknown_warning(name: str, share: float) -> list[str]:
+    """Returns a line on the share of a text's tokens that are unknown, or none where it is at most 0.1%."""
+    if share <= UNKNOWN_LIMIT:
+        return []
+    return [f"{name}: {share:.2%} of the tokens are unknown to the vocabulary; another vocabulary may know them"]
 
 
 def load_vocabulary(name: str, *, cache_directory: Path) -> Vocabulary:
-    """Returns the vocabulary of a SentencePiece file (a path or an fsspec URL), or for `t5` the published one.
+    """Returns the vocabulary of a file (a path or an fsspec URL), or for `t5` the published one.
 
-    The model is copied into the cache under the hash of its content, and `t5` is fetched only once. Raises MissingError
-    for a file that can't be had or isn't a SentencePiece model, ConfigurationError for one with other special ids.
+    The file is a SentencePiece model, or a tokenizer.json that can be one. The model is copied into the cache under the
+    hash of its content, and `t5` is fetched only once. Raises MissingError for a file that can't be had or is neither,
+    ConfigurationError for one with other special ids or what SentencePiece does not have.
     """
     cached = cache_directory / "vocabularies" / f"{T5_SHA256}.model"
     if name != "t5":
-        model = read_bytes(os.path.expanduser(name), _MODEL_BYTES_LIMIT)
+        model = _read_model(name)
     elif cached.is_file() and hashlib.sha256(cached.read_bytes()).hexdigest() == T5_SHA256:
         model = cached.read_bytes()
     else:
         model = _fetch_t5()
     sha256 = hashlib.sha256(model).hexdigest()
-    processor = _processor(model, name)  # before anything is written: the cache holds models only
     path = cache_directory / "vocabularies" / f"{sha256}.model"
+    vocabulary = _described(model, name, path, sha256)  # before anything is written: the cache holds models only
     if not path.is_file() or path.read_bytes() != model:
         write_atomically(path, model)
-    return Vocabulary(path, sha256, processor.get_piece_size())
+    return vocabulary
 
 
-def count_pieces(name: str) -> int:
-    """Returns the number of pieces that `load_vocabulary` would find; nothing is fetched for `t5`, nothing written.
+def planned_vocabulary(name: str) -> Vocabulary:
+    """Returns the pieces and sentinels that `load_vocabulary` would find; it has no file and can't encode.
 
-    Raises what `load_vocabulary` raises.
+    Nothing is fetched for `t5`, nothing written. Raises what `load_vocabulary` raises.
     """
     if name == "t5":
-        return T5_PIECES
-    return _processor(read_bytes(os.path.expanduser(name), _MODEL_BYTES_LIMIT), name).get_piece_size()
+        return Vocabulary(Path(), T5_SHA256, T5_PIECES)
+    model = _read_model(name)
+    return _described(model, name, Path(), hashlib.sha256(model).hexdigest())
 
 
-def train_vocabulary(documents: Iterable[str], pieces: int, path: Path) -> Vocabulary:
-    """Trains a SentencePiece unigram model of `pieces` pieces on documents and writes it to `path`.
+def _read_model(name: str) -> bytes:
+    """Returns a SentencePiece model's bytes, made of a tokenizer.json where the file is one."""
+    content = read_bytes(os.path.expanduser(name), _MODEL_BYTES_LIMIT)
+    if content[:1] != b"{":
+        return content
+    from scalecli.data.text.tokenizer_json import sentencepiece_model
 
-    Text is normalised as T5's (NFKC with nmt's white space). At most 20 MB of the documents are used, spread evenly, so
-    the time is bounded; the same documents give the same model. Raises MissingError when there is no text, and
-    ConfigurationError, which names a number that works, when the documents can't give that many pieces.
-    """
-    import sentencepiece
+    return sentencepiece_model(content, display_name(name))
 
-    if pieces < 1:
-        raise ConfigurationError(f"vocabulary: {pieces} pieces; it takes a positive number")
-    sample = _even_sample(documents)
-    if not sample:
-        raise MissingError(f"{path}: no text to train a vocabulary on")
-    model = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sample),
-            model_writer=model,
-            model_type="unigram",
-            vocab_size=pieces,
-            pad_id=PAD,
-            eos_id=EOS,
-            unk_id=UNKNOWN,
-            bos_id=-1,
-            normalization_rule_name="nmt_nfkc",
-            num_threads=2,  # sums over threads depend on their number, and the model must not depend on the machine
-            minloglevel=3,
+
+def _described(model: bytes, name: str, path: Path, sha256: str) -> Vocabulary:
+    """Returns the vocabulary of a model, after a look at its special ids and sentinels."""
+    processor = _processor(model, name)
+    return Vocabulary(path, sha256, processor.get_piece_size(), _own_sentinels(processor.piece_to_id, name))
+
+
+def _own_sentinels(piece_to_id: Callable[[str], int], name: str) -> tuple[int, ...]:
+    """Returns the ids of a model's pieces <extra_id_0>, <extra_id_1> ..., with ▁ before them or without."""
+
+    def find(number: int) -> int | None:
+        ids = map(piece_to_id, (f"▁<extra_id_{number}>", f"<extra_id_{number}>"))
+        return next((token for token in ids if token != UNKNOWN), None)
+
+    sentinels: list[int] = []
+    while (token := find(len(sentinels))) is not None:
+        sentinels.append(token)
+    if not sentinels and find(1) is not None:
+        raise ConfigurationError(
+            f"{display_name(name)}: has a piece <extra_id_1> but no <extra_id_0>; sentinels are counted from 0"
         )
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ConfigurationError(_explain(error, pieces)) from error
-    write_atomically(path, model.getvalue())
-    return Vocabulary(path, hashlib.sha256(model.getvalue()).hexdigest(), pieces)
-
-
-def _explain(error: Exception, pieces: int) -> str:
-    """Returns one line about a training that failed; the trainer's message holds the limit."""
-    message = str(error)
-    if most := re.search(r"value <= (\d+)", message):
-        return f"vocabulary: this text is too small for {pieces} pieces; the most that it gives is {most[1]}"
-    if least := re.search(r"required_chars\D*\d+ vs (\d+)", message):
-        return f"vocabulary: {pieces} pieces are too few for the characters of this text; it takes at least {least[1]}"
-    return f"vocabulary: {pieces} pieces can't be trained: {reason_of(error)}"
-
-
-def _even_sample(documents: Iterable[str]) -> list[str]:
-    """Returns chunks of the documents, every one or every second, fourth ... so that they fit into the limit."""
-    sample: list[str] = []
-    stride, kept_bytes = 1, 0
-    for index, chunk in enumerate(chunk for document in documents for chunk in _chunks(document)):
-        if index % stride:
-            continue
-        sample.append(chunk)
-        kept_bytes += len(chunk.encode())
-        if kept_bytes > _TRAINING_BYTES:
-            sample, stride = sample[::2], stride * 2
-            kept_bytes = sum(len(kept.encode()) for kept in sample)
-    return sample
-
-
-def _chunks(document: str) -> Iterator[str]:
-    """Yields a document in pieces that SentencePiece takes as sentences, cut at spaces where there are any."""
-    start = 0
-    while start < len(document):
-        end = start + _CHUNK_CHARACTERS
-        if end < len(document):
-            end = space if (space := document.rfind(" ", start + 1, end)) > 0 else end
-        yield document[start:end]
-        start = end
+    return tuple(sentinels)
 
 
 def _fetch_t5() -> bytes:

@@ -17,8 +17,9 @@ _OF_TRAINING = (  # what an import's manifest can't know
 )
 _PLACES = ("file", "train", "validation", "test", "data_dir")
 _OF_TEXT = {
-    "transformers": "from transformers import T5ForConditionalGeneration\n\n"
-    'model = T5ForConditionalGeneration.from_pretrained("PATH")',
+    "transformers": "from transformers import AutoTokenizer, T5ForConditionalGeneration\n\n"
+    'model = T5ForConditionalGeneration.from_pretrained("PATH")\n'
+    'tokenizer = AutoTokenizer.from_pretrained("PATH")',
     "keras-hub": 'import keras_hub\n\nbackbone = keras_hub.models.T5Backbone.from_preset("PATH")',
 }
 _OF_IMAGES = {

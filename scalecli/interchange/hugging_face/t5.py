@@ -1,11 +1,12 @@
 """Hugging Face: the folder of a T5ForConditionalGeneration, in and out. Neither way needs torch or transformers.
 
+An MT5ForConditionalGeneration is read, too.
+
 Of a ViTForImageClassification the folder is recognised here, and read and written by `vit_hugging_face`.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face import vit as vit_hugging_face
 from scalecli.interchange.hugging_face.files import CONFIG, FORMAT, write_json, write_weights
+from scalecli.interchange.hugging_face.tokenizer import SENTENCEPIECE_FILE, TOKENIZER_FILE, write_tokenizer
 from scalecli.interchange.imported import Imported, SourceFile, logits_of
 from scalecli.interchange.plain_t5 import ARCHITECTURE_OF, check_plain
 from scalecli.interchange.safe_files import WEIGHT_FILES, read_json, read_weights
@@ -23,9 +25,6 @@ from scalecli.specs import ModelSpec
 
 if TYPE_CHECKING:
     import numpy as np
-
-_VOCABULARY, _TOKENIZER = "spiece.model", "tokenizer.json"
-_SENTINELS = 100
 
 # Of the configuration: what all our models have, and T5Config has too where it says nothing else.
 _CONSTANT = {
@@ -48,6 +47,7 @@ _SIZES = {
     "vocabulary": "vocab_size",
 }
 _GATED = {"relu": False, "gated-gelu": True}
+_PROJECTION = {"t5": "relu", "mt5": "gated-gelu"}  # where the configuration says nothing; mT5 is a T5 v1.1
 _ACTIVATION = {False: "relu", True: "gelu_new"}
 
 _EMBEDDING, _LOGITS = "shared.weight", "lm_head.weight"
@@ -65,7 +65,7 @@ def wanted(names: Iterable[str], step: int | None) -> list[str]:
     if weights is None:
         return []
     shards = weights.split(".")[1] if weights.endswith(".json") else None  # the suffix of theirs
-    others = (CONFIG, weights, _VOCABULARY, _TOKENIZER)
+    others = (CONFIG, weights, SENTENCEPIECE_FILE, TOKENIZER_FILE)
     return sorted(name for name in present if name in others or (shards and name.endswith(f".{shards}")))
 
 
@@ -80,7 +80,7 @@ def check(architecture: str, shape: Shape) -> None:
 
 
 def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
-    """The model in a folder: config.json, weights in one file or in shards, and spiece.model if it lies there.
+    """The model in a folder: config.json, weights in one file or in shards, and spiece.model, else tokenizer.json.
 
     Raises:
         MissingError: a file is not there or damaged, or the optimizer's state was asked for.
@@ -100,10 +100,9 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         raise MissingError(f"{folder}: has fewer weights than {CONFIG} has layers")
     spec = build_spec(architecture, shape)
     weights = gather(spec, places(spec), arrays, str(folder))
-    vocabulary = folder / _VOCABULARY
-    if not vocabulary.is_file() and (folder / _TOKENIZER).is_file():
-        notes = (*notes, f"{_TOKENIZER} is no SentencePiece model; give one by --vocabulary")
-    read_too = [folder / CONFIG, *files, *((vocabulary,) if vocabulary.is_file() else ())]
+    tokenizers = (folder / name for name in (SENTENCEPIECE_FILE, TOKENIZER_FILE))
+    vocabulary = next((file for file in tokenizers if file.is_file()), None)
+    read_too = [folder / CONFIG, *files, *((vocabulary,) if vocabulary else ())]
     return Imported(
         format=FORMAT,
         architecture=architecture,
@@ -113,7 +112,7 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         step=0,
         precision=precision,
         files=tuple(SourceFile.of(folder, file.name) for file in read_too),
-        vocabulary=vocabulary if vocabulary.is_file() else None,
+        vocabulary=vocabulary,
         notes=notes,
     )
 
@@ -122,8 +121,11 @@ def write(folder: Path, model: Exported) -> None:
     """Writes a model into an empty folder: configuration, weights, and the tokenizer where there is a vocabulary.
 
     Raises:
+        ConfigurationError: the tokenizer can't be had there.
         OSError, safetensors.SafetensorError: it can't be written.
     """
+    if model.vocabulary is not None:
+        write_tokenizer(folder, model.vocabulary)
     shape, gated = model.shape, model.spec.architecture == ARCHITECTURE_OF[True]
     of_sizes = {theirs: getattr(shape, ours) for ours, theirs in _SIZES.items()}
     activation = {value: key for key, value in _GATED.items()}[gated]
@@ -144,14 +146,6 @@ def write(folder: Path, model: Exported) -> None:
     special = {key: value for key, value in _CONSTANT.items() if key.endswith("token_id")}
     write_json(folder / "generation_config.json", special)
     write_weights(folder, model, places(model.spec))
-    if model.vocabulary is not None:
-        shutil.copyfile(model.vocabulary, folder / _VOCABULARY)
-        tokenizer = {
-            **{"tokenizer_class": "T5Tokenizer", "extra_ids": _SENTINELS},
-            **{"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
-            "additional_special_tokens": [f"<extra_id_{number}>" for number in range(_SENTINELS)],
-        }
-        write_json(folder / "tokenizer_config.json", tokenizer)
 
 
 def places(spec: ModelSpec) -> dict[str, Place]:
@@ -192,22 +186,27 @@ def _check_config(config: dict[str, Any], file: Path) -> tuple[bool, bool]:
     Raises:
         ConfigurationError: something that our models haven't got.
     """
-    projection = config.get("feed_forward_proj", "relu")
+    kind = config.get("model_type", _CONSTANT["model_type"])
+    if kind not in _PROJECTION:
+        raise ConfigurationError(f"{file}: model_type is {kind!r}; {' and '.join(_PROJECTION)} are accepted")
+    projection = config.get("feed_forward_proj", _PROJECTION[kind])
     if projection not in _GATED:
         raise ConfigurationError(
             f"{file}: feed_forward_proj is {projection!r}; scalecli has {' and '.join(_GATED)}, T5 v1's and v1.1's"
         )
     gated = _GATED[projection]
-    expected = {**_CONSTANT, "dense_act_fn": _ACTIVATION[gated], "is_gated_act": gated, "quantization_config": None}
+    of_gate = {"dense_act_fn": _ACTIVATION[gated], "is_gated_act": gated}
+    expected = {**_CONSTANT, "model_type": kind, **of_gate, "quantization_config": None}
     for key, value in expected.items():
         found = config.get(key)
         if found is not None and found != value:
             raise ConfigurationError(f"{file}: {key} is {found!r}; scalecli's T5 has {value!r}")
-    # Versions 5 and up have a key of their own for what tie_word_embeddings said alone before.
-    scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True))
+    # Versions 5 and up have a key of their own for what tie_word_embeddings said alone before; their mT5 is not scaled.
+    scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", kind == "t5"))
     if not isinstance(scaled, bool):
         raise ConfigurationError(f"{file}: tie_word_embeddings is {scaled!r}; true or false is accepted")
-    return gated, scaled
+    unscaled = kind == "mt5" and not str(config.get("transformers_version")).startswith(("3.", "4."))
+    return gated, scaled and not unscaled
 
 
 def _shape(config: dict[str, Any], logits: str | None, file: Path) -> Shape:

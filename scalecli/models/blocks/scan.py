@@ -35,13 +35,14 @@ def unstack(stacked: Any, length: int) -> Unstacked:
     return Unstacked(tuple(keras.tree.map_structure(lambda whole, i=i: whole[i], stacked) for i in range(length)))
 
 
-def scan(body: Body, carry: Any, stacked: Any, state: Any, length: int) -> tuple[Any, Any]:
+def scan(body: Body, carry: Any, stacked: Any, state: Any, length: int, unrolled: bool = False) -> tuple[Any, Any]:
     """Runs `body` for layers 0 to length-1 in order.
 
     `stacked` is a nest of tensors [length, ...] (weights), of which each call sees its own slice [...]. `state` is
     another such nest that the calls may change (key/value caches); the changed one is returned after the last carry.
     The carry keeps its shapes and dtypes. Both nests stacked, or both `Unstacked`. A body may scan itself; weights that
-    it finds outside of the scan are shared by all calls, and each adds one gradient of their size.
+    it finds outside of the scan are shared by all calls, and each adds one gradient of their size. On JAX it may be
+    unrolled: one call after another instead of a loop.
     """
     if isinstance(stacked, Unstacked):
         after = []
@@ -56,7 +57,8 @@ def scan(body: Body, carry: Any, stacked: Any, state: Any, length: int) -> tuple
         index, slices, layer_state = each
         return body(index, carry, slices, layer_state)
 
-    return keras.ops.scan(step, carry, (keras.ops.arange(length, dtype="int32"), stacked, state), length)
+    layers = (keras.ops.arange(length, dtype="int32"), stacked, state)
+    return keras.ops.scan(step, carry, layers, length, unroll=unrolled)
 
 
 def rematerialised_scan(

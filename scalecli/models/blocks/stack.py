@@ -12,7 +12,7 @@ from scalecli import specs
 from scalecli.models.blocks.recurrence import RECURRENCES, Recurrence
 from scalecli.models.blocks.residual import Reports, Residual
 from scalecli.models.blocks.scan import Unstacked, rematerialised_scan, scan, unstack
-from scalecli.models.compiled import uses_xla
+from scalecli.models.compiled import fuses_attention, unrolls, uses_xla
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers import NORMS, Context, PositionBias, RMSNorm, SpecLayer
 
@@ -61,6 +61,7 @@ class Repeat(keras.layers.Layer):
 
         # What gradients flow to is handed to the body, and so is the rest of the context with it.
         seen = {name: value for name, value in vars(context).items() if value is not None}
+        causal = seen.pop("causal")
         stacked, shared = ((), (weights, seen)) if self.spec.shared else (weights, ((), seen))
 
         def body(index: Any, x: Any, slices: Any, shared: Any) -> tuple[Any, Any]:
@@ -69,7 +70,7 @@ class Repeat(keras.layers.Layer):
             reports: Reports = {}
             for place, sublayer in enumerate(self.sublayers):
                 of_layer = shared_weights[place] if self.spec.shared else slices[place]
-                x, report = sublayer.run(of_layer, x, Context(**seen), here.at(place))
+                x, report = sublayer.run(of_layer, x, Context(**seen, causal=causal), here.at(place))
                 reports |= report
             return x, reports
 
@@ -77,7 +78,9 @@ class Repeat(keras.layers.Layer):
         if self.rematerialise and dropout.training:
             x, reports = rematerialised_scan(body, x, stacked, shared, blank, times)
         else:
-            x, reports = scan(lambda index, x, slices, _: body(index, x, slices, shared), x, stacked, blank, times)
+            x, reports = scan(
+                lambda index, x, slices, _: body(index, x, slices, shared), x, stacked, blank, times, unrolls(times)
+            )
         return x, context, reports
 
     def _pooled(self, x: Any, weights: Any, context: Context, dropout: Dropout) -> tuple[Any, Context, Reports]:
@@ -164,6 +167,11 @@ class Stack(keras.layers.Layer):
     def biases(self, length: int) -> dict[int, Any]:
         """The position biases [1, heads, length, length] by number of heads."""
         return {layer.spec.heads: layer(queries=length, keys=length) for layer in self.position_biases}
+
+    def bias_tiles(self, length: int) -> dict[int, Any]:
+        """The position biases for fused attention, by number of heads; none where attention is not fused."""
+        layers = self.position_biases if fuses_attention(self.compute_dtype) else []
+        return {layer.spec.heads: layer.tiles(length, length) for layer in layers}
 
     def parts(self) -> dict[str, SpecLayer]:
         """Every layer that owns weights, by the prefix of its paths in `specs.Stack.weights`."""
@@ -294,4 +302,12 @@ def _pooled_context(context: Context, window: int) -> Context:
         self_mask=context.self_mask[:, :, ::window, ::window],
         real=context.real[:, ::window],
         tokens=context.tokens[:, ::window],
+        bias_tiles={heads: _tiles_of_shorter(tiles, length) for heads, tiles in context.bias_tiles.items()},
+        segments=context.segments[:, ::window],
     )
+
+
+def _tiles_of_shorter(tiles: Any, length: int) -> Any:
+    """Of the biases of fused attention [heads, diagonals, block, block], the diagonals that `length` positions have."""
+    blocks, shorter = (tiles.shape[1] + 1) // 2, -(-length // tiles.shape[2])
+    return tiles[:, blocks - shorter : blocks + shorter - 1]

@@ -8,8 +8,11 @@ import numpy as np
 from keras import ops
 
 from scalecli import specs
+from scalecli.models.compiled import fuses_attention
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.base import Context, SpecLayer, Weights, projection
+
+_FUSED_WIDTHS = (16, 32, 64, 128)  # d_kv that GPU kernels take
 
 
 class Attention(SpecLayer):
@@ -19,6 +22,8 @@ class Attention(SpecLayer):
 
     def call(self, weights: Weights, x: Any, context: Context, dropout: Dropout) -> Any:
         """[batch, queries, d_model] -> [batch, queries, d_model]."""
+        if self.spec.d_kv in _FUSED_WIDTHS and fuses_attention(self.compute_dtype):
+            return self._fused(weights, x, context, dropout)
         cached = self._keys_and_values(weights, context.memory if self.spec.cross else x)
         mask = context.cross_mask if self.spec.cross else context.self_mask
         return self._attend(weights, x, cached, self._bias(context), mask, dropout)
@@ -45,6 +50,28 @@ class Attention(SpecLayer):
             for name, new in self._keys_and_values(weights, x).items()
         }
         return self._attend(weights, x, state, self._bias(context), context.self_mask, Dropout(0.0)), state
+
+    def _fused(self, weights: Weights, x: Any, context: Context, dropout: Dropout) -> Any:
+        """`call` without scores in memory; queries, keys and values are [batch, length, heads, d_kv]."""
+        from scalecli.models.layers.fused_attention import fused_attention
+
+        def heads(name: str, x: Any, count: int) -> Any:
+            return ops.reshape(projection(weights, name, x), (*x.shape[:2], count, self.spec.d_kv))
+
+        source = context.memory if self.spec.cross else x
+        queries = heads("query", x, self.spec.heads)
+        queries = queries * self.spec.d_kv**-0.5 if self.spec.scaled else queries
+        of_source = [heads(name, source, self.spec.key_heads) for name in self._projections()]
+        keys, values = of_source[0], of_source[-1]
+        if dropout.active:
+            # One mask serves all queries: to drop a key's share is to drop its value.
+            kept = dropout(ops.ones((x.shape[0], self.spec.heads, 1, source.shape[1]), values.dtype))
+            values = values * ops.transpose(kept, (0, 3, 1, 2))
+        seen = context.memory_segments if self.spec.cross else context.segments
+        causal = context.causal and not self.spec.cross
+        bias = None if self.spec.cross else context.bias_tiles.get(self.spec.heads)
+        mixed = fused_attention(queries, keys, values, bias, context.segments, seen, causal)
+        return projection(weights, "output", ops.reshape(mixed, (*x.shape[:2], self.spec.inner)))
 
     def _projections(self) -> tuple[str, ...]:
         return ("key_value",) if self.spec.tied_key_values else ("key", "value")
@@ -121,15 +148,24 @@ class PositionBias(SpecLayer):
 
     def call(self, queries: int, keys: int) -> Any:
         """float32 [1, heads, queries, keys] for positions counted from 0."""
-        period = queries + keys
-        # Entry d modulo the period is the bias of distance d = key - query; the one that is neither is never read.
-        distances = np.arange(period)
-        distances = np.where(distances < keys, distances, distances - period)
-        one_hot = np.eye(self.spec.buckets, dtype="float32")[relative_buckets(distances, self.spec)]
-        by_distance = ops.matmul(ops.convert_to_tensor(self.owned["table"]), one_hot.T)  # [heads, period]
+        by_distance, period = self.by_distance(queries, keys), queries + keys
+        # Entry d modulo the period is the bias of distance d; the one that is of no distance is never read.
+        cyclic = ops.concatenate([by_distance[:, queries - 1 :], by_distance[:, :1], by_distance[:, : queries - 1]], 1)
         # Repeating rows of one period and reading them with rows one shorter moves each row on by one distance.
-        skewed = ops.tile(by_distance, (1, queries))[:, : queries * (period - 1)]
+        skewed = ops.tile(cyclic, (1, queries))[:, : queries * (period - 1)]
         return ops.reshape(skewed, (1, self.spec.heads, queries, period - 1))[..., :keys]
+
+    def tiles(self, queries: int, keys: int) -> Any:
+        """float32 [heads, diagonals, block, block], as `fused_attention` takes it."""
+        from scalecli.models.layers.fused_attention import bias_tiles
+
+        return bias_tiles(self.by_distance(queries, keys), queries, keys)
+
+    def by_distance(self, queries: int, keys: int) -> Any:
+        """float32 [heads, queries + keys - 1]: the bias of each distance key - query, from 1 - queries on."""
+        buckets = relative_buckets(np.arange(1 - queries, keys), self.spec)
+        one_hot = np.eye(self.spec.buckets, dtype="float32")[buckets]
+        return ops.matmul(ops.convert_to_tensor(self.owned["table"]), one_hot.T)
 
 
 def relative_buckets(distances: np.ndarray, spec: specs.PositionBias) -> np.ndarray:

@@ -38,6 +38,9 @@ class Context:
     position is no padding, and where the token that the stack reads there is none (the first of a decoder is): what
     convolutions see. `memory` [batch, memory, d_model] is the encoder's output; `position` (int32 scalar) is the place
     of the one token of a decoding step, for which `real` is None.
+
+    The same for fused attention, where it is used: `bias_tiles` by number of heads are the position biases; `segments`
+    [batch, length], `memory_segments` [batch, memory] (int32) and `causal` are the masks.
     """
 
     position_biases: Mapping[int, Any] = field(default_factory=dict)
@@ -47,6 +50,10 @@ class Context:
     memory: Any = None
     cross_mask: Any = None
     position: Any = None
+    bias_tiles: Mapping[int, Any] = field(default_factory=dict)
+    segments: Any = None
+    memory_segments: Any = None
+    causal: bool = False
 
 
 class SpecLayer(keras.layers.Layer):

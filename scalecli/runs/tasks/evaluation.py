@@ -12,10 +12,17 @@ from scalecli.data.tasks.task import Task
 from scalecli.devices import Devices
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.evaluation.submissions import write_submissions
-from scalecli.evaluation.tasks import TaskEvaluation, TaskScores, TaskSplit, figures, figures_with_intervals
+from scalecli.evaluation.tasks import (
+    TaskEvaluation,
+    TaskInputs,
+    TaskScores,
+    TaskSplit,
+    figures,
+    figures_with_intervals,
+)
 from scalecli.manifest import Scalar
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs
-from scalecli.runs.tasks.examples import described, read_tasks, task_identity
+from scalecli.runs.tasks.examples import described, read_tasks, remarks, task_identity
 from scalecli.storage.files import write_atomically
 
 if TYPE_CHECKING:
@@ -67,15 +74,18 @@ class TaskPredictions:
         tests = [TaskSplit(task, data.examples[task.name]) for task in tasks]
         vocabulary = job.trained.vocabulary(job.cache_directory)
         scores: dict[int, dict[str, TaskScores]] = {}
-        warnings = list(data.warnings)
+        inputs = TaskInputs(tests, self.split, vocabulary, job.batch)
+        scored = [test.task for test in tests if test.baseline]
+        warnings = [*data.warnings, *inputs.warnings, *remarks(scored)]
+        if unscored := ", ".join(task.name for task in tasks if task not in scored):
+            warnings.append(f"predicted but not scored, since the {self.split} split has no labels: {unscored}")
 
         def on(model: Any) -> Callable[[int], dict[str, float]]:
-            evaluation = TaskEvaluation(model, vocabulary, tests, job.batch, self.ranked, self.beams, devices)
-            total = len(job.checkpoints) * evaluation.examples
-            warnings.extend(evaluation.warnings)
+            evaluation = TaskEvaluation(model, inputs, self.ranked, self.beams, devices)
+            total = len(job.checkpoints) * inputs.examples
 
             def measured(step: int) -> dict[str, float]:
-                before = len(scores) * evaluation.examples
+                before = len(scores) * inputs.examples
                 found = scores[step] = evaluation(lambda done, _: reporter.examples(before + done, total))
                 warnings.extend(_write_predictions(job, step, self.split, tests, found))
                 return figures_with_intervals(found, tasks)

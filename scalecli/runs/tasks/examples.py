@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scalecli.data.sources import Remarks
 from scalecli.data.tasks.examples import iterate_examples, split_version
+from scalecli.data.tasks.forms import REMARKS
 from scalecli.data.tasks.task import Example, Task
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """The examples of a split by task; `warnings` name what was left out."""
+    """The examples of a split by task; `warnings` name what was left out or replaced."""
 
     examples: dict[str, list[Example]]
     warnings: list[str]
@@ -30,9 +32,16 @@ def read_tasks(tasks: Sequence[Task], split: str) -> TaskData:
     examples, warnings = {}, []
     for task in tasks:
         skipped: Counter[str] = Counter()
-        examples[task.name] = list(iterate_examples(task, split, skipped))
+        remarks = Remarks()
+        examples[task.name] = list(iterate_examples(task, split, skipped, remarks))
         warnings += [f"{task.name}, {split}: {count:,} rows left out: {why}" for why, count in skipped.items()]
+        warnings += [f"{task.name}, {split}: {line}" for line in remarks.lines()]
     return TaskData(examples, warnings)
+
+
+def remarks(tasks: Sequence[Task]) -> list[str]:
+    """What a reader of these tasks' scores should know of their form, a line each."""
+    return [f"{task.name}: {REMARKS[task.form]}" for task in tasks if task.form in REMARKS]
 
 
 def task_identity(tasks: Sequence[Task], splits: Sequence[str]) -> str:

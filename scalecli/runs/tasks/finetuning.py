@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from scalecli.data.tasks.batches import Encoded, FinetuningBatches
 from scalecli.data.tasks.mixing import Mixing
 from scalecli.data.tasks.task import Task
-from scalecli.data.text.vocabulary import Vocabulary
+from scalecli.data.text.vocabulary import Vocabulary, unknown_share, unknown_warning
 from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.manifest import Data
 from scalecli.runs.directory import Trained, keep_vocabulary, vocabulary_entry
-from scalecli.runs.tasks.examples import TaskData, described, read_tasks, task_identity
+from scalecli.runs.tasks.examples import TaskData, described, read_tasks, remarks, task_identity
 from scalecli.runs.training import TrainingInputs, TrainingJob
 
 if TYPE_CHECKING:
@@ -91,18 +91,19 @@ class Finetuning(TrainingJob):
 
     def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
         """Reads and encodes the examples; says what was left out or cut."""
+        from scalecli.evaluation.tasks import TaskEvaluation, TaskInputs, TaskSplit, figures
+
         vocabulary = self.parent.vocabulary(self.cache_directory)
         batches, warnings = training_batches(self, vocabulary)
         measured = read_tasks(self.measured_on, "validation")
+        tests = [TaskSplit(task, measured.examples[task.name]) for task in self.measured_on]
+        inputs = TaskInputs(tests, "validation", vocabulary, devices.divisible(self.evaluation_batch))
+        warnings += [*measured.warnings, *inputs.warnings, *remarks(self.measured_on)]
         for warning in warnings:
             reporter.message(warning)
 
         def validation(model: Any) -> Callable[[], dict[str, float]]:
-            from scalecli.evaluation.tasks import TaskEvaluation, TaskSplit, figures
-
-            tests = [TaskSplit(task, measured.examples[task.name]) for task in self.measured_on]
-            batch = devices.divisible(self.evaluation_batch)
-            evaluation = TaskEvaluation(model, vocabulary, tests, batch, devices=devices)
+            evaluation = TaskEvaluation(model, inputs, devices=devices)
             return lambda: figures(evaluation(reporter.examples), self.tasks)
 
         only = self.measured_on[0]
@@ -120,8 +121,9 @@ class Finetuning(TrainingJob):
                 **described(self.tasks),
                 documents=sum(map(len, self.training.examples.values())),
                 rates=self.rates if len(self.rates) > 1 else None,
+                unknown=batches.unknown,
             ),
-            warnings=[*warnings, *measured.warnings],
+            warnings=warnings,
             batches=batches,
             best=f"{only.name}/{only.metrics[0]}" if len(self.tasks) == 1 else MEAN_OVER_TASKS,
             positions=self.inputs_length + self.targets_length,
@@ -145,6 +147,7 @@ def training_batches(job: Finetuning, vocabulary: Vocabulary) -> tuple[Finetunin
             if cut:
                 length = lengths[f"{side}_length"]
                 warnings.append(f"{task.name}, train: {cut:,} of {len(examples):,} {side} cut to {length} tokens")
+        warnings += unknown_warning(f"{task.name}, train", unknown_share(found.sequences))
         if task.examples not in (None, len(examples)):
             warnings.append(f"{task.name}, train: {len(examples):,} examples; the whole set has {task.examples:,}")
     batches = FinetuningBatches(

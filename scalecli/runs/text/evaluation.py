@@ -25,21 +25,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextPerplexity:
-    """Negative log-perplexity by span corruption on the first `examples` segments of text."""
+    """Negative log-perplexity by span corruption on the first `examples` segments of text.
+
+    `field` is the one of records that holds the text.
+    """
 
     text: Sequence[str]
     objective: SpanCorruption
     examples: int
+    field: str | None = None
 
     def open(self, job: Evaluation, devices: Devices, reporter: Reporter) -> MeasuredInputs:
         """Tokenises the text. The text that the run was trained on need not be here: frequencies are those of this."""
         vocabulary = job.trained.vocabulary(job.cache_directory)
-        corpus = Corpus.from_text(self.text, "all")
+        corpus = Corpus.from_text(self.text, "all", self.field)
         store = TokenStore.build(
             corpus, vocabulary, cache_directory=job.cache_directory, on_progress=reporter.documents
         )
         held_out = validation_batches(
-            store, self.objective, vocabulary_size=vocabulary.size, batch=job.batch, examples=self.examples
+            store, self.objective, sentinels=vocabulary.sentinels, batch=job.batch, examples=self.examples
         )
         data = replace(
             job.trained.text_data(),
@@ -67,18 +71,19 @@ class TextPerplexity:
 
             cross_entropy = CrossEntropy(model, devices)
             targets = (batch["targets"] for batch in held_out.as_numpy_iterator())
-            unigram = unigram_cross_entropy(targets, store, self.objective, vocabulary_size=vocabulary.size)
+            unigram = unigram_cross_entropy(targets, store, self.objective, vocabulary)
             return lambda step: {
                 NEGATIVE_LOG_PERPLEXITY: -cross_entropy(reported()),
                 UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
             }
 
-        return MeasuredInputs(data=data, objective=objective_entry(self.objective, self.examples), on=on)
+        objective = objective_entry(self.objective, self.examples)
+        return MeasuredInputs(data=data, objective=objective, on=on, warnings=list(store.remarks))
 
 
-def name_of_text(text: Sequence[str]) -> str:
+def name_of_text(text: Sequence[str], field: str | None = None) -> str:
     """How a folder of results on text is called. Raises MissingError when the text can't be read."""
-    return f"text-{Corpus.from_text(text, 'all').identity[:8]}"
+    return f"text-{Corpus.from_text(text, 'all', field).identity[:8]}"
 
 
 def objective_of(trained: Trained) -> SpanCorruption:

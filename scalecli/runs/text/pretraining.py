@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,8 @@ from scalecli.data.datasets import readable
 from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
 from scalecli.data.text.streams import TextStream
-from scalecli.data.text.vocabulary import SENTINELS, Vocabulary, count_pieces, load_vocabulary, train_vocabulary
+from scalecli.data.text.vocabulary import Vocabulary, load_vocabulary, planned_vocabulary, unknown_warning
+from scalecli.data.text.vocabulary_training import CHARACTERS, train_vocabulary
 from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Data, Scalar
@@ -77,24 +78,28 @@ class Pretraining(PretrainingJob):
         """
         if initial := self.initial():
             return initial.shape
-        is_trained = self.vocabulary.startswith("train:")
-        pieces = trained_pieces(self.vocabulary) if is_trained else count_pieces(self.vocabulary)
-        return _with_rows_for(self.model, Vocabulary(Path(), "", pieces))
+        if self.vocabulary.startswith("train:"):
+            return _with_rows_for(self.model, Vocabulary(Path(), "", trained_pieces(self.vocabulary)))
+        return _with_rows_for(self.model, planned_vocabulary(self.vocabulary))
 
     def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
         """Opens training and held-out text; a run to start from gives its vocabulary, too."""
         prepared = _Prepared.of(self, initial, reporter)
         training, vocabulary, batches = prepared.training, prepared.vocabulary, prepared.batches
-        held_out = _held_out_batches(self, prepared, devices, reporter)
+        held_out, remarks = _held_out_batches(self, prepared, devices, reporter)
         batches(start_step=0)  # a corpus with too few tokens is found before anything else is done
+        unknown = training.unknown
+        said = unknown_warning(f"{prepared.corpus.name}, {prepared.corpus.split}", unknown)
+        warnings = list(dict.fromkeys((*training.warnings(self.objective), *remarks, *said)))
+        for warning in warnings:
+            reporter.message(warning)
 
         def validation(model: Any) -> Callable[[], dict[str, float]]:
             from scalecli.evaluation.cross_entropy import CrossEntropy
 
             cross_entropy = CrossEntropy(model, devices)
             targets = (batch["targets"] for batch in held_out.as_numpy_iterator())
-            size = vocabulary.size
-            unigram = unigram_cross_entropy(targets, training.sample, self.objective, vocabulary_size=size)
+            unigram = unigram_cross_entropy(targets, training.sample, self.objective, vocabulary)
             return lambda: {
                 NEGATIVE_LOG_PERPLEXITY: -cross_entropy(held_out),
                 UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
@@ -121,7 +126,9 @@ class Pretraining(PretrainingJob):
                 vocabulary=vocabulary_entry(vocabulary, prepared.vocabulary_name),
                 documents=training.text.documents,
                 tokens=training.tokens,
+                unknown=unknown,
             ),
+            warnings=warnings,
             objective=objective_entry(self.objective, self.validation_examples),
             batches=lambda step, share: batches(start_step=step, share=share),
             best=NEGATIVE_LOG_PERPLEXITY,
@@ -145,23 +152,26 @@ def trained_pieces(vocabulary: str) -> int:
     return int(number)
 
 
-def _held_out_batches(job: Pretraining, prepared: _Prepared, devices: Devices, reporter: Reporter) -> Any:
-    """The batches of held-out text. Raises MissingError where there is too little of it."""
+def _held_out_batches(
+    job: Pretraining, prepared: _Prepared, devices: Devices, reporter: Reporter
+) -> tuple[Any, Sequence[str]]:
+    """The batches of held-out text, and its remarks. Raises MissingError where there is too little of it."""
     corpus, vocabulary = prepared.held_out, prepared.vocabulary
     tokens = job.validation_examples * job.objective.segment_length
     text = open_validation_text(corpus, vocabulary, job.cache_directory, tokens, reporter)
     try:
-        return validation_batches(
+        batches = validation_batches(
             text,
             job.objective,
-            vocabulary_size=vocabulary.size,
+            sentinels=vocabulary.sentinels,
             batch=devices.divisible(job.recipe.batch // job.recipe.accumulation),
             examples=job.validation_examples,
         )
     except MissingError as error:
-        from_text = corpus.split != "all" and corpus.dataset is None
+        from_text = job.source.text and not job.source.validation
         way_out = "; --validation-text takes held-out text from files" if from_text else ""
         raise MissingError(f"{error}{way_out}") from error
+    return batches, text.remarks
 
 
 def example_batches(job: Pretraining, reporter: Reporter) -> tuple[Iterator[dict[str, Any]], Vocabulary]:
@@ -206,7 +216,7 @@ class _Prepared:
             shape = _with_rows_for(job.model, vocabulary)
         training = open_training_text(corpus, vocabulary, job.cache_directory, reporter)
         batches = training.batches(
-            job.objective, vocabulary_size=vocabulary.size, batch=job.recipe.batch, seed=job.recipe.seed
+            job.objective, sentinels=vocabulary.sentinels, batch=job.recipe.batch, seed=job.recipe.seed
         )
         return cls(shape, corpus, held_out, vocabulary, name, training, batches)
 
@@ -236,8 +246,8 @@ def _with_rows_for(model: ModelReference, vocabulary: Vocabulary) -> Shape:
         return replace(model.shape, vocabulary=vocabulary.rows)
     if model.shape.vocabulary < vocabulary.size:
         raise ConfigurationError(
-            f"the shape file's vocabulary of {model.shape.vocabulary} rows is too small for {vocabulary.size} ids "
-            f"({vocabulary.pieces} pieces and {SENTINELS} sentinels); leave it out, or state {vocabulary.rows}"
+            f"the shape file's vocabulary of {model.shape.vocabulary} rows is too small for {vocabulary.content}; "
+            f"leave it out, or state {vocabulary.rows}"
         )
     return model.shape
 
@@ -255,7 +265,7 @@ def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabul
     if own.is_file() and (job.place.directory / FILE_NAME).is_file():
         return load_vocabulary(str(own), cache_directory=job.cache_directory)
     text = vocabulary_text(corpus)
-    key = hashlib.sha256(json.dumps([text.identity, text.split, pieces]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([text.identity, text.split, pieces, CHARACTERS]).encode()).hexdigest()
     trained = job.cache_directory / "vocabularies" / f"trained-{key[:32]}.model"
     if not trained.is_file():
         reporter.message(f"training a vocabulary of {pieces:,} pieces on {corpus.name}")

@@ -8,18 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from scalecli.data.sources import find_files
-from scalecli.data.text.corpora import Corpus, open_text
+from scalecli.data.datasets import DatasetSplit
+from scalecli.data.text.corpora import Corpus, open_text, text_documents
 from scalecli.data.text.span_corruption import SpanCorruption, pretraining_batches
 from scalecli.data.text.streams import STREAMED_FROM, TextStream
 from scalecli.data.text.tokens import TokenStore
-from scalecli.data.text.vocabulary import Vocabulary
+from scalecli.data.text.vocabulary import Vocabulary, unknown_share
 from scalecli.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
 
 TRAIN, VALIDATION = "train", "validation"
+_COUNTED_TOKENS = 50_000_000
 _VOCABULARY_DOCUMENTS = 50_000  # of a text set that is too large to be read as a whole
 
 
@@ -29,6 +30,7 @@ class TextSource:
 
     `validation` are files of held-out text; without them every 50th document is held out, or a TensorFlow dataset's
     split taken. `split` and `validation_split` are those of a dataset, or parts of them, such as `train[:16shard]`.
+    `field` is the one that holds the text, where it is not `text`.
     """
 
     text: tuple[str, ...] = ()
@@ -37,6 +39,7 @@ class TextSource:
     data_dir: str | None = None
     split: str | None = None
     validation_split: str | None = None
+    field: str | None = None
 
     def __post_init__(self) -> None:
         if self.text and self.dataset:
@@ -48,6 +51,8 @@ class TextSource:
                 raise ConfigurationError(f"--{flag} goes with --dataset")
         if self.validation_split and not self.dataset:
             raise ConfigurationError("--validation-split goes with --dataset")
+        if self.field and not (self.text or self.dataset):
+            raise ConfigurationError("--text-field goes with --text or --dataset")
 
     @property
     def kind(self) -> Literal["text", "tfds", "embedded"]:
@@ -55,23 +60,36 @@ class TextSource:
         return "text" if self.text else "tfds" if self.dataset else "embedded"
 
     def check(self) -> None:
-        """Looks whether the text is there. Raises MissingError, and ConfigurationError for a dataset without texts."""
-        find_files((*self.text, *self.validation))
+        """Looks whether the text is there: of files, the first document of each pattern.
+
+        Raises:
+            MissingError: it is not there, or can't be read.
+            ConfigurationError: the dataset or the file has no texts.
+        """
+        for pattern in (*self.text, *self.validation):
+            next(text_documents((pattern,), self.field))
         if self.dataset:
             for split in (self.split or TRAIN, self.validation_split or VALIDATION):
-                open_text(self.dataset, split, self.data_dir)
+                open_text(self.dataset, split, self.data_dir, self.field)
 
     def corpora(self, cache_directory: Path) -> tuple[Corpus, Corpus]:
         """The corpora of training and of validation."""
         if self.dataset:
+            train, validation = self.split or TRAIN, self.validation_split or VALIDATION
             return (
-                Corpus.from_dataset(self.dataset, self.split or TRAIN, self.data_dir),
-                Corpus.from_dataset(self.dataset, self.validation_split or VALIDATION, self.data_dir),
+                Corpus.from_dataset(self.dataset, train, self.data_dir, self.field),
+                Corpus.from_dataset(self.dataset, validation, self.data_dir, self.field),
             )
         if self.validation:
-            return Corpus.from_text(self.text, "all"), Corpus.from_text(self.validation, "all")
+            return (
+                Corpus.from_text(self.text, "all", self.field),
+                Corpus.from_text(self.validation, "all", self.field),
+            )
         if self.text:
-            return Corpus.from_text(self.text, TRAIN), Corpus.from_text(self.text, VALIDATION)
+            return (
+                Corpus.from_text(self.text, TRAIN, self.field),
+                Corpus.from_text(self.text, VALIDATION, self.field),
+            )
         return Corpus.embedded(cache_directory, TRAIN), Corpus.embedded(cache_directory, VALIDATION)
 
 
@@ -91,6 +109,19 @@ class TrainingText:
         """How many tokens there are, where that is known."""
         return self.text.tokens if isinstance(self.text, TokenStore) else None
 
+    def warnings(self, objective: SpanCorruption) -> list[str]:
+        """What a reader of the manifest should know: what was left out or replaced, or stays out of an epoch."""
+        lines = list(self.sample.remarks)
+        if isinstance(self.text, TextStream):
+            share = self.text.read_in_an_epoch(objective)
+            lines.append(f"an epoch reads about {share:.0%} of the training text's tokens; the next one reads others")
+        return lines
+
+    @property
+    def unknown(self) -> float:
+        """The share of the tokens at hand that are unknown."""
+        return unknown_share([self.sample.array[:_COUNTED_TOKENS]])
+
     def batches(self, objective: SpanCorruption, **options: Any) -> Callable[..., Any]:
         """A function of `start_step` that returns the batches from there; the options are `pretraining_batches`'s."""
         if isinstance(self.text, TokenStore):
@@ -100,7 +131,7 @@ class TrainingText:
 
 def is_streamed(corpus: Corpus) -> bool:
     """Whether a corpus is too large to be tokenised as a whole."""
-    return corpus.dataset is not None and corpus.dataset.examples >= STREAMED_FROM
+    return corpus.shards is not None and corpus.shards.examples >= STREAMED_FROM
 
 
 def vocabulary_text(corpus: Corpus) -> Corpus:
@@ -120,12 +151,12 @@ def open_training_text(
 def open_validation_text(
     corpus: Corpus, vocabulary: Vocabulary, cache_directory: Path, tokens: int, reporter: Reporter
 ) -> TokenStore:
-    """Tokenises held-out text into the cache: all of it, or of a TensorFlow dataset as much as has so many tokens."""
+    """Tokenises held-out text into the cache: all of it, or of a large set as much as has so many tokens."""
     reporter.message(f"reading {corpus.name} ({corpus.split})")
     return TokenStore.build(
         corpus,
         vocabulary,
         cache_directory=cache_directory,
         on_progress=reporter.documents,
-        at_least=tokens if corpus.dataset else None,
+        at_least=tokens if isinstance(corpus.shards, DatasetSplit) or is_streamed(corpus) else None,
     )

@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from scalecli.costs import factored_axes
+from scalecli.models.compiled import materialized
 
 DECAY_EXPONENT = 0.8
 CLIPPING_THRESHOLD = 1.0
@@ -102,10 +103,14 @@ class Adafactor(keras.optimizers.Optimizer):
             # In the row statistics the axes after the one left out have moved up by one.
             row_mean = ops.mean(rows, axis=second - (second > largest), keepdims=True)
             row_factor = ops.expand_dims(ops.rsqrt(rows / row_mean), largest)
-            update = gradient * row_factor * ops.expand_dims(ops.rsqrt(columns), second)
+            column_factor = ops.expand_dims(ops.rsqrt(columns), second)
+            # XLA for GPUs would compute the means of a square weight anew for every element.
+            row_factor, column_factor = materialized(row_factor, column_factor)
+            update = gradient * row_factor * column_factor
         clipping = ops.maximum(1.0, _root_mean_square(update, one_weight) / CLIPPING_THRESHOLD)
         scale = ops.cast(learning_rate, "float32") * ops.maximum(_root_mean_square(weight, one_weight), EPSILON_SCALE)
-        self.assign(variable, ops.cast(weight - scale * update / clipping, variable.dtype))
+        (step_size,) = materialized(scale / clipping)
+        self.assign(variable, ops.cast(weight - step_size * update, variable.dtype))
 
 
 def _root_mean_square(x: Any, axes: tuple[int, ...]) -> Any:

@@ -12,7 +12,7 @@ from scalecli.analysis.rows.comparison import (
 )
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import Best
-from tests.analysis.runs import c4_data, save_run
+from tests.analysis.runs import as_papers, save_run
 
 # One forward pass of small over 128 x 512 x 114 and over the papers' batch, which print 3.70e12.
 FORWARD, PAPER = 4_533_478_490_112, 3_694_433_140_736
@@ -95,12 +95,12 @@ def test_the_best_cells_need_something_worse():
 
 
 def test_a_run_and_published_models_are_marked_together(tmp_path):
-    run = save_run(tmp_path / "run", "small", data=c4_data())
+    run = save_run(tmp_path / "run", "small", **as_papers())
     rows = [*published("small", "base"), row_of_run(run, "paper")]
     assert best_cells(rows, ["flops", "upstream"]) == {(2, "flops"), (1, "upstream")}
     assert efficient_rows(rows, "flops", "upstream") == [True, True, True]
     worse = {300: {"validation/negative_log_perplexity": -4.25}}
-    dominated = row_of_run(save_run(tmp_path / "base", "base", results=worse, data=c4_data()), "paper")
+    dominated = row_of_run(save_run(tmp_path / "base", "base", results=worse, **as_papers()), "paper")
     assert efficient_rows([*published("small"), dominated], "flops", "upstream") == [True, False]
 
 

@@ -105,8 +105,8 @@ def test_downstream_figures_of_other_tasks(tmp_path):
     other = rows(tmp_path, b={"results": few}, c={"results": {300: {"sst2/accuracy": 80.0}}}, d={})
     assert unlike([*published, *other], "downstream") == {
         "GLUE, SuperGLUE and SQuAD": ["small"],
-        "cola, sst2": ["b"],
-        "sst2": ["c"],
+        "cola/matthews, sst2/accuracy": ["b"],
+        "sst2/accuracy": ["c"],
     }
     # However good, it beats no model that was scored on other tasks.
     both = [row_of_published(published_models()[name]) for name in ("small", "base")]

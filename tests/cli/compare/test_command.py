@@ -3,12 +3,13 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from scalecli.shape import presets
-from tests.analysis.runs import c4_data, child_of, save_run
+from tests.analysis.runs import as_papers, c4_data, child_of, save_run
 from tests.cli.conftest import names
 
 FORWARD_NOTE = "FLOPs: forward, batch 128 x 512 inputs x 114 targets\n"
@@ -20,7 +21,7 @@ CHIPS_NOTE = "note: marks only compare steps/s on as many chips\n"
 def runs(tmp_path, monkeypatch):
     """Two runs of small on C4 under runs/: the second has scores, and no parent."""
     monkeypatch.chdir(tmp_path)
-    save_run("runs/first", "small", data=c4_data())
+    save_run("runs/first", "small", **as_papers())
     save_run("runs/second", "small", **{**child_of("runs/first", "../first"), "parent": None})
     return tmp_path
 
@@ -34,6 +35,7 @@ def test_runs_and_published_models_in_one_json(runs, compare):
         **{"flops": 3_694_433_140_736, "steps_per_s": 2.5, "upstream": -4.25, "downstream": None, "pareto": True},
         **{"flops_convention": "paper", "flops_sequences": 128, "chips": None, "table": None, "findings": []},
         "upstream_text": "C4 (English), 32,000 pieces",
+        "data_seen": "42,010,148,864 tokens",
         "best": ["parameters", "flops"],
     }
     assert second["downstream"] == 60.0 and second["upstream"] is None and second["pareto"] is False
@@ -72,12 +74,12 @@ def test_a_run_that_cannot_have_so_long_inputs_is_named(tmp_path, compare):
 
 
 def test_upstream_of_another_text_is_not_marked_against_the_papers(runs, compare):
-    save_run("runs/other", "small")
+    save_run("runs/other", "small", **{**as_papers(), "data": replace(as_papers()["data"], name="own", kind="text")})
     out, err = compare("runs/first", "runs/other", "small", "base", "--columns", "name,upstream,pareto")[1:]
     lines = [line.split() for line in out.splitlines()[2:]]
     assert lines == [["first", "-4.25", "●"], ["other", "-4.25"], ["small", "-2.021", "●"], ["base", "-1.752*", "●"]]
     papers = "C4 (English), 32,000 pieces (first, small, base)"
-    note = f"note: marks only compare upstream of one text: {papers}; train.txt (00ff), 8,000 pieces (abababab) (other)"
+    note = f"note: marks only compare upstream of one text: {papers}; own (c4), 32,000 pieces (abababab) (other)"
     assert err.splitlines() == [PAPER_NOTE.strip(), note]
 
 

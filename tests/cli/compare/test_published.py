@@ -105,3 +105,21 @@ def test_tables_of_other_figures_show_them(compare):
     assert (sizes[-1]["experts"], sizes[-1]["architecture"], sizes[-1]["parameters"]) == (128, "switch", 30_000_000_000)
     slopes = compare("--published", "architectures/table-2")[1]
     assert "*" not in slopes and "-1.67" in slopes
+
+
+def test_summaries_stand_beside_table_7s_by_t5s_rouge_alone(runs, compare):
+    def summaries(name, metric, value):
+        results = {f"{task}/{metric}": value for task in ("xsum", "cnn_dailymail")}
+        save_run(f"runs/{name}", "small", kind="eval", results={300: {**results, "mean_over_tasks": value}})
+
+    summaries("new", "rouge_lsum", 31.0)
+    summaries("old", "rouge_l", 99.0)  # as written until there was rouge_lsum
+    code, out, err = compare("runs/new", "runs/old", "--published", "table-7", "--format", "json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert code == 0
+    assert [rows[name]["xsum"] for name in ("new", "old", "base", "small-nl24")] == [31.0, None, 32.3, 33.1]
+    assert "xsum" in rows["small-nl24"]["best"] and rows["old"]["best"] == rows["new"]["best"] == []
+    assert "note: old: rouge_l is ROUGE-L of whole texts, and not what the papers print: rouge_lsum" in err
+    out, err = compare("runs/new", "--published", "table-7")[1:]
+    assert out.splitlines()[0].split()[-4:] == ["Downstream", "cnn_dailymail", "multi_news", "xsum"]
+    assert "rouge_l " not in err

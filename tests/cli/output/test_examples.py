@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scalecli.cli.output.examples import print_examples
-from scalecli.data.text.vocabulary import train_vocabulary
+from scalecli.data.text.vocabulary_training import train_vocabulary
 from tests.data.conftest import sentences
 
 

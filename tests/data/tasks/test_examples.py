@@ -5,12 +5,13 @@ from collections import Counter
 
 import pytest
 
+from scalecli.data.sources import Remarks
 from scalecli.data.tasks.examples import iterate_examples, read_examples, split_version
 from scalecli.data.tasks.registry import all_tasks, find_tasks, groups
-from scalecli.data.tasks.task import load_task
+from scalecli.data.tasks.task import Task, load_task
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.strict import dump_yaml
-from tests.data.tasks.originals import LAYOUTS
+from tests.data.tasks.originals import LAYOUTS, SPANS, SQUAD, WSC
 from tests.datasets import prepare
 
 
@@ -121,7 +122,7 @@ def test_data_that_is_not_there(tmp_path, monkeypatch):
         ("cb", b'{"premise": ', MissingError, r"val\.jsonl:1: not JSON"),
         ("record", b'{"idx": 0, "passage": {}}\n', MissingError, r"val\.jsonl.*: no field 'text'"),
         ("squad", b'{"data": [{}]}', MissingError, r"dev-v1\.1\.json.*: no field 'paragraphs'"),
-        ("squad", b'{"data": ', MissingError, r"dev-v1\.1\.json: not JSON"),
+        ("squad", b'{"data": ', MissingError, r"dev-v1\.1\.json:1: not JSON"),
         ("wsc", b'{"text": "A b", "target": 3}', MissingError, r"val\.jsonl.*another kind"),
     ],
 )
@@ -149,6 +150,43 @@ def test_broken_lines_are_counted_where_the_task_says_so(tmp_path):
     assert skipped == {"not as many columns as the header": 2}
 
 
+def test_rows_of_empty_fields_are_counted_and_keep_the_numbers_of_the_others(tmp_path):
+    write(tmp_path, "SST-2/dev.tsv", "sentence\tlabel\nA\t1\n\t\nB\t0\n")
+    (task,) = find_tasks(["sst2"], str(tmp_path))
+    skipped = Counter()
+    assert [(e.idx, e.target) for e in iterate_examples(task, "validation", skipped)] == [
+        (0, "positive"),
+        (2, "negative"),
+    ]
+    assert skipped == {"all fields are empty": 1}
+
+
+def test_lone_surrogates_are_replaced_and_counted(tmp_path):
+    write(tmp_path, "CB/val.jsonl", '{"premise": "p \\ud83d", "hypothesis": "h", "label": "neutral", "idx": 0}\n')
+    (task,) = find_tasks(["cb"], str(tmp_path))
+    remarks = Remarks()
+    (example,) = iterate_examples(task, "validation", remarks=remarks)
+    assert example.input == "cb hypothesis: h premise: p \ufffd"
+    assert remarks.lines() == [
+        f"records with lone surrogates, replaced by U+FFFD: 1, the first at {tmp_path / 'CB/val.jsonl'}:1"
+    ]
+
+
+def test_a_table_in_parquet(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    rows = [{"text": "good", "label": 1}, {"text": "bad", "label": 0}]
+    pa.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    values = {"name": "own", "train": "train.parquet", "input": ["text"], "target": "label", "labels": ["no", "yes"]}
+    (tmp_path / "own.yaml").write_text(dump_yaml(values))
+    found = read_examples(load_task(tmp_path / "own.yaml"), "train")
+    assert [(example.input, example.target) for example in found] == [
+        ("own text: good", "yes"),
+        ("own text: bad", "no"),
+    ]
+
+
 def test_rows_without_a_label_are_counted(tmp_path):
     rows = [{"sentence": "A", "label": 1}, {"sentence": "B", "label": -1}]
     in_dataset(tmp_path, "sst2", rows)
@@ -156,6 +194,99 @@ def test_rows_without_a_label_are_counted(tmp_path):
     skipped = Counter()
     assert [example.input for example in iterate_examples(task, "validation", skipped)] == ["sst2 sentence: A"]
     assert skipped == {"no label": 1}
+
+
+SNLI = [
+    {"premise": "A man works.", "hypothesis": "Someone works.", "label": "entailment"},
+    {"premise": "A man works.", "hypothesis": "It rains.", "label": "-"},
+    {"premise": None, "hypothesis": "Nobody works.", "label": "contradiction"},
+    {"premise": "A man works.", "hypothesis": "It snows.", "label": None},
+    {"premise": "A man works.", "hypothesis": "No man works.", "label": "contradiction"},
+]
+
+
+def test_rows_with_null_or_a_label_to_skip_are_counted(tmp_path):
+    write(tmp_path, "dev.jsonl", "\n".join(map(json.dumps, SNLI)))
+    values = {"name": "snli", "input": ["hypothesis", "premise"], "target": "label", "validation": "dev.jsonl"}
+    values["labels"] = ["entailment", "neutral", "contradiction"]
+    (tmp_path / "strict.yaml").write_text(dump_yaml(values))
+    with pytest.raises(ConfigurationError, match=r"dev\.jsonl:2: '-' is not a label of task snli.*skip_labels"):
+        read_examples(load_task(tmp_path / "strict.yaml"), "validation")
+    (tmp_path / "snli.yaml").write_text(dump_yaml({**values, "skip_labels": ["-"]}))
+    task, skipped = load_task(tmp_path / "snli.yaml"), Counter()
+    assert [example.target for example in iterate_examples(task, "validation", skipped)] == [
+        "entailment",
+        "contradiction",
+    ]
+    assert skipped == {"label '-', of skip_labels": 1, "premise is null": 1, "label is null": 1}
+    assert Task.from_dict(task.to_dict(), None) == task
+
+
+def test_negative_spans_of_wsc_are_counted_where_it_is_trained_on(tmp_path):
+    rows = [{**WSC, "idx": n, "label": n == 1, "target": SPANS} for n in range(3)]
+    write(tmp_path, "WSC/train.jsonl", "\n".join(map(json.dumps, rows)))
+    (task,) = find_tasks(["wsc"], str(tmp_path))
+    skipped = Counter()
+    (example,) = iterate_examples(task, "train", skipped)
+    assert example.idx == 1
+    assert skipped == {"the span is not the pronoun's referent, and T5 trains on referents alone": 2}
+
+
+def test_squad_v2_from_either_layout(tmp_path):
+    questions = [*SQUAD["qas"], {"id": "q3", "question": "Who?", "answers": [], "is_impossible": True}]
+    content = {"version": "v2.0", "data": [{"title": "T", "paragraphs": [{**SQUAD, "qas": questions}]}]}
+    write(tmp_path / "files", "squad/dev-v2.0.json", json.dumps(content))
+    (task,) = find_tasks(["squad_v2"], str(tmp_path / "files"))
+    found = read_examples(task, "validation")
+    assert [(e.idx, e.target) for e in found] == [("q1", "Rome"), ("q2", "1900"), ("q3", "unanswerable")]
+    rows = [
+        {
+            "context": SQUAD["context"],
+            "question": question["question"],
+            "id": question["id"],
+            "answers": {"text": [answer["text"] for answer in question["answers"]]},
+            "is_impossible": question.get("is_impossible", False),
+        }
+        for question in questions
+    ]
+    in_dataset(tmp_path / "tfds", "squad_v2", rows)
+    (task,) = find_tasks(["squad_v2"], str(tmp_path / "tfds"))
+    assert read_examples(task, "validation") == found
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("stsb", {"sentence1": "A", "sentence2": "B", "label": -1.0}),
+        ("cola", {"sentence": "A", "label": -1}),
+        ("wsc", {**WSC, **SPANS, "label": -1}),
+        ("record", {"passage": "P", "query": "Q", "entities": ["A"], "answers": [], "idx": {"passage": 1, "query": 2}}),
+        ("multirc", {**LAYOUTS["multirc"][2][0], "label": -1}),
+        ("ax", {"premise": "P", "hypothesis": "H", "label": -1}),
+    ],
+)
+def test_test_splits_of_datasets_have_no_labels(tmp_path, name, row):
+    in_dataset(tmp_path, name, [row], "test")
+    (task,) = find_tasks([name], str(tmp_path))
+    (example,) = read_examples(task, "test")
+    assert not example.is_labelled
+
+
+def test_a_test_split_of_mapped_labels_or_a_threshold_may_have_none(tmp_path):
+    write(tmp_path, "test.jsonl", '{"text": "Hi"}\n{"text": "You", "toxicity": null}')
+    values = {"name": "own", "input": ["text"], "target": "toxicity", "test": "test.jsonl"}
+    for labels in ({"labels": {"a": "good", "b": "bad"}}, {"labels": ["good", "bad"], "threshold": 0.5}, {}):
+        (tmp_path / "own.yaml").write_text(dump_yaml({**values, **labels}))
+        assert [e.target for e in read_examples(load_task(tmp_path / "own.yaml"), "test")] == ["<unk>", "<unk>"]
+
+
+def test_a_group_comes_with_its_diagnostic_sets_where_they_are(tmp_path):
+    def names(split):
+        return {task.name for task in find_tasks(["superglue"], str(tmp_path), split)} & {"axb", "axg"}
+
+    assert names("test") == set()
+    write(tmp_path, "superglue/AX-g/AX-g.jsonl", '{"premise": "P", "hypothesis": "H", "idx": 0}')
+    assert names("test") == {"axg"} and names("validation") == names(None) == set()
 
 
 def test_a_label_of_a_dataset_that_is_not_one(tmp_path):

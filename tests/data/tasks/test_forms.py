@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from scalecli.data.tasks.forms import Texts, texts_of
+from scalecli.data.tasks.forms import LeftOut, Texts, texts_of
 from scalecli.data.tasks.registry import all_tasks
 from scalecli.data.tasks.task import UNLABELLED
 from scalecli.errors import ConfigurationError
@@ -174,6 +174,49 @@ def test_scores_are_rounded_to_fifths_and_half_to_even(score, text):
     assert found == Texts("stsb sentence1: A sentence2: B", text)
 
 
+@pytest.mark.parametrize("row", [{}, {"label": -1.0}, {"label": None}])
+def test_a_score_that_is_not_published_is_not_minus_one(row):
+    sentences = {"sentence1": "A", "sentence2": "B"}
+    assert made("stsb", {**sentences, **row}, "test") == [Texts("stsb sentence1: A sentence2: B", UNLABELLED)]
+
+
+def test_squads_two_forms():
+    """The texts are those of T5's own tests: `test_pad_punctuation`, and `test_pad_punctuation_i18n` of April 2022."""
+    quoted = '"This  is a string with "punctuation (1845-1986) ".'
+    spaced = ' " This is a string with " punctuation ( 1845 - 1986 ) " . '
+    accented = '"Introducción (la vídeo)".'
+    for name, expected in (
+        ("squad", ' " Introducci ó n ( la v í deo ) " . '),
+        ("squad_2022", ' " Introducción ( la vídeo ) " . '),
+    ):
+        row = {"question": "A_b?", "context": accented, "answers": {"text": [quoted, accented]}, "id": "x"}
+        (found,) = made(name, row)
+        assert found.answers == (spaced, expected)
+        underscore = "A_b" if name == "squad" else "A _ b"
+        assert found.input == f"question: {underscore} ? context:{expected}"
+
+
+def test_squad_as_in_t5s_test():
+    row = {
+        "question": "A question?",
+        "context": "Some context.",
+        "answers": {"text": ["The answer.", "Another answer."]},
+    }
+    for name in ("squad", "squad_2022", "squad_v2"):
+        (found,) = made(name, row)
+        assert found.input == "question: A question ? context: Some context . "
+        assert (found.target, found.answers) == ("The answer . ", ("The answer . ", "Another answer . "))
+
+
+def test_a_question_without_an_answer():
+    """FLAN's target; T5 has no task of SQuAD v2. Where the answer isn't published it is another matter."""
+    row = {"question": "Q?", "context": "C.", "answers": {"text": []}, "is_impossible": True}
+    (found,) = made("squad_v2", row)
+    assert (found.target, found.answers) == ("unanswerable", ("unanswerable",))
+    (found,) = made("squad_v2", {**row, "is_impossible": False}, "test")
+    assert found.target == UNLABELLED
+
+
 def test_unified_qa_and_the_original_say_the_same():
     unified = {
         "input": "how would others feel? \\n (a) like attacking (b) like hiding  (c) a kid \\n Jordan sang (loudly).",
@@ -197,19 +240,22 @@ def test_unified_qa_and_the_original_say_the_same():
 
 
 def test_record_has_an_example_for_each_answer_in_training_alone():
-    assert made("record", RECORD) == [Texts(RECORD_TEXT, "London"), Texts(RECORD_TEXT, "Paris")]
-    assert made("record", RECORD, "validation") == [Texts(RECORD_TEXT, "London", ("London", "Paris"))]
+    both = ("London", "Paris")
+    assert made("record", RECORD) == [Texts(RECORD_TEXT, answer, both) for answer in both]
+    assert made("record", RECORD, "validation") == [Texts(RECORD_TEXT, "London", both)]
     (found,) = made("record", {**RECORD, "answers": []}, "test")
     assert found.target == UNLABELLED
 
 
 def test_wsc_trains_on_the_right_referents_alone():
     wrong = {**WSC, "span1_text": "Mitchell", "label": 0}
-    assert made("wsc", wrong) == []
+    with pytest.raises(LeftOut, match="not the pronoun's referent"):
+        made("wsc", wrong)
     (found,) = made("wsc", wrong, "validation")
     assert (found.target, found.label) == ("Mitchell", 0)
-    (found,) = made("wsc", {**wrong, "label": -1}, "test")
-    assert found.label is None
+    for unlabelled in ({**wrong, "label": -1}, {key: wrong[key] for key in wrong if key != "label"}):
+        (found,) = made("wsc", unlabelled, "test")
+        assert (found.target, found.label) == ("Mitchell", -1)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def test_groups():
     assert groups()["generation"] == ("xsum", "cnn_dailymail", "multi_news")
     assert groups()["classification"] == ("civil_comments", "wiki_toxicity", "imdb")
     assert len(groups()[ALL]) == len(set(groups()[ALL])) == sum(len(groups()[group]) for group in GROUPS)
-    assert set(all_tasks()) - set(groups()[ALL]) == {"wnli", "ax", "axb", "axg"}
+    assert set(all_tasks()) - set(groups()[ALL]) == {"wnli", "ax", "axb", "axg", "squad_2022", "squad_v2"}
 
 
 @pytest.mark.parametrize("name", all_tasks())

@@ -158,7 +158,7 @@ def test_other_bad_files(tmp_path):
         pairs(write(tmp_path, 'sentence,label\n"x"y,1\n', name="a.csv"))
     with pytest.raises(ConfigurationError, match=r"a\.jsonl:2: no column 'label'"):
         pairs(write_jsonl(tmp_path, {"sentence": "x", "label": 0}, {"sentence": "x"}))
-    with pytest.raises(MissingError, match=r"a\.jsonl:1: 'sentence' is null"):
+    with pytest.raises(MissingError, match=r"a\.jsonl: no examples \(1 left out: sentence is null\)"):
         pairs(write_jsonl(tmp_path, {"sentence": None, "label": 0}))
     with pytest.raises(ConfigurationError, match="doesn't say its format"):
         pairs(write(tmp_path, name="a.dat"))

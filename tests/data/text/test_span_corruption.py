@@ -13,10 +13,12 @@ from scalecli.data.text.span_corruption import (
     validation_batches,
 )
 from scalecli.data.text.tokens import TokenStore
+from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.errors import ConfigurationError, MissingError
 from tests.oracle import load, needs_oracle
 
 SIZE = 1_100  # ids 0 to 999, and sentinels
+SENTINELS = range(SIZE - 1, SIZE - 101, -1)
 OBJECTIVE = SpanCorruption(inputs_length=32)
 
 
@@ -54,7 +56,7 @@ def test_examples_of_the_original():
         ours = corrupt(
             tf.constant(tokens),
             tf.constant(mask),
-            vocabulary_size=32_100,
+            sentinels=range(32_099, 31_999, -1),
             inputs_length=len(inputs),
             targets_length=len(targets),
         )
@@ -64,7 +66,7 @@ def test_examples_of_the_original():
 
 def test_corruption_by_hand_also_under_xla():
     function = tf.function(
-        lambda tokens, mask: corrupt(tokens, mask, vocabulary_size=100, inputs_length=6, targets_length=3),
+        lambda tokens, mask: corrupt(tokens, mask, sentinels=range(99, -1, -1), inputs_length=6, targets_length=3),
         jit_compile=True,
     )
     inputs, targets = function(tf.constant([5, 6, 7, 8, 9]), tf.constant([False, True, True, False, True]))
@@ -72,6 +74,12 @@ def test_corruption_by_hand_also_under_xla():
     assert targets.numpy().tolist() == [99, 6, 7]  # cut
     mask = tf.function(lambda: noise_mask(20, 0.5, 3.0, tf.constant([[1, 2], [3, 4]])), jit_compile=True)()
     assert mask.shape == [20] and int(tf.reduce_sum(tf.cast(mask, tf.int32))) == 10 and not mask[0]
+
+
+def test_sentinels_may_lie_anywhere():
+    tokens, mask = tf.range(10, 16), tf.constant([False, True, True, False, True, False])
+    inputs, targets = corrupt(tokens, mask, sentinels=(3, 7, 5), inputs_length=6, targets_length=7)
+    assert inputs.numpy().tolist() == [10, 3, 13, 7, 15, 0] and targets.numpy().tolist() == [3, 11, 12, 7, 14, 5, 0]
 
 
 def restore(inputs, targets):
@@ -90,7 +98,7 @@ def restore(inputs, targets):
 
 def test_batches_hold_every_segment_once_an_epoch(store):
     segments = store.tokens // OBJECTIVE.segment_length
-    batches = pretraining_batches(store, OBJECTIVE, vocabulary_size=SIZE, batch=segments, seed=1)
+    batches = pretraining_batches(store, OBJECTIVE, sentinels=SENTINELS, batch=segments, seed=1)
     orders = []
     for batch in batches.take(2).as_numpy_iterator():
         assert batch["inputs"].shape == (segments, 32) and batch["inputs"].dtype == np.int32
@@ -108,7 +116,7 @@ def equal(a, b):
 
 def test_a_batch_is_a_function_of_seed_and_step(store):
     def batches(seed, start_step=0):
-        dataset = pretraining_batches(store, OBJECTIVE, vocabulary_size=SIZE, batch=7, seed=seed, start_step=start_step)
+        dataset = pretraining_batches(store, OBJECTIVE, sentinels=SENTINELS, batch=7, seed=seed, start_step=start_step)
         return list(dataset.take(30 - start_step).as_numpy_iterator())
 
     first = batches(3)
@@ -118,14 +126,14 @@ def test_a_batch_is_a_function_of_seed_and_step(store):
 
 
 def test_far_steps_need_no_skipping(store):
-    far = pretraining_batches(store, OBJECTIVE, vocabulary_size=SIZE, batch=128, seed=2**40, start_step=2**40)
+    far = pretraining_batches(store, OBJECTIVE, sentinels=SENTINELS, batch=128, seed=2**40, start_step=2**40)
     assert next(far.as_numpy_iterator())["inputs"].shape == (128, 32)
 
 
 def test_validation_is_fixed_and_fills_up_with_padding(store):
     def batches(batch, count):
         return list(
-            validation_batches(store, OBJECTIVE, vocabulary_size=SIZE, batch=batch, examples=count).as_numpy_iterator()
+            validation_batches(store, OBJECTIVE, sentinels=SENTINELS, batch=batch, examples=count).as_numpy_iterator()
         )
 
     assert all(map(equal, batches(8, 24), batches(8, 24))) and len(batches(8, 24)) == 3
@@ -138,7 +146,7 @@ def test_validation_is_fixed_and_fills_up_with_padding(store):
 
 def test_the_examples_of_validation_do_not_depend_on_the_batch(store):
     def rows(batch):
-        dataset = validation_batches(store, OBJECTIVE, vocabulary_size=SIZE, batch=batch, examples=10)
+        dataset = validation_batches(store, OBJECTIVE, sentinels=SENTINELS, batch=batch, examples=10)
         found = [{"targets": row} for batch in dataset.as_numpy_iterator() for row in batch["targets"]]
         assert all(not row["targets"].any() for row in found[10:]) and len(found) % batch == 0
         return found[:10]
@@ -150,9 +158,9 @@ def test_the_examples_of_validation_do_not_depend_on_the_batch(store):
 
 def test_what_cannot_be_corrupted_is_named(store):
     with pytest.raises(MissingError, match="fewer than one segment of 3352"):
-        pretraining_batches(store, SpanCorruption(2_900, mean_span_length=10), vocabulary_size=SIZE, batch=1, seed=0)
+        pretraining_batches(store, SpanCorruption(2_900, mean_span_length=10), sentinels=SENTINELS, batch=1, seed=0)
     with pytest.raises(ConfigurationError, match="sentinels"):
-        pretraining_batches(store, SpanCorruption(1_024, mean_span_length=1), vocabulary_size=SIZE, batch=1, seed=0)
+        pretraining_batches(store, SpanCorruption(1_024, mean_span_length=1), sentinels=SENTINELS, batch=1, seed=0)
     for bad in ({"noise_density": 1.0}, {"mean_span_length": 0.5}, {"inputs_length": 1}):
         with pytest.raises(ConfigurationError, match=next(iter(bad))):
             SpanCorruption(**bad)
@@ -169,7 +177,7 @@ def test_unigram_cross_entropy(tmp_path):
         return -np.log((objective.noise_tokens * count / (SIZE + 4) + certain) / total)
 
     def found(*ids):
-        return unigram_cross_entropy([np.array(ids)], store, objective, vocabulary_size=SIZE)
+        return unigram_cross_entropy([np.array(ids)], store, objective, Vocabulary("unused", "", SIZE - 100))
 
     assert found(5, 0, 0) == pytest.approx(loss(4))
     assert found(6, 7) == pytest.approx((loss(2) + loss(1)) / 2)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from scalecli.data.datasets import open_split, readable
+from scalecli.data.text import streams
 from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.span_corruption import SpanCorruption
 from scalecli.data.text.streams import TextStream
@@ -44,8 +45,8 @@ def opened(data_dir, split, vocabulary, cache):
 
 
 def batches(stream, count, *, seed=1, start_step=0, batch=BATCH):
-    size = stream.vocabulary.size
-    found = stream.batches(OBJECTIVE, vocabulary_size=size, batch=batch, seed=seed, start_step=start_step)
+    sentinels = stream.vocabulary.sentinels
+    found = stream.batches(OBJECTIVE, sentinels=sentinels, batch=batch, seed=seed, start_step=start_step)
     return list(found.take(count).as_numpy_iterator())
 
 
@@ -146,7 +147,7 @@ def test_parts_of_splits(stream, data_dir, vocabulary, tmp_path):
 def test_too_few_documents(data_dir, vocabulary, tmp_path):
     few = opened(data_dir, "train[:2]", vocabulary, tmp_path)
     with pytest.raises(MissingError, match=r"c4/en/3\.0\.1: 2 documents in 1 shards are too few"):
-        few.batches(SpanCorruption(512), vocabulary_size=vocabulary.size, batch=1, seed=0)
+        few.batches(SpanCorruption(512), sentinels=vocabulary.sentinels, batch=1, seed=0)
 
 
 @pytest.mark.parametrize("keep", [0.4, 0.97])
@@ -171,14 +172,92 @@ def test_damaged_shards_end_the_stream(stream, data_dir, tmp_path, keep):
         batches(damaged, 60)
 
 
+@pytest.mark.parametrize("kind", ["array_record", "parquet", "text in parquet"])
+def test_other_formats_give_what_tfrecord_gives(stream, data_dir, vocabulary, tmp_path, kind):
+    """From any step on, and with shards that are done no longer there."""
+    import pyarrow as pa
+    import pyarrow.parquet
+    import tensorflow_datasets as tfds
+
+    numbers = iter(range(10_000))
+    shards = [[{"text": text_of(next(numbers))} for _ in range(count)] for count in DOCUMENTS]
+    if kind == "text in parquet":
+        for n, rows in enumerate(shards):  # row groups across windows, as a writer of other tools leaves them
+            pa.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / f"{n}.parquet", row_group_size=33)
+        corpus = Corpus.from_text([tmp_path / "*.parquet"], "all")
+    else:
+        prepare(tmp_path, "c4/en", {"text": tfds.features.Text()}, shards, version="3.0.1", file_format=kind)
+        corpus = Corpus.from_dataset("c4/en", "train", str(tmp_path))
+    other = TextStream.open(corpus, vocabulary, cache_directory=tmp_path, window=WINDOW)
+    steps = epoch_size(stream) // BATCH
+    expected = batches(stream, steps + 6)
+    for start in (0, 3, steps - 2, steps + 1):
+        found = batches(other, 4, start_step=start)
+        assert all((a[key] == b[key]).all() for a, b in zip(expected[start:], found, strict=False) for key in a), start
+
+
+def test_parquet_holds_rows_out_of_a_stream(vocabulary, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    texts = [None if number == 3 else text_of(number) for number in range(100)]
+    pa.parquet.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", row_group_size=30)
+    split = Corpus.from_text([tmp_path / "a.parquet"], "train").shards
+    ((path, start, count),) = split.shards()
+    found = [text.numpy().decode() for text in split.records(path, start, count)]
+    assert found == ["" if number in (0, 3, 50) else text for number, text in enumerate(texts)]
+    assert [text.numpy() for text in split.records(path, 98, 7)] == [text.encode() for text in texts[98:]]
+
+
+def test_a_damaged_parquet_shard_ends_the_stream_in_one_line(vocabulary, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    texts = [text_of(number) for number in range(200)]
+    pa.parquet.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", row_group_size=50, use_dictionary=False)
+    corpus = Corpus.from_text([tmp_path / "a.parquet"], "all")
+    stream = TextStream.open(corpus, vocabulary, cache_directory=tmp_path, window=WINDOW)
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 300] = b"\xff" * 300
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(MissingError, match=r"a\.parquet.*(cannot be read|not UTF-8)") as raised, readable("a.parquet"):
+        batches(stream, 60)
+    assert "\n" not in str(raised.value)
+
+
+def test_windows_of_long_texts_have_fewer_of_them(vocabulary, tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    monkeypatch.setattr(streams, "_WINDOW_BYTES", 10_000)
+    pa.parquet.write_table(pa.table({"text": [text_of(n) for n in range(300)]}), tmp_path / "a.parquet")
+    corpus = Corpus.from_text([tmp_path / "a.parquet"], "all")
+    stream = TextStream.open(corpus, vocabulary, cache_directory=tmp_path)
+    assert stream.window == 10_000 // (corpus.shards.bytes // 300) < 300
+
+
+def test_all_of_a_long_document_is_in_its_window(vocabulary):
+    import tensorflow as tf
+
+    long = " ".join(text_of(n) for n in range(500))
+    assert streams.PIECE < len(long) < 2 * streams.PIECE
+    parts = streams._in_pieces(tf.constant(["short", long]))
+    assert len(parts) == 3 and b" ".join(parts.numpy()[1:]).decode() == long
+    assert streams._in_pieces(tf.constant(["short", "other"])).numpy().tolist() == [b"short", b"other"]
+
+
+def test_how_much_an_epoch_reads(stream):
+    tokens = sum(len(stream.vocabulary.encode(text_of(n))) for n in range(sum(DOCUMENTS)))
+    share = stream.read_in_an_epoch(OBJECTIVE)
+    assert share == pytest.approx(epoch_size(stream) * OBJECTIVE.segment_length / tokens, rel=0.05)
+
+
 def test_speed_is_a_number(stream):
     assert stream.tokens_per_second(OBJECTIVE) > 0
 
 
 def test_an_abandoned_iterator_does_not_hang(stream):
     for _ in range(3):
-        iterator = stream.batches(
-            OBJECTIVE, vocabulary_size=stream.vocabulary.size, batch=2, seed=1
-        ).as_numpy_iterator()
+        iterator = stream.batches(OBJECTIVE, sentinels=stream.vocabulary.sentinels, batch=2, seed=1).as_numpy_iterator()
         next(iterator)
         del iterator

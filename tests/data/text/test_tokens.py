@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 
 from scalecli.data.text import tokens as module
 from scalecli.data.text.corpora import Corpus
-from scalecli.data.text.tokens import TokenStore, cut_to_window
+from scalecli.data.text.tokens import TokenStore
 from scalecli.errors import MissingError, ScalecliError
 from tests.data.conftest import sentences
 
@@ -60,19 +62,36 @@ def test_unwritable_and_damaged_caches_are_named(corpus, vocabulary, tmp_path):
         _ = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path).array
 
 
-def test_long_documents_give_one_window():
-    import tensorflow as tf
+def test_all_of_a_long_document_is_read(vocabulary, tmp_path):
+    """Pieces are cut between words, so that their tokens are those of the whole; a word of any length is read, too."""
+    long, word = " ".join(sentences(900)), "the" * 40_000
+    assert len(long) > 2 * module.PIECE and len(word) > module.PIECE
+    (tmp_path / "text.txt").write_text(f"{long}\n{word}\n{sentences(1)[0]}\n")
+    corpus = Corpus.from_text([tmp_path / "text.txt"], split="all")
+    store = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path)
+    whole = vocabulary.encode(long)
+    assert store.array[: len(whole)].tolist() == whole
+    assert store.documents == 3 and "".join(module.pieces(word)) == word
+    lengths = [len(whole), sum(len(vocabulary.encode(part)) for part in module.pieces(word))]
+    lengths.append(len(vocabulary.encode(sentences(1)[0])))
+    assert store.tokens == sum(lengths) and max(lengths) > module.COUNTED
+    capped = [min(length, module.COUNTED) for length in lengths]
+    assert (store.counted, store.squares) == (sum(capped), sum(length**2 for length in capped))
 
-    lengths = [3, 30, 10, 500]
-    ragged = tf.ragged.range(lengths)
-    seen = set()
-    for batch in range(40):
-        tokens, kept = cut_to_window(ragged, tf.constant(batch, tf.int64), window=10)
-        assert kept.numpy().tolist() == [3, 10, 10, 10]
-        parts = np.split(tokens.numpy(), np.cumsum(kept.numpy())[:-1])
-        assert all((np.diff(part) == 1).all() for part in parts)
-        assert parts[0].tolist() == [0, 1, 2] and parts[2].tolist() == list(range(10))
-        seen.add(int(parts[1][0]))
-        again, _ = cut_to_window(ragged, tf.constant(batch, tf.int64), window=10)
-        assert again.numpy().tolist() == tokens.numpy().tolist()
-    assert min(seen) < 4 and max(seen) > 16 and max(seen) <= 20
+
+def test_memory_is_bounded_by_pieces():
+    batches = list(module._batches(iter(["x" * 1_000_000, "", "a b " * 100_000] + ["y"] * 100)))
+    assert max(sum(map(len, texts)) for texts, _ in batches) <= module._BATCH_CHARACTERS + module.PIECE
+    assert max(len(texts) for texts, _ in batches) <= 64
+    assert sum(sum(begins) for _, begins in batches) == 103
+
+
+def test_what_was_left_out_is_kept_with_the_store(vocabulary, tmp_path):
+    rows = [{"text": text} for text in sentences(3)]
+    rows[1:1] = [{"text": None}, {"text": " "}]
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus = Corpus.from_text([tmp_path / "text.jsonl"], split="all")
+    expected = f"documents left out, whose text is null or empty: 2, the first at {tmp_path / 'text.jsonl'}:2"
+    for _ in range(2):  # the second time it comes from the cache
+        store = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path)
+        assert list(store.remarks) == [expected] and store.documents == 3

@@ -183,7 +183,7 @@ def test_a_round_trip_through_the_library_is_bit_for_bit(tmp_path, torch, archit
 def test_the_tokenizer_comes_along(tmp_path, torch, vocabulary):  # noqa: F811
     from transformers import AutoTokenizer, GenerationConfig
 
-    folder = written(tmp_path / "hf", exported("transformer", True, vocabulary=vocabulary.path))
+    folder = written(tmp_path / "hf", exported("transformer", True, vocabulary=vocabulary))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert len(tokenizer) == vocabulary.size == 180
     text = "the span of noise is read again"
@@ -198,11 +198,41 @@ def test_the_tokenizer_comes_along(tmp_path, torch, vocabulary):  # noqa: F811
     assert found.files[-1].name == "spiece.model"
 
 
-def test_a_tokenizer_without_sentencepiece_is_said(tmp_path):
-    folder = written(tmp_path / "hf", exported("transformer", True))
-    (folder / "tokenizer.json").write_text("{}")
+def test_a_tokenizer_json_is_the_vocabulary_where_there_is_no_other(tmp_path, vocabulary):  # noqa: F811
+    folder = written(tmp_path / "hf", exported("transformer", True, vocabulary=vocabulary))
+    assert read(folder).vocabulary == folder / "spiece.model"
+    (folder / "spiece.model").unlink()
     found = read(folder)
-    assert found.vocabulary is None and "--vocabulary" in found.notes[0]
+    assert found.vocabulary == folder / "tokenizer.json" and found.files[-1].name == "tokenizer.json"
+
+
+@pytest.mark.parametrize("own_logits", [True, False])
+def test_mt5_is_a_t5_v1_1(tmp_path, torch, own_logits):
+    """transformers 5 ties its logits, and versions before did not; neither scales them."""
+    from transformers import MT5Config, MT5ForConditionalGeneration
+
+    sizes = {theirs: getattr(shape_of("glu", False), ours) for ours, theirs in hugging_face._SIZES.items()}
+    torch.manual_seed(0)
+    model = MT5ForConditionalGeneration(MT5Config(**sizes, tie_word_embeddings=False, decoder_start_token_id=0))
+    if own_logits:
+        model.lm_head.weight = torch.nn.Parameter(torch.randn(ROWS, sizes["d_model"]))
+    _shaken(model, torch).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["model_type"] == "mt5"
+    if own_logits:  # as the released files have it
+        (tmp_path / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
+    found = read(tmp_path)
+    assert (found.architecture, found.shape) == ("glu", shape_of("glu", False))
+    assert_same(build_spec("glu", found.shape), found.weights, model.eval(), torch)
+
+
+@pytest.mark.parametrize(("version", "tied"), [("4.57.6", True), ("5.24.0", False)])
+def test_an_mt5_with_tied_logits_is_scaled_by_version_4_only(tmp_path, version, tied):
+    folder = written(tmp_path / "hf", exported("glu", True))
+    config = json.loads((folder / "config.json").read_text())
+    changed = {"model_type": "mt5", "tie_word_embeddings": True, "transformers_version": version}
+    (folder / "config.json").write_text(json.dumps({**config, **changed}))
+    assert read(folder).shape == shape_of("glu", tied)
 
 
 def test_unscaled_logits_of_the_embedding_become_a_copy(tmp_path, torch):
@@ -232,7 +262,7 @@ def valid(tmp_path_factory):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "mt5"}, "model_type is 'mt5'; scalecli's T5 has 't5'"),
+        ({"model_type": "umt5"}, "model_type is 'umt5'; t5 and mt5 are accepted"),
         ({"feed_forward_proj": "gated-silu"}, "feed_forward_proj is 'gated-silu'; scalecli has relu and gated-gelu"),
         ({"dense_act_fn": "gelu"}, "dense_act_fn is 'gelu'; scalecli's T5 has 'gelu_new'"),
         ({"relative_attention_num_buckets": 64}, "relative_attention_num_buckets is 64"),

@@ -1,7 +1,8 @@
 """The tasks that come with the package: the YAML files beside this one, each a group of tasks in the order of its file.
 
 An entry has the keys of a task file (`scalecli.data.tasks.task`) but its name, which is its key; `lengths` holds for
-all of a file. Its files are the original ones, relative to the data directory that `find_tasks` is given.
+all of a file. Its files are the original ones, relative to the data directory that `find_tasks` is given. Beside the
+group's `tasks` a file may have `others`, known by name only, and `diagnostics`, which come with the group's test split.
 """
 
 from __future__ import annotations
@@ -29,26 +30,37 @@ def groups() -> Mapping[str, tuple[str, ...]]:
 
 
 @functools.cache
+def diagnostics() -> Mapping[str, tuple[str, ...]]:
+    """Returns the names of each group's diagnostic test sets."""
+    return {group: tuple(_read(group).get("diagnostics", ())) for group in GROUPS}
+
+
+@functools.cache
 def all_tasks() -> Mapping[str, Task]:
     """Returns every task of the package by name, those outside of the groups among them."""
     found: dict[str, Task] = {}
     for group in GROUPS:
         content = _read(group)
-        for name, entry in {**content["tasks"], **content.get("others", {})}.items():
+        entries = {**content["tasks"], **content.get("others", {}), **content.get("diagnostics", {})}
+        for name, entry in entries.items():
             values = {"name": name, "lengths": content["lengths"], **entry}
             found[name] = Task.from_dict(values, folder=None, source=f"{_FOLDER / group}.yaml: {name}")
     return found
 
 
-def find_tasks(names: Sequence[str], data_dir: str | None = None) -> list[Task]:
+def find_tasks(names: Sequence[str], data_dir: str | None = None, split: str | None = None) -> list[Task]:
     """Returns the tasks of names, each a task, a group, or the path of a task file; a task comes once.
 
-    Data is looked for in `data_dir`: original files, or TensorFlow datasets. Raises ConfigurationError for a name that
-    isn't known, or that two tasks have; MissingError for a task file that can't be read.
+    Data is looked for in `data_dir`: original files, or TensorFlow datasets. For the split "test" a group comes with
+    its diagnostic sets, where their data is there. Raises ConfigurationError for a name that isn't known, or that two
+    tasks have; MissingError for a task file that can't be read.
     """
     found: dict[str, Task] = {}
     for name in names:
-        for task in _named(name):
+        tasks = _named(name)
+        if split == "test":
+            tasks += _diagnostics(name, data_dir)
+        for task in tasks:
             located = replace(task, data_dir=data_dir) if data_dir else task
             if found.setdefault(task.name, located) != located:
                 raise ConfigurationError(f"{name}: a second task of the name {task.name!r}; change one of them")
@@ -65,6 +77,14 @@ def _named(name: str) -> list[Task]:
     known = (*groups(), *all_tasks())
     hint = nearest(name, known) or f"; it has the groups {', '.join(groups())}"
     raise ConfigurationError(f"task {name!r}: none of that name, nor a task file (NAME.yaml){hint}")
+
+
+def _diagnostics(name: str, data_dir: str | None) -> list[Task]:
+    from scalecli.data.tasks.examples import is_there  # which needs NumPy
+
+    of_groups = [group for group in GROUPS if name in (group, ALL)]
+    tasks = [replace(all_tasks()[each], data_dir=data_dir) for group in of_groups for each in diagnostics()[group]]
+    return [task for task in tasks if is_there(task, "test")]
 
 
 @functools.cache

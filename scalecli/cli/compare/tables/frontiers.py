@@ -1,4 +1,4 @@
-"""Pareto frontiers as tables: who is dominated by whom, and the deeper and narrower alternatives."""
+"""Pareto frontiers as tables: who is dominated by whom, deeper and narrower alternatives, and a test of depth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from scalecli.analysis.advice.deep_narrow import COMPUTED_COSTS, alternatives
 from scalecli.analysis.rows.comparison import Row, dominating_rows
+from scalecli.analysis.statistics.depth_test import depth_tests
 from scalecli.cli.output.formats import FOR_PEOPLE
 from scalecli.tables import Column, Table
 
@@ -20,13 +21,25 @@ _ALTERNATIVES = (
     Column("difference", "Difference", "float"),
     Column("trained", "Trained"),
 )
+_DEPTH_KEYS = ("group", "cost", "quality", "shapes", "runs", "noise", "gain")
+_DEPTH = (
+    Column("group", "Of"),
+    Column("cost", "Cost"),
+    Column("quality", "Quality"),
+    Column("shapes", "Shapes", "float"),
+    Column("runs", "Runs", "float"),
+    Column("noise", "Noise of"),
+    Column("gain", "Gain", "float"),
+    Column("interval", "95% interval"),
+    Column("verdict", "Verdict"),
+)
 _NAMES = 2  # dominating models that people see
 
 
 def frontier_tables(rows: Sequence[Row], costs: Sequence[str], qualities: Sequence[str], format: str) -> list[Table]:
     """Which models are dominated and by which, a column for each cost and quality, and what to take instead."""
     pairs = [(cost, quality) for quality in qualities for cost in costs]
-    return [_dominated(rows, pairs, format), _alternatives(rows, pairs)]
+    return [_dominated(rows, pairs, format), _alternatives(rows, pairs), _depth(rows, pairs, format)]
 
 
 def _dominated(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: str) -> Table:
@@ -39,6 +52,42 @@ def _dominated(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: st
             cell[f"{cost}:{quality}"] = _text(names) if format in FOR_PEOPLE else names
     notes = ["●: on the Pareto frontier; -: not known, or measured like no other."]
     return Table("dominated_by", "Dominated by: cost: quality", cells, columns, notes=notes)
+
+
+def _depth(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: str) -> Table:
+    """Whether depth beats width, tested; programs get what was not tested, too."""
+    tests = [test for cost, quality in pairs for test in depth_tests(rows, cost, quality)]
+    cells = [
+        {
+            **{key: getattr(test, key) for key in _DEPTH_KEYS},
+            "low": test.low,
+            "high": test.high,
+            "interval": None if test.low is None else f"{test.low:.3g} to {test.high:.3g}",
+            "verdict": test.verdict,
+            "reason": test.reason,
+        }
+        for test in tests
+    ]
+    title = "Depth against width at equal cost: gain of twice the depth"
+    if format not in FOR_PEOPLE:
+        return Table(
+            "depth", title, cells, [Column(key, key) for key in (*_DEPTH_KEYS, "low", "high", "verdict", "reason")]
+        )
+    notes = [
+        f"not tested: {test.group}: {test.cost}: {test.quality} ({test.shapes} shapes, {test.runs} runs): {test.reason}"
+        for test in tests
+        if test.reason
+    ]
+    notes += [
+        f"note: {test.group}: {test.cost}: {test.quality}: shapes are further from the plane than seeds explain"
+        for test in tests
+        if test.is_bent
+    ]
+    notes.append(
+        "Gain: of the quality, better being more, by quality = a + b log10(cost) + gain log2(layers of both stacks). "
+        "Noise: of seeds, or how far the models are from that plane; 95% intervals by Student's t."
+    )
+    return Table("depth", title, [cell for cell in cells if not cell["reason"]], _DEPTH, notes=notes)
 
 
 def _text(names: Sequence[str] | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.statistics.agreement import agreements
-from scalecli.cli.compare.fits import line_table
+from scalecli.cli.compare.tables.fits import line_table
 from scalecli.cli.output.formats import FOR_PEOPLE
 from scalecli.tables import Column, Table
 

@@ -1,0 +1,163 @@
+"""The law of loss over parameters and tokens for each group of a comparison, and what it says of budgets."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from scalecli.analysis.rows.comparison import Row, is_number
+from scalecli.analysis.statistics.fits import NoFit, loss_of
+from scalecli.analysis.statistics.points import Point, groups, points
+
+if TYPE_CHECKING:  # numpy takes a tenth of a second
+    from scalecli.analysis.statistics.data_law import DataLaw, DataLawFit
+
+COSTS = "parameters,tokens"
+_MODELS, _DIFFERENT = 7, 3  # two models more than constants; sizes and amounts of data
+_TOO_ALIKE = 0.999  # correlation of log N and log D
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimum:
+    """The parameters and tokens of the least loss for a budget of training FLOPs.
+
+    `is_outside`: whether the models that were fitted are all larger or smaller, or all saw more or less data.
+    """
+
+    budget: float
+    parameters: Estimate
+    tokens: Estimate
+    loss: Estimate
+    is_outside: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFit:
+    """E + A / N^a + B / D^b of the `n` models of a group: `constants` by these letters.
+
+    `flops_per_product` is the training FLOPs of a parameter and a token, the geometric mean, least and most of the
+    models; `residuals` are the models' losses minus the law's.
+    """
+
+    group: str
+    quality: str
+    n: int
+    constants: dict[str, Estimate]
+    flops_per_product: tuple[float, float, float] | None
+    optima: tuple[Optimum, ...]
+    residuals: tuple[tuple[str, float], ...]
+
+
+_CONSTANTS = {
+    "E": "irreducible",
+    "A": "size_scale",
+    "B": "data_scale",
+    "a": "size_exponent",
+    "b": "data_exponent",
+}
+
+
+def fit_data(rows: Sequence[Row], quality: str, budgets: Sequence[float] = ()) -> list[DataFit | NoFit]:
+    """The law of each group that has parameters, tokens and `quality`, with the optimum for each budget.
+
+    Without budgets, for that of the group's dearest model.
+    """
+    known = [point for point in points(rows, "tokens", quality) if is_number(point.parameters)]
+    return [_fit(group, members, quality, budgets) for group, members in groups(known).items()]
+
+
+def not_numbers(rows: Sequence[Row], quality: str) -> list[str]:
+    """The names of the rows whose figure is no number, as that of a run that diverged."""
+    return [row.name for row in rows if isinstance(value := row.value(quality), float) and not math.isfinite(value)]
+
+
+def _fit(group: str, members: Sequence[Point], quality: str, budgets: Sequence[float]) -> DataFit | NoFit:
+    sizes, data = ([float(value or 0) for value in values] for values in zip(*map(_sizes, members), strict=True))
+    losses = [loss_of(quality, point.quality) for point in members]
+    reason = _refused(sizes, data, losses, quality)
+    found = None if reason else _law(sizes, data, losses)
+    if found is None:
+        reason = reason or f"{quality} does not level off over parameters and tokens as the law does"
+        return NoFit(group=group, cost=COSTS, quality=quality, n=len(members), kind="law of N and D", reason=reason)
+    ratio = _flops_per_product(members)
+    dearest = [max(point.row.training_flops or 0 for point in members)]
+    return DataFit(
+        group=group,
+        quality=quality,
+        n=len(members),
+        constants={letter: _estimate(found, attrgetter(name)) for letter, name in _CONSTANTS.items()},
+        flops_per_product=ratio,
+        optima=tuple(_optimum(found, budget, ratio[0], sizes, data) for budget in budgets or dearest) if ratio else (),
+        residuals=tuple(
+            (point.label, loss - found.law.at(n, d))
+            for point, loss, n, d in zip(members, losses, sizes, data, strict=True)
+        ),
+    )
+
+
+def _sizes(point: Point) -> tuple[float | None, float]:
+    return point.parameters, point.cost
+
+
+def _refused(sizes: Sequence[float], data: Sequence[float], losses: Sequence[float], quality: str) -> str:
+    """Why no law is fitted, or nothing."""
+    if len(losses) < _MODELS:
+        return f"it needs {_MODELS} models"
+    if min(len(set(sizes)), len(set(data))) < _DIFFERENT:
+        return f"it needs {_DIFFERENT} different sizes and {_DIFFERENT} different amounts of data"
+    if min(losses) <= 0:
+        return f"{quality} is neither a loss above 0 nor a score below 100"
+    if abs(statistics.correlation([math.log(each) for each in sizes], [math.log(each) for each in data])) > _TOO_ALIKE:
+        return "tokens are a power of parameters, so that what each does can't be told apart"
+    return ""
+
+
+def _law(sizes: Sequence[float], data: Sequence[float], losses: Sequence[float]) -> DataLawFit | None:
+    import numpy as np
+
+    from scalecli.analysis.statistics.data_law import fit_data_law
+
+    return fit_data_law(np.array(sizes), np.array(data), np.array(losses))
+
+
+def _estimate(fit: DataLawFit, figure: Callable[[DataLaw], float]) -> Estimate:
+    return Estimate(figure(fit.law), *fit.interval(figure))
+
+
+def _flops_per_product(members: Sequence[Point]) -> tuple[float, float, float] | None:
+    """Training FLOPs by parameters x tokens: geometric mean, least, most; None where they are not known."""
+    ratios = [
+        point.row.training_flops / (point.row.parameters * point.cost)
+        for point in members
+        if point.row.training_flops and point.row.parameters
+    ]
+    if not ratios:
+        return None
+    return math.exp(sum(map(math.log, ratios)) / len(ratios)), min(ratios), max(ratios)
+
+
+def _optimum(
+    fit: DataLawFit, budget: float, flops_per_product: float, sizes: Sequence[float], data: Sequence[float]
+) -> Optimum:
+    product = budget / flops_per_product
+    size, amount = fit.law.optimum(product)
+    return Optimum(
+        budget=budget,
+        parameters=_estimate(fit, lambda law: law.optimum(product)[0]),
+        tokens=_estimate(fit, lambda law: law.optimum(product)[1]),
+        loss=_estimate(fit, lambda law: law.at(*law.optimum(product))),
+        is_outside=not (min(sizes) <= size <= max(sizes) and min(data) <= amount <= max(data)),
+    )

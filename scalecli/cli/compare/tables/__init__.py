@@ -1,0 +1,1 @@
+"""The tables of what `scalecli compare` works out from its rows."""

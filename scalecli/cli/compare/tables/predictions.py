@@ -1,0 +1,138 @@
+"""Predicted figures as a table, beside measured ones where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scalecli.analysis.rows.comparison import Row, flops_of
+from scalecli.analysis.statistics.predictions import Prediction, Target, predict
+from scalecli.cli.output.formats import FOR_PEOPLE
+from scalecli.errors import UsageError
+from scalecli.tables import Column, Table
+
+_COLUMNS = (
+    Column("group", "Of"),
+    Column("model", "Model"),
+    Column("cost", "Cost"),
+    Column("at", "At", "count"),
+    Column("n", "n", "float"),
+    Column("form", "On a"),
+    Column("quality", "Quality"),
+    Column("predicted", "Predicted", "float"),
+    Column("interval", "95% interval"),
+    Column("measured", "Measured", "float"),
+)
+_FOR_PROGRAMS = (
+    "group",
+    "model",
+    "cost",
+    "at",
+    "n",
+    "form",
+    "quality",
+    "predicted",
+    "low",
+    "high",
+    "measured",
+    "reason",
+)
+Asked = tuple[Sequence[str], Sequence[tuple[str, float]], "str | None"]
+
+
+def prediction_table(
+    rows: Sequence[Row], costs: Sequence[str], qualities: Sequence[str], asked: Asked, format: str
+) -> Table:
+    """What was asked for: names, costs with values, and what is held out.
+
+    Raises:
+        UsageError: a model that is held out is not there, or the cost of a named one can't be computed.
+        ConfigurationError: a name of no shape.
+    """
+    names, values, held_out = asked
+    scores = [quality for quality in qualities if quality != "upstream"] or _scores(rows)
+    pairs: list[tuple[str, Prediction]] = []
+    for cost in costs if names or held_out else ():
+        targets = [_target(name, cost, rows) for name in names]
+        pairs += [(cost, found) for found in predict(rows, cost, scores, targets, held_out)]
+    for cost, value in values:
+        target = Target(name="-", architecture=None, cost=value)
+        pairs += [(cost, found) for found in predict(rows, cost, scores, [target])]
+    if held_out not in (None, "largest") and held_out not in {found.model for _, found in pairs}:
+        raise UsageError(f"--hold-out {held_out}: no model of that name has {' and '.join(costs)} and upstream")
+    if format not in FOR_PEOPLE:
+        return Table(
+            "predictions", "Predictions", [_cells(*pair) for pair in pairs], [Column(key, key) for key in _FOR_PROGRAMS]
+        )
+    known = [pair for pair in pairs if pair[1].value is not None]
+    return Table("predictions", "Predictions", [_cells(*pair) for pair in known], _COLUMNS, notes=_notes(pairs))
+
+
+def _scores(rows: Sequence[Row]) -> list[str]:
+    return ["downstream"] if any(row.downstream is not None for row in rows) else []
+
+
+def _target(name: str, cost: str, rows: Sequence[Row]) -> Target:
+    """A shape with its cost, as the comparison counts it."""
+    from scalecli.architectures import build_spec
+    from scalecli.references import resolve_model
+
+    model = resolve_model(name)
+    spec = build_spec(model.architecture, model.shape)
+    value: float | None
+    if cost == "parameters":
+        value = spec.parameters()
+    elif cost == "flops":
+        value = flops_of(spec, rows[0].flops_convention) if rows else None
+    else:
+        raise UsageError(
+            f"--predict {name} goes with --cost flops or parameters, not {cost}; --predict-at takes any cost"
+        )
+    if value is None:
+        raise UsageError(f"--predict {name}: it can't have inputs of the length that FLOPs are counted for")
+    return Target(name=model.name, architecture=model.architecture, cost=value)
+
+
+def _cells(cost: str, found: Prediction) -> dict[str, Any]:
+    return {
+        "group": found.group,
+        "model": found.model,
+        "cost": cost,
+        "at": found.cost,
+        "n": found.n,
+        "form": found.form,
+        "quality": found.quality,
+        "predicted": found.value,
+        "low": found.low,
+        "high": found.high,
+        "interval": None if found.low is None else f"{found.low:.4g} to {found.high:.4g}",
+        "measured": found.measured,
+        "reason": found.reason,
+    }
+
+
+def _notes(pairs: Sequence[tuple[str, Prediction]]) -> list[str]:
+    """What is not predicted and why, how many measured figures are within their intervals, and what those are."""
+    reasons: dict[str, None] = {}
+    for _, found in pairs:
+        if found.reason:
+            reasons[f"no prediction: {found.group}: {found.model}: {found.quality} (n = {found.n}): {found.reason}"] = (
+                None
+            )
+    lines = list(reasons)
+    if not pairs:
+        lines.append("nothing to predict from: no models of that architecture have both cost and upstream")
+    checked = [found for _, found in pairs if found.value is not None and found.measured is not None]
+    for quality in dict.fromkeys(found.quality for found in checked):
+        own = [found for found in checked if found.quality == quality]
+        inside = sum(found.low <= found.measured <= found.high for found in own)  # type: ignore[operator]
+        lines.append(f"{quality}: {inside} of {len(own)} measured figures are within the 95% prediction interval.")
+    outside = dict.fromkeys(found.model for _, found in pairs if found.value is not None and not found.is_inside)
+    if outside:
+        lines.append(f"note: beyond the costs of all models that were fitted: {', '.join(outside)}")
+    if any(found.value is not None for _, found in pairs):
+        lines.append(
+            "Intervals are of a model's figure, as far as the form holds: lines by Student's t, power laws by a "
+            "bootstrap over the models, scores with what is uncertain of the loss."
+        )
+    return lines
