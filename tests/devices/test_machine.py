@@ -12,7 +12,7 @@ from scalecli.cli.main import run
 from scalecli.devices import Request, machine, prepare_environment
 from scalecli.errors import ConfigurationError, MissingError
 
-CONSTRAINTS = Path(__file__).parents[2] / "tpu-constraints.txt"
+CONSTRAINTS = Path(__file__).parents[2] / "scalecli" / "devices" / "tpu-constraints.txt"
 
 
 @pytest.fixture
