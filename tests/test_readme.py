@@ -18,7 +18,6 @@ READMES = [
 ]
 NAMES = [str(file.relative_to(ROOT)) for file in READMES]
 LIGHT = ("shape", "flops")
-ON_ACCELERATORS = {"devices", "worker"}
 MOST_LINES, MOST_CHARACTERS = 150, 120
 
 every_readme = pytest.mark.parametrize("readme", READMES, ids=NAMES)
@@ -67,8 +66,6 @@ def test_light_commands_are_found():
 def test_options_exist(readme):
     for words in commands(readme):
         name, *rest = words
-        if name in ON_ACCELERATORS - COMMANDS.keys():
-            continue
         assert name in COMMANDS, f"scalecli {shlex.join(words)}"
         command = importlib.import_module(f"scalecli.cli.{COMMANDS[name][0]}").command
         if isinstance(command, click.Group):
