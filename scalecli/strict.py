@@ -1,6 +1,6 @@
 """YAML into frozen dataclasses and back, where nothing is guessed: every key known, every value of its stated type.
 
-The YAML is that of `scalecli.yaml_core`.
+The YAML is that of `scalecli.storage.yaml_core`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 
 from scalecli.errors import ConfigurationError, nearest
 from scalecli.storage.files import read_bytes, write_atomically
-from scalecli.yaml_core import dumped, parsed
+from scalecli.storage.yaml_core import dumped, parsed
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import yaml
 
-from scalecli import yaml_core
+from scalecli.storage import yaml_core
 
 # What `parsed` reads straight from the parser, and what it leaves to the loader; both have to say the same.
 USUAL = [
