@@ -59,9 +59,13 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 def reason_of(error: BaseException) -> str:
     """Returns the line of an error's message that says what is wrong, or the name of the error's class."""
+    return next(iter(reasons_of(error)), type(error).__name__)
+
+
+def reasons_of(error: BaseException) -> list[str]:
+    """Returns the lines of an error's message without those that only say where in a program it came up."""
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error))
     if asserted := re.search(r"assertion failed: \[(.*?)\]", message):
-        return asserted[1]
+        return [asserted[1]]
     lines = [line.strip() for line in message.splitlines()]
-    reason = next((line for line in lines if line and not _WHERE.match(line)), type(error).__name__)
-    return re.sub(r"^\(\d+\) [A-Z_]+:\s+", "", reason)
+    return [re.sub(r"^\(\d+\) [A-Z_]+:\s+", "", line) for line in lines if line and not _WHERE.match(line)]

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from scalecli import __version__
-from scalecli.errors import ConfigurationError, ScalecliError, UsageError, nearest, reason_of
+from scalecli.errors import ConfigurationError, ScalecliError, UsageError, nearest, reasons_of
 
 # Subcommand: its module in scalecli.cli, and the line that `scalecli --help` shows without importing that module.
 COMMANDS = {
@@ -152,7 +152,7 @@ def _failure(error: Exception) -> int:
         _report(f"{place}{error.strerror}")
         _forget_output()
         return 1
-    text = _one_line(reason_of(error))[:500]
+    text = _one_line(" ".join(reasons_of(error)))[:500]
     _report(f"unexpected {type(error).__name__}: {text}; run scalecli --debug ... for the traceback")
     return 1
 
