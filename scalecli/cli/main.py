@@ -26,7 +26,7 @@ COMMANDS = {
     "compare": ("compare.command", "Set runs and published models side by side."),
     "study": ("study.command", "Run a whole study from one file, and watch it."),
     "devices": ("devices", "Show the devices that a run would have here."),
-    "worker": ("worker", "Serve this host of a TPU slice to the run that trains on all of it."),
+    "worker": ("worker", "Serve this host of a TPU slice to the run that uses it."),
     "export": ("export", "Write a run's model for Hugging Face, KerasHub or numpy."),
     "demo": ("demo", "Run all the steps on a small example."),
 }
