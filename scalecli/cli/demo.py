@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import click
 
+from scalecli.child import start_child
 from scalecli.cli.options.training import cache_directory as the_cache_directory
 from scalecli.cli.options.training import cache_option, local_path
 from scalecli.errors import ScalecliError
@@ -88,6 +88,7 @@ def _run(*arguments: str | Path) -> None:
     words = [str(argument) for argument in arguments]
     click.secho(f"$ scalecli {shlex.join(words)}", bold=True, color=_color())
     sys.stdout.flush()
-    ended = subprocess.run([sys.executable, "-m", "scalecli", *words], check=False)
-    if ended.returncode:
-        raise DemoStepError(words[0], ended.returncode if ended.returncode > 0 else 128 - ended.returncode)
+    with start_child(words) as child:
+        code = child.wait()
+    if code:
+        raise DemoStepError(words[0], code if code > 0 else 128 - code)

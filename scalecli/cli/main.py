@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from scalecli import __version__
+from scalecli.child import end_with_parent
 from scalecli.errors import ConfigurationError, ScalecliError, UsageError, nearest
 
 # Subcommand: its module in scalecli.cli, and the line that `scalecli --help` shows without importing that module.
@@ -110,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # A terminal that cannot show a sign is no reason to fail.
     # Until a run takes care of it there is nothing to save. An exception could be swallowed by a package under import.
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(130))
+    end_with_parent()
     # TensorFlow logs about processors, compilers and missing GPUs; what fails is raised all the same.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.exit(run(arguments))

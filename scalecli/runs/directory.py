@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ from scalecli.shape import Shape
 from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
 from scalecli.storage import layout
 from scalecli.storage.files import is_remote, write_atomically
+from scalecli.storage.holding import holding
 from scalecli.storage.run_storage import Place, place_at
 from scalecli.training import checkpoints
 
@@ -32,16 +35,24 @@ VOCABULARY_FILE = "vocabulary.model"
 CLASSES_FILE = "classes.txt"  # the names of the classes of images, a line each
 
 
-def prepare_place(place: Place, devices: Devices) -> None:
-    """Makes a run's directory, or finds that it can be used, with what is kept of the run in it.
+@contextlib.contextmanager
+def held_place(place: Place, devices: Devices, say: Callable[[str], None]) -> Iterator[None]:
+    """Within it a run's directory is there, with what is kept of the run in it, and no other process works on the run.
+
+    `say` hears what is waited for.
 
     Raises:
-        ScalecliError: it can't be made or written, or what is kept can't be read.
+        HeldError: another process is at work on the run.
+        ScalecliError: the directory can't be made or written, or what is kept can't be read.
     """
     prepare_directory(place.directory)
-    with devices.watched():
-        place.bring()
-        devices.highest([0.0])  # when all hosts have read: one of them will write
+    with contextlib.ExitStack() as held:
+        if devices.chief:
+            place.hold = held.enter_context(holding(place.holder_record(), place.address, say))
+        with devices.watched():
+            place.bring()
+            devices.highest([0.0])  # when all hosts have read: one of them will write
+        yield
 
 
 def prepare_directory(directory: Path) -> None:

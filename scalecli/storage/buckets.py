@@ -172,6 +172,18 @@ class BucketFolder:
                 )
             os.replace(part, target)
 
+    def read(self, name: str) -> bytes:
+        """The content of a small object; empty where there is none.
+
+        Raises:
+            MissingError: the bucket can't be read.
+        """
+        with _answered(f"{self.address}/{name}", _LISTING_SECONDS):
+            try:
+                return self._client.cat_file(f"{self.path}/{name}", timeout=_LISTING_SECONDS)
+            except FileNotFoundError:
+                return b""
+
     def upload(self, content: Path | bytes, name: str) -> None:
         """Writes a file, or bytes, to the object of that name, which appears when all of it is there, and is checked.
 

@@ -149,13 +149,19 @@ def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> 
         number += 1
         click.secho(f"\n# {command.name}, {number} of {total}\n$ {command.line}", bold=True, err=True)
 
-    failures = run_jobs(jobs, starting)
+    ended = run_jobs(jobs, starting)
     print_table(status_rows(plan), STATUS_COLUMNS, format)
-    if failures:
+    for left in ended:
+        if left.holder:
+            click.echo(f"{left.name}: left to {left.holder}, which is at work on it{_left_out(left)}", err=True)
+    if failures := [failure for failure in ended if not failure.holder]:
         found = "; ".join(map(_described, failures))
         raise ScalecliError(f"{name}: {len(failures)} of {total} runs failed: {found}; the same command tries again")
 
 
 def _described(failure: Failure) -> str:
-    left_out = f", so there is no {' and no '.join(failure.left_out)}" if failure.left_out else ""
-    return f"{failure.name} by exit code {failure.code}{left_out}"
+    return f"{failure.name} by exit code {failure.code}{_left_out(failure)}"
+
+
+def _left_out(failure: Failure) -> str:
+    return f", so there is no {' and no '.join(failure.left_out)}" if failure.left_out else ""
