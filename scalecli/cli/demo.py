@@ -67,7 +67,7 @@ def _write_task(file: Path, cache: Path) -> None:
     from scalecli.data.tasks.demo import write_package_task
     from scalecli.data.text.docstrings import cached_docstrings
 
-    write_package_task(cached_docstrings(cache), file.parent)
+    write_package_task(cached_docstrings(cache, lambda message: click.echo(message, err=True)), file.parent)
 
 
 def _say(text: str) -> None:

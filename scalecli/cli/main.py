@@ -130,7 +130,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         _report(error.format_message())
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # click takes any for the end of somebody's typing
+            return _failure(error.__cause__)
+        _report("interrupted")
+        return 130
+    except KeyboardInterrupt:
         _report("interrupted")
         return 130
     except BrokenPipeError:
