@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,6 +142,20 @@ def _write_local(path: str, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def give_usual_mode(file: Path) -> None:
+    """Gives a file that a library has made for its owner alone the permissions of any new file beside it.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    probe = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
+    probe.touch()  # the process's umask can't be read without changing it, in all threads
+    try:
+        file.chmod(stat.S_IMODE(probe.stat().st_mode))
+    finally:
+        probe.unlink()
 
 
 def is_plain(name: object) -> TypeGuard[str]:

@@ -25,7 +25,7 @@ import numpy as np
 from scalecli import strict
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import Scalar
-from scalecli.storage.files import sha256_of
+from scalecli.storage.files import give_usual_mode, sha256_of
 from scalecli.storage.layout import DESCRIPTION, OPTIMIZER, WEIGHTS
 
 
@@ -89,6 +89,7 @@ def save_checkpoint(
         for name, arrays in ((WEIGHTS, weights), (OPTIMIZER, optimizer)):
             if arrays:
                 save_file(dict(arrays), temporary / name)
+                give_usual_mode(temporary / name)
                 _flush(temporary / name)
                 hashes[name] = sha256_of(temporary / name)
         description = Description(step, architecture, dict(shape), hashes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -119,23 +119,22 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
     Raises ScalecliError when the folder or the file can't be written.
     """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        opened = temporary.open("x+b")
     except OSError as error:
         raise ScalecliError(f"{path}: can't be written: {error.strerror or error}") from error
     try:
-        with open(descriptor, "w+b") as file:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's files are for their owner only; a cache may be shared
         os.replace(temporary, path)
     except OSError as error:
         raise ScalecliError(f"{path}: can't be written: {error.strerror or error}") from error
     finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
 
 
 def _write(
