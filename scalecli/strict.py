@@ -103,7 +103,11 @@ def dump_yaml(value: Any) -> str:
         ConfigurationError: a text among them is none, such as the name of a file that is not UTF-8.
     """
     try:
-        return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+        text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+        if all(map(str.isprintable, text.split("\n"))):
+            return text
+        # Marks that turn a terminal's text around, and the like, are written as escapes.
+        return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
     except UnicodeEncodeError as error:
         raise ConfigurationError(f"{error.object!a} is not UTF-8, and can't be written as YAML") from error
 

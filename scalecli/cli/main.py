@@ -163,7 +163,9 @@ def _failure(error: Exception) -> int:
 
 
 def _report(message: str) -> None:
-    click.echo(f"error: {_one_line(message)}", err=True)
+    from scalecli.cli.output.terminal import say
+
+    say(f"error: {_one_line(message)}")
 
 
 def _one_line(text: str) -> str:

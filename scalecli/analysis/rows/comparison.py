@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -90,6 +91,11 @@ class Row:
             return getattr(self, key)
         return self.results.get(key, self.traits.get(key))
 
+    def figure(self, key: str) -> float | None:
+        """The cell of the column `key`, where it is a number that the column's quantity can have."""
+        value = self.value(key)
+        return value if is_number(value) and is_possible(key, value) else None
+
     def measured_on(self, key: str) -> tuple[int | str | None, ...]:
         """What figures of the column `key` must have in common, or neither is better than the other.
 
@@ -171,6 +177,7 @@ class Row:
 _NO_COLUMNS = ("results", "traits", "findings", "run")
 FIXED_COLUMNS = tuple(name for name in Row.__dataclass_fields__ if name not in _NO_COLUMNS)
 TEXT_COLUMNS = ("name", "source", "table", "architecture", "flops_convention")
+_HIGHEST_SCORE = 100
 # Of these no value is better than another.
 _NEUTRAL = (*TEXT_COLUMNS, "flops_sequences", "chips")
 
@@ -340,8 +347,8 @@ def best_cells(rows: Sequence[Row], keys: Iterable[str]) -> set[tuple[int, str]]
     for key in keys:
         groups: dict[tuple, dict[int, float]] = {}
         for index, row in enumerate(rows):
-            if key not in (*_NEUTRAL, *row.traits) and is_number(row.value(key)):
-                groups.setdefault((row.measured_on(key), row.trained_on(key)), {})[index] = row.value(key)
+            if key not in (*_NEUTRAL, *row.traits) and (figure := row.figure(key)) is not None:
+                groups.setdefault((row.measured_on(key), row.trained_on(key)), {})[index] = figure
         for known in groups.values():
             if len(set(known.values())) > 1:
                 extreme: Callable[..., float] = min if lower_is_better(key) else max
@@ -367,7 +374,7 @@ def dominating_rows(rows: Sequence[Row], cost: str, quality: str) -> list[list[R
     cost_sign, quality_sign = (1 if lower_is_better(cost) else -1), (-1 if lower_is_better(quality) else 1)
     groups: dict[tuple, list[int]] = {}
     for index, row in enumerate(rows):
-        if is_number(row.value(cost)) and is_number(row.value(quality)):
+        if row.figure(cost) is not None and row.figure(quality) is not None:
             groups.setdefault(row.measured_for(cost, quality), []).append(index)
     beaten_by: list[list[Row] | None] = [None] * len(rows)
     for group in groups.values():
@@ -377,6 +384,17 @@ def dominating_rows(rows: Sequence[Row], cost: str, quality: str) -> list[list[R
             for index, found in zip(group, dominators(costs, qualities), strict=True):
                 beaten_by[index] = [rows[group[other]] for other in found]
     return beaten_by
+
+
+def is_possible(key: str, value: float) -> bool:
+    """Whether a number can be one of the column `key`: log-likelihoods are at most 0, scores at most 100 either way."""
+    if not math.isfinite(value):
+        return False
+    if key == "upstream" or key.endswith("negative_log_perplexity"):
+        return value <= 0
+    if key in ("downstream", "few_shot", FEW_SHOT_ACCURACY) or _scores({key: value}):
+        return abs(value) <= _HIGHEST_SCORE
+    return value >= 0 if lower_is_better(key) or key == "steps_per_s" else True
 
 
 def is_number(value: Any) -> bool:

@@ -11,6 +11,7 @@ import click
 
 from scalecli.cli.options.training import local_path
 from scalecli.cli.output.formats import format_option, print_table
+from scalecli.cli.output.terminal import say
 from scalecli.errors import ScalecliError, UsageError
 
 if TYPE_CHECKING:
@@ -116,14 +117,14 @@ def _write_jobs(name: str, place: Path, jobs: list[list[Command]], slurm: str | 
     from scalecli.storage.files import write_atomically
 
     if not jobs:
-        click.echo(f"{name}: nothing is missing", err=True)
+        say(f"{name}: nothing is missing")
     elif slurm:
         place.mkdir(parents=True, exist_ok=True)  # Slurm makes no directories for the logs
         write_atomically(slurm, slurm_script(name, place, jobs))
-        click.echo(f"{len(jobs)} jobs; start them by: sbatch {slurm}", err=True)
+        say(f"{len(jobs)} jobs; start them by: sbatch {slurm}")
     elif parallel:
         write_atomically(parallel, job_lines(jobs))
-        click.echo(f"{len(jobs)} jobs; start them by: parallel --joblog {parallel}.log < {parallel}", err=True)
+        say(f"{len(jobs)} jobs; start them by: parallel --joblog {parallel}.log < {parallel}")
     else:
         click.echo(job_lines(jobs), nl=False)
 
@@ -139,7 +140,7 @@ def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> 
     from scalecli.studies.execution import run_jobs
 
     for line in totals(plan, read_all(plan)):
-        click.echo(line, err=True)
+        say(line)
     if jobs:
         plan.pretraining.check_source()
     total, number = sum(map(len, jobs)), 0
@@ -147,13 +148,15 @@ def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> 
     def starting(command: Command) -> None:
         nonlocal number
         number += 1
-        click.secho(f"\n# {command.name}, {number} of {total}\n$ {command.line}", bold=True, err=True)
+        click.echo(err=True)
+        for line in (f"# {command.name}, {number} of {total}", f"$ {command.line}"):
+            say(line, bold=True)
 
     ended = run_jobs(jobs, starting)
     print_table(status_rows(plan), STATUS_COLUMNS, format)
     for left in ended:
         if left.holder:
-            click.echo(f"{left.name}: left to {left.holder}, which is at work on it{_left_out(left)}", err=True)
+            say(f"{left.name}: left to {left.holder}, which is at work on it{_left_out(left)}")
     if failures := [failure for failure in ended if not failure.holder]:
         found = "; ".join(map(_described, failures))
         raise ScalecliError(f"{name}: {len(failures)} of {total} runs failed: {found}; the same command tries again")
