@@ -124,8 +124,9 @@ class _Run:
             self.step = self.manifest.start_step
         if self.step:
             self.reporter.message(f"{self.place.address}: going on from step {self.step:,}")
-        if self._devices.chief:
-            self._records.forget_after(self.step)
+        if self._devices.chief and (damaged := self._records.forget_after(self.step)):
+            self.reporter.message(damaged)
+            self.manifest = replace(self.manifest, warnings=[*self.manifest.warnings, damaged])
 
     def leave(self, status: str, at_once: bool = False) -> None:
         """Notes how the run ended, as far as that can be done: the error at hand says more than one about this."""
