@@ -106,6 +106,8 @@ def _read_config(path: str, ctx: click.Context) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 when done, the error's own code (see `errors`) otherwise."""
+    is_open = sys.stdout is not None
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # A terminal that cannot show a sign is no reason to fail.
@@ -114,7 +116,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end_with_parent()
     # TensorFlow logs about processors, compilers and missing GPUs; what fails is raised all the same.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not is_open:
+        _report("stdout is closed; send it to /dev/null where nobody wants it")
+        sys.exit(1)
     sys.exit(run(arguments))
+
+
+def _open_streams() -> None:
+    """Opens what the caller has closed, so that no file of ours takes its number and gets what is printed."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w")  # noqa: SIM115 (for as long as the process lives)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w")  # noqa: SIM115
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -152,6 +168,9 @@ def _failure(error: Exception) -> int:
     if isinstance(error, ScalecliError):
         _report(str(error))
         return error.exit_code
+    if isinstance(error, FileNotFoundError) and not error.filename and not _has_working_directory():
+        _report("the working directory has been removed; change to another one")
+        return 1
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         _report(f"{place}{error.strerror}")
@@ -160,6 +179,14 @@ def _failure(error: Exception) -> int:
     text = _one_line(str(error))[:500]
     _report(f"unexpected {type(error).__name__}: {text}; run scalecli --debug ... for the traceback")
     return 1
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _report(message: str) -> None:

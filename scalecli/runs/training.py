@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from scalecli.devices import AUTOMATIC, Batches, Devices, Request, open_devices
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
 from scalecli.runs.directory import Trained, held_place, take_up
+from scalecli.runs.fitting import memory_warning
 from scalecli.runs.recipe import Recipe, build_model, new_manifest
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
@@ -111,6 +112,8 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
         reporter.message(f"{job.place.address}: already complete")
         return manifest
     inputs.keep(job.place.directory)
+    if too_large := memory_warning(inputs.spec, manifest, job.recipe):
+        reporter.message(f"warning: {too_large}")
     model = build_model(inputs.spec, job.recipe, devices)
     if initial:
         initial.load_into(model)
