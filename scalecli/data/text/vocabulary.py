@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalecli.data.sources import display_name
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
-from scalecli.storage.files import read_bytes, write_atomically
+from scalecli.storage.files import NETWORK_SECONDS, read_bytes, write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -238,7 +238,7 @@ def _fetch_t5() -> bytes:
     """Returns the published T5 model from its public bucket, which needs no credentials."""
     advice = "pass the file itself: --vocabulary PATH/sentencepiece.model"
     try:
-        with urllib.request.urlopen(T5_URL, timeout=30) as response:
+        with urllib.request.urlopen(T5_URL, timeout=NETWORK_SECONDS) as response:
             model = response.read(_MODEL_BYTES_LIMIT)
     except (OSError, http.client.HTTPException) as error:
         raise MissingError(f"vocabulary t5: {T5_URL} can't be fetched ({error}); {advice}") from error
