@@ -8,7 +8,11 @@ ours.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# Lines of TensorFlow's messages that say where in a graph something happened, and not what.
+_WHERE = re.compile(r"Graph execution error:|Detected at node|<stack traces unavailable>|File \"|\d+ root error|\[\[")
 
 
 class ScalecliError(Exception):
@@ -55,3 +59,13 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Returns "; did you mean 'x'?" for the choice most like `name`, or an empty string when none is close."""
     close = difflib.get_close_matches(name, list(choices), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def reason_of(error: BaseException) -> str:
+    """Returns the line of an error's message that says what is wrong, or the name of the error's class."""
+    message = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error))
+    if asserted := re.search(r"assertion failed: \[(.*?)\]", message):
+        return asserted[1]
+    lines = [line.strip() for line in message.splitlines()]
+    reason = next((line for line in lines if line and not _WHERE.match(line)), type(error).__name__)
+    return re.sub(r"^\(\d+\) [A-Z_]+:\s+", "", reason)

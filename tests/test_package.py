@@ -30,4 +30,4 @@ def test_a_wheel_holds_every_module_every_shape_and_every_task(tmp_path):
     tasks = {str(file.relative_to(ROOT)) for file in (ROOT / "scalecli/data/tasks/registry").glob("*.yaml")}
     pages = {str(file.relative_to(ROOT)) for end in ("css", "js") for file in (ROOT / "scalecli").rglob(f"*.{end}")}
     assert len(shapes) >= 4 and len(tasks) == 6 and len(pages) >= 2
-    assert modules | shapes | tasks | pages <= names
+    assert modules | shapes | tasks | pages | {"scalecli/py.typed", "scalecli/devices/tpu-constraints.txt"} <= names

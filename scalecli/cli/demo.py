@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from scalecli.child import start_child
 from scalecli.cli.options.training import cache_directory as the_cache_directory
 from scalecli.cli.options.training import cache_option, local_path
 from scalecli.cli.output.terminal import say
 from scalecli.errors import ScalecliError
+from scalecli.studies.child import start_child
 from scalecli.tables import printable
 
 

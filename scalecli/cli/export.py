@@ -49,9 +49,11 @@ def command(
     A vision transformer goes to hugging-face, as a ViTForImageClassification, or to npz, the original code's format.
     """
     from scalecli.cli.output.progress import ConsoleReporter
+    from scalecli.devices.machine import check_tensorflow
     from scalecli.runs.directory import open_trained
     from scalecli.runs.exporting import export
 
+    check_tensorflow()
     cache = the_cache_directory(cache_directory)
     trained = open_trained(model, cache, step)
     trained.place.report = ConsoleReporter().fetched

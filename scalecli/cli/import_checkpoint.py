@@ -72,8 +72,10 @@ def command(
     the run as any other. The same command once more changes nothing.
     """
     from scalecli.cli.output.progress import ConsoleReporter
+    from scalecli.devices.machine import check_tensorflow
     from scalecli.runs.importing import Importing, Source, import_run
 
+    check_tensorflow()
     found = Source.of(source)
     job = Importing(
         source=found,

@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from scalecli import __version__
-from scalecli.child import end_with_parent
-from scalecli.errors import ConfigurationError, ScalecliError, UsageError, nearest
+from scalecli.errors import ConfigurationError, ScalecliError, UsageError, nearest, reason_of
+from scalecli.studies.child import end_with_parent
 
 # Subcommand: its module in scalecli.cli, and the line that `scalecli --help` shows without importing that module.
 COMMANDS = {
@@ -26,6 +26,8 @@ COMMANDS = {
     "eval": ("evaluate", "Score a run on tasks, text or images."),
     "compare": ("compare.command", "Set runs and published models side by side."),
     "study": ("study.command", "Run a whole study from one file, and watch it."),
+    "devices": ("devices", "Show the devices that a run would have here."),
+    "worker": ("worker", "Serve this host of a TPU slice to the run that trains on all of it."),
     "export": ("export", "Write a run's model for Hugging Face, KerasHub or numpy."),
     "demo": ("demo", "Run all the steps on a small example."),
 }
@@ -176,7 +178,7 @@ def _failure(error: Exception) -> int:
         _report(f"{place}{error.strerror}")
         _forget_output()
         return 1
-    text = _one_line(str(error))[:500]
+    text = _one_line(reason_of(error))[:500]
     _report(f"unexpected {type(error).__name__}: {text}; run scalecli --debug ... for the traceback")
     return 1
 

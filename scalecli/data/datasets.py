@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalecli.data import columnar
 from scalecli.data.blocks import Blocks
-from scalecli.errors import ConfigurationError, MissingError, nearest
+from scalecli.errors import ConfigurationError, MissingError, nearest, reason_of
 from scalecli.storage.files import is_remote
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _array_records(path: str, start: int) -> Iterator[bytes]:
         for first in range(start, count, _RECORDS):
             yield from reader.read(first, min(first + _RECORDS, count))
     except (RuntimeError, ValueError, IndexError, OSError) as error:
-        raise MissingError(f"{path}: cannot be read ({_first_line(error)})") from error
+        raise MissingError(f"{path}: cannot be read ({reason_of(error)})") from error
 
 
 def _parquet_records(path: str, start: int) -> Iterator[bytes]:
@@ -130,7 +130,7 @@ def readable(name: str) -> Iterator[None]:
             raise
         if ours := re.search(r"MissingError: (.*)", str(error)):  # what reads a shard in Python raised it
             raise MissingError(ours[1]) from error
-        raise MissingError(f"dataset {name}: a file cannot be read ({_reason(error)})") from error
+        raise MissingError(f"dataset {name}: a file cannot be read ({reason_of(error)})") from error
     except UnicodeDecodeError as error:
         raise MissingError(f"dataset {name}: a text is not UTF-8 ({error.reason} at byte {error.start})") from error
 
@@ -200,7 +200,7 @@ def _prepared_folder(name: str, data_dir: str | None) -> str | None:
     try:
         versions = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     except Exception as error:  # every kind of bucket raises errors of its own
-        raise MissingError(f"{folder}: cannot be read ({_first_line(error)})") from error
+        raise MissingError(f"{folder}: cannot be read ({reason_of(error)})") from error
     found = [each for each in versions if _VERSION.fullmatch(each) and version in ("", each)]
     latest = max(found, key=lambda each: [int(part) for part in each.split(".")], default=None)
     return None if latest is None else str(folder / latest)
@@ -224,7 +224,7 @@ def _builder_of_code(name: str, data_dir: str | None) -> Any:
         known = list(tfds.builder_cls(base.partition(":")[0]).builder_configs)
         raise MissingError(f"dataset {name}: it has {', '.join(known)}{nearest(configuration, known)}") from error
     except Exception as error:  # a builder's own code runs here: missing packages, no network
-        raise MissingError(f"dataset {name}: {_first_line(error)}") from error
+        raise MissingError(f"dataset {name}: {reason_of(error)}") from error
 
 
 def _download(name: str, builder: Any) -> None:
@@ -237,7 +237,7 @@ def _download(name: str, builder: Any) -> None:
         with contextlib.redirect_stdout(sys.stderr):  # TFDS says there what it does
             builder.download_and_prepare()
     except Exception as error:  # no network, no disk, or a builder's own code
-        reason = f"can't be downloaded ({_first_line(error)})"
+        reason = f"can't be downloaded ({reason_of(error)})"
         raise MissingError(f"dataset {name}: {reason}; {how_to_get(name, builder)}") from error
 
 
@@ -246,21 +246,7 @@ def _of_tfds(name: str, function: Callable[[], Any]) -> Any:
     try:
         return function()
     except Exception as error:
-        raise MissingError(f"dataset {name}: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def _reason(error: BaseException) -> str:
-    """Returns the line of TensorFlow's message that says what is wrong, without the names of operations around it."""
-    message = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error))
-    if asserted := re.search(r"assertion failed: \[(.*?)\]", message):
-        return asserted[1]
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    nodes = [number for number, line in enumerate(lines) if line.startswith("[[")]
-    return lines[max(nodes[0] - 1, 0) if nodes else 0]
+        raise MissingError(f"dataset {name}: {reason_of(error)}") from error
 
 
 def _plain(value: Any) -> Any:

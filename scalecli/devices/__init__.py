@@ -7,10 +7,12 @@ jax                                  data and model parallelism by Keras' distri
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
+from scalecli.devices.machine import check_tensorflow
 from scalecli.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ class Request:
     """The devices that a run asks for: `tpu` names one (None: this machine's), `model_parallel` devices hold a model.
 
     Where that is None, `usual_parallel` devices do on the JAX backend, if they divide those that there are, else one.
+    `deterministic` has GPUs take slower kernels that give the same bits every time.
 
     Raises:
         ConfigurationError: a value that can't be, or two that don't go together.
@@ -96,6 +99,7 @@ class Request:
     tpu: str | None = None
     model_parallel: int | None = None
     usual_parallel: int = 1
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -113,6 +117,21 @@ class Request:
 
 
 AUTOMATIC = Request()
+
+
+def prepare_environment(request: Request) -> None:
+    """Sets what TensorFlow and JAX read from the environment when they are imported; to be called before that.
+
+    Raises:
+        ConfigurationError: the TensorFlow that is installed would abort (see `machine.check_tensorflow`).
+    """
+    on_jax = os.environ.get("KERAS_BACKEND") == "jax"
+    if request.tpu or (request.kind == "one" and not on_jax):
+        os.environ.setdefault("TPU_LOAD_LIBRARY", "0")  # this machine's own TPU, if it has one, is left alone
+    check_tensorflow()
+    if request.deterministic:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
 
 def open_devices(request: Request) -> Devices:

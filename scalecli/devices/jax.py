@@ -24,7 +24,8 @@ from scalecli.data.order import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
 from scalecli.devices.cluster import Cluster, environment_cluster
-from scalecli.errors import ConfigurationError, ScalecliError
+from scalecli.devices.machine import tpu_chips
+from scalecli.errors import ConfigurationError, ScalecliError, reason_of
 from scalecli.manifest import Strategy
 from scalecli.models.trainable import Trainable
 
@@ -88,9 +89,6 @@ class JaxDevices(Devices):
 
     def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
         """The batches from a step on, each process's part read by that process; TensorFlow reads, on the CPU."""
-        import tensorflow as tf
-
-        tf.config.set_visible_devices([], "GPU")  # it would take the memory that JAX needs
         share = Share(jax.process_index(), jax.process_count())
         for batch in batches(start_step, share).as_numpy_iterator():
             yield jax.tree.map(self._from_here, batch)
@@ -177,9 +175,10 @@ def open_jax(request: Request) -> JaxDevices:
         raise ConfigurationError(
             f"--strategy {request.kind} is TensorFlow's; on the JAX backend auto takes all devices, and one the first"
         )
+    _leave_gpus_to_jax()
     cluster = environment_cluster()
     if not jax.distributed.is_initialized():
-        _join(cluster)
+        _join(cluster, request)
     cluster.check_joined(1 if request.kind == "one" else jax.process_count(), f"strategy {request.kind!r}")
     devices = jax.devices()[:1] if request.kind == "one" else jax.devices()
     model_parallel = request.parallel_on(len(devices))
@@ -190,13 +189,23 @@ def open_jax(request: Request) -> JaxDevices:
     return JaxDevices(devices, model_parallel)
 
 
-def _join(cluster: Cluster) -> None:
-    """Joins the processes that JAX's own variables name, else those of TF_CONFIG."""
+def _leave_gpus_to_jax() -> None:
+    """Hides GPUs from TensorFlow, which reads the data, before it does anything: it would take the memory."""
+    try:
+        import tensorflow as tf
+    except ImportError:  # what needs it says so
+        return
+    tf.config.set_visible_devices([], "GPU")
+
+
+def _join(cluster: Cluster, request: Request) -> None:
+    """Joins the processes that JAX's own variables name, else those of TF_CONFIG, else the hosts of a TPU slice."""
     try:
         if _COORDINATOR in os.environ:
             jax.distributed.initialize()
         elif len(cluster) > 1:
             jax.distributed.initialize(cluster.addresses[0], len(cluster), cluster.index)
+        elif request.kind == "auto" and tpu_chips() and "tpu" in (jax.config.jax_platforms or "tpu").split(","):
+            jax.distributed.initialize()
     except (RuntimeError, ValueError) as error:
-        reason = next(iter(str(error).strip().splitlines()), "")[:200]
-        raise ConfigurationError(f"the processes can't be joined ({reason})") from error
+        raise ConfigurationError(f"the processes can't be joined ({reason_of(error)[:200]})") from error

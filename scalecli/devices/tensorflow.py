@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -15,7 +16,8 @@ from scalecli.data.order import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.alone import ALONE
 from scalecli.devices.cluster import Cluster, environment_cluster
-from scalecli.errors import ConfigurationError, ScalecliError
+from scalecli.devices.machine import INSTALL, tpu_chips
+from scalecli.errors import ConfigurationError, MissingError, ScalecliError, reason_of
 from scalecli.manifest import Strategy
 from scalecli.models.compiled import compiled
 from scalecli.models.trainable import Trainable
@@ -31,24 +33,33 @@ class TensorFlowDevices(Devices):
         self.distribute = strategy
         self.replicas = strategy.num_replicas_in_sync
         resolver = strategy.cluster_resolver
+        self.hosts = strategy.extended.num_hosts if kind == "tpu" else 1
         self.chief = not (kind == "multi-worker" and resolver.task_id > 0)
         self.strategy = Strategy(kind=kind, replicas=self.replicas, topology=topology)
 
     def new_model(self, make: Callable[[], Model]) -> Model:
         """The model that `make` builds, a copy of its variables on each device."""
-        with self.distribute.scope():
+        with self.distribute.scope(), tf.variable_creator_scope(_computed_on_host):
             return make()
 
     def new_optimizer(self, make: Callable[[], Any], model: Trainable) -> Any:
         """The optimizer that `make` builds, a copy of its state for a model on each device."""
-        with self.distribute.scope():
+        with self.distribute.scope(), tf.variable_creator_scope(_computed_on_host):
             optimizer = make()
             optimizer.build(model.trainable_variables)
         return optimizer
 
     def numpy(self, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Variables as arrays; every host has all of them."""
-        return {path: np.array(variable, order="C") for path, variable in variables.items()}
+        with self._on_first_host():
+            return {path: np.array(variable, order="C") for path, variable in variables.items()}
+
+    def _on_first_host(self) -> Any:
+        """A context for what must run on a host of the slice, which has variables that this process has not."""
+        if self.hosts == 1:
+            return contextlib.nullcontext()
+        task = self.distribute.extended.worker_devices[0].rpartition("/")[0]
+        return tf.device(f"{task}/device:CPU:0")
 
     def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
         """The batches from a step on, each host's part read by that host."""
@@ -63,7 +74,7 @@ class TensorFlowDevices(Devices):
 
     def mapped(self, model: Trainable, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
         """`function` of a batch, run on each replica's part of it, its results combined."""
-        if self.replicas == 1:
+        if self.strategy.kind == "one":  # a TPU of one core has variables that only its strategy can read
             return ALONE.mapped(model, function, combine)
         one = compiled(model, function)
 
@@ -84,6 +95,10 @@ class TensorFlowDevices(Devices):
             return self.distribute.experimental_distribute_values_from_function(lambda context: part(context, whole))
 
         return lambda batch: tf.nest.map_structure(np.asarray, on_all(tf.nest.map_structure(split, batch)))
+
+    def replica(self) -> Any:
+        """The replica whose part of a step is being traced: its number, and `all_reduce` with the others."""
+        return tf.distribute.get_replica_context()
 
     def memory_bytes(self) -> int | None:
         """The most memory in use on a device of this process."""
@@ -126,12 +141,40 @@ class TensorFlowDevices(Devices):
         except _LOST as error:
             if self.strategy.kind not in ("multi-worker", "tpu"):
                 raise
-            # Threads of TensorFlow complain while the interpreter ends; the line below says all that is to be said.
-            sys.unraisablehook = lambda _: None
+            # At its end TensorFlow would wait minutes for the one that is gone, deaf to signals.
+            atexit.register(_end_at_once)
             raise ScalecliError(
                 f"another worker of this run is gone ({type(error).__name__}); start all of them again, and the run "
                 "goes on from its last checkpoint"
             ) from error
+        except tf.errors.NotFoundError as error:
+            if self.hosts == 1:
+                raise
+            raise MissingError(
+                f"another host of this slice can't read what this one can ({reason_of(error)[:200]}); text, images, "
+                "datasets and --cache-directory must lie on a path that all hosts have"
+            ) from error
+
+
+def _end_at_once() -> None:
+    """Ends the process, of which nothing is left to do."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ScalecliError.exit_code)
+
+
+def _computed_on_host(create: Callable[..., Any], **options: Any) -> Any:
+    """Creates a variable whose first value a CPU computes.
+
+    Accelerators would compile each kind of weight by itself, and draw other numbers from the same seed.
+    """
+    value = options["initial_value"]
+
+    def on_host() -> Any:
+        with tf.device("CPU:0"):
+            return tf.identity(value() if callable(value) else value)
+
+    return create(**{**options, "initial_value": on_host})
 
 
 def open_tensorflow(request: Request) -> TensorFlowDevices:
@@ -147,6 +190,11 @@ def open_tensorflow(request: Request) -> TensorFlowDevices:
             f"--model-parallel {request.model_parallel}: TensorFlow's strategies give each device the whole model; "
             "KERAS_BACKEND=jax has model parallelism (pip install 'scalecli[jax]')"
         )
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # it is in use already
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if request.deterministic:
+        tf.config.experimental.enable_op_determinism()
     cluster = environment_cluster()
     kind = "tpu" if request.tpu else _present(cluster) if request.kind == "auto" else request.kind
     cluster.check_joined(len(cluster) if kind == "multi-worker" else 1, f"strategy {kind!r}")
@@ -162,7 +210,7 @@ def open_tensorflow(request: Request) -> TensorFlowDevices:
 
 def _present(cluster: Cluster) -> str:
     """The kind of what this machine has and its environment names."""
-    if os.environ.get("TPU_NAME") or tf.config.list_physical_devices("TPU") or os.path.exists("/dev/accel0"):
+    if tpu_chips() or tf.config.list_physical_devices("TPU") or os.environ.get("TPU_NAME"):
         return "tpu"
     if len(cluster) > 1:
         return "multi-worker"
@@ -170,19 +218,24 @@ def _present(cluster: Cluster) -> str:
 
 
 def _tpu(name: str | None) -> TensorFlowDevices:
-    name = name or os.environ.get("TPU_NAME") or "local"
+    # TPU_NAME is what guides call the machine: where that has chips they are meant.
+    name = name or (not tpu_chips() and os.environ.get("TPU_NAME")) or "local"
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
         if name != "local":
-            tf.config.experimental_connect_to_cluster(resolver)
+            # What is not the step's, such as tokenising, stays on this machine.
+            tf.config.experimental_connect_to_cluster(resolver, make_master_device_default=False)
         system = tf.tpu.experimental.initialize_tpu_system(resolver)
         strategy = tf.distribute.TPUStrategy(resolver)
+    except ImportError as error:
+        raise ConfigurationError(f"--tpu {name}: finding it takes pip install 'scalecli[tpu]'") from error
     except Exception as error:  # of many kinds: no driver, no such name, no rights, no answer
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
-        raise ConfigurationError(
-            f"--strategy tpu: no TPU {name!r} ({reason}); a TPU VM has one with 'pip install tensorflow-tpu~=2.20.0' "
-            "in the place of tensorflow, and --tpu names another"
-        ) from error
+        reason, ways_out = reason_of(error)[:200], "--tpu names another, and --strategy one takes none"
+        if "'ConfigureDistributedTPU'" in str(error):
+            chips = f"this machine's {tpu_chips()[0]}" if tpu_chips() else "a TPU VM"
+            reason = "this TensorFlow is not the one for TPUs"
+            ways_out = f"{chips} takes {INSTALL}, or KERAS_BACKEND=jax; {ways_out}"
+        raise ConfigurationError(f"--strategy tpu: no TPU {name!r} ({reason}); {ways_out}") from error
     topology = "x".join(map(str, system.mesh_shape[:-1]))
     return TensorFlowDevices(strategy, "tpu", topology)
 
@@ -199,7 +252,7 @@ def _multi_worker(cluster: Cluster) -> TensorFlowDevices:
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
-        reason = next(iter(str(error).strip().splitlines()), "")[:200]
+        reason = reason_of(error)[:200]
         raise ConfigurationError(f"--strategy multi-worker: the workers can't be joined ({reason})") from error
     return TensorFlowDevices(strategy, "multi-worker")
 

@@ -1,7 +1,7 @@
 """TPUs that are not there: libtpu's compiler for any topology of them. All that is private to JAX and libtpu is here.
 
 It tells whether XLA for TPUs takes a program, and what memory it needs. It runs nothing, so it knows no speed, and
-TensorFlow's own bridge to TPUs has no part in it.
+TensorFlow's own bridge to TPUs has no part in it (`tests/devices` run that).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _ALONE = {
     "JAX_PLATFORMS": "cpu",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_LOAD_LIBRARY": "1",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v3-8",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -94,22 +95,22 @@ class TpuCompiler:
         """Compiles a `jax.stages.Lowered` for the devices that its arguments are laid out over."""
         return _compiled(lambda: lowered.compile().runtime_executable())
 
-    def compile_stablehlo(self, program: bytes) -> Compiled:
-        """Compiles serialised StableHLO, as TensorFlow makes it, for one device."""
+    def compile_stablehlo(self, program: bytes, replicas: int) -> Compiled:
+        """Compiles serialised StableHLO, as TensorFlow makes it, for so many devices that each run it."""
         import numpy as np
         from jax._src import compiler
         from jax._src.interpreters import mlir
         from jax._src.lib import _jax
         from jax._src.lib.mlir import ir
 
-        device = self.devices[0]
+        devices = tuple(self.devices[:replicas])
         options = compiler.get_compile_options(
-            num_replicas=1, num_partitions=1, device_assignment=np.array([[device.id]])
+            num_replicas=replicas, num_partitions=1, device_assignment=np.array([[device.id] for device in devices])
         )
         with mlir.make_ir_context(), ir.Location.unknown():
             module = ir.Module.parse(program)
             _without_copies(module.operation)
-            return _compiled(lambda: device.client.compile(module, _jax.DeviceList((device,)), options))
+            return _compiled(lambda: devices[0].client.compile(module, _jax.DeviceList(devices), options))
 
 
 def _installed(name: str) -> str | None:

@@ -16,8 +16,7 @@ def compile_step(
 ) -> Compiled:
     """Compiles the training step for a topology such as v3:4x4; `inputs` and `targets` are lengths in tokens.
 
-    On the JAX backend it is the step of the whole topology, as each device has its part of it; on TensorFlow that of
-    one replica, which doesn't know of the others.
+    It is the step of the whole topology, as each device has its part of it, with what passes between them.
 
     Raises:
         ConfigurationError: there is no such topology; its devices don't divide into replicas, or the batch over them;
@@ -39,13 +38,14 @@ def compile_step(
             return compiler.compile_lowered(
                 _steps(spec, recipe, planned).lowered(_batch(spec, recipe.batch, inputs, targets))
             )
-        devices = open_devices(Request("one", model_parallel=model_parallel))
+        open_devices(Request("one", model_parallel=model_parallel))  # refuses what TensorFlow can't
         import tensorflow as tf
 
+        from scalecli.devices.planned import PlannedReplicas
+
         try:
-            return compiler.compile_stablehlo(
-                _steps(spec, recipe, devices).stablehlo(_batch(spec, rows, inputs, targets))
-            )
+            steps = _steps(spec, recipe, PlannedReplicas(machine.replicas))
+            return compiler.compile_stablehlo(steps.stablehlo(_batch(spec, rows, inputs, targets)), machine.replicas)
         except tf.errors.ResourceExhaustedError as error:
             raise ScalecliError(
                 "this machine has not the memory for the weights; KERAS_BACKEND=jax compiles without them"

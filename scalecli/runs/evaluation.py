@@ -80,6 +80,7 @@ def evaluate(job: Evaluation, measure: Measure[Inputs], reporter: Reporter) -> t
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`).
     """
+    job.place.reach()
     devices = open_devices(job.devices)
     job = replace(job, batch=devices.divisible(job.batch))
     with held_place(job.place, devices, reporter.message):

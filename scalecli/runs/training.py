@@ -80,6 +80,7 @@ def carry_out(job: TrainingJob, reporter: Reporter) -> Manifest:
         ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
             its last checkpoint.
     """
+    job.place.reach()  # which takes less time to fail than TensorFlow to be imported
     devices = open_devices(job.devices)
     job.place.report = reporter.fetched
     with held_place(job.place, devices, reporter.message):

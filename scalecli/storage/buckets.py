@@ -96,6 +96,10 @@ class BucketFolder:
         client, _ = answered(self.address, lambda: locate(self.address, **options, **access))
         return client
 
+    def open(self) -> None:
+        """Signs in, as every other method does, too. Raises MissingError where there is no network."""
+        _ = self._client
+
     def objects(self) -> dict[str, Object]:
         """All that is in the folder, by names with `/` where they have folders of their own; none in an empty one.
 

@@ -15,7 +15,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import IO, Any, TypeGuard, TypeVar
 
-from scalecli.errors import MissingError, ScalecliError
+from scalecli.errors import MissingError, ScalecliError, reason_of
 
 # The clients of buckets log the traceback of every retry; what failed in the end is in the error's line.
 _NOISY_LOGGERS = ("gcsfs", "fsspec", "google.auth", "asyncio")
@@ -67,10 +67,10 @@ def one_line_errors(
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error's message, or its class's name."""
+    """What the system says, else the line of the error's message that says it."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return reason_of(error)
 
 
 def check_ends(path: str | os.PathLike[str]) -> None:

@@ -59,6 +59,9 @@ class Place:
         """Where it says which process is at work on the run."""
         return FileRecord(self.directory)
 
+    def reach(self) -> None:
+        """Looks whether what is kept can be reached at all. Raises MissingError where nothing answers."""
+
     def bring(self) -> None:
         """Makes the directory hold what is kept. Of checkpoints only their descriptions come; see `fetch`.
 
@@ -123,6 +126,10 @@ class BucketPlace(Place):
     def holder_record(self) -> Record:
         """Where it says which process, of whatever machine, is at work on the run."""
         return BucketRecord(self._folder)
+
+    def reach(self) -> None:
+        """Opens the bucket."""
+        self._folder.open()
 
     def bring(self) -> None:
         """Makes the copy what the bucket has: the run's own files, and the descriptions of whole checkpoints."""

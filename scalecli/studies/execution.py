@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalecli.child import PROGRAM, start_child
 from scalecli.errors import HeldError, InterruptedRunError
 from scalecli.storage.holding import FileRecord, Holder, living_holder
+from scalecli.studies.child import PROGRAM, start_child
 from scalecli.studies.progress import read_progress
 from scalecli.training.signals import asked_to_stop
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scalecli.errors import ScalecliError
+from scalecli.errors import ScalecliError, reason_of
 from scalecli.storage.files import one_line_errors, write_atomically
 from scalecli.storage.layout import METRICS, TENSORBOARD
 
@@ -105,7 +105,7 @@ class Records:
                     tf.summary.scalar(name, figure)
             self._board.flush()
         except tf.errors.OpError as error:
-            reason = str(error).splitlines()[0].rpartition("; ")[2]
+            reason = reason_of(error).rpartition("; ")[2]
             raise ScalecliError(f"{self._folder}: cannot be written ({reason})") from error
 
 

@@ -1,4 +1,4 @@
-"""The README's table of architectures: cost, training step beside the Transformer's, agreement with the original code.
+"""The table of architectures in shapes/: cost, training step beside the Transformer, agreement with the original code.
 
     python -m tests.benchmarks.architectures [--size small] [--rounds 3]
 

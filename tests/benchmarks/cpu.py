@@ -1,6 +1,6 @@
 """Speed on this machine's CPU against named peers: a training step of small and of small-nl24, greedy decoding.
 
-    pip install '.[benchmark]' && python tests/benchmarks/cpu.py [train|train-nl24|decode] [--rounds N]
+    pip install '.[benchmark]' && python -m tests.benchmarks.cpu [train|train-nl24|decode] [--rounds N]
 
 Every contestant runs in a process of its own, one after the other, round after round, so that a machine whose speed
 drifts treats them alike. Printed: each one's best and median seconds, and the ratio of its median to ours.

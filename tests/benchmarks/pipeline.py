@@ -1,6 +1,6 @@
 """Speed of the input pipeline of pretraining: read, tokenise, join, corrupt and batch, in tokens of a batch per second.
 
-    python tests/benchmarks/pipeline.py --text FILE --vocabulary FILE [--documents N]
+    python -m tests.benchmarks.pipeline --text FILE --vocabulary FILE [--documents N]
 
 The text's documents, one a line, are repeated in other orders to N and written as a TensorFlow dataset of four files,
 which is read as C4 is: streamed, nothing in a cache. Lengths are T5's, 512 and 114, batches of 8. Figures: the seconds

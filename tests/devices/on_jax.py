@@ -1,5 +1,8 @@
 """Data and model parallelism on eight virtual CPUs of JAX: one device's numbers, without TensorFlow installed."""
 
+import sys
+from types import SimpleNamespace
+
 import jax
 import keras
 import numpy as np
@@ -109,3 +112,42 @@ def test_strategies_that_are_not_jaxs_are_refused():
     assert open_devices(Request(model_parallel=1, usual_parallel=2)).replicas == 8
     with pytest.raises(ConfigurationError, match="does not divide heads 4"):
         devices_of(8, 8).new_model(lambda: EncoderDecoder(oracle.small_spec("transformer")))
+
+
+def test_tensorflow_leaves_gpus_to_jax_before_it_reads_anything(monkeypatch):
+    hidden = []
+    config = SimpleNamespace(set_visible_devices=lambda devices, kind: hidden.append((devices, kind)))
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
+    open_devices(Request("one"))
+    assert hidden == [([], "GPU")]
+
+
+@pytest.fixture
+def all_platforms():
+    """JAX is not told which platforms to take."""
+    jax.devices()
+    before = jax.config.jax_platforms
+    jax.config.update("jax_platforms", None)
+    yield
+    jax.config.update("jax_platforms", before)
+
+
+@pytest.mark.parametrize(
+    ("chips", "coordinator", "kind", "joined"),
+    [
+        ([], None, "auto", False),
+        ([], "host:1234", "auto", True),
+        (["v5e"] * 4, None, "auto", True),
+        (["v5e"] * 4, None, "one", False),
+    ],
+)
+def test_processes_join_as_a_coordinator_or_a_tpu_slice_tells(
+    all_platforms, monkeypatch, chips, coordinator, kind, joined
+):
+    calls = []
+    monkeypatch.setattr("scalecli.devices.jax.tpu_chips", lambda: chips)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda: calls.append(True))
+    if coordinator:
+        monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", coordinator)
+    open_devices(Request(kind))
+    assert bool(calls) == joined

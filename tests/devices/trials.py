@@ -59,3 +59,20 @@ def assert_same(found, expected):
                 getattr(found, kind)[path], value, rtol=1e-3, atol=1e-5, err_msg=f"{kind} {path}"
             )
     assert len(found.weights) == len(expected.weights) > 10
+
+
+def seeds_of(monkeypatch, devices, batches, **options):
+    """The seeds of dropout that replicas draw their masks from in a trial, one for each replica, step and part."""
+    import tensorflow as tf
+
+    from scalecli.training.steps import tensorflow as tensorflow_steps
+
+    seeds, real = [], tensorflow_steps.share_of_loss
+
+    def noted(model, batch, seed, **rest):
+        tf.py_function(lambda number: seeds.append(int(number)), [seed], [])
+        return real(model, batch, seed, **rest)
+
+    monkeypatch.setattr(tensorflow_steps, "share_of_loss", noted)
+    trial_on(devices, batches, dropout=0.5, **options)
+    return seeds

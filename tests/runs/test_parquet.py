@@ -1,6 +1,8 @@
 """Pretraining on Parquet shards, row group by row group: killed and resumed, it has an undisturbed run's losses."""
 
 import signal
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -9,6 +11,7 @@ import pytest
 from scalecli.manifest import load_manifest
 from scalecli.runs.text import source as text
 from tests.runs.conftest import command, documents, metrics
+from tests.runs.test_resuming import IN_A_LINE_OF_METRICS, PROGRAM
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,10 @@ def test_killed_and_resumed_shards_give_the_same_losses(place, shards, signalled
     signalled(signal.SIGTERM, 5)
     assert command(*arguments(place, shards, tmp_path / "twice")).code == 130
     signalled(signal.SIGTERM, -1)
+    streamed = "from scalecli.runs.text import source\nsource.STREAMED_FROM = 100\n"
+    program = PROGRAM.format(streamed + IN_A_LINE_OF_METRICS)
+    ran = subprocess.run([sys.executable, "-c", program, *arguments(place, shards, tmp_path / "twice")], timeout=120)
+    assert ran.returncode == -signal.SIGKILL
     ran = command(*arguments(place, shards, tmp_path / "twice"))
     assert ran.code == 0, ran.err
     assert metrics(tmp_path / "twice") == metrics(tmp_path / "whole")

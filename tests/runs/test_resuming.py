@@ -25,6 +25,7 @@ def cut_short(self, rows):
 records.Records.append = cut_short
 """
 IN_A_CHECKPOINT = """
+from scalecli.storage import layout
 from scalecli.training import checkpoints
 flush = checkpoints._flush
 def killed(path):

@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from scalecli.cli.options.groups import Decorator, option_group
 from scalecli.costs.hardware import PRECISIONS
 from scalecli.costs.memory import OPTIMIZERS
-from scalecli.devices import KINDS, Request
+from scalecli.devices import KINDS, Request, prepare_environment
 from scalecli.errors import ConfigurationError, UsageError
 from scalecli.storage.files import is_remote
 from scalecli.training.schedules import SCHEDULES
@@ -108,12 +108,17 @@ DEVICE_OPTIONS: tuple[Decorator, ...] = (
         show_default=True,
         help="Devices: a TPU, several hosts by TF_CONFIG, several GPUs, or one; auto takes the first that is there.",
     ),
-    click.option("--tpu", metavar="NAME", help="A TPU's name or address. [default: this machine's]"),
+    click.option("--tpu", metavar="NAME", help="A TPU's name or address. [default: this machine's, else TPU_NAME's]"),
     click.option(
         "--model-parallel",
         type=int,
         help="Devices that hold a model together, on the JAX backend. [default: the papers' 2 for large, 8 for xl and "
         "32 for xxl, where they divide the devices; else 1]",
+    ),
+    click.option(
+        "--deterministic",
+        is_flag=True,
+        help="On GPUs, kernels that give the same bits every time, so that a resumed run does; they are slower.",
     ),
 )
 device_options = option_group(*DEVICE_OPTIONS)
@@ -123,10 +128,13 @@ def devices_asked_for(options: dict[str, Any], architecture: str, shape: Shape) 
     """Takes the device options out of `options`, for a model of that shape.
 
     Raises:
-        ConfigurationError: two that don't go together.
+        ConfigurationError: two that don't go together, or a TensorFlow that can't be imported.
     """
     asked = (options.pop("strategy"), options.pop("tpu"), options.pop("model_parallel"))
-    return Request(*asked, usual_parallel=_usual_parallel(architecture, shape))
+    usual = _usual_parallel(architecture, shape)
+    request = Request(*asked, usual_parallel=usual, deterministic=options.pop("deterministic"))
+    prepare_environment(request)
+    return request
 
 
 def _usual_parallel(architecture: str, shape: Shape) -> int:

@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from scalecli.data.text.vocabulary import EOS, PAD, UNKNOWN, Vocabulary
-from scalecli.errors import ConfigurationError, MissingError
+from scalecli.errors import ConfigurationError, MissingError, reason_of
 from scalecli.storage.files import write_atomically
 
 # What of a text's characters become pieces, for the names of vocabularies in the cache.
@@ -82,9 +82,7 @@ def _explain(error: Exception, pieces: int) -> str:
         return f"vocabulary: this text is too small for {pieces} pieces; the most that it gives is {most[1]}"
     if least := re.search(r"required_chars\D*\d+ vs (\d+)", message):
         return f"vocabulary: {pieces} pieces are too few for the characters of this text; it takes at least {least[1]}"
-    return (
-        f"vocabulary: {pieces} pieces can't be trained: {message.splitlines()[0] if message else type(error).__name__}"
-    )
+    return f"vocabulary: {pieces} pieces can't be trained: {reason_of(error)}"
 
 
 def _even_sample(documents: Iterable[str]) -> list[str]:

@@ -24,7 +24,8 @@ class MixtureOfExperts(SpecLayer):
     Tokens compete in groups: those of a batch, row by row, in the fewest equal parts of at most `group` tokens. Of the
     tokens that chose an expert its capacity's first are taken, and the others' output is zero (section 2.2). Padding
     takes nobody's place. So in training and validation a token's output may depend on tokens that stand before it in
-    other rows. Decoding leaves no token out.
+    other rows. Decoding leaves no token out. Groups lie within a replica, and their noise is drawn there: on several
+    devices training is not number by number that of one.
     """
 
     spec: specs.MixtureOfExperts

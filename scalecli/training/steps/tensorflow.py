@@ -32,6 +32,7 @@ class TensorFlowSteps:
         self._model, self._optimizer = model, optimizer
         self._seed = tf.constant(seed, tf.int32)
         self._z_loss, self._accumulation, self._replicas = z_loss, accumulation, devices.replicas
+        self._replica = devices.replica
         # One replica: all of the step is one program. Several: what they do between one exchange and the next is.
         alone = devices.replicas == 1
         self._gradients: Any = self._local_gradients if alone else compiled(model, self._local_gradients)
@@ -43,9 +44,14 @@ class TensorFlowSteps:
             names = self._reported(batches.element_spec)
             arrays = [tf.TensorArray(tf.float32, count, infer_shape=False) for _ in range(len(names) + 3)]
             for index in tf.range(count):
-                start = tf.timestamp()
-                batch = next(batches)
-                wait = tf.cast(tf.timestamp() - start, tf.float32)
+                # What is waited for begins when the step before has ended, and ends when the batch is there.
+                with tf.control_dependencies([array.flow for array in arrays]):
+                    start = tf.timestamp()
+                with tf.control_dependencies([start]):
+                    batch = next(batches)
+                rows = [part for each in tf.nest.flatten(batch) for part in strategy.experimental_local_results(each)]
+                with tf.control_dependencies(rows):
+                    wait = tf.cast(tf.timestamp() - start, tf.float32)
                 of_replicas = strategy.run(self.step, (batch,))
                 figures = [strategy.experimental_local_results(each)[0] for each in tf.nest.flatten(of_replicas)]
                 figures = [wait, *figures]
@@ -61,9 +67,10 @@ class TensorFlowSteps:
         return figures
 
     def stablehlo(self, batch: Mapping[str, tuple[tuple[int, ...], str]]) -> bytes:
-        """The step of one replica compiled by XLA, of arrays of these shapes and dtypes, as serialised StableHLO."""
+        """The step of one replica, of arrays of these shapes and dtypes, for XLA: as serialised StableHLO."""
         rows = {name: tf.zeros(shape, dtype) for name, (shape, dtype) in batch.items()}
-        serialised: bytes = self.step.experimental_get_compiler_ir(rows)(stage="stablehlo_serialized")
+        step: Any = compiled(self._model, self._step)
+        serialised: bytes = step.experimental_get_compiler_ir(rows)(stage="stablehlo_serialized")
         return serialised
 
     def _reported(self, element: Any) -> list[str]:
@@ -74,7 +81,7 @@ class TensorFlowSteps:
 
     def _step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
         """One step; returns its loss, the norm of its gradient, and the reports."""
-        context = tf.distribute.get_replica_context()
+        context = self._replica()
         targets = context.all_reduce(tf.distribute.ReduceOp.SUM, target_count(self._model, batch))
         seed = fold_seed(self._seed, self._optimizer.iterations)
         if self._replicas > 1:

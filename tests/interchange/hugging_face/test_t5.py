@@ -64,7 +64,8 @@ def assert_same(spec, weights, model, torch):
     (ours, our_tokens), (expected, tokens) = logits_and_greedy(spec, weights, data), theirs(model, data, torch)
     real = data["targets"] > 0
     assert expected[real].std() > 0.3 and len(np.unique(tokens)) > 3
-    np.testing.assert_allclose(ours[real], expected[real], rtol=0, atol=1e-4)
+    # Random models' logits go to 30 and beyond, of which float32 sums of two libraries differ by millionths.
+    np.testing.assert_allclose(ours[real], expected[real], rtol=0, atol=5e-6 * np.abs(expected[real]).max())
     np.testing.assert_array_equal(our_tokens, tokens)
 
 

@@ -1,0 +1,256 @@
+"""TPUStrategy on emulated cores: their numbers are one device's, and TensorFlow's TPU bridge takes every graph."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from scalecli.devices import Request, open_devices
+from scalecli.devices.tensorflow import TensorFlowDevices
+from scalecli.evaluation.cross_entropy import CrossEntropy
+from scalecli.evaluation.decoding.beam_search import beam_decoder
+from scalecli.evaluation.decoding.greedy import greedy_decoder
+from scalecli.evaluation.decoding.ranking import label_ranker
+from scalecli.models.compiled import compiling_for_tpu
+from scalecli.models.encoder_decoder import EncoderDecoder
+from scalecli.training.objective import target_count
+from scalecli.training.steps.tensorflow import TensorFlowSteps
+from tests import oracle
+from tests.devices import bridge, emulated_tpu
+from tests.devices.batches import ROWS, batch_of, images_batch
+from tests.devices.trials import SMALL_RATE, STEPS, assert_same, seeds_of, text_model, trial_on, vision_model
+from tests.steps import steps_of
+
+LABELS = [np.array([5, 1]), np.array([6, 7, 1])]
+# Some keep packed examples apart; the others refuse such batches.
+PACKED = ("transformer", "glu", "switch")
+
+emulated_tpu.install(4)
+
+
+@pytest.fixture
+def computing(monkeypatch):
+    emulated_tpu.compute(monkeypatch.setattr)
+
+
+def tpu_of(cores):
+    emulated_tpu.Resolver.cores = cores
+    devices = open_devices(Request("tpu"))
+    assert (devices.replicas, devices.strategy.kind) == (cores, "tpu")
+    return devices
+
+
+def repeated(batch):
+    def batches(start_step, share):
+        return tf.data.Dataset.from_tensor_slices(batch).repeat().batch(share.piece(ROWS), drop_remainder=True)
+
+    return lambda devices: devices.batches(batches, 0)
+
+
+FIRST, SECOND = batch_of(packed=True), batch_of(seed=1, packed=True)
+TEXT = repeated({name: np.concatenate([FIRST[name], SECOND[name]]) for name in FIRST})  # each step has rows of its own
+ALONE = TensorFlowDevices(tf.distribute.get_strategy(), "one")
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return trial_on(ALONE, TEXT)
+
+
+@pytest.mark.parametrize(
+    ("cores", "options"),
+    [(1, {}), (2, {"accumulation": 2}), (4, {})],
+    ids=["1", "2, accumulated", "4"],
+)
+def test_cores_are_one_device(computing, alone, cores, options):
+    assert_same(trial_on(tpu_of(cores), TEXT, **options), alone)
+
+
+def test_a_rematerialised_model_on_cores_is_one_device(computing, alone):
+    def make(dropout):
+        return EncoderDecoder(oracle.small_spec("transformer", layers=1), dropout_rate=dropout, rematerialise=True)
+
+    assert_same(trial_on(tpu_of(2), TEXT, make=make), alone)
+
+
+def test_a_vision_transformer_on_cores_is_one_device(computing):
+    options = {"make": vision_model, "rate": SMALL_RATE}
+    images = repeated(images_batch())
+    assert_same(trial_on(tpu_of(4), images, **options), trial_on(ALONE, images, **options))
+
+
+def test_dropout_differs_between_cores_steps_and_parts(computing, monkeypatch):
+    seeds = seeds_of(monkeypatch, tpu_of(2), TEXT, accumulation=2)
+    assert len(set(seeds)) == len(seeds) == STEPS * 2 * 2
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4])
+def test_evaluation_on_cores_is_that_on_one_device(computing, cores):
+    devices = tpu_of(cores)
+    batch = batch_of()
+    found = []
+    for where in (devices, ALONE):
+        keras.utils.set_random_seed(0)
+        model = where.new_model(lambda: text_model(0.0))
+        found.append(
+            [
+                CrossEntropy(model, where)([batch]),
+                greedy_decoder(model, 4, where)(batch["inputs"]),
+                *beam_decoder(model, 4, 2, devices=where)(batch["inputs"]),
+                label_ranker(model, LABELS, where)(batch["inputs"]),
+            ]
+        )
+    for of_cores, of_one in zip(*found, strict=True):
+        np.testing.assert_allclose(of_cores, of_one, rtol=1e-5)
+
+
+def test_first_weights_are_computed_on_the_host():
+    places = []
+
+    def ones(shape, dtype=None):
+        found = tf.ones(shape, dtype)
+        places.append(found.device)
+        return found
+
+    tpu_of(2).new_model(lambda: keras.Variable(ones, (2, 3)))
+    assert {place.rpartition("/")[2] for place in places} == {"device:CPU:0"}
+
+
+@pytest.mark.parametrize("cores", [None, 2])
+def test_the_wait_for_input_is_measured(computing, cores):
+    from tensorflow.python.data.experimental.ops.testing import sleep
+
+    devices = tpu_of(cores) if cores else ALONE
+
+    def slow(start_step, share):
+        rows = tf.data.Dataset.from_tensor_slices(batch_of()).repeat()
+        return rows.batch(share.piece(ROWS), drop_remainder=True).apply(sleep(300_000 // (cores or 1)))
+
+    model = devices.new_model(lambda: text_model(0.0))
+    steps, _ = steps_of(model, 0.01, devices=devices)
+    batches = devices.batches(slow, 0)
+    steps.run(batches, 1)
+    waits = steps.run(batches, 4).waits
+    assert 0.05 < waits[1:].mean() < 1.0
+
+
+def traced(monkeypatch, call):
+    """The function of all replicas that `call` would run, as a graph for a TPU."""
+
+    class Traced(Exception):  # noqa: N818
+        pass
+
+    real = tf.function
+
+    def decorated(function=None, **options):
+        if function is not None:
+            return real(function, **options)
+
+        def trace(inner):
+            def stop(*arguments):
+                raise Traced(real(inner, **options).get_concrete_function(*arguments))
+
+            return stop
+
+        return trace
+
+    with monkeypatch.context() as patch, pytest.raises(Traced) as caught:
+        patch.setattr(tf, "function", decorated)
+        call()
+    return caught.value.args[0]
+
+
+def training_graph(devices, model, batch):
+    steps, _ = steps_of(model, 0.01, devices=devices)
+    return steps._run.get_concrete_function(repeated(batch)(devices), tf.constant(2))
+
+
+@pytest.mark.parametrize("architecture", [*oracle.KNOBS])
+def test_a_tpu_takes_the_graphs_of_every_architecture(monkeypatch, architecture):
+    devices = tpu_of(2)
+    batch, inputs = batch_of(packed=architecture in PACKED), batch_of()["inputs"]
+    with compiling_for_tpu():
+        model = devices.new_model(lambda: EncoderDecoder(oracle.small_spec(architecture), "bfloat16", 0.1))
+        assert bridge.faults(training_graph(devices, model, batch)) == []
+        for call in (
+            lambda: CrossEntropy(model, devices)([batch]),
+            lambda: greedy_decoder(model, 4, devices)(inputs),
+            lambda: beam_decoder(model, 4, 2, devices=devices)(inputs),
+            lambda: label_ranker(model, LABELS, devices)(inputs),
+        ):
+            assert bridge.faults(traced(monkeypatch, call)) == []
+
+
+def test_a_tpu_takes_the_graphs_of_a_vision_transformer(monkeypatch):
+    devices = tpu_of(2)
+    with compiling_for_tpu():
+        model = devices.new_model(lambda: vision_model(0.1))
+        assert bridge.faults(training_graph(devices, model, images_batch())) == []
+        assert bridge.faults(traced(monkeypatch, lambda: CrossEntropy(model, devices)([images_batch()]))) == []
+
+
+def python_in_the_step(batch):
+    tf.py_function(lambda x: x, [batch["inputs"]], tf.int32)
+    return batch
+
+
+def a_dynamic_shape(batch):
+    tokens = tf.boolean_mask(batch["inputs"], batch["inputs"] > 0)
+    return {**batch, "inputs": batch["inputs"] + 0 * tf.reduce_sum(tokens)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"), [(python_in_the_step, "PyFunc"), (a_dynamic_shape, "dynamic shape")], ids=["python", "dynamic"]
+)
+def test_what_a_tpu_can_not_do_is_seen(monkeypatch, fault, said):
+    step = TensorFlowSteps._step
+    monkeypatch.setattr(TensorFlowSteps, "_step", lambda self, batch: step(self, fault(batch)))
+    devices = tpu_of(2)
+    with compiling_for_tpu():
+        model = devices.new_model(lambda: text_model(0.0))
+        try:
+            found = str(bridge.faults(training_graph(devices, model, batch_of())))
+        except Exception as error:
+            found = str(error)
+    assert said in found
+
+
+def double_sums(monkeypatch):
+    from scalecli.training.optimizers.adafactor import Adafactor
+
+    monkeypatch.delattr(Adafactor, "_all_reduce_sum_gradients")
+
+
+def whole_batches(monkeypatch):
+    monkeypatch.setattr("scalecli.data.order.Share.piece", lambda self, batch: batch)
+
+
+def figures_of_one_core(monkeypatch):
+    def step(self, batch):
+        replica, total = self._replica(), tf.distribute.ReduceOp.SUM
+        targets = replica.all_reduce(total, target_count(self._model, batch))
+        gradients, shown = self._gradients(batch, targets, self._seed)
+        gradients = replica.all_reduce(total, gradients)
+        self._optimizer.apply(gradients, self._model.trainable_variables)
+        return shown.loss, tf.linalg.global_norm(gradients), shown.reports
+
+    monkeypatch.setattr(TensorFlowSteps, "_step", step)
+
+
+@pytest.mark.parametrize("plant", [double_sums, whole_batches, figures_of_one_core])
+def test_a_planted_fault_is_not_one_device(monkeypatch, computing, alone, plant):
+    plant(monkeypatch)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        assert_same(trial_on(tpu_of(2), TEXT), alone)
+
+
+def test_equal_seeds_on_all_cores_are_seen(monkeypatch, computing):
+    real = TensorFlowSteps._step
+
+    def step(self, batch):
+        self._replicas = 1
+        return real(self, batch)
+
+    monkeypatch.setattr(TensorFlowSteps, "_step", step)
+    seeds = seeds_of(monkeypatch, tpu_of(2), TEXT)
+    assert len(seeds) == STEPS * 2 and len(set(seeds)) == STEPS

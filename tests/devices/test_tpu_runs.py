@@ -1,0 +1,160 @@
+"""Runs through the command line on emulated TPUs: of this machine, and a slice of two hosts over loopback."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from scalecli.manifest import load_manifest
+from tests.runs.conftest import metrics, place  # noqa: F401
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TPUStrategy is TensorFlow's")
+
+STEPS, EVERY = 8, 2
+PATIENCE = 300  # seconds; most of it goes into imports
+TASK = """name: parity
+train: rows.tsv
+validation: rows.tsv
+input: "{text}"
+target: label
+labels: [even, odd]
+metrics: [accuracy]
+lengths: {inputs: 16, targets: 8}
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts the command line on emulated TPUs; the log of the process lies in its attribute `log`."""
+    started = []
+
+    def start(tpu, *arguments):
+        log = tmp_path / f"log{len(started)}"
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.devices.emulated_cli", tpu, *map(str, arguments)],
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                cwd=Path(__file__).parents[2],
+                stdout=stream,
+                stderr=stream,
+            )
+        process.log = log
+        started.append(process)
+        return process
+
+    yield start
+    for each in started:
+        if each.poll() is None:
+            each.kill()
+            each.wait()
+
+
+def ended(process, seconds=PATIENCE):
+    """The exit code, and the lines of errors; TensorFlow's own log goes on after them."""
+    code = process.wait(seconds)
+    return code, [line for line in process.log.read_text().splitlines() if line.startswith("error: ")]
+
+
+def wait_until(reached, *processes):
+    deadline = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < deadline, "waited too long"
+        for each in processes:
+            assert each.poll() is None, each.log.read_text()[-2000:]
+        time.sleep(0.05)
+
+
+def losses(directory):
+    return [row["loss"] for (_, trained), row in sorted(metrics(directory).items()) if trained]
+
+
+def options_of(steps=STEPS):
+    return {"steps": steps, "checkpoint_every": EVERY, "validate_every": STEPS, "schedule": "constant"}
+
+
+def test_a_tpu_of_this_machine_trains_as_one_device(place, tmp_path, start):  # noqa: F811
+    arguments = place.pretraining(tmp_path / "tpu", **options_of())
+    run = start("2", *arguments, "--strategy", "tpu")
+    wait_until((tmp_path / f"tpu/checkpoints/{EVERY:08d}/checkpoint.yaml").exists, run)
+    run.kill()
+    run.wait()
+    again = start("2", *arguments, "--strategy", "tpu")
+    assert ended(again)[0] == 0, again.log.read_text()[-2000:]
+    manifest = load_manifest(tmp_path / "tpu")
+    assert (manifest.status, manifest.strategy.kind, manifest.strategy.replicas) == ("completed", "tpu", 2)
+    one = start("1", *place.pretraining(tmp_path / "one", **options_of()), "--strategy", "one")
+    assert ended(one)[0] == 0
+    np.testing.assert_allclose(losses(tmp_path / "tpu"), losses(tmp_path / "one"), rtol=1e-4)
+    of_text = ["eval", tmp_path / "tpu", "--text", place.text, "--cache-directory", place.folder / "cache"]
+    scored = start("1", *of_text, "--strategy", "tpu")  # as on a v5e-1
+    assert ended(scored)[0] == 0, scored.log.read_text()[-2000:]
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [str(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def is_listening(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) == 0
+
+
+def workers_on(ports, start):
+    """A worker that listens on each port."""
+    workers = [start("1", "worker", "--port", port) for port in ports]
+    for port in ports:
+        wait_until(lambda port=port: is_listening(port), *workers)
+    return workers
+
+
+def test_a_slice_of_two_hosts(place, tmp_path, start):  # noqa: F811
+    ports = free_ports(2)
+    workers = workers_on(ports, start)
+    slice_of_two = f"1@{','.join(ports)}"
+    arguments = [*place.pretraining(tmp_path / "run", **options_of(1000)), "--tpu", "slice"]
+
+    run = start(slice_of_two, *arguments)
+    wait_until((tmp_path / f"run/checkpoints/{EVERY:08d}/checkpoint.yaml").exists, run)
+    workers[1].send_signal(signal.SIGKILL)
+    code, errors = ended(run, 60)
+    assert (code, len(errors)) == (1, 1) and errors[0].startswith("error: another worker of this run is gone"), errors
+    before = losses(tmp_path / "run")
+
+    workers[0].terminate()
+    assert workers[0].wait(30) == -signal.SIGTERM
+    workers = workers_on(ports, start)
+    run = start(slice_of_two, *arguments)
+    wait_until(lambda: "going on from step" in run.log.read_text(), run)
+    kept = max(int(each.name) for each in (tmp_path / "run/checkpoints").glob("[0-9]*"))
+    wait_until((tmp_path / f"run/checkpoints/{kept + EVERY:08d}/checkpoint.yaml").exists, run)
+    run.send_signal(signal.SIGTERM)
+    code, errors = ended(run, 60)
+    assert (code, len(errors)) == (130, 1) and "which is saved" in errors[0], errors
+    assert "Exception ignored" not in run.log.read_text()
+    found = losses(tmp_path / "run")
+    assert len(found) > len(before[:EVERY]) and found[:EVERY] == before[:EVERY]
+    manifest = load_manifest(tmp_path / "run")
+    assert (manifest.strategy.kind, manifest.strategy.replicas) == ("tpu", 2)
+
+    (tmp_path / "rows.tsv").write_text("text\tlabel\n" + "".join(f"bada {n}\t{n % 2}\n" for n in range(16)))
+    (tmp_path / "task.yaml").write_text(TASK)
+    flags = ["--steps", "2", "--batch", "4", "--validate-every", "2", "--evaluation-batch", "4", "--dropout", "0.1"]
+    cache = ["--cache-directory", place.folder / "cache"]
+    tuned = start(
+        slice_of_two, "finetune", tmp_path / "run", "--task", tmp_path / "task.yaml", *flags, *cache, "--tpu", "slice"
+    )
+    assert ended(tuned)[0] == 0, tuned.log.read_text()[-2000:]
+    assert all(each.poll() is None for each in workers)
