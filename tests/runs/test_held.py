@@ -13,11 +13,11 @@ from tests.runs.conftest import command, metrics
 
 @pytest.fixture
 def other(place, tmp_path):
-    """A process that pretrains, and has recorded steps."""
+    """A process that pretrains, and has saved a checkpoint."""
     words = [str(word) for word in place.pretraining(tmp_path / "run", steps=1_000_000, checkpoint_every=20)]
     with subprocess.Popen([sys.executable, "-m", "scalecli", *words], stderr=subprocess.PIPE, text=True) as process:
         end = time.monotonic() + 120
-        while not (tmp_path / "run/metrics.jsonl").exists():
+        while not list((tmp_path / "run/checkpoints").glob("[0-9]*")):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < end
             time.sleep(0.1)

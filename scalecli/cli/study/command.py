@@ -62,9 +62,9 @@ def run(
 ) -> None:
     """Run what is missing of STUDY, one run after the other.
 
-    A run that fails stops none of the others. The same command goes on where a study was stopped, tries again what
-    failed, and starts what was added to the file. A job is one model's runs, of which finetuning follows pretraining;
-    jobs can be run anywhere in any order.
+    A run that fails stops none of the others, and one that another process is at work on is left to it. The same
+    command goes on where a study was stopped, tries again what failed, and starts what was added to the file. A job is
+    one model's runs, of which finetuning follows pretraining; jobs can be run anywhere in any order.
     """
     if sum((dry_run, commands, slurm is not None, parallel is not None)) > 1:
         raise UsageError("--dry-run, --commands, --slurm and --parallel: give one of them")
