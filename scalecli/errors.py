@@ -21,6 +21,10 @@ class ScalecliError(Exception):
     exit_code = 1
 
 
+class HeldError(ScalecliError):
+    """Another process is at work on the same run (exit code 1)."""
+
+
 class UsageError(ScalecliError):
     """The command line's own words do not fit together (exit code 2)."""
 

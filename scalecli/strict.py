@@ -62,7 +62,9 @@ def dump_yaml(value: Any) -> str:
         ConfigurationError: a text among them is none, such as the name of a file that is not UTF-8.
     """
     try:
-        return dumped(value)
+        text = dumped(value)
+        # Marks that turn a terminal's text around, and the like, are written as escapes.
+        return text if all(map(str.isprintable, text.split("\n"))) else dumped(value, allow_unicode=False)
     except UnicodeEncodeError as error:
         raise ConfigurationError(f"{error.object!a} is not UTF-8, and can't be written as YAML") from error
 

@@ -98,6 +98,14 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
 
 
+def csv_cell(value: Any) -> Any:
+    """A value for CSV, in which no text is a formula to a spreadsheet, nor drives a terminal."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def markdown(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], marked: Collection[tuple[int, str]] = ()
 ) -> str:
@@ -119,7 +127,7 @@ def _markdown_cell(value: Any, kind: Kind) -> str:
 
 def markdown_text(text: str) -> str:
     """A text for Markdown, in which none of its signs means anything."""
-    return re.sub(r"([\\`*|<\[])", r"\\\1", text)
+    return re.sub(r"([\\`*|<\[])", r"\\\1", printable(text))
 
 
 def latex(
@@ -155,5 +163,5 @@ _LATEX = {
 def _latex_text(text: str) -> str:
     if text == "-":
         return "--"
-    escaped = "".join(_LATEX.get(sign, sign) for sign in text)
+    escaped = "".join(_LATEX.get(sign, sign) for sign in printable(text))
     return re.sub(r"^-(?=[\d.])", "$-$", escaped)  # a minus, not a hyphen

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +12,10 @@ import click
 
 from scalecli.cli.options.training import cache_directory as the_cache_directory
 from scalecli.cli.options.training import cache_option, local_path
+from scalecli.cli.output.terminal import say
 from scalecli.errors import ScalecliError
+from scalecli.studies.child import start_child
+from scalecli.tables import printable
 
 
 class DemoStepError(ScalecliError):
@@ -60,18 +62,19 @@ def command(directory: Path, cache_directory: Path | None) -> None:
     _run("eval", finetuned, "--run", evaluated, *kept)
     _say("All of it beside two models of the papers.")
     _run("compare", pretrained, finetuned, evaluated, "transformer-tiny", "small")
-    click.echo(f"\nDone in {time.monotonic() - start:.0f} s. Everything is in {directory}; run any command again.")
+    done = f"Done in {time.monotonic() - start:.0f} s. Everything is in {directory}; run any command again."
+    click.echo(f"\n{printable(done)}")
 
 
 def _write_task(file: Path, cache: Path) -> None:
     from scalecli.data.tasks.demo import write_package_task
     from scalecli.data.text.docstrings import cached_docstrings
 
-    write_package_task(cached_docstrings(cache), file.parent)
+    write_package_task(cached_docstrings(cache, say), file.parent)
 
 
 def _say(text: str) -> None:
-    click.secho(f"\n# {text}", fg="cyan", color=_color())
+    click.secho(f"\n# {printable(text)}", fg="cyan", color=_color())
 
 
 def _color() -> bool | None:
@@ -86,8 +89,9 @@ def _run(*arguments: str | Path) -> None:
         DemoStepError: it failed.
     """
     words = [str(argument) for argument in arguments]
-    click.secho(f"$ scalecli {shlex.join(words)}", bold=True, color=_color())
+    click.secho(printable(f"$ scalecli {shlex.join(words)}"), bold=True, color=_color())
     sys.stdout.flush()
-    ended = subprocess.run([sys.executable, "-m", "scalecli", *words], check=False)
-    if ended.returncode:
-        raise DemoStepError(words[0], ended.returncode if ended.returncode > 0 else 128 - ended.returncode)
+    with start_child(words) as child:
+        code = child.wait()
+    if code:
+        raise DemoStepError(words[0], code if code > 0 else 128 - code)

@@ -20,6 +20,7 @@ from scalecli.cli.options.training import (
 )
 from scalecli.cli.output.evaluation import print_tasks, table_of_results, table_of_tasks
 from scalecli.cli.output.formats import format_option, print_table
+from scalecli.cli.output.terminal import say
 from scalecli.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -151,17 +152,17 @@ def command(
             manifest, found = evaluate(this, measure, reporter)
             table = table_of_tasks(manifest, found)
     for warning in manifest.warnings:
-        click.echo(warning, err=True)
+        say(warning)
     print_table(*table, format)
     steps = f"step {last.step:,}" if len(measured_at) == 1 else f"{len(measured_at)} checkpoints"
-    click.echo(f"{last.address} at {steps}: results in {this.place.address}", err=True)
+    say(f"{last.address} at {steps}: results in {this.place.address}")
 
 
 def _with_split(tasks: tuple[Task, ...], split: str) -> tuple[Task, ...]:
     """The tasks that have a split; says which have not. Raises ConfigurationError where none has."""
     found = tuple(task for task in tasks if task.has(split))
     if lacking := [task.name for task in tasks if not task.has(split)]:
-        click.echo(f"without a {split} split, and left out: {', '.join(lacking)}", err=True)
+        say(f"without a {split} split, and left out: {', '.join(lacking)}")
     if not found:
         raise ConfigurationError(f"none of the tasks has a {split} split")
     return found

@@ -10,6 +10,7 @@ import click
 from scalecli.cli.options.training import cache_directory as the_cache_directory
 from scalecli.cli.options.training import cache_option, local_path
 from scalecli.cli.output.formats import Column, format_option, print_table
+from scalecli.cli.output.terminal import say
 from scalecli.costs.hardware import PRECISIONS
 
 TARGETS = ("hugging-face", "keras-hub", "npz")
@@ -60,4 +61,4 @@ def command(
     files = export(trained, to, directory, precision, cache)
     rows = [{"file": file.relative_to(directory).as_posix(), "bytes": file.stat().st_size} for file in files]
     print_table(rows, [Column("file", "File"), Column("bytes", "Size", "bytes")], format)
-    click.echo(f"{trained.address} at step {trained.step:,}: written to {directory}", err=True)
+    say(f"{trained.address} at step {trained.step:,}: written to {directory}")

@@ -9,14 +9,15 @@ import click
 
 from scalecli.cli.options.mixing import mixing_options
 from scalecli.cli.options.tasks import task_options
-from scalecli.cli.options.training import cache_directory as the_cache_directory
 from scalecli.cli.options.training import (
+    MOST_SHOWN,
     devices_asked_for,
     recipe_and_saving,
     recipe_options,
     run_option,
     this_command_line,
 )
+from scalecli.cli.options.training import cache_directory as the_cache_directory
 from scalecli.cli.output.formats import format_option
 from scalecli.cli.output.training import print_plan, print_results
 from scalecli.errors import UsageError
@@ -71,8 +72,8 @@ def command(
         raise UsageError(
             "no task: give --tasks NAMES, --task FILE, or describe it with --train, --validation, --input and --target"
         )
-    if show_examples is not None and show_examples < 1:
-        raise UsageError(f"--show-examples is {show_examples}; 1 or more is accepted")
+    if show_examples is not None and not 1 <= show_examples <= MOST_SHOWN:
+        raise UsageError(f"--show-examples is {show_examples}; 1 to {MOST_SHOWN:,} is accepted")
     cache = the_cache_directory(cache_directory)
     parent = open_trained(model, cache, step)
     recipe, saving = recipe_and_saving(recipe_values)

@@ -14,6 +14,7 @@ import click
 
 from scalecli import __version__
 from scalecli.errors import ConfigurationError, ScalecliError, UsageError, nearest, reasons_of
+from scalecli.studies.child import end_with_parent
 
 # Subcommand: its module in scalecli.cli, and the line that `scalecli --help` shows without importing that module.
 COMMANDS = {
@@ -107,14 +108,31 @@ def _read_config(path: str, ctx: click.Context) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 when done, the error's own code (see `errors`) otherwise."""
+    is_open = sys.stdout is not None
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # A terminal that cannot show a sign is no reason to fail.
     # Until a run takes care of it there is nothing to save. An exception could be swallowed by a package under import.
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(130))
+    end_with_parent()
     # TensorFlow logs about processors, compilers and missing GPUs; what fails is raised all the same.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not is_open:
+        _report("stdout is closed; send it to /dev/null where nobody wants it")
+        sys.exit(1)
     sys.exit(run(arguments))
+
+
+def _open_streams() -> None:
+    """Opens what the caller has closed, so that no file of ours takes its number and gets what is printed."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w")  # noqa: SIM115 (for as long as the process lives)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w")  # noqa: SIM115
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -130,7 +148,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         _report(error.format_message())
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # click takes any for the end of somebody's typing
+            return _failure(error.__cause__)
+        _report("interrupted")
+        return 130
+    except KeyboardInterrupt:
         _report("interrupted")
         return 130
     except BrokenPipeError:
@@ -147,6 +170,9 @@ def _failure(error: Exception) -> int:
     if isinstance(error, ScalecliError):
         _report(str(error))
         return error.exit_code
+    if isinstance(error, FileNotFoundError) and not error.filename and not _has_working_directory():
+        _report("the working directory has been removed; change to another one")
+        return 1
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         _report(f"{place}{error.strerror}")
@@ -157,8 +183,18 @@ def _failure(error: Exception) -> int:
     return 1
 
 
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _report(message: str) -> None:
-    click.echo(f"error: {_one_line(message)}", err=True)
+    from scalecli.cli.output.terminal import say
+
+    say(f"error: {_one_line(message)}")
 
 
 def _one_line(text: str) -> str:

@@ -9,8 +9,8 @@ import click
 
 from scalecli.cli.options.images import check_model_reads, check_reading_options, image_options
 from scalecli.cli.options.model import model_options
-from scalecli.cli.options.training import cache_directory as the_cache_directory
 from scalecli.cli.options.training import (
+    MOST_SHOWN,
     devices_asked_for,
     finite,
     recipe_and_saving,
@@ -19,6 +19,7 @@ from scalecli.cli.options.training import (
     text_field_option,
     this_command_line,
 )
+from scalecli.cli.options.training import cache_directory as the_cache_directory
 from scalecli.cli.output.compiling import check_compile_options, compiled_figures
 from scalecli.cli.output.formats import format_option
 from scalecli.cli.output.training import print_plan, print_results
@@ -121,8 +122,8 @@ def command(
     from scalecli.runs.training import carry_out
 
     check_reading_options(ctx, options["images"])
-    if show_examples is not None and show_examples < 1:
-        raise UsageError(f"--show-examples is {show_examples}; 1 or more is accepted")
+    if show_examples is not None and not 1 <= show_examples <= MOST_SHOWN:
+        raise UsageError(f"--show-examples is {show_examples}; 1 to {MOST_SHOWN:,} is accepted")
     reference = resolve_model(model, architecture=architecture, operators=operators)
     if options["keep_optimizer"] and not reference.run:
         raise UsageError(f"--keep-optimizer goes on with a run, and {model} is none")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from scalecli.cli.output.terminal import say
+
 
 @click.command("worker")
 @click.option("--port", type=click.IntRange(1, 65535), default=8470, show_default=True, help="Where it listens.")
@@ -16,5 +18,5 @@ def command(port: int) -> None:
     """
     from scalecli.devices.worker import serve
 
-    click.echo(f"worker: importing TensorFlow, then serving port {port}", err=True)
+    say(f"worker: importing TensorFlow, then serving port {port}")
     serve(port)

@@ -14,11 +14,12 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.storage.files import hash_stream, locate, one_line_errors
+from scalecli.storage.files import answered, check_ends, hash_stream, locate, one_line_errors
 
 # What a file system says about a file's content without sending it, the surest first.
 _REMOTE_FINGERPRINTS = ("md5Hash", "crc32c", "ETag", "etag", "mtime", "LastModified")
@@ -96,8 +97,10 @@ def find_files(patterns: Sequence[str | Path]) -> list[str]:
     located: list[str] = []
     for pattern in map(str, patterns):
         with one_line_errors(pattern):
-            system, path = locate(pattern)
-            if system.isfile(path):  # a file may have a bracket in its name
+            system, path = answered(pattern, partial(locate, pattern))
+            if "file" in system.protocol:
+                check_ends(path)
+            if answered(pattern, partial(system.isfile, path)):  # a file may have a bracket in its name
                 matches = [path]
             elif system.isdir(path):
                 matches = _saved_files(system, path, pattern)

@@ -10,7 +10,7 @@ from scalecli.errors import MissingError, ScalecliError
 from scalecli.storage.buckets import BucketFolder, Progress, Report, digest
 from scalecli.storage.files import are_plain
 
-_HUB_SECONDS = 15.0
+_HUB_SECONDS = 10.0
 
 
 def fetch(source: str, cache_directory: Path, wanted: Callable[[list[str]], list[str]], report: Report) -> Path:

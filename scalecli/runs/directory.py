@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,8 @@ from scalecli.runs.differences import differences
 from scalecli.shape import Shape
 from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
 from scalecli.storage import layout
-from scalecli.storage.files import is_remote, write_atomically
+from scalecli.storage.files import are_plain, is_remote, write_atomically
+from scalecli.storage.holding import holding
 from scalecli.storage.run_storage import Place, place_at
 from scalecli.training import checkpoints
 
@@ -32,16 +35,24 @@ VOCABULARY_FILE = "vocabulary.model"
 CLASSES_FILE = "classes.txt"  # the names of the classes of images, a line each
 
 
-def prepare_place(place: Place, devices: Devices) -> None:
-    """Makes a run's directory, or finds that it can be used, with what is kept of the run in it.
+@contextlib.contextmanager
+def held_place(place: Place, devices: Devices, say: Callable[[str], None]) -> Iterator[None]:
+    """Within it a run's directory is there, with what is kept of the run in it, and no other process works on the run.
+
+    `say` hears what is waited for.
 
     Raises:
-        ScalecliError: it can't be made or written, or what is kept can't be read.
+        HeldError: another process is at work on the run.
+        ScalecliError: the directory can't be made or written, or what is kept can't be read.
     """
     prepare_directory(place.directory)
-    with devices.watched():
-        place.bring()
-        devices.highest([0.0])  # when all hosts have read: one of them will write
+    with contextlib.ExitStack() as held:
+        if devices.chief:
+            place.hold = held.enter_context(holding(place.holder_record(), place.address, say))
+        with devices.watched():
+            place.bring()
+            devices.highest([0.0])  # when all hosts have read: one of them will write
+        yield
 
 
 def prepare_directory(directory: Path) -> None:
@@ -146,6 +157,7 @@ class Trained:
             ConfigurationError: the run was trained on images.
         """
         data = self.text_data()
+        _check_within(data.vocabulary.file, f"{self.address}/{FILE_NAME}: data.vocabulary.file")
         file = self.place.directory / data.vocabulary.file
         vocabulary = load_vocabulary(str(file), cache_directory=cache_directory)
         if vocabulary.sha256 != data.vocabulary.sha256:
@@ -153,10 +165,17 @@ class Trained:
         return vocabulary
 
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes of images that the run was trained on; none where they aren't known."""
+        """The names of the classes of images that the run was trained on; none where they aren't known.
+
+        Raises:
+            MissingError: the file that holds them is damaged.
+        """
         file = self.place.directory / CLASSES_FILE
         self.place.fetch(file)
-        return tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
+        try:
+            return tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
+        except UnicodeDecodeError as error:
+            raise MissingError(f"{file}: damaged (byte {error.start:,} is not UTF-8)") from error
 
     def fetched(self, *names: str) -> Path:
         """The checkpoint's folder, with these of its files if it has them.
@@ -212,17 +231,28 @@ def open_trained(path: str, cache_directory: Path, step: int | None = None) -> T
     place, step_there = (_bucket_place if is_remote(path) else _local_place)(path, cache_directory)
     step = step if step_there is None else step_there
     trained = Trained(place, load_manifest(place.directory), 0)
-    steps = checkpoints.checkpoint_steps(trained.folder)
     folder = trained.manifest.checkpoints.directory
     address = f"{place.address}/{folder}"
     if is_remote(path) and folder != layout.CHECKPOINTS:  # where else a manifest leads, files are not fetched to
         where = f"{place.address}/{FILE_NAME}: checkpoints.directory"
         raise ConfigurationError(f"{where} is {folder!r}; in a bucket it is {layout.CHECKPOINTS}")
+    _check_within(folder, f"{place.address}/{FILE_NAME}: checkpoints.directory")
+    steps = checkpoints.checkpoint_steps(trained.folder)
     if not steps:
         raise MissingError(f"{address}: no checkpoint")
     if step is not None and step not in steps:
         raise MissingError(f"{address}: no checkpoint of step {step}; there are {', '.join(map(str, steps))}")
     return replace(trained, step=steps[-1] if step is None else step)
+
+
+def _check_within(path: str, where: str) -> None:
+    """Checks that a path in a manifest stays in the run's directory.
+
+    Raises:
+        ConfigurationError: it doesn't; says where it stands.
+    """
+    if not are_plain(path.split("/")):
+        raise ConfigurationError(f"{where} is {path!r}; a path within the run's directory is accepted")
 
 
 def _local_place(path: str, cache_directory: Path) -> tuple[Place, int | None]:

@@ -22,7 +22,7 @@ from scalecli.manifest import (
     seen_from,
     utc_now,
 )
-from scalecli.runs.directory import Trained, open_trained, prepare_place
+from scalecli.runs.directory import Trained, held_place, open_trained
 from scalecli.runs.recipe import environment
 from scalecli.storage.files import is_remote
 from scalecli.storage.run_storage import Place
@@ -80,11 +80,19 @@ def evaluate(job: Evaluation, measure: Measure[Inputs], reporter: Reporter) -> t
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`).
     """
-    from scalecli.models.building import new_model
-
+    job.place.reach()
     devices = open_devices(job.devices)
     job = replace(job, batch=devices.divisible(job.batch))
-    prepare(job.place, devices)
+    with held_place(job.place, devices, reporter.message):
+        check_replaceable(job.place)
+        return _evaluate(job, measure, devices, reporter)
+
+
+def _evaluate(
+    job: Evaluation, measure: Measure[Inputs], devices: Devices, reporter: Reporter
+) -> tuple[Manifest, Inputs]:
+    from scalecli.models.building import new_model
+
     inputs = measure.open(job, devices, reporter)
     spec, precision = job.trained.spec, job.trained.manifest.precision
     model = devices.new_model(lambda: new_model(spec, precision))
@@ -162,14 +170,12 @@ def default_place(checkpoints: Sequence[Trained], measured: str) -> Place:
     return last.place.at(f"eval/{measured}-{last.step if len(checkpoints) == 1 else 'all'}")
 
 
-def prepare(place: Place, devices: Devices) -> None:
-    """Makes the directory of results, or finds that what is there may be replaced.
+def check_replaceable(place: Place) -> None:
+    """Checks that what is in the directory of results may be replaced.
 
     Raises:
         ConfigurationError: a run of training is there, or what is no manifest.
-        ScalecliError: it can't be made or written.
     """
-    prepare_place(place, devices)
     if not (place.directory / FILE_NAME).exists():
         return
     another = "choose another directory by --run"

@@ -36,6 +36,7 @@ from scalecli.runs.verifying import check, log_likelihood
 from scalecli.shape import HUGGING_FACE_PREFIX, shape_name
 from scalecli.storage import layout
 from scalecli.storage.files import is_remote
+from scalecli.storage.holding import holding
 from scalecli.storage.run_storage import Place
 from scalecli.training import checkpoints
 
@@ -164,7 +165,15 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
         ScalecliError: of the kind that says what is wrong (see `errors`); then there is no run, or the one that was.
     """
     prepare_directory(job.directory)
-    manifest = take_up(_manifest(job, imported, vocabulary), Place(job.directory))
+    place = Place(job.directory)
+    with holding(place.holder_record(), place.address, reporter.message):
+        return _import_run(job, place, imported, vocabulary, reporter)
+
+
+def _import_run(
+    job: Importing, place: Place, imported: Imported, vocabulary: Vocabulary | None, reporter: Reporter
+) -> Manifest:
+    manifest = take_up(_manifest(job, imported, vocabulary), place)
     folder = job.directory / layout.CHECKPOINTS
     if manifest.status == "completed" and imported.step in checkpoints.checkpoint_steps(folder):
         reporter.message(f"{job.directory}: already imported")

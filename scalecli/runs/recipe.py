@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from scalecli.models.encoder_decoder import EncoderDecoder
     from scalecli.models.vision import VisionTransformer
 
+_MOST_STEPS, _MOST_EXAMPLES = 2**40, 2**24
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -60,6 +62,9 @@ class Recipe:
         for name, least in (("steps", 1), ("batch", 1), ("accumulation", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; {least} or more is accepted")
+        for name, most in (("steps", _MOST_STEPS), ("batch", _MOST_EXAMPLES)):
+            if getattr(self, name) > most:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; at most {most:,} is accepted")
         if self.seed >= 2**31:
             raise ConfigurationError(f"seed is {self.seed}; less than 2^31 is accepted")
         if self.batch % self.accumulation:

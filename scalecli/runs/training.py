@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from scalecli.devices import AUTOMATIC, Batches, Devices, Request, open_devices
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
-from scalecli.runs.directory import Trained, prepare_place, take_up
+from scalecli.runs.directory import Trained, held_place, take_up
+from scalecli.runs.fitting import memory_warning
 from scalecli.runs.recipe import Recipe, build_model, new_manifest
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
@@ -79,12 +80,17 @@ def carry_out(job: TrainingJob, reporter: Reporter) -> Manifest:
         ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
             its last checkpoint.
     """
+    job.place.reach()  # which takes less time to fail than TensorFlow to be imported
+    devices = open_devices(job.devices)
+    job.place.report = reporter.fetched
+    with held_place(job.place, devices, reporter.message):
+        return _carry_out(job, devices, reporter)
+
+
+def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manifest:
     from scalecli.training.job import Job
     from scalecli.training.loop import train
 
-    devices = open_devices(job.devices)
-    job.place.report = reporter.fetched
-    prepare_place(job.place, devices)
     initial, start = job.initial(), job.start()
     for run in filter(None, (initial, start)):
         run.place.report = reporter.fetched
@@ -107,6 +113,8 @@ def carry_out(job: TrainingJob, reporter: Reporter) -> Manifest:
         reporter.message(f"{job.place.address}: already complete")
         return manifest
     inputs.keep(job.place.directory)
+    if too_large := memory_warning(inputs.spec, manifest, job.recipe):
+        reporter.message(f"warning: {too_large}")
     model = build_model(inputs.spec, job.recipe, devices)
     if initial:
         initial.load_into(model)

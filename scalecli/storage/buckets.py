@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scalecli.errors import MissingError, ScalecliError, UsageError, nearest
-from scalecli.storage.files import are_plain, hash_stream, locate, one_line_errors
+from scalecli.storage.files import answered, are_plain, hash_stream, locate, one_line_errors
 
 # Hears the bytes that are there, the bytes in all, and the rate of the fetching in bytes per second.
 Report = Callable[[int, int, float], None]
@@ -23,7 +23,7 @@ Report = Callable[[int, int, float], None]
 PROTOCOL = "gs://"
 _CHUNK_BYTES = 8 << 20
 # gcsfs tries a request that fails up to six times, waiting 1, 2, 4 ... seconds in between; all of it within these.
-_LISTING_SECONDS = 15.0
+_LISTING_SECONDS = 10.0
 _CHUNK_SECONDS = 60.0
 _SILENCE_SECONDS = 15.0  # after which a connection counts as lost
 # After those six times what is to be written waits, and is tried six times again, and so on.
@@ -92,8 +92,13 @@ class BucketFolder:
         patience = aiohttp.ClientTimeout(total=None, sock_connect=_SILENCE_SECONDS, sock_read=_SILENCE_SECONDS)
         # Instances are shared by their options, and with them listings that are out of date.
         options = {"requests_timeout": patience, "skip_instance_cache": True, "use_listings_cache": False}
-        client, _ = locate(self.address, **options, **({"token": "anon"} if self._anonymous else {}))
+        access = {"token": "anon"} if self._anonymous else {}
+        client, _ = answered(self.address, lambda: locate(self.address, **options, **access))
         return client
+
+    def open(self) -> None:
+        """Signs in, as every other method does, too. Raises MissingError where there is no network."""
+        _ = self._client
 
     def objects(self) -> dict[str, Object]:
         """All that is in the folder, by names with `/` where they have folders of their own; none in an empty one.
@@ -171,6 +176,18 @@ class BucketFolder:
                     f"{address}: came damaged ({source.hash_kind} {found}) and was removed; fetch it again"
                 )
             os.replace(part, target)
+
+    def read(self, name: str) -> bytes:
+        """The content of a small object; empty where there is none.
+
+        Raises:
+            MissingError: the bucket can't be read.
+        """
+        with _answered(f"{self.address}/{name}", _LISTING_SECONDS):
+            try:
+                return self._client.cat_file(f"{self.path}/{name}", timeout=_LISTING_SECONDS)
+            except FileNotFoundError:
+                return b""
 
     def upload(self, content: Path | bytes, name: str) -> None:
         """Writes a file, or bytes, to the object of that name, which appears when all of it is there, and is checked.

@@ -6,16 +6,23 @@ import contextlib
 import hashlib
 import logging
 import os
+import stat
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
-from typing import IO, Any, TypeGuard
+from typing import IO, Any, TypeGuard, TypeVar
 
 from scalecli.errors import MissingError, ScalecliError, reason_of
 
 # The clients of buckets log the traceback of every retry; what failed in the end is in the error's line.
 _NOISY_LOGGERS = ("gcsfs", "fsspec", "google.auth", "asyncio")
 _HASH_BLOCK = 1 << 20
+NETWORK_SECONDS = 7.0  # with the imports before it less than 15
+
+T = TypeVar("T")
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -66,6 +73,57 @@ def _reason(error: Exception) -> str:
     return reason_of(error)
 
 
+def check_ends(path: str | os.PathLike[str]) -> None:
+    """Checks that a local path is no pipe, socket or device, nor a file of the kernel: reading these may never end.
+
+    What a shell hands over, /dev/stdin and /dev/fd/N, does end.
+
+    Raises:
+        MissingError: it is one.
+    """
+    text = os.fspath(path)
+    if text.startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/")):
+        return
+    try:
+        mode = os.stat(text).st_mode
+    except (OSError, ValueError):
+        return  # which whoever opens it will say
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    kind = kinds.get(stat.S_IFMT(mode))
+    if kind is None and os.path.realpath(text).startswith(("/proc/", "/sys/")) and stat.S_ISREG(mode):
+        kind = "a file of the kernel"
+    if kind is not None:
+        raise MissingError(f"{text}: {kind}; a file is accepted")
+
+
+def answered(path: str, work: Callable[[], T]) -> T:
+    """What a first question about a local or remote path gives, asked for no longer than `NETWORK_SECONDS`.
+
+    The clients of buckets go on asking for a minute where there is no network.
+
+    Raises:
+        MissingError: there was no answer. What `work` raises passes as it is.
+    """
+    if not is_remote(path) or path.startswith(("file://", "local://", "memory://")):
+        return work()
+    answer: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    # A thread of its own, which the process need not wait for at its end.
+    threading.Thread(target=ask, name="network", daemon=True).start()
+    try:
+        return answer.result(NETWORK_SECONDS)
+    except FutureTimeoutError:
+        if answer.done():
+            raise
+    raise MissingError(f"{path}: no answer for {NETWORK_SECONDS:g} seconds; is there a network?")
+
+
 def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
     """Returns the content of a local or remote file of at most `limit` bytes.
 
@@ -75,10 +133,12 @@ def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
     path = os.fspath(path)
     with one_line_errors(path):
         if is_remote(path):
-            file_system, name = locate(path)
+            file_system, name = answered(path, lambda: locate(path))
+            answered(path, lambda: file_system.info(name))
             with file_system.open(name, "rb") as stream:
                 content = stream.read(limit + 1)
         else:
+            check_ends(path)
             with open(path, "rb") as stream:
                 content = stream.read(limit + 1)
     if len(content) > limit:
@@ -113,7 +173,11 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
         ScalecliError: the disk is full or the place is not writable; nothing of ours is left behind.
     """
     path = os.fspath(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        data = content.encode("utf-8") if isinstance(content, str) else content
+    except UnicodeEncodeError as error:
+        name = error.object[error.start : error.end]
+        raise ScalecliError(f"{path}: cannot be written ({name!a} in a name in it is not UTF-8)") from error
     with one_line_errors(path, ScalecliError, "cannot be written"):
         if is_remote(path):
             file_system, name = locate(path)
@@ -141,6 +205,20 @@ def _write_local(path: str, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def give_usual_mode(file: Path) -> None:
+    """Gives a file that a library has made for its owner alone the permissions of any new file beside it.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    probe = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
+    probe.touch()  # the process's umask can't be read without changing it, in all threads
+    try:
+        file.chmod(stat.S_IMODE(probe.stat().st_mode))
+    finally:
+        probe.unlink()
 
 
 def is_plain(name: object) -> TypeGuard[str]:

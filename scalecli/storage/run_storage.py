@@ -14,6 +14,7 @@ from pathlib import Path
 from scalecli.errors import MissingError, ScalecliError
 from scalecli.storage.buckets import PROTOCOL, BucketFolder, Object, Progress, Report
 from scalecli.storage.files import are_plain, is_remote, one_line_errors
+from scalecli.storage.holding import BucketRecord, FileRecord, Hold, Record
 from scalecli.storage.layout import CHECKPOINTS, DESCRIPTION, TENSORBOARD
 
 _WORKED_ON, _READ = "runs", "runs-read"  # folders of the cache for copies
@@ -24,11 +25,18 @@ class Place:
     """A directory here, which is both where the run is worked on and where it is kept.
 
     `directory` is where it is worked on, `address` what users call it, and `report` hears of files that are fetched.
+    `hold` is this process's, where it is at work on the run.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.address = directory, str(directory)
         self.report: Report = lambda done, total, bytes_per_s: None
+        self.hold: Hold | None = None
+
+    def check_hold(self) -> None:
+        """Raises HeldError where another process has taken the run over."""
+        if self.hold is not None:
+            self.hold.check(self.address)
 
     @property
     def name(self) -> str:
@@ -46,6 +54,13 @@ class Place:
     def to_read(self) -> Place:
         """The same place, with a directory that nobody works on at the same time."""
         return self
+
+    def holder_record(self) -> Record:
+        """Where it says which process is at work on the run."""
+        return FileRecord(self.directory)
+
+    def reach(self) -> None:
+        """Looks whether what is kept can be reached at all. Raises MissingError where nothing answers."""
 
     def bring(self) -> None:
         """Makes the directory hold what is kept. Of checkpoints only their descriptions come; see `fetch`.
@@ -107,6 +122,14 @@ class BucketPlace(Place):
     def to_read(self) -> Place:
         """The same place with another copy."""
         return BucketPlace(self.address, self._cache, _READ)
+
+    def holder_record(self) -> Record:
+        """Where it says which process, of whatever machine, is at work on the run."""
+        return BucketRecord(self._folder)
+
+    def reach(self) -> None:
+        """Opens the bucket."""
+        self._folder.open()
 
     def bring(self) -> None:
         """Makes the copy what the bucket has: the run's own files, and the descriptions of whole checkpoints."""

@@ -59,9 +59,9 @@ for _tag, _pattern, _first in (
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
-def dumped(value: Any) -> str:
+def dumped(value: Any, allow_unicode: bool = True) -> str:
     """Plain values as YAML text, keys in their own order. Raises UnicodeEncodeError for a text that is none."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode, width=120)
 
 
 class _UnusualError(Exception):

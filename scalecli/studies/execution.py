@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalecli.errors import InterruptedRunError
+from scalecli.errors import HeldError, InterruptedRunError
+from scalecli.storage.holding import FileRecord, Holder, living_holder
+from scalecli.studies.child import PROGRAM, start_child
 from scalecli.studies.progress import read_progress
 from scalecli.training.signals import asked_to_stop
 
-PROGRAM = (sys.executable, "-m", "scalecli")
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
@@ -35,18 +35,26 @@ class Command:
         """Whether its run is complete."""
         return read_progress(self.directory).is_done(self.line)
 
+    def holder(self) -> Holder | None:
+        """The process that is at work on its run, if there is one. Raises as `living_holder` does."""
+        return living_holder(FileRecord(self.directory))
+
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that ended with another exit code than 0, and the runs that need it and were not started."""
+    """A run that ended with another exit code than 0, and the runs that need it and were not started.
+
+    Of one that was left to the process which is at work on it, `holder` says which, and there is no exit code.
+    """
 
     name: str
     code: int
     left_out: tuple[str, ...]
+    holder: str | None = None
 
 
 def run_jobs(jobs: Sequence[Sequence[Command]], starting: Callable[[Command], None]) -> list[Failure]:
-    """Runs what is missing, in order; returns what failed.
+    """Runs what is missing, in order; returns what failed, and what another process is at work on.
 
     A job is a chain of commands, each of which needs the run of the one before it. `starting` is told of each command
     that is started.
@@ -59,13 +67,17 @@ def run_jobs(jobs: Sequence[Sequence[Command]], starting: Callable[[Command], No
         for position, command in enumerate(job):
             if command.is_done:
                 continue
-            starting(command)
-            code = run_process(command.words)
-            if code == InterruptedRunError.exit_code:
-                raise InterruptedRunError(f"{command.name}: interrupted; the same command goes on from there")
-            if code:
+            code, holder = 0, command.holder()
+            if holder is None:
+                starting(command)
+                code = run_process(command.words)
+                if code == InterruptedRunError.exit_code:
+                    raise InterruptedRunError(f"{command.name}: interrupted; the same command goes on from there")
+                if code == HeldError.exit_code:
+                    holder = command.holder()  # one that came between
+            if code or holder:
                 left_out = tuple(later.name for later in job[position + 1 :])
-                failures.append(Failure(command.name, code, left_out))
+                failures.append(Failure(command.name, code, left_out, str(holder) if holder else None))
                 break
     return failures
 
@@ -73,13 +85,14 @@ def run_jobs(jobs: Sequence[Sequence[Command]], starting: Callable[[Command], No
 def run_process(words: Sequence[str]) -> int:
     """Runs `scalecli` with these words in a process of its own; returns its exit code. Its results are not shown.
 
-    Ctrl-C and SIGTERM are handed on, and the process is waited for; a second Ctrl-C kills it.
+    It ends with this process, even where that is killed. Ctrl-C and SIGTERM are handed on, and the process is waited
+    for; a second Ctrl-C kills it.
 
     Raises:
         KeyboardInterrupt: a second Ctrl-C.
     """
     with asked_to_stop() as asked:
-        process = subprocess.Popen([*PROGRAM, *words], stdout=subprocess.DEVNULL)
+        process = start_child(words, PROGRAM, stdout=subprocess.DEVNULL)
         is_told = False
         try:
             while True:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Collection, Mapping
@@ -25,8 +26,10 @@ import numpy as np
 from scalecli import strict
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import Scalar
-from scalecli.storage.files import sha256_of
+from scalecli.storage.files import give_usual_mode, sha256_of
 from scalecli.storage.layout import DESCRIPTION, OPTIMIZER, WEIGHTS
+
+_NAME = re.compile("[0-9]{8}|[1-9][0-9]{8,18}")  # of a step's folder
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def checkpoint_steps(folder: Path) -> list[int]:
     """The steps that have a checkpoint in `folder`, in order; none when there is no such folder."""
     if not folder.is_dir():
         return []
-    return sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal() and each.is_dir())
+    return sorted(int(each.name) for each in folder.iterdir() if _NAME.fullmatch(each.name) and each.is_dir())
 
 
 def save_checkpoint(
@@ -89,6 +92,7 @@ def save_checkpoint(
         for name, arrays in ((WEIGHTS, weights), (OPTIMIZER, optimizer)):
             if arrays:
                 save_file(dict(arrays), temporary / name)
+                give_usual_mode(temporary / name)
                 _flush(temporary / name)
                 hashes[name] = sha256_of(temporary / name)
         description = Description(step, architecture, dict(shape), hashes)
@@ -129,9 +133,12 @@ def read_description(checkpoint: Path) -> Description:
     """
     file = checkpoint / DESCRIPTION
     try:
-        return strict.from_mapping(Description, strict.load_yaml(file), str(file))
+        description = strict.from_mapping(Description, strict.load_yaml(file), str(file))
     except ConfigurationError as error:
         raise MissingError(f"{error}; the checkpoint is damaged") from error
+    if _NAME.fullmatch(checkpoint.name) and int(checkpoint.name) != description.step:
+        raise MissingError(f"{file}: of step {description.step:,}, in another step's folder; the checkpoint is damaged")
+    return description
 
 
 def load_arrays(checkpoint: Path, name: str) -> dict[str, np.ndarray]:

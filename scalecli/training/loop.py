@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from scalecli.devices import check_batch
-from scalecli.errors import DivergedError, InterruptedRunError, ScalecliError
+from scalecli.errors import DivergedError, HeldError, InterruptedRunError, ScalecliError
 from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
 from scalecli.storage.layout import CHECKPOINTS, TENSORBOARD
 from scalecli.storage.run_storage import Place
@@ -34,6 +34,7 @@ def train(job: Job, place: Place, reporter: Reporter) -> Manifest:
     """Carries out a job, from its last checkpoint if there is one; returns the finished manifest.
 
     Raises:
+        HeldError: another process has taken the run over.
         DivergedError: a loss or gradient was not finite; names the last good checkpoint.
         InterruptedRunError: Ctrl-C or SIGTERM here or on another host, after saving a checkpoint.
         ConfigurationError: the checkpoints there are of another model.
@@ -67,6 +68,8 @@ def train(job: Job, place: Place, reporter: Reporter) -> Manifest:
             run.finish_saving()
             run.trust_checkpoint()
             run.finish_saving()
+        except HeldError:
+            raise  # the manifest is the other process's
         except InterruptedRunError:
             run.leave("interrupted")
             run.wait_for_all()
@@ -121,8 +124,9 @@ class _Run:
             self.step = self.manifest.start_step
         if self.step:
             self.reporter.message(f"{self.place.address}: going on from step {self.step:,}")
-        if self._devices.chief:
-            self._records.forget_after(self.step)
+        if self._devices.chief and (damaged := self._records.forget_after(self.step)):
+            self.reporter.message(damaged)
+            self.manifest = replace(self.manifest, warnings=[*self.manifest.warnings, damaged])
 
     def leave(self, status: str, at_once: bool = False) -> None:
         """Notes how the run ended, as far as that can be done: the error at hand says more than one about this."""
@@ -171,6 +175,7 @@ class _Run:
         start = time.perf_counter()
         figures = self._steps.run(self._batches, count)
         (seconds,) = self._devices.highest([time.perf_counter() - start])
+        self.place.check_hold()  # before anything is written
         finite = np.isfinite(figures.losses) & np.isfinite(figures.norms)
         good = count if finite.all() else int(np.argmin(finite))
         rate = float(self.job.schedule.rate(self.step + good - 1))

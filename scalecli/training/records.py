@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scalecli.errors import ScalecliError, reason_of
-from scalecli.storage.files import write_atomically
+from scalecli.storage.files import one_line_errors, write_atomically
 from scalecli.storage.layout import METRICS, TENSORBOARD
 
 REPORTS_EVERY = 10  # steps; the reports of all steps would make metrics.jsonl many times as large
@@ -69,20 +68,30 @@ class Records:
         loss = float(figures.losses.mean())
         self.show(rows[-1]["step"], {"loss": loss, "learning_rate": learning_rate, **speed, **means})
 
-    def forget_after(self, step: int) -> None:
+    def forget_after(self, step: int) -> str | None:
         """Drops the rows of later steps, which a run will record again, and a last line that was cut short.
 
-        Rows without a step are somebody's notes, and stay.
+        Rows without a step are somebody's notes, and stay. Returns what to say of other lines that can't be read, which
+        are dropped as well, or None.
         """
         if not self._metrics.exists():
-            return
-        lines = []
-        for line in self._metrics.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):
-                row = json.loads(line)
-                if not (isinstance(row, dict) and isinstance(row.get("step"), int) and row["step"] > step):
-                    lines.append(line + "\n")
-        write_atomically(self._metrics, "".join(lines))
+            return None
+        with one_line_errors(self._metrics, ScalecliError):
+            *whole, rest = self._metrics.read_bytes().split(b"\n")
+        lines, damaged = [], []
+        for number, line in enumerate([*whole, rest], start=1):
+            try:
+                row = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError):
+                if line.strip() and number <= len(whole):
+                    damaged.append(number)
+                continue
+            if not (isinstance(row, dict) and isinstance(row.get("step"), int) and row["step"] > step):
+                lines.append(line + b"\n")
+        write_atomically(self._metrics, b"".join(lines))
+        if not damaged:
+            return None
+        return f"{self._metrics}: damaged lines left out: {len(damaged):,}, the first of them line {damaged[0]:,}"
 
     def show(self, step: int, figures: Mapping[str, float]) -> None:
         """Hands figures of a step to TensorBoard."""

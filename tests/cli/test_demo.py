@@ -1,6 +1,7 @@
 """The demo prints each command before it runs it, and stops where one fails."""
 
-import subprocess
+import contextlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,11 +14,11 @@ def commands(monkeypatch, tmp_path):
     """The commands that the demo runs, which do nothing but end with the codes in `ends`."""
     ran, ends = [], {}
 
-    def pretend(words, check):
-        ran.append(words[3:])
-        return subprocess.CompletedProcess(words, ends.get(words[3], 0))
+    def pretend(words):
+        ran.append(words)
+        return contextlib.nullcontext(SimpleNamespace(wait=lambda: ends.get(words[0], 0)))
 
-    monkeypatch.setattr(demo.subprocess, "run", pretend)
+    monkeypatch.setattr(demo, "start_child", pretend)
     monkeypatch.setattr(demo, "_write_task", lambda file, cache: ran.append(["task", str(file)]))
     return ran, ends
 

@@ -1,7 +1,9 @@
 import os
+import shlex
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import click
 import pytest
@@ -175,3 +177,46 @@ def test_a_terminal_without_unicode_gets_replacements():
     done = command("compare", "small", "base", env=environment, encoding="latin-1")
     assert done.returncode == 0
     assert "small" in done.stdout and "?" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["shape", "tiny", "--chip", "cpu", "--pue", "nan"], "--pue is nan; a finite number is accepted"),
+        (["shape", "tiny", "--chip", "cpu", "--grid", "inf"], "'--grid': inf is not in the range 0<x<=1000."),
+        (["shape", "tiny", "--chip", "cpu", "--grid", "1e300"], "'--grid': 1e+300 is not in the range 0<x<=1000."),
+        (
+            ["pretrain", "tiny", "--inputs-length", "1000000000", "--dry-run"],
+            "inputs_length 1000000000: it is from 3 to 1,048,576",
+        ),
+        (["pretrain", "tiny", "--batch", "1" + 20 * "0", "--dry-run"], "at most 16,777,216 is accepted"),
+        (["pretrain", "tiny", "--steps", "1" + 20 * "0", "--dry-run"], "at most 1,099,511,627,776 is accepted"),
+        (["pretrain", "tiny", "--show-examples", "1" + 23 * "0"], "1 to 1,000,000 is accepted"),
+        (["shape", 5000 * "x"], f"{95 * 'x'}[... 4,"),
+    ],
+)
+def test_absurd_values_are_refused_in_a_line_of_some_length(words, message, capsys):
+    assert shell.run(words) in (2, 3)
+    line = capsys.readouterr().err
+    assert message in line and line.startswith("error: ") and line.count("\n") == 1 and len(line) < 1500
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "message"),
+    [
+        ("exec >&-", ["shape", "tiny"], "error: stdout is closed; send it to /dev/null where nobody wants it"),
+        ("mkdir gone; cd gone; rmdir ../gone", ["eval", "x"], "error: the working directory has been removed; "),
+    ],
+)
+def test_where_a_process_starts_may_be_odd(before, words, message, tmp_path):
+    line = f"{before}; exec {shlex.join([sys.executable, '-m', 'scalecli', *words])}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    ran = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 1 and ran.stderr.startswith(message) and ran.stderr.count("\n") == 1
+
+
+def test_a_report_in_a_folder_that_is_not_utf_8_is_one_line(tmp_path):
+    """The page holds the command line, and so the folder's name."""
+    ran = command("compare", "small", "base", "--report", os.fsencode(f"{tmp_path}/r\udcff"))
+    lines = [line for line in ran.stderr.splitlines() if line.startswith("error: ")]
+    assert ran.returncode == 1 and len(lines) == 1 and "is not UTF-8" in lines[0]

@@ -1,14 +1,18 @@
 """Runs one after the other: those that are missing, whatever happens to one of them, until someone says stop."""
 
 import os
+import platform
 import signal
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from scalecli.errors import InterruptedRunError
+from scalecli.storage.holding import FileRecord, holding
 from scalecli.studies import execution
 from scalecli.studies.execution import Command, Failure, run_jobs, run_process
 from tests.analysis.runs import save_run
@@ -109,3 +113,46 @@ def test_a_second_ctrl_c_kills(program, tmp_path, monkeypatch):
             thread.join()
     with pytest.raises(ProcessLookupError):
         os.kill(int(ready.read_text()), 0)
+
+
+def test_a_run_that_another_process_is_at_work_on_is_left_to_it(program, tmp_path):
+    program("import sys; sys.exit(int(sys.argv[1]))")
+    held, after, other = (Command(name, tmp_path / name, ("0",)) for name in ("held", "after", "other"))
+    held.directory.mkdir()
+    with holding(FileRecord(held.directory), "held", lambda message: None):
+        names, failures = started([[held, after], [other]])
+    assert names == ["other"]
+    assert failures == [Failure("held", 0, ("after",), f"process {os.getpid()} on {platform.node()}")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_killing_a_study_ends_the_run_that_it_has_started(tmp_path):
+    """The run is this package's own command line, which sleeps where a subcommand would work."""
+    run = (
+        "import os, pathlib, sys, time\n"
+        "import scalecli.cli.main as shell\n"
+        f"def work(*_): pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid())); time.sleep(60)\n"
+        "shell.run = work\n"
+        "shell.main()\n"
+    )
+    study = (
+        "import sys\n"
+        "from scalecli.studies import execution\n"
+        f"execution.PROGRAM = (sys.executable, '-c', {run!r})\n"
+        "execution.run_process(())\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", study])
+    file = tmp_path / "pid"
+    until(lambda: file.exists() and file.read_text())
+    child = Path(f"/proc/{file.read_text()}")
+    assert child.exists()
+    process.kill()
+    process.wait()
+    until(lambda: not child.exists() or ") Z " in (child / "stat").read_text())
+
+
+def until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

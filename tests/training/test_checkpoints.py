@@ -164,3 +164,15 @@ def test_intervals_that_cannot_be_are_refused():
     for values in ({"validate_every": 0}, {"checkpoint_every": -1}, {"keep": 0}):
         with pytest.raises(ConfigurationError, match=next(iter(values))):
             Saving(**{"validate_every": 1, "checkpoint_every": 1, "keep": 1, **values})
+
+
+def test_a_folder_that_holds_another_step_is_damaged(tmp_path):
+    os.rename(save(tmp_path, 8), tmp_path / "00000050")
+    with pytest.raises(MissingError, match=r"00000050/checkpoint\.yaml: of step 8, in another step's folder"):
+        checkpoints.load_both(tmp_path / "00000050")
+
+
+def test_only_names_of_steps_are_steps(tmp_path):
+    for name in ("00000008", "123456789", "8", "٣", "0000000008", "x"):
+        (tmp_path / name).mkdir()
+    assert checkpoints.checkpoint_steps(tmp_path) == [8, 123456789]

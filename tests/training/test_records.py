@@ -54,3 +54,13 @@ def test_every_tenth_step_has_the_reports_of_its_layers(tmp_path):
 def test_no_steps_leave_no_record(tmp_path):
     Records(tmp_path).append_steps(5, figures(3).first(0), learning_rate=0.01, speed={"steps_per_s": 2.0})
     assert not list(tmp_path.iterdir())
+
+
+def test_damaged_lines_are_named_and_the_good_ones_kept(tmp_path):
+    good = [b'{"step": 1, "loss": 2.0}', b'{"note": "caf\xc3\xa9"}', b'{"step": 2, "loss": 1.5}']
+    file = tmp_path / METRICS
+    file.write_bytes(b"\n".join([good[0], b"\xff\xfe", good[1], b"\x00" * 9, b"[" * 9999, good[2], b'{"step": 3, "lo']))
+    said = Records(tmp_path).forget_after(2)
+    assert said == f"{file}: damaged lines left out: 3, the first of them line 2"
+    assert file.read_bytes().splitlines() == good
+    assert Records(tmp_path).forget_after(2) is None

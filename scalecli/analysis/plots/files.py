@@ -9,6 +9,7 @@ import os
 from scalecli.analysis.plots.figure import FigureSpec
 from scalecli.errors import UsageError
 from scalecli.storage.files import write_atomically
+from scalecli.tables import csv_cell
 
 SUFFIXES = (".png", ".svg", ".pdf", ".html")
 
@@ -67,5 +68,6 @@ def points_csv(figure: FigureSpec) -> str:
     for panel in figure.panels:
         for mark in panel.marks:
             model = (panel.title, mark.name, mark.source, mark.group, mark.parameters)
-            writer.writerow((*model, panel.x.key, mark.x, panel.y.key, mark.y, mark.is_efficient, mark.note))
+            cells = (*model, panel.x.key, mark.x, panel.y.key, mark.y, mark.is_efficient, mark.note)
+            writer.writerow(map(csv_cell, cells))
     return stream.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from scalecli.analysis.papers.findings import Finding
 from scalecli.analysis.rows.comparable import few_shot_name, text_name
 from scalecli.analysis.statistics.pareto import dominators
-from scalecli.results import FEW_SHOT, VALIDATION
+from scalecli.results import FEW_SHOT, FEW_SHOT_ACCURACY, VALIDATION
 
 # What only runs need is imported where they are read: a table of what is published is there sooner without.
 if TYPE_CHECKING:
@@ -105,6 +106,11 @@ class Row:
             return getattr(self, key)
         return self.results.get(key, self.traits.get(key))
 
+    def figure(self, key: str) -> float | None:
+        """The cell of the column `key`, where it is a number that the column's quantity can have."""
+        value = self.value(key)
+        return value if is_number(value) and is_possible(key, value) else None
+
     def measured_on(self, key: str) -> tuple[int | str | None, ...]:
         """What the figure of the column `key` was measured on: only figures that share it compare."""
         condition = _CONDITIONS.get(key)
@@ -174,6 +180,7 @@ class Row:
 _NO_COLUMNS = ("results", "traits", "findings", "run")
 FIXED_COLUMNS = tuple(name for name in Row.__dataclass_fields__ if name not in _NO_COLUMNS)
 TEXT_COLUMNS = ("name", "source", "table", "architecture", "flops_convention")
+_HIGHEST_SCORE = 100
 # Of these no value is better than another.
 _NEUTRAL = (*TEXT_COLUMNS, "flops_sequences", "chips")
 
@@ -228,9 +235,8 @@ def best_cells(rows: Sequence[Row], keys: Iterable[str]) -> set[tuple[int, str]]
         extreme: Callable[..., float] = min if lower_is_better(key) else max
         groups: dict[tuple, dict[int, float]] = {}  # the figures that compare, by row
         for index, row in enumerate(rows):
-            value = row.value(key)
-            if is_number(value) and key not in (*_NEUTRAL, *row.traits):
-                groups.setdefault((row.measured_on(key), row.trained_on(key)), {})[index] = value
+            if key not in (*_NEUTRAL, *row.traits) and (figure := row.figure(key)) is not None:
+                groups.setdefault((row.measured_on(key), row.trained_on(key)), {})[index] = figure
         for known in groups.values():
             if len(set(known.values())) > 1:
                 first = extreme(known.values())
@@ -256,7 +262,7 @@ def dominating_rows(rows: Sequence[Row], cost: str, quality: str) -> list[list[R
     cost_sign, quality_sign = (1 if lower_is_better(cost) else -1), (-1 if lower_is_better(quality) else 1)
     groups: dict[tuple, list[int]] = {}
     for index, row in enumerate(rows):
-        if is_number(row.value(cost)) and is_number(row.value(quality)):
+        if row.figure(cost) is not None and row.figure(quality) is not None:
             groups.setdefault(row.measured_for(cost, quality), []).append(index)
     beaten_by: list[list[Row] | None] = [None] * len(rows)
     for group in groups.values():
@@ -266,6 +272,17 @@ def dominating_rows(rows: Sequence[Row], cost: str, quality: str) -> list[list[R
             for index, found in zip(group, dominators(costs, qualities), strict=True):
                 beaten_by[index] = [rows[group[other]] for other in found]
     return beaten_by
+
+
+def is_possible(key: str, value: float) -> bool:
+    """Whether a number can be one of the column `key`: log-likelihoods are at most 0, scores at most 100 either way."""
+    if not math.isfinite(value):
+        return False
+    if key == "upstream" or key.endswith("negative_log_perplexity"):
+        return value <= 0
+    if key in ("downstream", "few_shot", FEW_SHOT_ACCURACY) or _scores({key: value}):
+        return abs(value) <= _HIGHEST_SCORE
+    return value >= 0 if lower_is_better(key) or key == "steps_per_s" else True
 
 
 def is_number(value: Any) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from scalecli.analysis.rows.comparison import Row, is_number
+from scalecli.analysis.rows.comparison import Row
 from scalecli.errors import ConfigurationError, UsageError, nearest
 from scalecli.manifest import Manifest
 from scalecli.operators import OPERATORS
@@ -74,7 +74,7 @@ def points(rows: Sequence[Row], cost: str, quality: str, by: str = "architecture
 
     Of several runs that have their upstream figure from the same pretraining, only one counts for that figure.
     """
-    known = [row for row in rows if is_number(row.value(cost)) and is_number(row.value(quality))]
+    known = [row for row in rows if row.figure(cost) is not None and row.figure(quality) is not None]
     if quality == "upstream":
         known = _pretrained_once(known)
     conditions = {id(row): _conditions(row, cost, quality) for row in known}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from scalecli.analysis.rows.comparison import Row, is_number, lower_is_better
+from scalecli.analysis.rows.comparison import Row, lower_is_better
 from scalecli.analysis.statistics.fits import NoFit, PowerFit, fit_powers
 from scalecli.analysis.statistics.points import Point, groups, points
 
@@ -182,8 +182,8 @@ def _scored(rows: Sequence[Row], members: Sequence[Point], target: Target, quali
         (float(row.upstream or 0), float(row.value(quality)))
         for row in rows
         if first is not None
-        and is_number(row.upstream)
-        and is_number(row.value(quality))
+        and row.figure("upstream") is not None
+        and row.figure(quality) is not None
         and (row.architecture, row.origin, row.upstream_text) == (first.architecture, first.origin, first.upstream_text)
         and any(_is_of(row, point.row) for point in members)
     ]
@@ -193,7 +193,7 @@ def _measured(rows: Sequence[Row], target: Target, quality: str) -> float | None
     """The figure of a model that is held out, or of the run that was finetuned from it."""
     if target.row is None:
         return None
-    own = [row.value(quality) for row in rows if _is_of(row, target.row) and is_number(row.value(quality))]
+    own = [row.value(quality) for row in rows if _is_of(row, target.row) and row.figure(quality) is not None]
     return own[0] if own else None
 
 

@@ -11,6 +11,7 @@ import click
 from scalecli.analysis.papers.published import PublishedModel, find_published, published_models, published_names
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.sources import row_of_published, row_of_run
+from scalecli.cli.output.terminal import say
 from scalecli.costs import Convention
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, nearest
 from scalecli.storage.files import is_remote, locate, one_line_errors
@@ -64,7 +65,7 @@ def rows_of(models: Iterable[PublishedModel | str], convention: Convention) -> l
         except (ConfigurationError, MissingError) as error:
             damage.append(error)
     for reason in damage if rows else damage[:-1]:
-        click.echo(f"warning: left out: {reason}", err=True)
+        say(f"warning: left out: {reason}")
     if not rows:
         raise damage[-1]
     return rows

@@ -21,6 +21,7 @@ from scalecli.cli.compare.report import report_option
 from scalecli.cli.compare.runs import list_option, print_runs
 from scalecli.cli.compare.table import Choice, known_columns, model_table
 from scalecli.cli.output.formats import FOR_PEOPLE, format_option, print_record, print_tables
+from scalecli.cli.output.terminal import say
 from scalecli.costs import Convention
 from scalecli.errors import UsageError, nearest
 from scalecli.tables import Table
@@ -155,7 +156,7 @@ def command(
         print_tables([table, *analysis_tables(rows, analyses, costs, qualities, format)], format)
     lines = notes(rows, _used(table, choice, sorted_by), convention, is_for_people)
     for line in lines:
-        click.echo(line, err=True)
+        say(line)
     if plot:
         draw_plots(plot, _figure(rows, analyses, choice))
     if report:
@@ -260,7 +261,7 @@ def _filtered(rows: list[Row], conditions: Sequence[Condition], architectures: S
         if (not architectures or row.architecture in architectures) and all(each.holds(row) for each in conditions)
     ]
     if rows and not left:
-        click.echo(f"warning: none of the {len(rows)} rows meets --where and --arch", err=True)
+        say(f"warning: none of the {len(rows)} rows meets --where and --arch")
     return left
 
 

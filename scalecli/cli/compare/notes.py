@@ -32,6 +32,7 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
         lines.append(
             f"note: {_few(whole)}: rouge_l is ROUGE-L of whole texts, and not what the papers print: rouge_lsum"
         )
+    lines += _impossible(rows, used)
     if is_for_people:
         lines += [*_unlike(rows, used), *_unlike_qualities(rows, used), *_unlike_training(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
@@ -50,6 +51,15 @@ def finding_lines(pairs: Iterable[tuple[str, Finding]]) -> list[str]:
     for name, finding in pairs:
         found.setdefault(id(finding), (finding, {}))[1][name] = None  # each finding is one object
     return [f"note: {', '.join(names)}: {finding.text()}" for finding, names in found.values()]
+
+
+def _impossible(rows: Sequence[Row], used: Collection[str]) -> Iterator[str]:
+    """Names the figures that can't be, and so are neither best nor on a frontier."""
+    for row in rows:
+        for key in sorted(used):
+            value = row.value(key)
+            if isinstance(value, (int, float)) and row.figure(key) is None:
+                yield f"note: {row.name}: {key} of {value:g} is no such figure, and is not compared"
 
 
 def _unlike(rows: Sequence[Row], used: Collection[str]) -> list[str]:

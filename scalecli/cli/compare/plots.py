@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecli.cli.output.terminal import say
 from scalecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,4 +67,4 @@ def draw_plots(plot: Sequence[str], figure: FigureSpec) -> None:
             click.echo(terminal_plot(figure, width, has_colours), nl=False, color=has_colours)
         else:
             for written in write_plot(path, figure):
-                click.echo(f"wrote {written}", err=True)
+                say(f"wrote {written}")

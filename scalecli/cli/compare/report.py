@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecli.analysis.rows.comparison import Row
+from scalecli.cli.output.terminal import say
 from scalecli.tables import Table
 
 if TYPE_CHECKING:
@@ -46,4 +47,4 @@ def write_comparison(
     made = [f"Made by scalecli {__version__} on {utc_now()[:10]}: {this_command_line()}"]
     report = comparison_report(rows, models, figures, fits, costs, qualities, directory, made)
     for path in write_report(directory, report):
-        click.echo(f"wrote {path}", err=True)
+        say(f"wrote {path}")

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from scalecli.analysis.papers.published import PAPERS, PublishedModel
 from scalecli.analysis.papers.reproduction import VERDICTS, Reproduction, Verdict, reproduce
 from scalecli.cli.compare.notes import finding_lines
 from scalecli.cli.output.formats import FOR_PEOPLE, Column, print_notes, print_table
+from scalecli.cli.output.terminal import say
 
 _FIGURES = ("parameters", "flops")
 _SHORT = f"{next(iter(PAPERS))}/"  # a table alone is one of this paper
@@ -41,7 +40,7 @@ def print_report(models: Sequence[PublishedModel], format: str) -> None:
     rows = [reproduce(model) for model in models if model.printed]
     is_for_people = format in FOR_PEOPLE
     if not rows:
-        click.echo("warning: none of these rows prints parameters or FLOPs", err=True)
+        say("warning: none of these rows prints parameters or FLOPs")
     cells = [_cells(row, is_for_people) for row in rows]
     print_table(cells, _COLUMNS if is_for_people else (*_COLUMNS, *_REASONS), format)
     lines = _counts(rows)

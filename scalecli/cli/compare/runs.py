@@ -10,6 +10,7 @@ import click
 
 from scalecli.cli.compare.arguments import rows_of
 from scalecli.cli.output.formats import print_table
+from scalecli.cli.output.terminal import say
 from scalecli.errors import MissingError
 from scalecli.tables import Column
 
@@ -49,7 +50,7 @@ def print_runs(directory: str, format: str) -> None:
 
     manifests, problems = find_runs(directory)
     for problem in problems:
-        click.echo(f"warning: left out: {problem}", err=True)
+        say(f"warning: left out: {problem}")
     if not manifests:
         raise MissingError(f"{directory}: no run in this directory or below it")
     cells = []

@@ -9,6 +9,7 @@ import click
 
 from scalecli import costs
 from scalecli.cli.options.groups import option_group
+from scalecli.cli.options.training import finite
 from scalecli.cli.output.formats import Column
 from scalecli.costs import Batch
 from scalecli.costs.hardware import (
@@ -166,7 +167,7 @@ def _complete_chip(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [name for name in chips() if name.startswith(incomplete.lower())]
 
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+_FACTOR = click.FloatRange(min=0, max=1000, min_open=True)
 _OPTIONS: dict[str, dict[str, Any]] = {
     "--chip": {
         "metavar": "NAME",
@@ -199,12 +200,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "Of matrix products and activations. [default: bfloat16; float32 on cpu]",
     },
     "--pue": {
-        "type": _POSITIVE,
+        "type": _FACTOR,
+        "callback": finite,
         "metavar": "X",
         "help": f"Energy of the data centre for each unit of its computers'. [default: {PUE}, Google's in 2020]",
     },
     "--grid": {
-        "type": _POSITIVE,
+        "type": _FACTOR,
+        "callback": finite,
         "metavar": "KG",
         "help": f"CO2e of electricity, kg/kWh. [default: {KG_CO2E_PER_KWH}, the USA in 2020]",
     },

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scalecli.training.checkpoints import Saving
 
 VALIDATIONS_PER_RUN = 10
+MOST_SHOWN = 1_000_000  # examples
 MOST_STEPS_BETWEEN_VALIDATIONS = 5_000
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecli.tables import printable
+
 if TYPE_CHECKING:
     from scalecli.data.text.vocabulary import Vocabulary
 
@@ -28,7 +30,7 @@ def print_examples(
         for row in range(min(count - shown, len(batch["inputs"]))):
             shown += 1
             task = f", {tasks[int(batch['task'][row])]}" if tasks else ""
-            _say(f"\nexample {shown}{task}", bold=True)
+            _say(f"example {shown}{task}", before="\n", bold=True)
             for side in ("inputs", "targets"):
                 tokens = batch[side][row]
                 segments = batch.get(f"{side}_segments")
@@ -42,20 +44,20 @@ def _side(name: str, tokens: Any, segments: Any, vocabulary: Vocabulary) -> None
     for number in numbers:
         ids = tokens[segments == number].tolist()
         prefix = f"  segment {number} " if len(numbers) > 1 else "  "
-        click.echo(f"{prefix}text    {vocabulary.decode(ids)}", color=_color())
+        click.echo(f"{prefix}text    {printable(vocabulary.decode(ids))}", color=_color())
         click.echo(f"{prefix}tokens  {' '.join(_token(token, vocabulary) for token in ids)}", color=_color())
 
 
 def _token(token: int, vocabulary: Vocabulary) -> str:
     """A token as its piece, in which ▁ is a space; sentinels and the end of sequence in colours of their own."""
-    piece = vocabulary.piece(token)
+    piece = printable(vocabulary.piece(token))
     if token in vocabulary.sentinels:
         return click.style(piece, fg=SENTINEL_COLOR, bold=True)
     return click.style(piece, fg=END_COLOR) if piece == "</s>" else piece
 
 
-def _say(text: str, **style: Any) -> None:
-    click.secho(text, color=_color(), **style)
+def _say(text: str, before: str = "", **style: Any) -> None:
+    click.secho(f"{before}{printable(text)}", color=_color(), **style)
 
 
 def _color() -> bool | None:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from scalecli.cli.output.text_tables import TextColumn, table_lines
-from scalecli.tables import Column, Table, humanise, latex, markdown, printable
+from scalecli.tables import Column, Table, csv_cell, humanise, latex, markdown, printable
 
 FORMATS = ("table", "json", "csv", "markdown", "latex", "yaml")
 FOR_PEOPLE = ("table", "markdown", "latex")
@@ -66,9 +66,8 @@ def print_tables(tables: Sequence[Table], format: str = "table") -> None:
 
 
 def _heading(table: Table, format: str) -> str:
-    return {"markdown": f"### {table.title}\n", "latex": f"% {table.title}", "csv": f"# {table.key}"}.get(
-        format, table.title
-    )
+    title, key = printable(table.title), printable(table.key)
+    return {"markdown": f"### {title}\n", "latex": f"% {title}", "csv": f"# {key}"}.get(format, title)
 
 
 def print_record(record: Mapping[str, Any], columns: Sequence[Column], format: str = "table") -> None:
@@ -89,7 +88,8 @@ def print_notes(notes: Sequence[str], format: str) -> None:
     if format == "markdown" and notes:
         click.echo()  # a line right under a table would be one of its rows
     for note in notes:
-        click.echo(f"% {printable(note)}" if format == "latex" else note, err=format not in FOR_PEOPLE)
+        comment = "% " if format == "latex" else ""
+        click.echo(f"{comment}{printable(note)}", err=format not in FOR_PEOPLE)
 
 
 def _in_terminal(
@@ -126,22 +126,29 @@ def _text_column(rows: Sequence[Mapping[str, Any]], column: Column, marked: Coll
         f"{humanise(row.get(column.key), column.kind)}{'*' if index in marked else unmarked}"
         for index, row in enumerate(rows)
     ]
-    return TextColumn(f"{column.title}{unmarked}", cells, is_right)
+    return TextColumn(f"{printable(column.title)}{unmarked}", cells, is_right)
 
 
 def _machine(value: Any, keys: Sequence[str], format: str) -> str:
     if format == "json":
-        return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        return _escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
     if format == "yaml":
         from scalecli import strict
 
         return strict.dump_yaml(value)
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, keys, lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(map(csv_cell, keys))
     for row in value:
-        writer.writerow({key: " ".join(item) if isinstance(item, list) else item for key, item in row.items()})
+        cells = (row.get(key) for key in keys)
+        writer.writerow(csv_cell(" ".join(item) if isinstance(item, list) else item) for item in cells)
     return stream.getvalue()
+
+
+def _escaped(text: str) -> str:
+    """JSON whose strings hold no sign that a terminal would not show, but its escape; its own lines stay."""
+    signs = (sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text)
+    return text if text.isascii() and text.replace("\n", "").isprintable() else "".join(signs)
 
 
 def _plain_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[dict[str, Any]]:

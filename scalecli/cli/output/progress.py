@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import click
+from scalecli.cli.output.terminal import say
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Progress
@@ -92,14 +92,14 @@ class ConsoleReporter:
 
     def message(self, text: str) -> None:
         """A line that stays."""
-        click.echo(text, err=True)
+        say(text)
 
     def _now(self, text: str, last: bool) -> None:
         if self._status:
             self._status.update(text)
         elif last or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            click.echo(text, err=True)
+            say(text)
 
 
 def duration(seconds: float) -> str:

@@ -15,6 +15,7 @@ from scalecli.cli.options.batch import batch_options
 from scalecli.cli.options.machine import Run, run_from, run_notes, run_options
 from scalecli.cli.options.model import complete_model, shape_options
 from scalecli.cli.output.formats import format_option, print_notes, print_table
+from scalecli.cli.output.terminal import say
 from scalecli.cli.shape.choosing import (
     ALTERNATIVE_COLUMNS,
     CANDIDATE_COLUMNS,
@@ -115,7 +116,7 @@ def _show(
         _write(references, output)
     for reference in references:
         for warning in warnings(reference.architecture, reference.shape):
-            click.echo(f"warning: {reference.name}: {warning}", err=True)
+            say(f"warning: {reference.name}: {warning}")
     if len(rows) == 1:
         print_shape(rows[0], format)
     else:
@@ -145,4 +146,4 @@ def _write(references: Sequence[ModelReference], output: str) -> None:
         if not reference.states_vocabulary and fields.get(name) == usual:
             del fields[name]  # a shape file that states it keeps it, whatever the data
     strict.write_yaml(output, {"architecture": reference.architecture, **fields})
-    click.echo(f"wrote {output}", err=True)
+    say(f"wrote {output}")

@@ -11,6 +11,7 @@ import click
 
 from scalecli.cli.options.training import local_path
 from scalecli.cli.output.formats import format_option, print_table
+from scalecli.cli.output.terminal import say
 from scalecli.errors import ScalecliError, UsageError
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ def run(
 ) -> None:
     """Run what is missing of STUDY, one run after the other.
 
-    A run that fails stops none of the others. The same command goes on where a study was stopped, tries again what
-    failed, and starts what was added to the file. A job is one model's runs, of which finetuning follows pretraining;
-    jobs can be run anywhere in any order.
+    A run that fails stops none of the others, and one that another process is at work on is left to it. The same
+    command goes on where a study was stopped, tries again what failed, and starts what was added to the file. A job is
+    one model's runs, of which finetuning follows pretraining; jobs can be run anywhere in any order.
     """
     if sum((dry_run, commands, slurm is not None, parallel is not None)) > 1:
         raise UsageError("--dry-run, --commands, --slurm and --parallel: give one of them")
@@ -116,14 +117,14 @@ def _write_jobs(name: str, place: Path, jobs: list[list[Command]], slurm: str | 
     from scalecli.storage.files import write_atomically
 
     if not jobs:
-        click.echo(f"{name}: nothing is missing", err=True)
+        say(f"{name}: nothing is missing")
     elif slurm:
         place.mkdir(parents=True, exist_ok=True)  # Slurm makes no directories for the logs
         write_atomically(slurm, slurm_script(name, place, jobs))
-        click.echo(f"{len(jobs)} jobs; start them by: sbatch {slurm}", err=True)
+        say(f"{len(jobs)} jobs; start them by: sbatch {slurm}")
     elif parallel:
         write_atomically(parallel, job_lines(jobs))
-        click.echo(f"{len(jobs)} jobs; start them by: parallel --joblog {parallel}.log < {parallel}", err=True)
+        say(f"{len(jobs)} jobs; start them by: parallel --joblog {parallel}.log < {parallel}")
     else:
         click.echo(job_lines(jobs), nl=False)
 
@@ -139,7 +140,7 @@ def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> 
     from scalecli.studies.execution import run_jobs
 
     for line in totals(plan, read_all(plan)):
-        click.echo(line, err=True)
+        say(line)
     if jobs:
         plan.pretraining.check_source()
     total, number = sum(map(len, jobs)), 0
@@ -147,15 +148,23 @@ def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> 
     def starting(command: Command) -> None:
         nonlocal number
         number += 1
-        click.secho(f"\n# {command.name}, {number} of {total}\n$ {command.line}", bold=True, err=True)
+        click.echo(err=True)
+        for line in (f"# {command.name}, {number} of {total}", f"$ {command.line}"):
+            say(line, bold=True)
 
-    failures = run_jobs(jobs, starting)
+    ended = run_jobs(jobs, starting)
     print_table(status_rows(plan), STATUS_COLUMNS, format)
-    if failures:
+    for left in ended:
+        if left.holder:
+            say(f"{left.name}: left to {left.holder}, which is at work on it{_left_out(left)}")
+    if failures := [failure for failure in ended if not failure.holder]:
         found = "; ".join(map(_described, failures))
         raise ScalecliError(f"{name}: {len(failures)} of {total} runs failed: {found}; the same command tries again")
 
 
 def _described(failure: Failure) -> str:
-    left_out = f", so there is no {' and no '.join(failure.left_out)}" if failure.left_out else ""
-    return f"{failure.name} by exit code {failure.code}{left_out}"
+    return f"{failure.name} by exit code {failure.code}{_left_out(failure)}"
+
+
+def _left_out(failure: Failure) -> str:
+    return f", so there is no {' and no '.join(failure.left_out)}" if failure.left_out else ""

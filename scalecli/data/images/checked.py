@@ -13,7 +13,7 @@ import numpy as np
 from scalecli.data.datasets import readable
 from scalecli.data.images.tree import UNREADABLE, ImageFiles
 from scalecli.data.images.views import MOST_PIXELS, decode_as_is
-from scalecli.storage.files import write_atomically
+from scalecli.storage.cache import Say, cached_text
 from scalecli.strict import from_mapping
 
 BROKEN, TOO_LARGE = "broken images", f"images of more than {MOST_PIXELS:,} pixels"
@@ -40,21 +40,23 @@ class Examined:
 
 
 def examine(
-    files: ImageFiles, ordered: Sequence[str], cache_directory: Path, on_progress: Callable[[int, int], None]
+    files: ImageFiles,
+    ordered: Sequence[str],
+    cache_directory: Path,
+    on_progress: Callable[[int, int], None],
+    say: Say = lambda message: None,
 ) -> Examined:
     """Decodes the files of a split, or reads in the cache what was found when they were the same.
 
+    `say` hears of a cache that is damaged or can't be written.
+
     Raises:
         MissingError: a file cannot be read, which says nothing about the image in it.
-        ScalecliError: the cache cannot be written.
     """
     listed = json.dumps([_FORM, files.root, [[file, files.stamps[file]] for file in ordered]])
     cached = cache_directory / "images" / f"{hashlib.sha256(listed.encode()).hexdigest()[:32]}.json"
-    if cached.is_file():
-        return from_mapping(Examined, json.loads(cached.read_text(encoding="utf-8")), str(cached))
-    found = _examined(files, ordered, on_progress)
-    write_atomically(cached, json.dumps(asdict(found)))
-    return found
+    text = cached_text(cached, lambda: json.dumps(asdict(_examined(files, ordered, on_progress))), say)
+    return from_mapping(Examined, json.loads(text), str(cached))
 
 
 def _examined(files: ImageFiles, ordered: Sequence[str], on_progress: Callable[[int, int], None]) -> Examined:

@@ -15,6 +15,7 @@ from scalecli.data.images.tree import ImageFiles, in_order
 from scalecli.data.images.views import Cuts, middle_view, random_view
 from scalecli.data.order import Share, shuffled_index
 from scalecli.errors import MissingError
+from scalecli.storage.cache import Say
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,17 @@ class FolderImages:
         cache_directory: Path,
         on_progress: Callable[[int, int], None],
         classes: tuple[str, ...] | None = None,
+        say: Say = lambda message: None,
     ) -> FolderImages:
         """The whole images among files, each decoded once; `classes` are those that there may be, else its own.
+
+        `say` hears of a cache that is damaged or can't be written.
 
         Raises:
             MissingError: no image is whole, or one is of another class.
         """
         ordered = in_order([file for of_class in files.by_class.values() for file in of_class])
-        found = examine(files, ordered, cache_directory, on_progress)
+        found = examine(files, ordered, cache_directory, on_progress, say)
         class_of = {file: name for name, of_class in files.by_class.items() for file in of_class}
         whole = [file for file in ordered if file not in found.left_out]
         left_out = {**files.left_out, **Counter(found.left_out.values())}

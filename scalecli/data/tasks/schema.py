@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from scalecli.data import MOST_TOKENS
 from scalecli.data.tasks.layouts import FORMATS
 from scalecli.errors import ConfigurationError, nearest
 from scalecli.storage.files import is_remote
@@ -92,8 +93,9 @@ def check(file: TaskFile, source: str) -> dict[str, str] | None:
     if file.name in (".", "..") or set(file.name) & set("/\\"):
         raise ConfigurationError(f"{source}: name: {file.name!r} can't name a folder; take one without / and \\")
     for key, length in (("inputs", file.lengths.inputs), ("targets", file.lengths.targets)):
-        if length < 2:
-            raise ConfigurationError(f"{source}: lengths.{key}: {length}; it takes at least 2 tokens")
+        if not 2 <= length <= MOST_TOKENS:
+            accepted = "at least 2 tokens" if length < 2 else f"at most {MOST_TOKENS:,} tokens"
+            raise ConfigurationError(f"{source}: lengths.{key}: {length}; it takes {accepted}")
     _check_names(file.metrics or (), METRICS, f"{source}: metrics")
     _check_names(file.splits or (), SPLITS, f"{source}: splits")
     _check_names(file.columns if isinstance(file.columns, dict) else (), SPLITS, f"{source}: columns")

@@ -20,6 +20,7 @@ from scalecli.data.sources import Remarks, display_name, find_files, fingerprint
 from scalecli.data.text.docstrings import Docstring, cached_docstrings, docstring_documents
 from scalecli.data.text.parquet_shards import ParquetShards
 from scalecli.errors import ConfigurationError, MissingError
+from scalecli.storage.cache import Say
 
 __all__ = ["HELD_OUT_EVERY", "Corpus", "Docstring", "docstring_documents", "open_text", "text_documents"]
 
@@ -80,10 +81,10 @@ class Corpus:
         return cls(name, identity, split, lambda remarks: _hold_out(text_documents(locations, field, remarks), split))
 
     @classmethod
-    def embedded(cls, cache_directory: Path, split: str = "train") -> Corpus:
+    def embedded(cls, cache_directory: Path, split: str = "train", say: Say = lambda message: None) -> Corpus:
         """Returns the corpus of this Python installation's docstrings, harvested once into the cache."""
         _check_split(split)
-        texts = [docstring.text for docstring in cached_docstrings(cache_directory)]
+        texts = [docstring.text for docstring in cached_docstrings(cache_directory, say)]
         return cls("embedded", _hash(texts), split, lambda remarks: _hold_out(texts, split))
 
     @classmethod

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scalecli.errors import MissingError
-from scalecli.storage.files import write_atomically
+from scalecli.storage.cache import Say, cached_text
 
 _LEAST_CHARACTERS = 200
 _MOST_CHARACTERS_PER_PACKAGE = 150_000
@@ -63,19 +63,21 @@ def docstring_documents() -> Iterator[Docstring]:
                     yield Docstring(package, text)
 
 
-def cached_docstrings(cache_directory: Path) -> list[Docstring]:
+def cached_docstrings(cache_directory: Path, say: Say) -> list[Docstring]:
     """Returns `docstring_documents`, harvested once for each state of the installation and kept in the cache.
 
-    Raises MissingError when the installation comes without source files.
+    `say` hears of a cache that is damaged or can't be written. Raises MissingError when the installation comes without
+    source files.
     """
     path = cache_directory / "docstrings" / f"{_installation()}.jsonl"
-    if path.is_file():
-        return [Docstring(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
-    docstrings = list(docstring_documents())
-    if not docstrings:
+    return [Docstring(**json.loads(line)) for line in cached_text(path, _harvest, say).splitlines()]
+
+
+def _harvest() -> str:
+    lines = [json.dumps(asdict(docstring)) for docstring in docstring_documents()]
+    if not lines:
         raise MissingError("embedded text: this Python installation has no docstrings to read; pass --text PATH")
-    write_atomically(path, "".join(json.dumps(asdict(docstring)) + "\n" for docstring in docstrings))
-    return docstrings
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _roots() -> list[Path]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalecli.data import MOST_TOKENS
 from scalecli.data.order import WHOLE, Share, shuffled_index
 from scalecli.data.text.tokens import TokenStore
 from scalecli.data.text.vocabulary import EOS, PAD, Vocabulary
@@ -43,8 +44,8 @@ class SpanCorruption:
             raise ConfigurationError(f"noise_density {self.noise_density}: it lies between 0 and 1")
         if not self.mean_span_length >= 1:
             raise ConfigurationError(f"mean_span_length {self.mean_span_length}: it is at least 1")
-        if self.inputs_length < 3:
-            raise ConfigurationError(f"inputs_length {self.inputs_length}: it is at least 3")
+        if not 3 <= self.inputs_length <= MOST_TOKENS:
+            raise ConfigurationError(f"inputs_length {self.inputs_length}: it is from 3 to {MOST_TOKENS:,}")
 
     @cached_property
     def segment_length(self) -> int:

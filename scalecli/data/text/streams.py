@@ -34,6 +34,7 @@ from scalecli.data.text.tokens import PIECE, Progress, TokenStore, pieces
 from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.data.windows import Windows
 from scalecli.errors import MissingError
+from scalecli.storage.cache import Say
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -62,6 +63,7 @@ class TextStream:
         cache_directory: Path,
         on_progress: Progress | None = None,
         window: int = WINDOW_DOCUMENTS,
+        say: Say = lambda message: None,
     ) -> TextStream:
         """Returns the stream of the corpus of a prepared dataset or of Parquet. Raises what `TokenStore.build` does."""
         assert corpus.shards is not None, "these files are no stream"
@@ -69,7 +71,7 @@ class TextStream:
             mean = max(corpus.shards.bytes // max(corpus.shards.examples, 1), 1)
             window = max(min(window, _WINDOW_BYTES // mean), 1)
         first = corpus.first(window)
-        sample = TokenStore.build(first, vocabulary, cache_directory=cache_directory, on_progress=on_progress)
+        sample = TokenStore.build(first, vocabulary, cache_directory=cache_directory, on_progress=on_progress, say=say)
         return cls(corpus.shards, vocabulary, sample, window)
 
     @property

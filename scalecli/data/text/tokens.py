@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +25,7 @@ from scalecli.data.sources import Remarks
 from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.errors import MissingError, ScalecliError
-from scalecli.storage.files import write_atomically
+from scalecli.storage.cache import Say, seal, sealed
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -59,14 +59,11 @@ class TokenStore:
 
     @cached_property
     def array(self) -> np.ndarray:
-        """Returns the tokens, int32 [tokens], memory-mapped. Raises MissingError when the file is gone or cut short."""
+        """Returns the tokens, int32 [tokens], memory-mapped. Raises MissingError where the file has gone since."""
         try:
-            array = np.load(self.path, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise MissingError(f"{self.path}: not a token store; delete it and it is made anew") from error
-        if array.shape != (self.tokens,):
-            raise MissingError(f"{self.path}: {array.shape} tokens, expected {self.tokens}; delete it to make it anew")
-        return array
+            return np.load(self.path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise MissingError(f"{self.path}: changed since it was opened; the same command makes it anew") from error
 
     def tensor(self) -> tf.Tensor:
         """Returns the tokens as a TensorFlow tensor, int32 [tokens], that is the mapped file itself: no copy in memory.
@@ -91,12 +88,13 @@ class TokenStore:
         cache_directory: Path,
         on_progress: Progress | None = None,
         at_least: int | None = None,
+        say: Say = lambda message: None,
     ) -> TokenStore:
         """Returns the store of a corpus, from the cache when this corpus, split and vocabulary have been there before.
 
-        `on_progress` hears the documents and tokens done so far, after each batch of documents. `at_least` ends the
-        store where it has so many tokens. Raises what the corpus raises, and ScalecliError when the cache can't be
-        written.
+        `on_progress` hears the documents and tokens done so far, after each batch of documents, and `say` of a damaged
+        store, which is made anew. `at_least` ends the store where it has so many tokens. Raises what the corpus raises,
+        and ScalecliError when the cache can't be written.
         """
         key = [
             corpus.identity,
@@ -107,15 +105,12 @@ class TokenStore:
         ]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
         path = cache_directory / "tokens" / f"{name}.npy"
-        counts = path.with_suffix(".json")  # written after the array: where it is, the array is whole
-        if not (counts.is_file() and path.is_file()):
+        counted = sealed(path, say)
+        if counted is None:
             with _replacing(path) as file:
                 counted = _write(file, corpus, vocabulary, on_progress or (lambda documents, tokens: None), at_least)
-            write_atomically(counts, json.dumps(counted))
-        try:
-            return cls(path, **json.loads(counts.read_text()), name=f"{corpus.name}, split {corpus.split!r}")
-        except (OSError, ValueError, TypeError) as error:
-            raise MissingError(f"{counts}: not a token store's counts; delete it to make the store anew") from error
+            seal(path, counted)
+        return cls(path, **counted, name=f"{corpus.name}, split {corpus.split!r}")
 
 
 @contextmanager
@@ -124,23 +119,22 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
     Raises ScalecliError when the folder or the file can't be written.
     """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        opened = temporary.open("x+b")
     except OSError as error:
         raise ScalecliError(f"{path}: can't be written: {error.strerror or error}") from error
     try:
-        with open(descriptor, "w+b") as file:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's files are for their owner only; a cache may be shared
         os.replace(temporary, path)
     except OSError as error:
         raise ScalecliError(f"{path}: can't be written: {error.strerror or error}") from error
     finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
 
 
 def _write(

@@ -12,14 +12,14 @@ import http.client
 import os
 import urllib.request
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalecli.data.sources import display_name
-from scalecli.errors import ConfigurationError, MissingError
-from scalecli.storage.files import read_bytes, write_atomically
+from scalecli.errors import ConfigurationError, MissingError, ScalecliError
+from scalecli.storage.files import NETWORK_SECONDS, read_bytes, write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,8 +178,15 @@ def load_vocabulary(name: str, *, cache_directory: Path) -> Vocabulary:
     sha256 = hashlib.sha256(model).hexdigest()
     path = cache_directory / "vocabularies" / f"{sha256}.model"
     vocabulary = _described(model, name, path, sha256)  # before anything is written: the cache holds models only
-    if not path.is_file() or path.read_bytes() != model:
-        write_atomically(path, model)
+    try:
+        if not path.is_file() or path.read_bytes() != model:
+            write_atomically(path, model)
+    except (OSError, ScalecliError):
+        # A local model needs no copy; a later change of it would be found by those who compare its hash.
+        own = Path(os.path.expanduser(name))
+        if not own.is_file() or own.read_bytes() != model:
+            raise
+        return replace(vocabulary, path=own)
     return vocabulary
 
 
@@ -231,7 +238,7 @@ def _fetch_t5() -> bytes:
     """Returns the published T5 model from its public bucket, which needs no credentials."""
     advice = "pass the file itself: --vocabulary PATH/sentencepiece.model"
     try:
-        with urllib.request.urlopen(T5_URL, timeout=30) as response:
+        with urllib.request.urlopen(T5_URL, timeout=NETWORK_SECONDS) as response:
             model = response.read(_MODEL_BYTES_LIMIT)
     except (OSError, http.client.HTTPException) as error:
         raise MissingError(f"vocabulary t5: {T5_URL} can't be fetched ({error}); {advice}") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalecli.interchange.safe_files import WEIGHT_FILES
 from scalecli.interchange.weight_map import Exported, Place, scatter
+from scalecli.storage.files import give_usual_mode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,7 @@ def write_weights(folder: Path, model: Exported, places: Mapping[str, Place]) ->
         file = f"model-{number:05d}-of-{len(of_file):05d}.safetensors" if len(of_file) > 1 else WEIGHT_FILES[0]
         arrays = {name: np.ascontiguousarray(array, dtype) for name, array in tensors.items()}
         save_file(arrays, folder / file, metadata={"format": "pt"})
+        give_usual_mode(folder / file)
         names.update(dict.fromkeys(arrays, file))
     if len(of_file) > 1:
         total = model.spec.parameters() * dtype.itemsize

@@ -40,6 +40,7 @@ from scalecli.runs.text.source import (
 )
 from scalecli.runs.training import TrainingInputs
 from scalecli.shape import Shape
+from scalecli.storage.cache import seal, sealed
 from scalecli.strict import from_mapping
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class _Prepared:
     @classmethod
     def of(cls, job: Pretraining, parent: Trained | None, reporter: Reporter) -> _Prepared:
         """Opens them; a vocabulary that is to be trained is trained."""
-        corpus, held_out = job.source.corpora(job.cache_directory)
+        corpus, held_out = job.source.corpora(job.cache_directory, reporter.message)
         if parent:
             vocabulary, name = parent.vocabulary(job.cache_directory), parent.text_data().vocabulary.name
             shape = job.model.shape
@@ -267,7 +268,8 @@ def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabul
     text = vocabulary_text(corpus)
     key = hashlib.sha256(json.dumps([text.identity, text.split, pieces, CHARACTERS]).encode()).hexdigest()
     trained = job.cache_directory / "vocabularies" / f"trained-{key[:32]}.model"
-    if not trained.is_file():
+    if sealed(trained, reporter.message) is None:
         reporter.message(f"training a vocabulary of {pieces:,} pieces on {corpus.name}")
         train_vocabulary(text.documents(), pieces, trained)
+        seal(trained, {})
     return load_vocabulary(str(trained), cache_directory=job.cache_directory)

@@ -15,6 +15,7 @@ from scalecli.data.text.streams import STREAMED_FROM, TextStream
 from scalecli.data.text.tokens import TokenStore
 from scalecli.data.text.vocabulary import Vocabulary, unknown_share
 from scalecli.errors import ConfigurationError
+from scalecli.storage.cache import Say
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
@@ -72,8 +73,8 @@ class TextSource:
             for split in (self.split or TRAIN, self.validation_split or VALIDATION):
                 open_text(self.dataset, split, self.data_dir, self.field)
 
-    def corpora(self, cache_directory: Path) -> tuple[Corpus, Corpus]:
-        """The corpora of training and of validation."""
+    def corpora(self, cache_directory: Path, say: Say) -> tuple[Corpus, Corpus]:
+        """The corpora of training and of validation; `say` hears of what in the cache is damaged."""
         if self.dataset:
             train, validation = self.split or TRAIN, self.validation_split or VALIDATION
             return (
@@ -90,7 +91,7 @@ class TextSource:
                 Corpus.from_text(self.text, TRAIN, self.field),
                 Corpus.from_text(self.text, VALIDATION, self.field),
             )
-        return Corpus.embedded(cache_directory, TRAIN), Corpus.embedded(cache_directory, VALIDATION)
+        return Corpus.embedded(cache_directory, TRAIN, say), Corpus.embedded(cache_directory, VALIDATION, say)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,15 @@ def open_training_text(
     """Tokenises training text into the cache, or as much of it as a stream needs to begin."""
     reporter.message(f"reading {corpus.name} ({corpus.split})")
     opener = TextStream.open if is_streamed(corpus) else TokenStore.build
-    return TrainingText(opener(corpus, vocabulary, cache_directory=cache_directory, on_progress=reporter.documents))
+    return TrainingText(
+        opener(
+            corpus,
+            vocabulary,
+            cache_directory=cache_directory,
+            on_progress=reporter.documents,
+            say=reporter.message,
+        )
+    )
 
 
 def open_validation_text(
@@ -159,4 +168,5 @@ def open_validation_text(
         cache_directory=cache_directory,
         on_progress=reporter.documents,
         at_least=tokens if isinstance(corpus.shards, DatasetSplit) or is_streamed(corpus) else None,
+        say=reporter.message,
     )

@@ -100,7 +100,7 @@ LOSSES = np.array([TRUTH.at(*each) for each in zip(SIZES, DATA, strict=True)])
         (np.full(9, 1e8), DATA, LOSSES, "3 different sizes and 3 different amounts of data"),
         (SIZES, np.full(9, 1e9), LOSSES, "3 different sizes and 3 different amounts of data"),
         (np.geomspace(1e7, 1e9, 9), 20 * np.geomspace(1e7, 1e9, 9), LOSSES, "can't be told apart"),
-        (SIZES, DATA, -LOSSES, "neither a loss above 0"),
+        (SIZES, DATA, 0 * LOSSES, "neither a loss above 0"),
         (SIZES, DATA, np.full(9, 3.0), "does not level off"),
         (SIZES, DATA, 1 + SIZES / 1e9 + DATA / 1e11, "does not level off"),
     ],

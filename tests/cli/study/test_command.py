@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from scalecli.costs import Batch, flops
 from scalecli.data.text.span_corruption import SpanCorruption
 from scalecli.shape import parse_name
 from scalecli.specs.base import VOCABULARY_ROWS
+from scalecli.storage.holding import FileRecord, holding
 from scalecli.studies import execution
 from tests.analysis.runs import save_run
 
@@ -182,6 +184,18 @@ def test_the_runs_are_started_in_order_and_failures_are_reported(study, monkeypa
         "error: s: 1 of 4 runs failed: tiny by exit code 4, so there is no tiny-finetuned; the same command tries again"
     )
     assert [row["status"] for row in json.loads(out)] == ["missing"] * 4
+
+
+def test_a_run_that_another_process_is_at_work_on_is_left_to_it_and_is_no_failure(study, monkeypatch, tmp_path):
+    monkeypatch.setattr(execution, "PROGRAM", (sys.executable, "-c", ""))
+    (tmp_path / "runs/s/tiny").mkdir(parents=True)
+    with holding(FileRecord(tmp_path / "runs/s/tiny"), "tiny", lambda message: None):
+        code, _, err = study("run", text=STUDY + TASKS)
+    assert code == 0
+    started = [line.split(",")[0] for line in err.splitlines() if line.startswith("# ")]
+    assert started == ["# tiny-nl2", "# tiny-nl2-finetuned"]
+    holder = f"process {os.getpid()} on {platform.node()}"
+    assert err.splitlines()[-1] == f"tiny: left to {holder}, which is at work on it, so there is no tiny-finetuned"
 
 
 def test_text_that_is_not_there_is_found_before_anything_is_started(study, monkeypatch):

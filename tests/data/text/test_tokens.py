@@ -52,14 +52,15 @@ def test_an_error_leaves_nothing_behind(vocabulary, tmp_path):
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
-def test_unwritable_and_damaged_caches_are_named(corpus, vocabulary, tmp_path):
+def test_a_cache_that_is_unwritable_or_changes_is_named(corpus, vocabulary, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ScalecliError, match="can't be written"):
         TokenStore.build(corpus, vocabulary, cache_directory=tmp_path / "file")
     store = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path)
-    store.path.write_bytes(store.path.read_bytes()[:200])
-    with pytest.raises(MissingError, match="delete it"):
-        _ = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path).array
+    for content in (b"", store.path.read_bytes()[:20]):
+        store.path.write_bytes(content)
+        with pytest.raises(MissingError, match="changed since it was opened"):
+            _ = TokenStore(store.path, store.documents, store.tokens).array
 
 
 def test_all_of_a_long_document_is_read(vocabulary, tmp_path):
