@@ -19,6 +19,7 @@ long     one sequence of 16,384 tokens in bfloat16, rematerialised
 
 from __future__ import annotations
 
+import abc
 import argparse
 import gc
 import json
@@ -56,7 +57,7 @@ def spec_of(size: str):
 Step = Callable[[], object]
 
 
-class Contestant:
+class Contestant(abc.ABC):
     """Prepares one trial at a time, which compiles, and then measures it."""
 
     step: Step
@@ -80,9 +81,9 @@ class Contestant:
             seconds.append(time.perf_counter() - start)
         return {"seconds": statistics.median(seconds), "bytes": self.most_bytes()}
 
+    @abc.abstractmethod
     def most_bytes(self) -> int:
         """The most bytes of the GPU's memory that were in use, 0 on a CPU."""
-        raise NotImplementedError
 
 
 class Scalecli(Contestant):
