@@ -27,6 +27,7 @@ def tasks(place):
         (folder / name / f"{name}.yaml").write_text(content + "test: test.tsv\n")
     return [folder / name / f"{name}.yaml" for name in ("marker", "second")]
 
+
 # The reference run's vocabulary lacks some of the tasks' characters.
 UNKNOWN = "of the tokens are unknown to the vocabulary; another vocabulary may know them"
 
