@@ -192,7 +192,7 @@ def main() -> None:
         seconds: dict[str, list[float]] = {contestant: [] for contestant in CONTESTS[contest]}
         for _ in range(arguments.rounds):
             for contestant in seconds:
-                command = [sys.executable, __file__, contest, "--measure", contestant]
+                command = [sys.executable, "-m", __spec__.name, contest, "--measure", contestant]
                 ran = subprocess.run(command, capture_output=True, text=True, check=True)
                 seconds[contestant] += json.loads(ran.stdout.strip().splitlines()[-1])
         ours = statistics.median(seconds["scalecli"])
