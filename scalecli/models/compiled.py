@@ -26,10 +26,9 @@ def compiling_for_tpu() -> Iterator[None]:
 def uses_xla() -> bool:
     """Whether programs are compiled by XLA: everywhere but on TensorFlow where there are only CPUs.
 
-    What tensorflow-tpu calls TPU_SYSTEM is there without a TPU, too, and it has no XLA for CPUs.
-
-    TensorFlow's own CPU kernels took 5.07 s there for a training step of small where XLA's took 5.91 s (batch 8 x
-    512/114, float32, two cores, both in one process), and they start sooner.
+    TensorFlow's own CPU kernels took 5.07 s for a training step of small where XLA's took 5.91 s (batch 8 x 512/114,
+    float32, two cores, both in one process), and they start sooner. tensorflow-tpu has no XLA for CPUs, and lists a
+    device of type TPU_SYSTEM even where there is no TPU.
     """
     if keras.backend.backend() != "tensorflow" or _FOR_TPU.get():
         return True
