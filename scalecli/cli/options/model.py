@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, IMAGE_ARCHITECTURES
+from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, IMAGE_ARCHITECTURES, LARGEST
 from scalecli.cli.options.groups import Decorator, option_group
 from scalecli.errors import ConfigurationError
-from scalecli.operators import OPERATORS, Operator
-from scalecli.shape import LARGEST, architecture_in, name_parts, parse_name, presets
+from scalecli.operators import Operator, operators
+from scalecli.shape import architecture_in, name_parts, parse_name, presets
 
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
@@ -53,7 +53,7 @@ def _operator_option(operator: Operator) -> Decorator:
 
 
 def _collect(options: dict[str, Any]) -> None:
-    values = {code: options.pop(operator.option[2:].replace("-", "_")) for code, operator in OPERATORS.items()}
+    values = {code: options.pop(operator.parameter) for code, operator in operators().items()}
     options["operators"] = {code: value for code, value in values.items() if value is not None}
     options["architecture"] = options.pop("arch")
 
@@ -66,7 +66,7 @@ shape_options = option_group(
         shell_complete=_complete_architecture,
         help=f"Architecture: {', '.join(ARCHITECTURES)}. [default: the file's, else {DEFAULT_ARCHITECTURE}]",
     ),
-    *map(_operator_option, OPERATORS.values()),
+    *map(_operator_option, operators().values()),
     collect=_collect,
 )
 # The argument MODEL, as `model`, and the options of `shape_options`.
