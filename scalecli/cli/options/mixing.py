@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from scalecli.cli.options.groups import option_group
-from scalecli.cli.options.training import finite
+from scalecli.cli.options.values import finite
 from scalecli.data.tasks.mixing import CAP, Mixing
 from scalecli.errors import UsageError
 
@@ -26,14 +26,15 @@ mixing_options = option_group(
         default="examples",
         show_default=True,
         metavar="examples|equal|TASK=WEIGHT,...",
-        help="How often tasks are drawn: by their numbers of examples, alike, or by weights.",
+        help="How often each task is drawn: in proportion to its examples, equally, or by weights.",
     ),
     click.option(
         "--mixing-cap",
         type=int,
         default=CAP,
         show_default=True,
-        help="Examples that a task counts as, at most.",
+        metavar="N",
+        help="Count at most N examples of each task, so that large ones do not crowd out small ones.",
     ),
     click.option(
         "--temperature",
@@ -41,8 +42,10 @@ mixing_options = option_group(
         callback=finite,
         default=1.0,
         show_default=True,
-        help="Rates are taken to the power of 1 / temperature.",
+        metavar="T",
+        help="Raise the rates to the power 1/T: above 1, small tasks are drawn more often.",
     ),
+    heading="Tasks",
     collect=_collect,
 )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from scalecli.cli.options.completion import complete_tasks
 from scalecli.cli.options.groups import option_group
 
 DESCRIPTION = (
@@ -43,22 +44,44 @@ task_options = option_group(
     click.option(
         "--tasks",
         metavar="A,B,...",
-        help="Names of tasks and groups (scalecli eval --list-tasks), or task files.",
+        shell_complete=complete_tasks,
+        help="Tasks or groups of tasks by name (scalecli eval --list-tasks), or task files.",
     ),
-    click.option("--data-dir", metavar="DIR", help="Original files or TensorFlow datasets of --tasks; a URL will do."),
-    click.option("--task", metavar="FILE", help="A task described in YAML."),
-    click.option("--name", help="The task's name."),
-    click.option("--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV, JSON, Parquet, Arrow."),
-    click.option("--validation", multiple=True, metavar="PATH", help="Validation examples."),
-    click.option("--task-format", type=click.Choice(("tsv", "csv", "jsonl")), help="[default: by the suffix]"),
-    click.option("--columns", metavar="A,B,...", help="Names of the columns of files without a header."),
-    click.option("--input", metavar="TEMPLATE|A,B", help="Such as 'sst2 sentence: {sentence}', or columns."),
-    click.option("--target", metavar="COLUMN", help="The column to predict."),
-    click.option("--labels", metavar="A,B,...", help="Texts of the raw values 0, 1 ..., or raw=text of each."),
-    click.option("--skip-labels", metavar="A,B,...", help="Raw values whose rows are left out, such as -."),
-    click.option("--metrics", metavar="A,B,...", help="Such as accuracy,f1."),
-    click.option("--task-inputs-length", type=int, metavar="N", help="Tokens of an input."),
-    click.option("--task-targets-length", type=int, metavar="N", help="Tokens of a target."),
+    click.option(
+        "--data-dir",
+        metavar="DIR",
+        help="Where the original files or the TensorFlow datasets of --tasks are: a folder, URL or bucket.",
+    ),
+    click.option("--task", metavar="FILE", help="A YAML file that describes a task."),
+    option_group(
+        click.option("--name", help="Name of the task that these options describe."),
+        click.option(
+            "--train",
+            multiple=True,
+            metavar="PATH",
+            help="File of training examples: TSV, CSV, JSON, Parquet or Arrow; may be repeated.",
+        ),
+        click.option(
+            "--validation", multiple=True, metavar="PATH", help="File of validation examples; may be repeated."
+        ),
+        click.option(
+            "--task-format",
+            type=click.Choice(("tsv", "csv", "jsonl")),
+            help="Format of the files. [default: by their suffix]",
+        ),
+        click.option("--columns", metavar="A,B,...", help="Names of the columns, for files without a header."),
+        click.option(
+            "--input", metavar="TEMPLATE|A,B", help="Text of an input, such as 'sst2 sentence: {sentence}', or columns."
+        ),
+        click.option("--target", metavar="COLUMN", help="Column to predict."),
+        click.option("--labels", metavar="A,B,...", help="Texts for the raw values 0, 1 ..., or raw=text for each."),
+        click.option("--skip-labels", metavar="A,B,...", help="Leave out rows with these raw values, such as -."),
+        click.option("--metrics", metavar="A,B,...", help="Metrics, such as accuracy,f1."),
+        click.option("--task-inputs-length", type=int, metavar="N", help="Tokens in an input."),
+        click.option("--task-targets-length", type=int, metavar="N", help="Tokens in a target."),
+        heading="A task described by options",
+    ),
+    heading="Tasks",
     collect=_collect,
 )
 
