@@ -148,7 +148,8 @@ def test_budgets_pay_for_whole_steps_of_each_model(study):
 
 
 def test_a_plan_without_a_machine_is_for_this_one(study, monkeypatch):
-    def notes(*options, text=STUDY.replace("machine: {chip: cpu}\n", "")):
+    def notes(*options, text=None):
+        text = text or STUDY.replace("machine: {chip: cpu}\n", "")
         return study("run", "--dry-run", "--format", "json", *options, text=text)[2]
 
     monkeypatch.setattr("scalecli.cli.study.plan.this_machine", lambda: Machine("h100", 2))
