@@ -1,7 +1,8 @@
-"""The options that say which tasks, for `finetune` and `eval`: by name, as a YAML file, or described by flags."""
+"""The options that say which tasks, by name, as a YAML file or described by options, and how often each is drawn."""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import click
 
 from scalecli.cli.options.completion import complete_tasks
 from scalecli.cli.options.groups import option_group
+from scalecli.cli.options.values import finite
+from scalecli.data.tasks.mixing import CAP, Mixing
+from scalecli.errors import UsageError
 
 DESCRIPTION = (
     "name",
@@ -91,7 +95,6 @@ def _tasks(
 ) -> tuple[tuple[Any, ...], str | None]:
     from scalecli.data.tasks.registry import find_tasks
     from scalecli.data.tasks.task import Task, load_task
-    from scalecli.errors import UsageError
     from scalecli.storage.files import is_remote
 
     if names is not None and file is not None:
@@ -123,3 +126,53 @@ def _tasks(
 
 def _flag(key: str) -> str:
     return "--" + key.replace("_", "-")
+
+
+def _collect_mixing(options: dict[str, Any]) -> None:
+    mixing, cap, temperature = options["mixing"], options.pop("mixing_cap"), options.pop("temperature")
+    weights = None if mixing in ("examples", "equal") else _weights(mixing)
+    options["mixing"] = Mixing(weights, cap, math.inf if mixing == "equal" else temperature)
+
+
+# They arrive as `mixing`, a `Mixing`.
+mixing_options = option_group(
+    click.option(
+        "--mixing",
+        default="examples",
+        show_default=True,
+        metavar="examples|equal|TASK=WEIGHT,...",
+        help="How often each task is drawn: in proportion to its examples, equally, or by weights.",
+    ),
+    click.option(
+        "--mixing-cap",
+        type=int,
+        default=CAP,
+        show_default=True,
+        metavar="N",
+        help="Count at most N examples of each task, so that large ones do not crowd out small ones.",
+    ),
+    click.option(
+        "--temperature",
+        type=float,
+        callback=finite,
+        default=1.0,
+        show_default=True,
+        metavar="T",
+        help="Raise the rates to the power 1/T: above 1, small tasks are drawn more often.",
+    ),
+    heading="Tasks",
+    collect=_collect_mixing,
+)
+
+
+def _weights(text: str) -> dict[str, float]:
+    weights = {}
+    for part in text.split(","):
+        task, _, number = part.partition("=")
+        try:
+            weights[task.strip()] = float(number)
+        except ValueError:
+            raise UsageError(
+                f"--mixing: {part.strip()!r}; accepted: examples, equal, or weights such as cola=1,sst2=2.5"
+            ) from None
+    return weights
