@@ -20,7 +20,8 @@ from scalecli.cli.compare.plots import check_plots, draw_plots, plot_option
 from scalecli.cli.compare.report import report_option
 from scalecli.cli.compare.runs import list_option, print_runs
 from scalecli.cli.compare.table import Choice, known_columns, model_table
-from scalecli.cli.output.formats import FOR_PEOPLE, format_option, print_record, print_tables
+from scalecli.cli.options.groups import Command
+from scalecli.cli.output.formats import FOR_PEOPLE, csv_text, format_option, print_record, print_tables
 from scalecli.cli.output.terminal import say
 from scalecli.costs import Convention
 from scalecli.errors import UsageError, nearest
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from scalecli.analysis.plots import FigureSpec
 
 
-@click.command("compare")
+@click.command("compare", cls=Command)
 @click.argument("models", nargs=-1, shell_complete=complete_models)
 @click.option(
     "--published",
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
 @plot_option
 @report_option
 @list_option
+@click.option(
+    "--tables", metavar="DIR", type=click.Path(), help="Also write each table as a CSV file, DIR/models.csv ..."
+)
 @click.option("--reproduction", is_flag=True, help="Set what the papers print beside what is computed here.")
 @format_option
 @click.pass_context
@@ -74,6 +78,7 @@ def command(
     plot: tuple[str, ...],
     report: str | None,
     list_directory: str | None,
+    tables: str | None,
     reproduction: bool,
     format: str,
 ) -> None:
@@ -124,6 +129,8 @@ def command(
         _reproduction(published, arch, format)
         return
     check_plots(plot, format)
+    if format == "csv" and analyses.any:
+        raise UsageError("--format csv prints one table, and fits and the like are others: --tables DIR writes all")
     if analyses.by != "architecture" and not (analyses.fits or plot or report):
         raise UsageError("--by goes with --fit, --plot or --report")
     names = (*models, *(f"{PUBLISHED_PREFIX}{name}" for name in published))
@@ -157,12 +164,29 @@ def command(
     lines = notes(rows, _used(table, choice, sorted_by), convention, is_for_people)
     for line in lines:
         say(line)
+    if tables:
+        chosen_tables = [model_table(rows, choice, "csv"), *analysis_tables(rows, analyses, costs, qualities, "csv")]
+        _write_tables(tables, chosen_tables)
     if plot:
         draw_plots(plot, _figure(rows, analyses, choice))
     if report:
         if ctx.get_parameter_source("quality") != ParameterSource.COMMANDLINE:
             choice = replace(choice, qualities=_measured(rows) or qualities)
         _write_report(report, rows, analyses, choice, lines)
+
+
+def _write_tables(directory: str, tables: Sequence[Table]) -> None:
+    """Writes each table as a CSV file.
+
+    Raises:
+        ScalecliError: the directory is not writable.
+    """
+    from scalecli.storage.files import write_atomically
+
+    for table in tables:
+        path = f"{directory.rstrip('/') or '/'}/{table.key}.csv"
+        write_atomically(path, csv_text(table))
+        say(f"wrote {path}")
 
 
 def _used(table: Table, choice: Choice, sorted_by: str | None) -> set[str]:

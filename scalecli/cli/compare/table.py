@@ -73,7 +73,7 @@ def model_table(rows: Sequence[Row], choice: Choice, format: str) -> Table:
             "upstream_text": row.upstream_text,
             "data_seen": row.seen,
             "best": [key for key in shown if (index, key) in best],
-            "findings": _findings(row, format),
+            "findings": _findings(row),
         }
         for index, row in enumerate(rows)
     ]
@@ -127,10 +127,8 @@ def _pareto(rows: Sequence[Row], choice: Choice, is_for_people: bool) -> dict[st
     return columns
 
 
-def _findings(row: Row, format: str) -> list[dict[str, Any]] | str:
-    """The findings about a row as programs get them: mappings, or one text where a cell must be one."""
-    if format == "csv":
-        return "; ".join(finding.text() for finding in row.findings)
+def _findings(row: Row) -> list[dict[str, Any]]:
+    """The findings about a row as programs get them."""
     return [{key: value for key, value in strict.to_mapping(each).items() if key != "rows"} for each in row.findings]
 
 

@@ -1,7 +1,5 @@
 """Vision transformers in a comparison: few-shot accuracy of runs and of Table 5, against what they cost."""
 
-import json
-
 import pytest
 
 from scalecli.analysis.papers.published import find_published
@@ -9,6 +7,7 @@ from scalecli.analysis.rows.comparison import dominating_rows
 from scalecli.analysis.rows.fairness import differences
 from scalecli.analysis.rows.sources import row_of_published, row_of_run
 from tests.analysis.runs import few_shot_run, image_data, save_run
+from tests.documents import models
 
 
 @pytest.fixture
@@ -86,9 +85,9 @@ def test_table_5_and_runs_side_by_side(compare, tmp_path):
     assert len(lines) == 6
     assert "62*" in lines[0] and lines[0].rstrip().endswith("flops, parameters")
     assert not lines[1].rstrip().endswith("flops, parameters")  # the pretraining itself has no few-shot figure
-    rows = json.loads(compare("--published", "table-5", run, "--format", "json")[0])
+    rows = models(compare("--published", "table-5", run, "--format", "json")[0])
     assert [row["pareto"] for row in rows] == [True, True, False, True, False]
-    assert "few_shot" not in json.loads(compare("small", "--format", "json")[0])[0]
+    assert "few_shot" not in models(compare("small", "--format", "json")[0])[0]
 
 
 def test_another_set_of_images_is_noted(compare, tmp_path):

@@ -1,6 +1,5 @@
 import csv
 import io
-import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +8,7 @@ import yaml
 from scalecli.shape import presets
 from tests.analysis.runs import as_papers, c4_data, child_of, save_run
 from tests.cli.conftest import names
+from tests.documents import models
 
 FORWARD_NOTE = "FLOPs: forward, batch 128 x 512 inputs x 114 targets\n"
 PAPER_NOTE = "FLOPs: paper, batch 128 x 512 inputs x 128 targets\n"
@@ -27,7 +27,7 @@ def runs(tmp_path, monkeypatch):
 def test_runs_and_published_models_in_one_json(runs, compare):
     code, out, err = compare("runs/first", "runs/second/run.yaml", "small", "switch-base", "--format", "json")
     assert code == 0
-    first, second, small, switch = json.loads(out)
+    first, second, small, switch = models(out)
     assert first == {
         **{"name": "first", "source": "run", "architecture": "transformer", "parameters": 60_506_624},
         **{"flops": 3_694_433_140_736, "steps_per_s": 2.5, "upstream": -4.25, "downstream": None, "pareto": True},
@@ -47,7 +47,7 @@ def test_runs_alone_have_their_flops_in_forward(runs, compare):
     save_run("runs/third", "tiny", batch=8, data=c4_data())
     code, out, err = compare("runs/*", "--format", "json")
     assert (code, err) == (0, FORWARD_NOTE)
-    rows = json.loads(out)
+    rows = models(out)
     assert [row["flops"] for row in rows] == [4_533_478_490_112, 4_533_478_490_112, 1_003_027_955_712]
     assert {row["flops_convention"] for row in rows} == {"forward"}
     assert ["flops" in row["best"] for row in rows] == [False, False, True]
@@ -84,23 +84,23 @@ def test_upstream_of_another_text_is_not_marked_against_the_papers(runs, compare
 def test_a_finetuned_run_and_its_evaluation_have_the_upstream_figure_of_the_pretrained_one(runs, compare):
     save_run("runs/tuned", **child_of("runs/first", "../first"))
     save_run("evaluated", **child_of("runs/tuned", "../runs/tuned", kind="eval"))
-    models = ("runs/tuned", "evaluated/run.yaml", "--format", "json")
-    figures = [(row["upstream"], row["downstream"], row["steps_per_s"]) for row in json.loads(compare(*models)[1])]
+    arguments = ("runs/tuned", "evaluated/run.yaml", "--format", "json")
+    figures = [(row["upstream"], row["downstream"], row["steps_per_s"]) for row in models(compare(*arguments)[1])]
     assert figures == [(-4.25, 60.0, None)] * 2
     save_run("runs/first", "small", steps=600, data=c4_data())
-    assert [row["upstream"] for row in json.loads(compare(*models)[1])] == [None, None]
+    assert [row["upstream"] for row in models(compare(*arguments)[1])] == [None, None]
 
 
 def test_csv_yaml_markdown_and_table_show_the_same_rows(compare):
-    models = ("small", "small-nl24", "base")
-    rows = list(csv.DictReader(io.StringIO(compare(*models, "--format", "csv")[1])))
+    arguments = ("small", "small-nl24", "base")
+    rows = list(csv.DictReader(io.StringIO(compare(*arguments, "--format", "csv")[1])))
     assert [row["parameters"] for row in rows] == ["61000000", "193000000", "223000000"]
     assert rows[0]["best"] == "parameters flops steps_per_s"
-    plain = yaml.safe_load(compare(*models, "--format", "yaml")[1])
+    plain = yaml.safe_load(compare(*arguments, "--format", "yaml")[1])["tables"]["models"]
     assert [row["pareto"] for row in plain] == [True, True, True]
-    markdown = compare(*models, "--format", "markdown")[1].splitlines()
+    markdown = compare(*arguments, "--format", "markdown")[1].splitlines()
     assert "| small-nl24 | scale-efficiently | transformer | 193M | 10.0T | 9 | -1.783 | **79.92**\\* | ● |" in markdown
-    table = compare(*models)[1].splitlines()
+    table = compare(*arguments)[1].splitlines()
     expected = ["small", "scale-efficiently", "transformer", "61.0M*", "3.70T*", "23*", "-2.021", "73.57", "●"]
     assert table[2].split() == expected
 
@@ -141,18 +141,18 @@ def test_columns_of_results(runs, compare):
 
 
 def test_sorting_puts_the_unknown_last(runs, compare):
-    models = ("runs/first", "runs/second", "small", "base", "--format", "json", "--sort")
-    assert names(compare(*models, "upstream")[1]) == ["first", "small", "base", "second"]
-    assert names(compare(*models, "-upstream")[1]) == ["base", "small", "first", "second"]
-    assert names(compare(*models, "name")[1]) == ["base", "first", "second", "small"]
+    arguments = ("runs/first", "runs/second", "small", "base", "--format", "json", "--sort")
+    assert names(compare(*arguments, "upstream")[1]) == ["first", "small", "base", "second"]
+    assert names(compare(*arguments, "-upstream")[1]) == ["base", "small", "first", "second"]
+    assert names(compare(*arguments, "name")[1]) == ["base", "first", "second", "small"]
 
 
 def test_pareto_columns_are_chosen(compare):
-    models = ("base", "small-nl16", "small-nl22", "--format", "json")
-    pareto = [row["pareto"] for row in json.loads(compare(*models)[1])]
+    arguments = ("base", "small-nl16", "small-nl22", "--format", "json")
+    pareto = [row["pareto"] for row in models(compare(*arguments)[1])]
     assert pareto == [True, True, True]
-    chosen = compare(*models, "--cost", "parameters", "--quality", "downstream")[1]
-    assert [row["pareto"] for row in json.loads(chosen)] == [False, True, True]
+    chosen = compare(*arguments, "--cost", "parameters", "--quality", "downstream")[1]
+    assert [row["pareto"] for row in models(chosen)] == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_runs_in_a_bucket(compare):
     save_run("memory://study/b", **child_of(pretrained, "../a"))
     out = compare("memory://study/a", "memory://study/*", "--format", "json")[1]
     assert names(out) == ["a", "a", "b"]
-    assert [row["upstream"] for row in json.loads(out)] == [-4.25] * 3
+    assert [row["upstream"] for row in models(out)] == [-4.25] * 3
 
 
 def test_completion_offers_the_published_names():
