@@ -10,6 +10,7 @@ from scalecli import costs
 from scalecli.analysis.advice.warnings import PAPER_NOTES
 from scalecli.architectures import build_spec
 from scalecli.cli.options.batch import batch_options, batch_text, tokens
+from scalecli.cli.options.groups import Command
 from scalecli.cli.options.model import model_options
 from scalecli.cli.output.formats import Column, format_option, print_notes, print_table
 from scalecli.costs import Convention
@@ -27,21 +28,21 @@ _COUNTED: dict[Convention, str] = {
 }
 
 
-@click.command("flops")
+@click.command("flops", cls=Command)
 @model_options
 @click.option(
     "--convention",
     type=click.Choice([*costs.CONVENTIONS, "all"]),
     default="forward",
     show_default=True,
-    help="What is counted; paper is what both papers print.",
+    help="What to count; paper is what both papers print.",
 )
 @click.option(
     "--model-parallel",
     type=click.IntRange(1, LARGEST),
     metavar="N",
-    help="Cores that share a replica and repeat some work, which only paper counts; the papers had 2 for large, 8 for "
-    "xl, 32 for xxl. [default: 1]",
+    help="Cores that share one replica of the model and repeat some of its work, which only paper counts; the papers "
+    "had 2 for large, 8 for xl and 32 for xxl. [default: 1]",
 )
 @batch_options
 @format_option

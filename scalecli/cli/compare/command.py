@@ -21,6 +21,7 @@ from scalecli.cli.compare.plots import check_plots, draw_plots, plot_option
 from scalecli.cli.compare.report import report_option
 from scalecli.cli.compare.runs import list_option, print_runs
 from scalecli.cli.compare.table import Choice, known_columns, model_table, narrowed
+from scalecli.cli.options.groups import Command
 from scalecli.cli.output.formats import FOR_PEOPLE, csv_text, format_option, print_record, print_tables, terminal_width
 from scalecli.cli.output.terminal import say, say_wrapped
 from scalecli.costs import Convention
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from scalecli.analysis.plots import FigureSpec
 
 
-@click.command("compare")
+@click.command("compare", cls=Command)
 @click.argument("models", nargs=-1, shell_complete=complete_models)
 @click.option(
     "--published",

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from scalecli import __version__
+from scalecli.cli.options.groups import option_group
 from scalecli.cli.output.terminal import say_wrapped
 from scalecli.cli.output.text_tables import TextColumn, table_lines, text_width, wrapped
 from scalecli.tables import Column, Table, csv_cell, humanise, latex, markdown, printable
@@ -25,8 +26,11 @@ FOR_PEOPLE = ("table", "markdown", "latex")
 
 def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--format table|json|csv|markdown|latex|yaml`, which arrives as the argument `format`."""
-    return click.option(
-        "--format", "format", type=click.Choice(FORMATS), default="table", show_default=True, help="Form of the output."
+    return option_group(
+        click.option(
+            "--format", type=click.Choice(FORMATS), default="table", show_default=True, help="Format of the results."
+        ),
+        heading="Output",
     )(function)
 
 
