@@ -99,7 +99,7 @@ def shape_of(row: Row) -> Shape | None:
     if row.run is not None:
         return row.run.shape
     try:
-        return parse_name(row.name, row.architecture)
+        return parse_name(row.model or row.name, row.architecture)
     except ConfigurationError:
         return None
 
