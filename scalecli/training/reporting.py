@@ -6,26 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from scalecli.manifest import Throughput
+
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: step of `steps`, mean loss of the last call (nats), speed, and utilisation if known.
+    """Where a run stands: step of `steps`, and mean loss (nats) and speed of the last call.
 
-    `input_wait` is the share of the time in which devices waited for the next batch.
+    `speed` is None after the first call, most of which compiled. `input_wait` is the share of the time in which devices
+    waited for the next batch.
     """
 
     step: int
     steps: int
     loss: float
-    steps_per_s: float
-    tokens_per_s: float
-    utilisation: float | None
+    speed: Throughput | None
     input_wait: float
 
     @property
-    def seconds_left(self) -> float:
+    def seconds_left(self) -> float | None:
         """Time to the last step at the present speed."""
-        return (self.steps - self.step) / self.steps_per_s
+        return (self.steps - self.step) / self.speed.steps_per_s if self.speed else None
 
 
 class Reporter(Protocol):

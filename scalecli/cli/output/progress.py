@@ -43,17 +43,15 @@ class ConsoleReporter:
 
     def progress(self, progress: Progress) -> None:
         """Step, loss, speed, utilisation where it is known, and the time left."""
-        parts = [
-            f"step {progress.step:,} of {progress.steps:,}",
-            f"loss {progress.loss:.4f}",
-            f"{progress.steps_per_s:.3g} steps/s",
-            f"{progress.tokens_per_s:,.0f} tokens/s",
-        ]
-        if progress.utilisation is not None:
-            parts.append(f"{progress.utilisation:.1%} of peak FLOPs")
-        if progress.input_wait > LONG_WAIT:
-            parts.append(f"input pipeline too slow: {progress.input_wait:.0%} of the time waits for it")
-        parts.append(f"{duration(progress.seconds_left)} left")
+        parts = [f"step {progress.step:,} of {progress.steps:,}", f"loss {progress.loss:.4f}"]
+        if speed := progress.speed:
+            parts += [f"{speed.steps_per_s:.3g} steps/s", f"{speed.tokens_per_s:,.0f} tokens/s"]
+            if speed.model_flops_utilisation is not None:
+                parts.append(f"{speed.model_flops_utilisation:.1%} of peak FLOPs")
+            if progress.input_wait > LONG_WAIT:
+                parts.append(f"input pipeline too slow: {progress.input_wait:.0%} of the time waits for it")
+        if progress.seconds_left is not None:
+            parts.append(f"{duration(progress.seconds_left)} left")
         self._now("  ".join(parts), last=progress.step == progress.steps)
 
     def working(self, text: str, share: float | None) -> None:
