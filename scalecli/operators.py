@@ -1,13 +1,22 @@
 """The operators on shapes: what each sets, its flag on the command line, and how it stands in a model's name.
 
-The operators are those of "Scale Efficiently", Table 2, and one for each knob that an architecture adds.
+The operators are those of "Scale Efficiently", Table 2, and one for each knob that an architecture declares.
 """
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
+
+from scalecli.architectures import ARCHITECTURES, KNOBS
+from scalecli.architectures.knobs import Values
+
+# No field has more than eight digits, and Python refuses to read numbers of thousands of them.
+_NUMBER = re.compile(r"([a-z]+)(-?\d{1,12})(k?)")
 
 
 @dataclass(frozen=True)
@@ -20,12 +29,16 @@ class Operator:
     fields: tuple[str, ...]
     option: str
     help: str
-    values: type[int] | type[bool] | tuple[str, ...] = int
+    values: Values = int
+
+    @property
+    def parameter(self) -> str:
+        """The name of the option's value in Python."""
+        return self.option[2:].replace("-", "_")
 
 
-# NL sets both stacks, where there are two, and SHKV both kinds of sharing. NE and NR are named in "Scaling Laws vs
-# Model Architectures", Tables 4 and 5; the knobs that have no name there are ours.
-OPERATORS: dict[str, Operator] = {
+# NL sets both stacks, where there are two, and SHKV both kinds of sharing.
+_SHARED: dict[str, Operator] = {
     "nl": Operator(("encoder_layers", "decoder_layers"), "--nl", "Layers of each stack."),
     "el": Operator(("encoder_layers",), "--el", "Encoder layers."),
     "dl": Operator(("decoder_layers",), "--dl", "Decoder layers."),
@@ -36,46 +49,26 @@ OPERATORS: dict[str, Operator] = {
     "shkv": Operator(("shared_heads", "tied_key_values"), "--shkv", "--sh and --skv.", bool),
     "sh": Operator(("shared_heads",), "--sh", "One key and one value head for all queries.", bool),
     "skv": Operator(("tied_key_values",), "--skv", "One projection for keys and values.", bool),
-    "ne": Operator(("experts",), "--experts", "Experts of a layer (switch)."),
-    "nr": Operator(("recurrence",), "--recurrence", "Recurrent steps; act makes one pass more (universal)."),
-    "rt": Operator(
-        ("recurrence_type",),
-        "--recurrence-type",
-        "How its passes are put together (universal).",
-        ("act", "basic", "highway", "gated"),
-    ),
-    "ns": Operator(("softmaxes",), "--softmaxes", "Softmaxes that are mixed (mos)."),
-    "nt": Operator(("taps",), "--taps", "Taps of a convolution, an odd number (lconv, dconv)."),
-    "fb": Operator(("funnel_blocks",), "--funnel-blocks", "Blocks of the encoder; all but the first pool (funnel)."),
-    "es": Operator(("embedding_size",), "--embedding-size", "Width of the factorised embedding (albert)."),
-    "ss": Operator(
-        ("shared_stacks",), "--shared-stacks", "Encoder and decoder share their layers (albert, transformer).", bool
-    ),
-    "np": Operator(("positions",), "--positions", "Longest input, in tokens (mixer)."),
-    "lg": Operator(
-        ("logits",),
-        "--logits",
-        "Logits by the embedding, or by a matrix of their own (glu, transformer).",
-        ("tied", "untied"),
-    ),
-    "is": Operator(("image_size",), "--image-size", "Height and width of an image, in pixels (vit)."),
-    "ps": Operator(("patch_size",), "--patch-size", "Height and width of a patch, in pixels (vit)."),
-    "nc": Operator(("classes",), "--classes", "Classes of the head (vit)."),
-    "nu": Operator(
-        ("numerics",),
-        "--numerics",
-        "The original's GELU by tanh and epsilon of 1e-6, or transformers' by erf and 1e-12 (vit).",
-        ("original", "transformers"),
-    ),
 }
 
-# No field has more than eight digits, and Python refuses to read numbers of thousands of them.
-_NUMBER = re.compile(rf"({'|'.join(code for code, each in OPERATORS.items() if each.values is int)})(-?\d{{1,12}})(k?)")
+
+def operators() -> Mapping[str, Operator]:
+    """Every operator by its letters: those of all shapes, then those of knobs as architectures declare them."""
+    return _operators(tuple(ARCHITECTURES))
+
+
+@functools.cache
+def _operators(architectures: tuple[str, ...]) -> Mapping[str, Operator]:
+    found = dict(_SHARED)
+    for name, knob in KNOBS.items():
+        owners = ", ".join(sorted(each for each in architectures if ARCHITECTURES[each].has(name)))
+        found[knob.letters] = Operator((name,), knob.flag, f"{knob.help.removesuffix('.')} ({owners}).", knob.values)
+    return MappingProxyType(found)
 
 
 def operator_forms(code: str) -> tuple[str, ...]:
     """How an operator stands in a name, with N for a number: `nlN`, `sh`, or each word that it can be."""
-    values = OPERATORS[code].values
+    values = operators()[code].values
     if isinstance(values, tuple):
         return values
     return (f"{code}N",) if values is int else (code,)
@@ -83,17 +76,9 @@ def operator_forms(code: str) -> tuple[str, ...]:
 
 def operator_text(code: str, value: Any) -> str:
     """How an operator with its value stands in a name: `nl24`, `sh`, `basic`."""
-    if OPERATORS[code].values is int:
+    if operators()[code].values is int:
         return f"{code}{value}"
     return code if value is True else str(value)
-
-
-_WITHOUT_NUMBER: dict[str, tuple[str, Any]] = {
-    form: (code, True if operator.values is bool else form)
-    for code, operator in OPERATORS.items()
-    if operator.values is not int
-    for form in operator_forms(code)
-}
 
 
 def read_operator(text: str, released: bool) -> tuple[str, Any] | None:
@@ -101,12 +86,23 @@ def read_operator(text: str, released: bool) -> tuple[str, Any] | None:
 
     `k` means x 1024, and so does a round thousand of DM and FF in a released name (dm1000 is a d_model of 1024).
     """
-    if text in _WITHOUT_NUMBER:
-        return _WITHOUT_NUMBER[text]
+    if (word := _words(tuple(ARCHITECTURES)).get(text)) is not None:
+        return word
     match = _NUMBER.fullmatch(text)
-    if match is None:
+    if match is None or match[1] not in operators() or operators()[match[1]].values is not int:
         return None
     code, value = match[1], int(match[2])
     if released and code in ("dm", "ff") and value % 1000 == 0:
         value = value // 1000 * 1024
     return code, value * 1024 if match[3] else value
+
+
+@functools.cache
+def _words(architectures: tuple[str, ...]) -> dict[str, tuple[str, Any]]:
+    """The operators without a number, by how they stand in names."""
+    return {
+        form: (code, True if operator.values is bool else form)
+        for code, operator in _operators(architectures).items()
+        if operator.values is not int
+        for form in operator_forms(code)
+    }

@@ -10,7 +10,7 @@ from typing import Any
 from scalecli import strict
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.errors import ConfigurationError
-from scalecli.operators import OPERATORS
+from scalecli.operators import operators as known_operators
 from scalecli.shape import (
     HUGGING_FACE_PREFIX,
     Shape,
@@ -92,7 +92,7 @@ def _changed(model: ModelReference, operators: Mapping[str, Any], text: str, res
     if model.run is not None and not reshape_runs:
         flags = (
             option if value is True else f"{option} {value}"
-            for option, value in ((OPERATORS[code].option, value) for code, value in operators.items())
+            for option, value in ((known_operators()[code].option, value) for code, value in operators.items())
         )
         raise ConfigurationError(f"{text}: a run keeps the shape that it was trained with; leave out {' '.join(flags)}")
     try:

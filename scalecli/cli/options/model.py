@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, IMAGE_ARCHITECTURES
+from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, IMAGE_ARCHITECTURES, KNOBS, LARGEST
 from scalecli.cli.options.groups import Decorator, option_group
 from scalecli.errors import ConfigurationError
-from scalecli.operators import OPERATORS, Operator
-from scalecli.shape import LARGEST, Shape, architecture_in, name_parts, parse_name, presets
+from scalecli.operators import Operator, operators
+from scalecli.shape import architecture_in, name_parts, parse_name, presets
 
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
@@ -53,12 +53,12 @@ def _operator_option(operator: Operator) -> Decorator:
 
 
 def _is_knob(operator: Operator) -> bool:
-    """Whether it sets what only some architectures have, which is None in a shape of the others."""
-    return getattr(Shape, operator.fields[0], 0) is None
+    """Whether it sets what only some architectures have."""
+    return operator.fields[0] in KNOBS
 
 
 def _collect(options: dict[str, Any]) -> None:
-    values = {code: options.pop(operator.option[2:].replace("-", "_")) for code, operator in OPERATORS.items()}
+    values = {code: options.pop(operator.parameter) for code, operator in operators().items()}
     options["operators"] = {code: value for code, value in values.items() if value is not None}
     options["architecture"] = options.pop("arch")
 
@@ -71,8 +71,8 @@ shape_options = option_group(
         shell_complete=_complete_architecture,
         help=f"Architecture: {', '.join(ARCHITECTURES)}. [default: the file's, else {DEFAULT_ARCHITECTURE}]",
     ),
-    *(_operator_option(operator) for operator in OPERATORS.values() if not _is_knob(operator)),
-    option_group(*(_operator_option(operator) for operator in OPERATORS.values() if _is_knob(operator)), rare=True),
+    *(_operator_option(operator) for operator in operators().values() if not _is_knob(operator)),
+    option_group(*(_operator_option(operator) for operator in operators().values() if _is_knob(operator)), rare=True),
     heading="Model",
     collect=_collect,
 )
