@@ -60,7 +60,7 @@ class ImagePretraining(PretrainingJob):
 
     def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
         """Opens the images; their classes say how large the head is."""
-        training, held_out = self.source.open(self.cache_directory, reporter.images, reporter.message)
+        training, held_out = self.source.open(self.cache_directory, reporter.working, reporter.message)
         tell_about(training, held_out, reporter)
         shape = _with_classes(self.model, initial, len(training.classes), training.name)
         spec = build_image_spec(self.model.architecture, shape)
