@@ -1,7 +1,4 @@
-"""FNet: the encoder mixes positions by a Fourier transform instead of attention (Lee-Thorp et al. 2021).
-
-`scalecli shape small --arch ./fnet.py`
-"""
+"""FNet: the encoder mixes positions by a Fourier transform instead of attention (Lee-Thorp et al. 2021)."""
 
 import math
 from collections import Counter

@@ -1,7 +1,4 @@
-"""Dense Synthesizer: each position predicts its own attention scores, without keys (Tay et al. 2021, section 3.1).
-
-`scalecli shape small --arch ./synthesizer.py --longest 1024`
-"""
+"""Dense Synthesizer: each position predicts its own attention scores, without keys (Tay et al. 2021, section 3.1)."""
 
 from collections import Counter
 from dataclasses import dataclass
