@@ -84,8 +84,8 @@ def test_a_file_that_has_changed(capsys):
 
 def test_a_study_has_them_beside_the_others(tmp_path, capsys):
     (tmp_path / "fnet.py").write_text(EXAMPLES["fnet"].read_text())
-    study = "shapes: [tiny]\narchitectures: [transformer, ./fnet.py, ./fnet.py-np256]\nsteps: 1\n"
+    study = "shapes: [tiny]\narchitectures: [transformer, ./fnet.py, ./fnet.py-np1024]\nsteps: 1\n"
     (tmp_path / "mine.yaml").write_text(study)
     assert run(["study", "run", "mine.yaml", "--dry-run", "--format", "json"]) == 0
     out = capsys.readouterr().out
-    assert all(f'"{name}"' in out for name in ("tiny", "fnet-tiny", "fnet-np256-tiny"))
+    assert all(f'"{name}"' in out for name in ("tiny", "fnet-tiny", "fnet-np1024-tiny"))
