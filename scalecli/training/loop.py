@@ -199,6 +199,7 @@ class _Run:
                 step=self.step,
                 steps=self.manifest.steps,
                 loss=float(figures.losses.mean()),
+                loss_steps=count,
                 steps_per_s=speed.steps_per_s,
                 tokens_per_s=speed.tokens_per_s,
                 utilisation=speed.model_flops_utilisation,

@@ -9,14 +9,16 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: step of `steps`, mean loss of the last call (nats), speed, and utilisation if known.
+    """Where a run stands: step of `steps`, mean loss of the last steps (nats), speed, and utilisation if known.
 
+    `loss_steps` says of how many steps `loss` is the mean.
     `input_wait` is the share of the time in which devices waited for the next batch.
     """
 
     step: int
     steps: int
     loss: float
+    loss_steps: int
     steps_per_s: float
     tokens_per_s: float
     utilisation: float | None

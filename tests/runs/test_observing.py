@@ -91,9 +91,16 @@ def test_a_profile_that_cannot_be(place, tmp_path, flag):
 @pytest.mark.parametrize(("share", "said"), [(0.34, True), (0.02, False)])
 def test_an_input_pipeline_that_is_too_slow_is_said(capsys, share, said):
     progress = Progress(
-        step=5, steps=10, loss=2.0, steps_per_s=2.0, tokens_per_s=100.0, utilisation=None, input_wait=share
+        step=5,
+        steps=10,
+        loss=2.0,
+        loss_steps=3,
+        steps_per_s=2.0,
+        tokens_per_s=100.0,
+        utilisation=None,
+        input_wait=share,
     )
     ConsoleReporter().progress(progress)
     line = capsys.readouterr().err
     assert ("input pipeline too slow: 34% of the time waits for it" in line) == said
-    assert line.startswith("step 5 of 10  loss 2.0000  2 steps/s  100 tokens/s")
+    assert line.startswith("step 5 of 10  0:02 left  loss 2.0000 (mean of 3 steps)  2 steps/s")

@@ -66,4 +66,4 @@ def test_waiting_off_a_terminal_is_a_line_now_and_then(capsys, monkeypatch):
         reporter.documents(64, 1_000)
         reporter.documents(128, 2_000)
         reporter.examples(3, 5)
-    assert capsys.readouterr().err == "tokenised 64 documents, 1,000 tokens\n"
+    assert capsys.readouterr().err == "tokenized 64 documents, 1,000 tokens\n"
