@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from scalecli.data.columns import check_names, check_needed
-from scalecli.data.sources import display_name
-from scalecli.errors import MissingError
+from scalecli.data.sources import display_name, not_utf_8
+from scalecli.errors import MissingError, reason_of
 from scalecli.storage.files import is_remote, locate, one_line_errors
 
 Row = dict[str, Any]
@@ -154,7 +154,6 @@ def _one_line(name: str) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise MissingError(f"{name}: cannot be read ({reason})") from error
+        raise MissingError(f"{name}: cannot be read ({reason_of(error)})") from error
     except UnicodeDecodeError as error:
-        raise MissingError(f"{name}: a text is not UTF-8 (byte {error.object[error.start]:#04x})") from error
+        raise not_utf_8(f"{name}, a text", error) from error

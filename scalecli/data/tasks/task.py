@@ -24,10 +24,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from scalecli.data.tasks.schema import METRICS, SPLITS, Form, Lengths, TaskFile, check, columns_by_split
+from scalecli.data.tasks.schema import SPLITS, Form, Lengths, TaskFile, check, columns_by_split
 from scalecli.strict import from_mapping, load_yaml, to_mapping
 
-__all__ = ["METRICS", "SPLITS", "UNANSWERABLE", "UNLABELLED", "Example", "Form", "Task", "as_text", "load_task"]
+__all__ = ["SPLITS", "UNANSWERABLE", "UNLABELLED", "Example", "Form", "Task", "as_text", "load_task"]
 
 UNLABELLED = "<unk>"  # the target of a test example whose label isn't published, as in T5
 # The target of a question without an answer (SQuAD v2). T5 has no such task; this is FLAN's (Wei et al. 2022).
