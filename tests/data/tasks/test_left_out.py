@@ -95,3 +95,19 @@ def test_negative_spans_of_wsc_are_counted_where_it_is_trained_on(tmp_path):
     (example,) = iterate_examples(task, "train", skipped)
     assert example.idx == 1
     assert skipped == {"the span is not the pronoun's referent, and T5 trains on referents alone": 2}
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], {"0": "no", "1": "yes"}])
+def test_labels_of_a_table_with_gaps(tmp_path, labels):
+    """Where a label misses, pandas makes its column one of floats."""
+    write(tmp_path, "a.csv", "s,l\na,1.0\nb,0.0\nc,-1.0\n")
+    write(tmp_path, "a.jsonl", '{"s": "a", "l": 1.0}\n{"s": "b", "l": 0.0}\n{"s": "c", "l": NaN}\n')
+    for file, why in (("a.csv", "no label"), ("a.jsonl", "l is null")):
+        values = {"name": "t", "input": "{s}", "target": "l", "labels": labels, "train": file}
+        skipped = Counter()
+        read = iterate_examples(Task.from_dict(values, str(tmp_path)), "train", skipped)
+        assert [(example.input, example.target) for example in read] == [("a", "yes"), ("b", "no")]
+        assert skipped == {why: 1}
+    with pytest.raises(ConfigurationError, match=r"a\.csv:2: '1\.5' is not a label"):
+        write(tmp_path, "a.csv", "s,l\na,1.5\n")
+        read_examples(Task.from_dict({**values, "train": "a.csv"}, str(tmp_path)), "train")
