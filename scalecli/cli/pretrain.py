@@ -12,9 +12,9 @@ from click.core import ParameterSource
 
 from scalecli.cli.options.devices import devices_asked_for
 from scalecli.cli.options.files import text_field_option, this_command_line
-from scalecli.cli.options.groups import Command, option_group
+from scalecli.cli.options.groups import option_group
 from scalecli.cli.options.images import check_model_reads, check_reading_options, image_options
-from scalecli.cli.options.model import model_options
+from scalecli.cli.options.model import ModelCommand, model_options
 from scalecli.cli.options.training import output_options, recipe_and_saving, recipe_options
 from scalecli.cli.options.values import finite
 from scalecli.cli.output.compiling import check_compile_options, compiled_figures
@@ -31,7 +31,7 @@ EMBEDDED_VOCABULARY = "train:8000"
 LONG_SECONDS = 24 * 3600.0  # of a run that nobody has said the steps of
 
 
-@click.command("pretrain", cls=Command)
+@click.command("pretrain", cls=ModelCommand)
 @model_options
 @option_group(
     click.option(

@@ -38,11 +38,8 @@ class Reporter(Protocol):
     def fetched(self, done: int, total: int, bytes_per_s: float) -> None:
         """How many bytes of a file in a bucket have been fetched, and how fast."""
 
-    def documents(self, documents: int, tokens: int) -> None:
-        """How many documents of a corpus are tokenised so far, and into how many tokens."""
-
-    def images(self, done: int, total: int) -> None:
-        """How many files of images are looked at so far."""
+    def working(self, text: str, share: float | None) -> None:
+        """What is being done before training, and the share of it that is done, where that is known."""
 
     def examples(self, done: int, total: int) -> None:
         """How many examples of a validation or an evaluation are done so far."""
