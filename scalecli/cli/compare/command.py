@@ -220,10 +220,13 @@ def _measured(rows: Sequence[Row]) -> list[str]:
 
 
 def _figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:
-    """The picture of the costs and qualities of --fit, with its lines, else of --cost and --quality."""
+    """The picture of --isoflop, of the costs and qualities of --fit with its lines, else of --cost and --quality."""
     from scalecli.analysis.plots import cost_quality, with_lines
+    from scalecli.analysis.plots.isoflop import isoflop_figure
     from scalecli.cli.compare.tables.fits import drawn_lines
 
+    if analyses.isoflop:
+        return isoflop_figure(rows, choice.qualities)
     if not analyses.fits:
         return cost_quality(rows, choice.costs, choice.qualities, analyses.by)
     costs, qualities = (list(dict.fromkeys(keys)) for keys in zip(*analyses.fits, strict=True))
@@ -241,10 +244,10 @@ def _write_report(
 
     fits = dict.fromkeys((*itertools.product(choice.costs, choice.qualities), *analyses.fits))
     everything = replace(analyses, fits=tuple(fits), agreement=True, pareto=True)
-    figures = []
+    figures = [_figure(rows, analyses, choice)] if analyses.isoflop else []
     for by in ("architecture", "knob" if analyses.by == "architecture" else analyses.by):
         try:
-            figures.append(_figure(rows, replace(everything, by=by), choice))
+            figures.append(_figure(rows, replace(everything, by=by, isoflop=False), choice))
         except UsageError:  # no models differ in one knob alone, or none has both figures
             continue
     tables = analysis_tables(rows, everything, choice.costs, choice.qualities, "table")
