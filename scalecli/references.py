@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scalecli import strict
-from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
+from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec, load
+from scalecli.architectures.operators import operators as known_operators
 from scalecli.errors import ConfigurationError
-from scalecli.operators import operators as known_operators
 from scalecli.shape import (
     HUGGING_FACE_PREFIX,
     Shape,
@@ -64,7 +64,7 @@ def resolve_model(
         MissingError: a path where nothing is or that cannot be read.
     """
     if architecture is not None:
-        presets(architecture)  # An unknown architecture is refused before anything is read.
+        architecture = load(architecture)  # An unknown architecture is refused before anything is read.
     if _is_path(text):
         model = _read_model(text, architecture)
     else:

@@ -2,7 +2,7 @@
 
 A name is a size and any number of operators joined by hyphens, in any order and case: `small-nl24`, `NL24-SM`,
 `t5-efficient-small-nl24`. The architecture may stand before the size: `switch-base`, `vit-s-nl24`. The operators are in
-`scalecli.operators`.
+`scalecli.architectures.operators`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from scalecli.architectures import (
     named,
     no_knob,
 )
+from scalecli.architectures.operators import Operator, operator_forms, operator_text, operators, read_operator
 from scalecli.errors import ConfigurationError, nearest
-from scalecli.operators import Operator, operator_forms, operator_text, operators, read_operator
 
 SIZE_ALIASES = {"sm": "small", "bs": "base", "lg": "large", "3b": "xl", "11b": "xxl"}
 RELEASED_PREFIX = "t5-efficient-"

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from scalecli.architectures import IMAGE_ARCHITECTURES, KNOBS, named
-from scalecli.operators import operators
+from scalecli.architectures.operators import operators
 
 # What an architecture takes only some numbers of: (first, step). Funnel's three blocks need as many layers.
 STEPS = {

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalecli.architectures import ARCHITECTURES, KNOBS, LARGEST, check_knobs, named
+from scalecli.architectures.operators import operator_text, operators
 from scalecli.errors import ConfigurationError
-from scalecli.operators import operator_text, operators
 from scalecli.shape import (
     Shape,
     apply_operators,

@@ -1,7 +1,7 @@
 """The architectures: pure functions from a `Shape` to a `ModelSpec`, and what each says about itself.
 
 The papers' have a file each in `papers/`, which ends in its `architecture`; a file that is put there is found. Users
-load their own by `loading.load`.
+name theirs by a file or a module, which `load` reads.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pkgutil
 from scalecli.architectures import papers
 from scalecli.architectures.declaration import Architecture
 from scalecli.architectures.knobs import KNOBS, LARGEST, Knob
+from scalecli.architectures.loading import built, load
 from scalecli.architectures.registry import ARCHITECTURES, check_knobs, named, no_knob, register
 from scalecli.architectures.shape import SHARED_FIELDS, Shape
 from scalecli.errors import ConfigurationError
@@ -35,7 +36,7 @@ def build_spec(architecture: str, shape: Shape) -> ModelSpec:
     """
     declared = named(architecture)
     check_knobs(shape, architecture)
-    return declared.build(declared.complete(shape))
+    return built(declared, declared.complete(shape))
 
 
 def build_text_spec(architecture: str, shape: Shape) -> EncoderDecoder:
@@ -83,6 +84,7 @@ __all__ = [
     "build_spec",
     "build_text_spec",
     "check_knobs",
+    "load",
     "named",
     "no_knob",
     "register",

@@ -24,6 +24,10 @@ def named(name: str) -> Architecture:
         ConfigurationError: there is none; says which there are.
     """
     if name not in ARCHITECTURES:
+        from scalecli.architectures.loading import load_installed
+
+        if load_installed(name):
+            return ARCHITECTURES[name]
         names = sorted(ARCHITECTURES)
         raise ConfigurationError(f"no architecture {name!r}; there are {', '.join(names)}{nearest(name, names)}")
     return ARCHITECTURES[name]

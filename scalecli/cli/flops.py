@@ -9,8 +9,7 @@ import click
 from scalecli import costs
 from scalecli.architectures import LARGEST, build_spec, named
 from scalecli.cli.options.batch import batch_options, batch_text, tokens
-from scalecli.cli.options.groups import Command
-from scalecli.cli.options.model import model_options
+from scalecli.cli.options.model import ModelCommand, model_options
 from scalecli.cli.output.formats import Column, format_option, print_notes, print_table
 from scalecli.costs import Convention
 from scalecli.errors import UsageError
@@ -26,7 +25,7 @@ _COUNTED: dict[Convention, str] = {
 }
 
 
-@click.command("flops", cls=Command)
+@click.command("flops", cls=ModelCommand)
 @model_options
 @click.option(
     "--convention",

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from scalecli import costs
 from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
+from scalecli.architectures.operators import operators
 from scalecli.costs import Batch, adafactor_bytes, adafactor_state_size, factored_axes, flops, weights_bytes
-from scalecli.operators import operators
 from scalecli.shape import apply_operators, parse_name, presets
 from scalecli.specs import Weight
 from tests.shapes import STEPS, changes, operators_of

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
+from scalecli.architectures.operators import operators
 from scalecli.errors import ConfigurationError, UsageError, nearest
 from scalecli.manifest import Manifest
-from scalecli.operators import operators
 from scalecli.shape import Shape, parse_name
 
 BY = ("architecture", "knob")

@@ -8,11 +8,11 @@ from typing import Any
 
 from scalecli import costs
 from scalecli.architectures import KNOBS, SHARED_FIELDS, build_spec
+from scalecli.architectures.operators import operators
 from scalecli.cli.options.batch import tokens
 from scalecli.cli.options.machine import RUN_COLUMNS, RUN_NARROW, Run, run_figures
 from scalecli.cli.output.formats import FOR_PEOPLE, Column, print_record, print_table
 from scalecli.errors import ConfigurationError
-from scalecli.operators import operators
 from scalecli.references import ModelReference
 
 _NAMES = (Column("name", "Name"), Column("architecture", "Architecture"))

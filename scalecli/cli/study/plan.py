@@ -13,6 +13,7 @@ import click
 
 from scalecli import costs
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
+from scalecli.architectures.operators import operators
 from scalecli.cli.finetune import command as finetune
 from scalecli.cli.options.machine import Run, run_figures, run_from
 from scalecli.cli.options.settings import option_words
@@ -24,7 +25,6 @@ from scalecli.costs import Batch
 from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS, speed_here, this_machine
 from scalecli.data.tasks.registry import find_tasks
 from scalecli.errors import ConfigurationError
-from scalecli.operators import operators
 from scalecli.runs.pretraining_job import PretrainingJob
 from scalecli.runs.recipe import Recipe
 from scalecli.specs import ModelSpec

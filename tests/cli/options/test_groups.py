@@ -5,9 +5,9 @@ import re
 import click
 import pytest
 
+from scalecli.architectures.operators import operators
 from scalecli.cli import main as shell
 from scalecli.cli.options.groups import Command, option_group
-from scalecli.operators import operators
 from tests.runs.conftest import command
 
 inner = option_group(click.option("--seed", type=click.IntRange(0, 9), default=1, show_default=True, help="Seed."))

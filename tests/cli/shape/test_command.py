@@ -9,9 +9,9 @@ import yaml
 
 from scalecli import strict
 from scalecli.architectures import ARCHITECTURES, KNOBS, TEXT_ARCHITECTURES, named
+from scalecli.architectures.operators import operators
 from scalecli.cli.main import cli, run
 from scalecli.manifest import save_manifest
-from scalecli.operators import operators
 from scalecli.references import resolve_model
 from scalecli.shape import parse_name, presets
 from tests.manifests import example_manifest

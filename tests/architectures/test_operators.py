@@ -3,7 +3,7 @@ import re
 import pytest
 
 from scalecli.architectures import ARCHITECTURES, KNOBS
-from scalecli.operators import operator_forms, operator_text, operators, read_operator
+from scalecli.architectures.operators import operator_forms, operator_text, operators, read_operator
 
 
 def test_no_two_operators_look_alike():

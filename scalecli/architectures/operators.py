@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from scalecli.architectures import ARCHITECTURES, KNOBS
-from scalecli.architectures.knobs import Values
+from scalecli.architectures.knobs import KNOBS, Values
+from scalecli.architectures.registry import ARCHITECTURES
 
 # No field has more than eight digits, and Python refuses to read numbers of thousands of them.
 _NUMBER = re.compile(r"([a-z]+)(-?\d{1,12})(k?)")
