@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, build_spec
-from scalecli.errors import ConfigurationError, nearest
+from scalecli.architectures import DEFAULT_ARCHITECTURE, KNOBS, build_spec, named
+from scalecli.errors import ConfigurationError
 from scalecli.references import ModelReference
 from scalecli.shape import Shape, parse_name, shape_name
 from scalecli.studies.study import Study, is_directory_name
 
 MOST_RUNS = 10_000
 FINETUNED = "-finetuned"
-_WIDTHS = ("d_model", "d_ff", "d_kv", "embedding_size")
 
 
 @dataclass(frozen=True)
@@ -104,11 +103,10 @@ def _models(study: Study) -> Iterator[tuple[str, ModelReference]]:
     seen: set[tuple[str, Shape]] = set()
     for name, (text, shape_text) in _model_names(study).items():
         architecture, _, knobs = text.partition("-")
-        if architecture not in ARCHITECTURES:
-            hint = nearest(architecture, ARCHITECTURES)
-            raise ConfigurationError(
-                f"architectures: no architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}{hint}"
-            )
+        try:
+            named(architecture)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"architectures: {error}") from None
         if name in study.without:  # perhaps a size that this architecture does not have
             continue
         if not is_directory_name(name):
@@ -130,9 +128,10 @@ def _shape(name: str, architecture: str, narrow: int) -> Shape:
 
 
 def narrowed(shape: Shape, factor: int) -> Shape:
-    """The shape with d_model, d_ff, d_kv and a factorised embedding's width divided by `factor`, rounded, at least 1.
+    """The shape with d_model, d_ff, d_kv and knobs that are widths divided by `factor`, rounded, at least 1.
 
     Layers, heads and an architecture's other knobs stay, and the vocabulary is that of the text.
     """
-    widths = {name: width for name in _WIDTHS if (width := getattr(shape, name)) is not None}
+    names = ("d_model", "d_ff", "d_kv", *(knob.name for knob in KNOBS.values() if knob.is_width))
+    widths = {name: width for name in names if (width := getattr(shape, name)) is not None}
     return replace(shape, **{name: max(1, round(width / factor)) for name, width in widths.items()})

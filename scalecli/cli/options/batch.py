@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from scalecli import costs
+from scalecli.architectures import LARGEST
 from scalecli.cli.options.groups import option_group
 from scalecli.costs import Batch
-from scalecli.shape import LARGEST
 from scalecli.specs import ModelSpec
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from scalecli import costs
+from scalecli.architectures import LARGEST
 from scalecli.cli.options.groups import option_group
 from scalecli.cli.options.values import finite
 from scalecli.cli.output.formats import Column
@@ -24,7 +25,6 @@ from scalecli.costs.hardware import (
 )
 from scalecli.costs.memory import OPTIMIZERS, Training, device_memory, fits, remedies
 from scalecli.costs.roofline import ACCURACY, estimate
-from scalecli.shape import LARGEST
 from scalecli.specs import ModelSpec
 
 STEPS = 2**19  # of the papers' pretraining

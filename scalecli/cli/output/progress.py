@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scalecli.training.reporting import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+LEAST_SECONDS = 1.0  # of work, before the time left is estimated
 LONG_WAIT = 0.1  # share of the time from which on the input pipeline is said to be what holds training up
 
 
@@ -27,6 +28,7 @@ class ConsoleReporter:
         self._last_line = 0.0
         self._baseline_is_said = False
         self._first_examples: tuple[int, float] | None = None  # of an evaluation under way: how many, and when
+        self._first_share: tuple[float, float] | None = None  # of work before training: how much, and when
 
     def __enter__(self) -> ConsoleReporter:
         self._line = self._context.enter_context(live_line())
@@ -40,27 +42,33 @@ class ConsoleReporter:
 
     def progress(self, progress: Progress) -> None:
         """Step, loss, the time left, speed, and utilization where it is known."""
-        of_steps = f"mean of {progress.loss_steps:,} steps" if progress.loss_steps > 1 else "of 1 step"
-        parts = [
-            f"step {progress.step:,} of {progress.steps:,}",
-            f"{duration(progress.seconds_left)} left",
-            f"loss {progress.loss:.4f} ({of_steps})",
-            f"{progress.steps_per_s:.3g} steps/s",
-        ]
-        if progress.input_wait > LONG_WAIT:
-            parts.append(f"input pipeline too slow: {progress.input_wait:.0%} of the time waits for it")
-        if progress.utilisation is not None:
-            parts.append(f"{progress.utilisation:.1%} of peak FLOPs")
-        parts.append(f"{progress.tokens_per_s:,.0f} tokens/s")
+        steps = f"mean of {progress.loss_steps:,} steps" if progress.loss_steps > 1 else "of 1 step"
+        parts = [f"step {progress.step:,} of {progress.steps:,}"]
+        if progress.seconds_left is not None:
+            parts.append(f"{duration(progress.seconds_left)} left")
+        parts.append(f"loss {progress.loss:.4f} ({steps})")
+        if speed := progress.speed:
+            parts.append(f"{speed.steps_per_s:.3g} steps/s")
+            if progress.input_wait > LONG_WAIT:
+                parts.append(f"input pipeline too slow: {progress.input_wait:.0%} of the time waits for it")
+            if speed.model_flops_utilisation is not None:
+                parts.append(f"{speed.model_flops_utilisation:.1%} of peak FLOPs")
+            parts.append(f"{speed.tokens_per_s:,.0f} tokens/s")
         self._now(*parts, last=progress.step == progress.steps)
 
-    def documents(self, documents: int, tokens: int) -> None:
-        """How many documents of a corpus are tokenised, and into how many tokens."""
-        self._now(f"tokenized {documents:,} documents, {tokens:,} tokens")
-
-    def images(self, done: int, total: int) -> None:
-        """How many files of images are looked at."""
-        self._now(f"looked at {done:,} of {total:,} images")
+    def working(self, text: str, share: float | None) -> None:
+        """What is being done before training; the time left follows from the share that is done since the first."""
+        now, parts = time.monotonic(), [text]
+        if share is None:
+            self._first_share = None
+        else:
+            if self._first_share is None or share < self._first_share[0]:
+                self._first_share = share, now
+            before, start = self._first_share
+            parts.append(f"{share:.0%}")
+            if share > before and now - start >= LEAST_SECONDS:
+                parts.append(f"{duration((1 - share) * (now - start) / (share - before))} left")
+        self._now(*parts)
 
     def fetched(self, done: int, total: int, bytes_per_s: float) -> None:
         """How many bytes of a download are there, at what rate, and the time left for the others."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import click
 
+from scalecli.cli.output.text_tables import wrapped
 from scalecli.tables import printable
 
 _LONGEST_WORD, _ENDS = 1000, 100
@@ -31,6 +34,13 @@ def say(text: str, bold: bool = False) -> None:
         _console.print(line, style="bold" if bold else None, markup=False, highlight=False, soft_wrap=True)
     else:
         click.secho(line, file=_stream, err=True, bold=bold or None)
+
+
+def say_wrapped(text: str) -> None:
+    """Prints a longer text to stderr, in a terminal in lines that break between words."""
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    for line in [text] if width is None else wrapped(printable(text), width):
+        say(line)
 
 
 def _shortened(word: re.Match[str]) -> str:

@@ -13,6 +13,7 @@ import click
 
 from scalecli import costs
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
+from scalecli.architectures.operators import operators
 from scalecli.cli.finetune import command as finetune
 from scalecli.cli.options.machine import Run, run_figures, run_from
 from scalecli.cli.options.settings import option_words
@@ -24,7 +25,6 @@ from scalecli.costs import Batch
 from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS, speed_here, this_machine
 from scalecli.data.tasks.registry import find_tasks
 from scalecli.errors import ConfigurationError
-from scalecli.operators import OPERATORS
 from scalecli.runs.pretraining_job import PretrainingJob
 from scalecli.runs.recipe import Recipe
 from scalecli.specs import ModelSpec
@@ -36,7 +36,6 @@ from scalecli.tables import humanise
 
 # What a study says in its own keys, or by its runs' names, and `pretrain` and `finetune` of its file can't say again.
 _SAID = {"run", "seed", "dry-run", "show-examples", "format"}
-_SAID_OF_PRETRAIN = _SAID | {"arch", "steps"} | {operator.option[2:] for operator in OPERATORS.values()}
 _SAID_OF_FINETUNE = _SAID | {"tasks", "task"} | {key.replace("_", "-") for key in DESCRIPTION}
 
 
@@ -157,7 +156,8 @@ def _section(
     section: dict[str, Any], source: str, name: str, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """A section of options, none of which the study says elsewhere."""
-    said = _SAID_OF_FINETUNE if name == "finetune" else _SAID_OF_PRETRAIN
+    options = {operator.option[2:] for operator in operators().values()}
+    said = _SAID_OF_FINETUNE if name == "finetune" else _SAID | {"arch", "steps"} | options
     for key in section:
         if str(key).replace("_", "-") in said:
             raise ConfigurationError(f"{source}: {name}.{key}: a study says this in its own keys, for all runs alike")

@@ -5,9 +5,9 @@ import re
 import click
 import pytest
 
+from scalecli.architectures.operators import operators
 from scalecli.cli import main as shell
 from scalecli.cli.options.groups import Command, option_group
-from scalecli.cli.options.model import OPERATORS
 from tests.runs.conftest import command
 
 inner = option_group(click.option("--seed", type=click.IntRange(0, 9), default=1, show_default=True, help="Seed."))
@@ -65,7 +65,7 @@ def test_pretrain_shows_six_groups_and_no_knob_of_one_architecture(monkeypatch):
     assert {"--experts", "--taps", "--patch-size", "--profile"} <= missing
     assert not {"--nl", "--sh", "--steps", "--run"} & missing
     assert f"{len(missing)} more options" in text and "more options" not in everything
-    assert {operator.option for operator in OPERATORS.values()} <= set(everything.split())
+    assert {operator.option for operator in operators().values()} <= set(everything.split())
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120, 200])

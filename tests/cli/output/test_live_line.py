@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scalecli.cli.output.progress import ConsoleReporter
+from scalecli.manifest import Throughput
 from scalecli.training.reporting import Progress
 
 LOGS = [
@@ -24,12 +25,13 @@ PROGRAM = f"""
 import os, sys, time
 from scalecli.cli.output.progress import ConsoleReporter
 from scalecli.cli.output.terminal import say
+from scalecli.manifest import Throughput
 from scalecli.training.reporting import Progress
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = sys.argv[1]
 with ConsoleReporter() as reporter:
     for step in range(1, 4):
-        reporter.progress(Progress(100 * step, 300, 2.5, 57, 3.25, 1234.5, 0.25, 0.0))
+        reporter.progress(Progress(100 * step, 300, 2.5, 57, Throughput(steps_per_s=3.25, tokens_per_s=1234.5, model_flops_utilisation=0.25), 0.0))
         time.sleep(0.2)
         reporter.message(f"message {{step}} of [bold]no markup[/bold]")
         say(f"warning {{step}}")
@@ -117,5 +119,5 @@ def test_the_baseline_is_said_once(capsys):
     ("steps", "text"), [(1, "loss 2.5000 (of 1 step)"), (1234, "loss 2.5000 (mean of 1,234 steps)")]
 )
 def test_the_loss_says_what_it_is_a_mean_of(capsys, steps, text):
-    ConsoleReporter().progress(Progress(5, 10, 2.5, steps, 3.25, 1234.5, None, 0.0))
+    ConsoleReporter().progress(Progress(5, 10, 2.5, steps, Throughput(steps_per_s=3.25, tokens_per_s=1234.5), 0.0))
     assert text in capsys.readouterr().err
