@@ -26,12 +26,14 @@ import os, sys, time
 from scalecli.cli.output.progress import ConsoleReporter
 from scalecli.cli.output.terminal import say
 from scalecli.manifest import Throughput
+from scalecli.manifest import Throughput
 from scalecli.training.reporting import Progress
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = sys.argv[1]
 with ConsoleReporter() as reporter:
     for step in range(1, 4):
-        reporter.progress(Progress(100 * step, 300, 2.5, 57, Throughput(steps_per_s=3.25, tokens_per_s=1234.5, model_flops_utilisation=0.25), 0.0))
+        speed = Throughput(steps_per_s=3.25, tokens_per_s=1234.5, model_flops_utilisation=0.25)
+        reporter.progress(Progress(100 * step, 300, 2.5, 57, speed, 0.0))
         time.sleep(0.2)
         reporter.message(f"message {{step}} of [bold]no markup[/bold]")
         say(f"warning {{step}}")
