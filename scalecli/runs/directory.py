@@ -45,8 +45,7 @@ def held_place(place: Place, devices: Devices, say: Callable[[str], None]) -> It
         HeldError: another process is at work on the run.
         ScalecliError: the directory can't be made or written, or what is kept can't be read.
     """
-    prepare_directory(place.directory)
-    with contextlib.ExitStack() as held:
+    with prepared_directory(place.directory), contextlib.ExitStack() as held:
         if devices.chief:
             place.hold = held.enter_context(holding(place.holder_record(), place.address, say))
         with devices.watched():
@@ -55,18 +54,27 @@ def held_place(place: Place, devices: Devices, say: Callable[[str], None]) -> It
         yield
 
 
-def prepare_directory(directory: Path) -> None:
-    """Makes a directory, or finds that it can be used.
+@contextlib.contextmanager
+def prepared_directory(directory: Path) -> Iterator[None]:
+    """Within it a directory is there and can be written; one made for it that an error leaves empty is removed.
 
     Raises:
         ScalecliError: it can't be made or written.
     """
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):  # says more than permission bits do: root, read-only mounts
-            pass
-    except OSError as error:
-        raise ScalecliError(f"{directory}: not a directory that can be written ({error.strerror})") from error
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=directory):  # says more than permission bits do: root, read-only mounts
+                pass
+        except OSError as error:
+            raise ScalecliError(f"{directory}: not a directory that can be written ({error.strerror})") from error
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # of the first that is not empty
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def take_up(manifest: Manifest, place: Place) -> Manifest:
