@@ -15,7 +15,9 @@ from typing import Any
 import click
 
 from scalecli import __version__
-from scalecli.cli.output.text_tables import TextColumn, table_lines
+from scalecli.cli.options.groups import option_group
+from scalecli.cli.output.terminal import say_wrapped
+from scalecli.cli.output.text_tables import TextColumn, table_lines, text_width, wrapped
 from scalecli.tables import Column, Table, csv_cell, humanise, latex, markdown, printable
 
 FORMATS = ("table", "json", "csv", "markdown", "latex", "yaml")
@@ -24,8 +26,11 @@ FOR_PEOPLE = ("table", "markdown", "latex")
 
 def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--format table|json|csv|markdown|latex|yaml`, which arrives as the argument `format`."""
-    return click.option(
-        "--format", "format", type=click.Choice(FORMATS), default="table", show_default=True, help="Form of the output."
+    return option_group(
+        click.option(
+            "--format", type=click.Choice(FORMATS), default="table", show_default=True, help="Format of the results."
+        ),
+        heading="Output",
     )(function)
 
 
@@ -104,17 +109,19 @@ def print_notes(notes: Sequence[str], format: str) -> None:
     if format == "markdown" and notes:
         click.echo()  # a line right under a table would be one of its rows
     for note in notes:
-        comment = "% " if format == "latex" else ""
-        click.echo(f"{comment}{printable(note)}", err=format not in FOR_PEOPLE)
+        if format not in FOR_PEOPLE:
+            say_wrapped(note)
+            continue
+        text = f"{'% ' if format == 'latex' else ''}{printable(note)}"
+        width = terminal_width() if format == "table" else None
+        click.echo(text if width is None else "\n".join(wrapped(text, width)))
 
 
 def _in_terminal(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], marked: Collection[tuple[int, str]]
 ) -> str:
-    # A pipe has no width to fit into, and nothing may be cut off there.
-    is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else None
-    return table_text(rows, columns, marked, width, can_be_bold=is_terminal and os.environ.get("TERM") != "dumb")
+    width = terminal_width()
+    return table_text(rows, columns, marked, width, can_be_bold=bool(width) and os.environ.get("TERM") != "dumb")
 
 
 def table_text(
@@ -132,6 +139,17 @@ def table_text(
 
     texts = [_text_column(rows, column, {row for row, key in marked if key == column.key}) for column in columns]
     return "".join(f"{line}\n" for line in table_lines(texts, width, style))
+
+
+def table_width(table: Table) -> int:
+    """How wide a table is in a terminal, in places."""
+    lines = table_text(table.rows, table.columns, table.marked).splitlines()
+    return max(map(text_width, lines), default=0)
+
+
+def terminal_width() -> int | None:
+    """The places of a line of the terminal on stdout; None where stdout is none: a pipe has no width to fit into."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _text_column(rows: Sequence[Mapping[str, Any]], column: Column, marked: Collection[int]) -> TextColumn:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecli.cli.options.training import local_path
+from scalecli.cli.options.completion import complete_studies
+from scalecli.cli.options.groups import Command as GroupedCommand
+from scalecli.cli.options.values import local_path
 from scalecli.cli.output.formats import format_option, print_table
 from scalecli.cli.output.terminal import say
 from scalecli.errors import ScalecliError, UsageError
@@ -39,8 +41,8 @@ def _directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-@command.command("run")
-@click.argument("study")
+@command.command("run", cls=GroupedCommand)
+@click.argument("study", shell_complete=complete_studies)
 @_directory_option
 @click.option(
     "--chip",
@@ -88,8 +90,8 @@ def run(
     _run_jobs(name, plan, jobs, format)
 
 
-@command.command("status")
-@click.argument("study")
+@command.command("status", cls=GroupedCommand)
+@click.argument("study", shell_complete=complete_studies)
 @_directory_option
 @format_option
 def status(study: str, directory: Path | None, format: str) -> None:

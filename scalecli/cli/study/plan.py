@@ -13,6 +13,8 @@ import click
 
 from scalecli import costs
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
+from scalecli.architectures.loading import address_of, code_of
+from scalecli.architectures.operators import operators
 from scalecli.cli.finetune import command as finetune
 from scalecli.cli.options.machine import Run, run_figures, run_from
 from scalecli.cli.options.settings import option_words
@@ -24,7 +26,6 @@ from scalecli.costs import Batch
 from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS, speed_here, this_machine
 from scalecli.data.tasks.registry import find_tasks
 from scalecli.errors import ConfigurationError
-from scalecli.operators import OPERATORS
 from scalecli.runs.pretraining_job import PretrainingJob
 from scalecli.runs.recipe import Recipe
 from scalecli.specs import ModelSpec
@@ -36,7 +37,6 @@ from scalecli.tables import humanise
 
 # What a study says in its own keys, or by its runs' names, and `pretrain` and `finetune` of its file can't say again.
 _SAID = {"run", "seed", "dry-run", "show-examples", "format"}
-_SAID_OF_PRETRAIN = _SAID | {"arch", "steps"} | {operator.option[2:] for operator in OPERATORS.values()}
 _SAID_OF_FINETUNE = _SAID | {"tasks", "task"} | {key.replace("_", "-") for key in DESCRIPTION}
 
 
@@ -108,7 +108,8 @@ def make_plan(study: Study, source: str, directory: Path, chip: str | None = Non
         if tuning and trial.finetunes:
             tuning_recipe, tuning_batch = tuning
             target = directory / trial.finetuned
-            words = ("finetune", str(run), "--run", str(target), "--tasks", ",".join(study.tasks), *tuning_words)
+            own = ["--arch", address_of(trial.model.architecture)] if code_of(trial.model.architecture) else []
+            words = ("finetune", str(run), *own, "--run", str(target), "--tasks", ",".join(study.tasks), *tuning_words)
             command = Command(trial.finetuned, target, (*words, "--seed", str(trial.seed)))
             chain.append(_planned(command, "finetune", spec, tuning_recipe, tuning_batch, machine, is_here))
         jobs.append(tuple(chain))
@@ -157,7 +158,8 @@ def _section(
     section: dict[str, Any], source: str, name: str, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """A section of options, none of which the study says elsewhere."""
-    said = _SAID_OF_FINETUNE if name == "finetune" else _SAID_OF_PRETRAIN
+    options = {operator.option[2:] for operator in operators().values()}
+    said = _SAID_OF_FINETUNE if name == "finetune" else _SAID | {"arch", "steps"} | options
     for key in section:
         if str(key).replace("_", "-") in said:
             raise ConfigurationError(f"{source}: {name}.{key}: a study says this in its own keys, for all runs alike")
@@ -168,7 +170,7 @@ def _section(
 
 def _pretrain_words(trial: Trial, run: Path, steps: int, options: Sequence[str]) -> tuple[str, ...]:
     model = trial.model
-    architecture = [] if model.architecture == DEFAULT_ARCHITECTURE else ["--arch", model.architecture]
+    architecture = [] if model.architecture == DEFAULT_ARCHITECTURE else ["--arch", address_of(model.architecture)]
     own = ["--run", str(run), "--steps", str(steps), *options, "--seed", str(trial.seed)]
     return ("pretrain", model.name, *architecture, *own)
 

@@ -93,7 +93,10 @@ def test_table_5_and_runs_side_by_side(compare, tmp_path):
 def test_another_set_of_images_is_noted(compare, tmp_path):
     data = image_data("/somewhere/pets/test", "image-folder")
     err = compare("--published", "table-5", few_shot_run(tmp_path / "run", "vit-s", 45.0, data=data))[1]
-    assert "few-shot accuracy on the same images: pets/test (" in err and "ImageNet, 10 a class (vit-s, vit-b" in err
+    assert (
+        "few-shot accuracy on the same images: pets/test (" in err
+        and "ImageNet, 10 a class (vit-s (table-5), vit-b" in err
+    )
 
 
 def test_a_few_shot_figure_is_no_task_s_score(tmp_path):

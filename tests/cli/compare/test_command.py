@@ -10,6 +10,8 @@ from tests.analysis.runs import as_papers, c4_data, child_of, save_run
 from tests.cli.conftest import names
 from tests.documents import models
 
+PARETO = "● no cheaper row (flops) is as good (upstream); among rows that were measured alike\n"
+MARKS_NOTE = f"* best of its column; {PARETO}"
 FORWARD_NOTE = "FLOPs: forward, batch 128 x 512 inputs x 114 targets\n"
 PAPER_NOTE = "FLOPs: paper, batch 128 x 512 inputs x 128 targets\n"
 CHIPS_NOTE = "note: marks only compare steps/s on as many chips\n"
@@ -32,6 +34,7 @@ def test_runs_and_published_models_in_one_json(runs, compare):
         **{"name": "first", "source": "run", "architecture": "transformer", "parameters": 60_506_624},
         **{"flops": 3_694_433_140_736, "steps_per_s": 2.5, "upstream": -4.25, "downstream": None, "pareto": True},
         **{"flops_convention": "paper", "flops_sequences": 128, "chips": None, "table": None, "findings": []},
+        "path": "runs/first",
         "upstream_text": "C4 (English), 32,000 pieces",
         "data_seen": "42,010,148,864 tokens",
         "best": ["parameters", "flops"],
@@ -60,7 +63,7 @@ def test_a_small_run_beside_the_published_small(runs, compare):
         ["first", "run", "transformer", "60.5M*", "3.69T*", "2.5", "-", "-4.25", "-", "●"],
         ["small", "scale-efficiently", "transformer", "61.0M", "3.70T", "23", "16", "-2.021*", "73.57", "●"],
     ]
-    assert err == PAPER_NOTE + CHIPS_NOTE
+    assert err == MARKS_NOTE + PAPER_NOTE + CHIPS_NOTE
 
 
 def test_a_run_that_cannot_have_so_long_inputs_is_named(tmp_path, compare):
@@ -78,7 +81,7 @@ def test_upstream_of_another_text_is_not_marked_against_the_papers(runs, compare
     assert lines == [["first", "-4.25", "●"], ["other", "-4.25"], ["small", "-2.021", "●"], ["base", "-1.752*", "●"]]
     papers = "C4 (English), 32,000 pieces (first, small, base)"
     note = f"note: marks only compare upstream of one text: {papers}; own (c4), 32,000 pieces (abababab) (other)"
-    assert err.splitlines() == [PAPER_NOTE.strip(), note]
+    assert err.splitlines() == [MARKS_NOTE.strip(), PAPER_NOTE.strip(), note]
 
 
 def test_a_finetuned_run_and_its_evaluation_have_the_upstream_figure_of_the_pretrained_one(runs, compare):
@@ -106,14 +109,14 @@ def test_csv_yaml_markdown_and_table_show_the_same_rows(compare):
 
 
 def test_the_convention_is_named_only_where_flops_are_shown_or_used(runs, compare):
-    assert compare("small", "base")[2] == PAPER_NOTE
-    assert compare("runs/first", "runs/second")[2] == FORWARD_NOTE
+    assert compare("small", "base")[2] == MARKS_NOTE + PAPER_NOTE
+    assert compare("runs/first", "runs/second")[2] == PARETO + FORWARD_NOTE
     of_names = ("runs/first", "small", "--columns", "name,upstream")
-    assert compare(*of_names)[2] == ""
-    assert compare(*of_names, "--sort", "-flops")[2] == PAPER_NOTE
+    assert "FLOPs" not in compare(*of_names)[2]
+    assert PAPER_NOTE in compare(*of_names, "--sort", "-flops")[2]
     assert compare(*of_names, "--format", "json")[2] == PAPER_NOTE  # for the Pareto marks
     assert compare(*of_names, "--format", "json", "--cost", "parameters")[2] == ""
-    assert compare("runs/first", "--columns", "name,pareto")[2] == FORWARD_NOTE
+    assert compare("runs/first", "--columns", "name,pareto")[2] == PARETO + FORWARD_NOTE
 
 
 def test_globs_and_directories(runs, compare):

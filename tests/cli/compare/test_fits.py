@@ -191,9 +191,9 @@ def test_only_what_differs(compare):
 def test_one_model_is_shown_line_by_line(compare):
     out, err = compare("small")[1:]
     lines = [line.split() for line in out.splitlines()]
-    assert ["Upstream", "-2.021"] in lines and ["Chips", "16"] in lines and ["glue", "77.45"] in lines
+    assert ["Upstream", "-2.021"] in lines and ["Chips", "16"] in lines and ["GLUE", "77.45"] in lines
     assert err == "FLOPs: paper, batch 128 x 512 inputs x 128 targets\n"
-    assert compare("small", "--columns", "name,squad")[1].split() == ["Name", "small", "squad", "80.39"]
+    assert compare("small", "--columns", "name,squad")[1].split() == ["Name", "small", "SQuAD", "80.39"]
 
 
 def test_pictures_and_reports_have_the_fits(tmp_path, compare):

@@ -75,7 +75,7 @@ def test_figures_that_do_not_compare_are_noted(compare):
     xl, xxl = (next(line.split() for line in out.splitlines() if line.split()[0] == name) for name in ("xl", "xxl"))
     assert xl[-1] != "●" and xxl[-1] == "●" and xxl[6] == "64"
     lines = err.splitlines()
-    assert lines[1].startswith("note: marks only compare FLOPs of as many sequences and steps/s on as many chips")
+    assert lines[2].startswith("note: marks only compare FLOPs of as many sequences and steps/s on as many chips")
     assert any(line.startswith("note: xl: flops: FLOPs are of 64 sequences") for line in lines)
     assert any(line.startswith("note: xxl: flops, otherwise 500T: ") for line in lines)
     assert "Chips" not in compare("small", "base")[1]
@@ -96,7 +96,17 @@ def test_contradictions_are_shown_where_their_figures_are(compare):
 def test_tables_of_other_figures_show_them(compare):
     out, err = compare("--published", "table-6")[1:]
     assert out.splitlines()[0].split()[:4] == ["Name", "Source", "Architecture", "anli"]
-    assert err == ""
+    assert err == "* best of its column; among rows that were measured alike\n"
+
+
+def test_chosen_qualities_are_shown_and_rows_of_one_name_told_apart(compare):
+    out, err = compare("small", "base", "--published", "table-1", "--quality", "glue")[1:]
+    assert "GLUE" in out.splitlines()[0] and "Pareto" in out.splitlines()[0]
+    shown = [line.split("  ")[0] for line in out.splitlines()[2:]]
+    assert shown[:2] == ["small (table-4)", "base (table-4)"] and {"tiny", "small (table-1)"} < {*shown}
+    assert "no cheaper row (flops) is as good (glue)" in err.splitlines()[0]
+    fitted = compare("--published", "table-1", "--published", "table-4", "--by", "NL", "--fit", "flops:glue")[1]
+    assert "NL from small" in fitted  # series are told by the names as printed
     out, err = compare("--published", "table-5")[1:]
     assert out.splitlines()[0].split()[-4:] == ["Steps/s", "Chips", "Few-shot", "Pareto"]
     assert "FLOPs: paper, one image" in err and "FLOPs are of one image" in err

@@ -153,6 +153,7 @@ def test_a_terminal_gets_bold_within_its_width():
         plain = plain.replace(sequence, "")
     assert "\x1b" not in plain
     assert max(map(len, plain.split("\r\n"))) <= 60
+    assert plain.split("\r\n")[0].split() == ["Name", "Parameters", "FLOPs", "Upstream", "Downstream"]
 
 
 def test_no_color_is_honoured():

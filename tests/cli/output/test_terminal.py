@@ -68,7 +68,7 @@ def test_lines_on_stderr_are_printed_by_one_function():
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args
             if is_call and node.func.attr in ("echo", "secho") and "err" in {word.arg for word in node.keywords}:
                 past.add(file.relative_to(folder).as_posix())
-    assert past == {"main.py", "output/formats.py", "output/terminal.py"}
+    assert past == {"main.py", "output/terminal.py"}
 
 
 def test_what_cannot_be_is_not_the_best(tmp_path):
