@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalecli.architectures import build_image_spec, build_spec, build_text_spec
+from scalecli.architectures import Shape, build_image_spec, build_spec, build_text_spec
+from scalecli.architectures.recorded import shape_of_run
 from scalecli.data.text.vocabulary import Vocabulary, load_vocabulary
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import FILE_NAME, Data, ImageData, Manifest, Parent, load_manifest, manifest_hash
 from scalecli.manifest import Vocabulary as VocabularyEntry
 from scalecli.runs.differences import differences
-from scalecli.shape import Shape
 from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
 from scalecli.storage import layout
 from scalecli.storage.files import are_plain, is_remote, write_atomically
@@ -93,6 +93,7 @@ def take_up(manifest: Manifest, place: Place) -> Manifest:
         raise ConfigurationError(
             f"{place.address}: holds a run of another configuration ({'; '.join(found)}); choose another directory"
         )
+    shape_of_run(before, place.address)  # says what else has changed in the code of an architecture
     if before.steps > manifest.steps:
         raise ConfigurationError(f"{place.address}: holds a run of {before.steps} steps; {manifest.steps} asked for")
     if before.status == "completed" and before.steps == manifest.steps:
@@ -134,7 +135,7 @@ class Trained:
     @property
     def shape(self) -> Shape:
         """The model's shape."""
-        return Shape.from_dict(self.manifest.shape, f"{self.address}: shape")
+        return shape_of_run(self.manifest, self.address)
 
     @property
     def spec(self) -> ModelSpec:

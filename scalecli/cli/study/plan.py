@@ -13,6 +13,7 @@ import click
 
 from scalecli import costs
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
+from scalecli.architectures.loading import address_of, code_of
 from scalecli.architectures.operators import operators
 from scalecli.cli.finetune import command as finetune
 from scalecli.cli.options.machine import Run, run_figures, run_from
@@ -107,7 +108,8 @@ def make_plan(study: Study, source: str, directory: Path, chip: str | None = Non
         if tuning and trial.finetunes:
             tuning_recipe, tuning_batch = tuning
             target = directory / trial.finetuned
-            words = ("finetune", str(run), "--run", str(target), "--tasks", ",".join(study.tasks), *tuning_words)
+            own = ["--arch", address_of(trial.model.architecture)] if code_of(trial.model.architecture) else []
+            words = ("finetune", str(run), *own, "--run", str(target), "--tasks", ",".join(study.tasks), *tuning_words)
             command = Command(trial.finetuned, target, (*words, "--seed", str(trial.seed)))
             chain.append(_planned(command, "finetune", spec, tuning_recipe, tuning_batch, machine, is_here))
         jobs.append(tuple(chain))
@@ -169,7 +171,7 @@ def _section(
 
 def _pretrain_words(trial: Trial, run: Path, steps: int, options: Sequence[str]) -> tuple[str, ...]:
     model = trial.model
-    architecture = [] if model.architecture == DEFAULT_ARCHITECTURE else ["--arch", model.architecture]
+    architecture = [] if model.architecture == DEFAULT_ARCHITECTURE else ["--arch", address_of(model.architecture)]
     own = ["--run", str(run), "--steps", str(steps), *options, "--seed", str(trial.seed)]
     return ("pretrain", model.name, *architecture, *own)
 
