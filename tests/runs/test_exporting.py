@@ -99,9 +99,20 @@ def test_keras_hub_has_the_weights(reference, tmp_path):
     ran = export(reference, "keras-hub", tmp_path / "preset")
     assert ran.code == 0, ran.err
     assert {"README.md", "config.json", "model.weights.h5"} < {row["file"] for row in json.loads(ran.out)}
+    # Without the time of writing, so that a second export is the same bytes.
+    metadata = json.loads((tmp_path / "preset/metadata.json").read_text())
+    assert metadata["parameter_count"] == 22624 and "date_saved" not in metadata
     found = keras_hub.read(tmp_path / "preset", step=None, optimizer=False)
     expected = weights_of(reference, 24)
     assert all(found.weights[path].tobytes() == expected[path].tobytes() for path in expected)
+
+
+def test_exported_twice_it_is_the_same_bytes(reference, tmp_path):
+    written = []
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        assert export(reference, "hugging-face", folder).code == 0
+        written.append({file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()})
+    assert written[0] == written[1]
 
 
 def test_the_model_card_states_the_manifest(reference, tmp_path):
