@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scalecli import strict
-from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
+from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec, load
+from scalecli.architectures.operators import operators as known_operators
 from scalecli.errors import ConfigurationError
-from scalecli.operators import OPERATORS
 from scalecli.shape import (
     HUGGING_FACE_PREFIX,
     Shape,
@@ -64,7 +64,7 @@ def resolve_model(
         MissingError: a path where nothing is or that cannot be read.
     """
     if architecture is not None:
-        presets(architecture)  # An unknown architecture is refused before anything is read.
+        architecture = load(architecture)  # An unknown architecture is refused before anything is read.
     if _is_path(text):
         model = _read_model(text, architecture)
     else:
@@ -92,7 +92,7 @@ def _changed(model: ModelReference, operators: Mapping[str, Any], text: str, res
     if model.run is not None and not reshape_runs:
         flags = (
             option if value is True else f"{option} {value}"
-            for option, value in ((OPERATORS[code].option, value) for code, value in operators.items())
+            for option, value in ((known_operators()[code].option, value) for code, value in operators.items())
         )
         raise ConfigurationError(f"{text}: a run keeps the shape that it was trained with; leave out {' '.join(flags)}")
     try:
@@ -110,6 +110,7 @@ def _is_path(text: str) -> bool:
 
 def _read_model(path: str, architecture: str | None) -> ModelReference:
     """The model of a shape file, a manifest, or a run's directory; only manifests have the key `schema`."""
+    from scalecli.architectures.recorded import shape_of_run
     from scalecli.manifest import load_manifest, manifest_path  # most models are names, and this takes time
 
     is_directory = not path.endswith(_YAML_SUFFIXES) if is_remote(path) else os.path.isdir(path)
@@ -117,7 +118,7 @@ def _read_model(path: str, architecture: str | None) -> ModelReference:
     if is_directory or "schema" in values:
         manifest = load_manifest(path)
         file = manifest_path(path)
-        shape = Shape.from_dict(manifest.shape, f"{file}: shape")
+        shape = shape_of_run(manifest, str(file))
         _check_architecture(manifest.architecture, architecture, shape, str(file))
         return ModelReference(manifest.name, manifest.architecture, shape, os.path.dirname(file) or os.curdir)
     found = values.pop("architecture", architecture or DEFAULT_ARCHITECTURE)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from scalecli.data import columnar
 from scalecli.data.columns import check_names, check_needed
-from scalecli.data.sources import Remarks, display_name, not_utf_8, open_unpacked, read_lines, unpacked_name
+from scalecli.data.sources import Remarks, check_text, display_name, not_utf_8, open_unpacked, read_lines, unpacked_name
 from scalecli.errors import MissingError
 
 Separated = Literal["csv", "tsv"]
@@ -47,7 +47,10 @@ def kind_of(location: str) -> Kind:
     kind: Kind | None = columnar.kind_of(head, display_name(location))
     if kind is None and promised in ("parquet", "arrow"):
         raise MissingError(f"{display_name(location)}: not {promised.title()}, as its name says")
-    return kind or ("json" if _begins_as_json(head) else promised or "text")
+    if kind is None and not _begins_as_json(head):
+        check_text(head, display_name(location))
+        return promised or "text"
+    return kind or "json"
 
 
 def read_json(location: str, remarks: Remarks | None = None) -> Iterator[tuple[str, Row]]:
@@ -60,8 +63,8 @@ def read_json(location: str, remarks: Remarks | None = None) -> Iterator[tuple[s
     with open_unpacked(location) as file:
         head = file.read(_HEAD).removeprefix(codecs.BOM_UTF8).lstrip()
     line, end, _ = head.partition(b"\n")
-    values = _json_values(location) if head[:1] == b"[" or (end and not _is_json(line)) else _json_lines(location)
-    for number, record in values:
+    read = _json_values if head[:1] == b"[" or (end and not _is_json(line)) else _json_lines
+    for number, record in read(location, remarks):
         if not isinstance(record, dict):
             raise MissingError(f"{name}:{number}: not a JSON object")
         place = f"{name}:{number}"
@@ -71,18 +74,18 @@ def read_json(location: str, remarks: Remarks | None = None) -> Iterator[tuple[s
         yield place, replaced
 
 
-def read_separated(location: str, kind: Separated) -> Iterator[tuple[int, list[str]]]:
+def read_separated(location: str, kind: Separated, remarks: Remarks | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yields line number and fields of each line of a CSV or TSV file that isn't blank; quotes mean nothing in TSV.
 
     Raises MissingError, with file and line, for what can't be read.
     """
     if kind == "tsv":
-        for number, line in read_lines(location):
+        for number, line in read_lines(location, remarks):
             if "\t" in line or line.strip():
                 yield number, line.split("\t")
         return
     csv.field_size_limit(_LONGEST_FIELD)
-    reader = csv.reader((line for _, line in read_lines(location, keep_ends=True)), strict=True)
+    reader = csv.reader((line for _, line in read_lines(location, remarks, keep_ends=True)), strict=True)
     try:
         for record in reader:
             if record:
@@ -108,9 +111,9 @@ def read_rows(
     where.
     """
     if kind in ("csv", "tsv"):
-        yield from _table_rows(location, kind, needed, list(header), skipped)
+        yield from _table_rows(location, kind, needed, list(header), skipped, remarks)
         return
-    for place, row in read_json(location, remarks) if kind == "json" else columnar.read_rows(location):
+    for place, row in read_json(location, remarks) if kind == "json" else columnar.read_rows(location, remarks):
         check_needed(needed, row, place)
         yield place, row
 
@@ -127,17 +130,23 @@ def text_of(row: Mapping[str, Any], field: str, place: str) -> str:
             raise not_utf_8(place, error) from error
     if not isinstance(text, str):
         known = f"; it has {', '.join(map(repr, row))}" if row else ""
-        raise MissingError(f"{place}: no field {field!r} with a string{known}; --text-field names another one")
+        found = f"{field!r} is {str(text)[:40]}, not a string" if field in row else f"no field {field!r}{known}"
+        raise MissingError(f"{place}: {found}; --text-field names another one")
     return text.strip()
 
 
 def _table_rows(
-    location: str, kind: Separated, needed: Sequence[str], header: list[str], skipped: Counter[str] | None
+    location: str,
+    kind: Separated,
+    needed: Sequence[str],
+    header: list[str],
+    skipped: Counter[str] | None,
+    remarks: Remarks | None,
 ) -> Iterator[tuple[str, Row]]:
     name = display_name(location)
     if header:
         _check_header(header, needed, name)
-    for line, record in read_separated(location, kind):
+    for line, record in read_separated(location, kind, remarks):
         place = f"{name}:{line}"
         if not header:
             header = [column.strip() for column in record]
@@ -186,9 +195,9 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _json_lines(location: str) -> Iterator[tuple[int, Any]]:
+def _json_lines(location: str, remarks: Remarks | None) -> Iterator[tuple[int, Any]]:
     """Yields the number and the value of each line that isn't blank."""
-    for number, line in read_lines(location):
+    for number, line in read_lines(location, remarks):
         if not line.strip():
             continue
         try:
@@ -197,9 +206,9 @@ def _json_lines(location: str) -> Iterator[tuple[int, Any]]:
             raise MissingError(f"{display_name(location)}:{number}: not JSON ({error})") from error
 
 
-def _json_values(location: str) -> Iterator[tuple[int, Any]]:
+def _json_values(location: str, remarks: Remarks | None) -> Iterator[tuple[int, Any]]:
     """Yields the line and each value of a file, or of the list that it is; memory is that of the longest value."""
-    name, blocks = display_name(location), _text_blocks(location)
+    name, blocks = display_name(location), _text_blocks(location, remarks)
     text, position, line, in_list, is_first = "", 0, 1, False, True
     while True:
         start = position
@@ -235,9 +244,9 @@ def _is_wrong(error: Exception, text: str) -> bool:
     return not error.msg.startswith("Unterminated") and error.pos < len(text) - 12
 
 
-def _text_blocks(location: str) -> Iterator[str]:
+def _text_blocks(location: str, remarks: Remarks | None) -> Iterator[str]:
     decoder, line = codecs.getincrementaldecoder("utf-8-sig")(), 1
-    with open_unpacked(location) as file:
+    with open_unpacked(location, remarks) as file:
         try:
             while block := file.read(_HEAD):
                 yield decoder.decode(block)

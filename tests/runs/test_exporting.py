@@ -150,9 +150,19 @@ def test_what_is_there_is_not_overwritten(reference, tmp_path):
     (tmp_path / "full" / "mine.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for name in ("full", "file"):
-        assert "something is there already" in export(reference, "hugging-face", tmp_path / name).failed(3)
+        assert "something else is there already" in export(reference, "hugging-face", tmp_path / name).failed(3)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "full"]
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
+
+
+def test_the_same_export_once_more_changes_nothing(reference, tmp_path):
+    assert export(reference, "hugging-face", tmp_path / "out").code == 0
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*")}
+    assert export(reference, "hugging-face", tmp_path / "out").code == 0
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*")} == before
+    (tmp_path / "out" / "README.md").write_text("another")
+    assert "something else is there already" in export(reference, "hugging-face", tmp_path / "out").failed(3)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_full_disk_leaves_nothing_behind(reference, tmp_path, monkeypatch):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from scalecli.data.sources import OnWork, silent
 from scalecli.data.tasks.batches import Encoded, FinetuningBatches
 from scalecli.data.tasks.mixing import Mixing
 from scalecli.data.tasks.task import Task
@@ -20,7 +22,11 @@ from scalecli.runs.tasks.examples import TaskData, described, read_tasks, remark
 from scalecli.runs.training import TrainingInputs, TrainingJob
 
 if TYPE_CHECKING:
+    from scalecli.evaluation.tasks import TaskScores, TaskSplit
     from scalecli.training.reporting import Reporter
+
+
+_SHOWN_TEXTS, _SHOWN_CHARACTERS = 3, 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +100,24 @@ class Finetuning(TrainingJob):
         from scalecli.evaluation.tasks import TaskEvaluation, TaskInputs, TaskSplit, figures
 
         vocabulary = self.parent.vocabulary(self.cache_directory)
-        batches, warnings = training_batches(self, vocabulary)
+        batches, warnings = training_batches(self, vocabulary, reporter.working)
         measured = read_tasks(self.measured_on, "validation")
         tests = [TaskSplit(task, measured.examples[task.name]) for task in self.measured_on]
-        inputs = TaskInputs(tests, "validation", vocabulary, devices.divisible(self.evaluation_batch))
+        inputs = TaskInputs(tests, "validation", vocabulary, devices.divisible(self.evaluation_batch), reporter.working)
         warnings += [*measured.warnings, *inputs.warnings, *remarks(self.measured_on)]
         for warning in warnings:
             reporter.message(warning)
 
         def validation(model: Any) -> Callable[[], dict[str, float]]:
             evaluation = TaskEvaluation(model, inputs, devices=devices)
-            return lambda: figures(evaluation(reporter.examples), self.tasks)
+
+            def validate() -> dict[str, float]:
+                scores = evaluation(reporter.examples)
+                for note in filter(None, (zero_note(test, scores[test.task.name]) for test in tests)):
+                    reporter.message(note)
+                return figures(scores, self.tasks)
+
+            return validate
 
         only = self.measured_on[0]
         return TrainingInputs(
@@ -132,7 +145,23 @@ class Finetuning(TrainingJob):
         )
 
 
-def training_batches(job: Finetuning, vocabulary: Vocabulary) -> tuple[FinetuningBatches, list[str]]:
+def zero_note(test: TaskSplit, found: TaskScores) -> str | None:
+    """Says what predictions without any score look like beside what is expected; None where there is a score."""
+    if not found.scores or any(score.value > 0 for score in found.scores.values()):
+        return None
+    predicted = Counter(text[:_SHOWN_CHARACTERS] for text in found.predictions).most_common(_SHOWN_TEXTS)
+    expected = test.task.labels or [example.target for example in test.examples]
+    return (
+        f"{test.task.name}: no score above 0. Of {len(found.predictions):,} predictions the most frequent are "
+        + ", ".join(f"{text!r} ({count:,} times)" for text, count in predicted)
+        + "; expected are texts such as "
+        + ", ".join(repr(text[:_SHOWN_CHARACTERS]) for text in expected[:_SHOWN_TEXTS])
+    )
+
+
+def training_batches(
+    job: Finetuning, vocabulary: Vocabulary, on_work: OnWork = silent
+) -> tuple[FinetuningBatches, list[str]]:
     """The batches of a run, and what is to be known about them: what was left out or cut, or isn't the whole data set.
 
     Raises:
@@ -142,7 +171,7 @@ def training_batches(job: Finetuning, vocabulary: Vocabulary) -> tuple[Finetunin
     for task in job.trained_on:
         examples = job.training.examples[task.name]
         lengths = {"inputs_length": task.inputs_length, "targets_length": task.targets_length}
-        found = encoded[task.name] = Encoded.of(examples, vocabulary, **lengths)
+        found = encoded[task.name] = Encoded.of(examples, vocabulary, **lengths, on_work=on_work)
         for side, cut in (("inputs", found.inputs_cut), ("targets", found.targets_cut)):
             if cut:
                 length = lengths[f"{side}_length"]
