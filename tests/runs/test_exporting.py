@@ -108,14 +108,6 @@ def test_keras_hub_has_the_weights(reference, tmp_path):
     assert all(found.weights[path].tobytes() == expected[path].tobytes() for path in expected)
 
 
-def test_exported_twice_it_is_the_same_bytes(reference, tmp_path):
-    written = []
-    for folder in (tmp_path / "first", tmp_path / "second"):
-        assert export(reference, "hugging-face", folder).code == 0
-        written.append({file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()})
-    assert written[0] == written[1]
-
-
 def test_the_model_card_states_the_manifest(reference, tmp_path):
     assert export(reference, "hugging-face", tmp_path / "hf").code == 0
     card, manifest = (tmp_path / "hf" / "README.md").read_text(), yaml.safe_load((reference / "run.yaml").read_text())

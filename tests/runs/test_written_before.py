@@ -69,7 +69,8 @@ def test_is_evaluated_to_the_same_results(folder, name):
 def test_is_compared(folder):
     ran = command("compare", *TRAINED, "imported", "pretrained-eval", "finetuned-eval", "--format", "json")
     assert ran.code == 0, ran.err
-    rows = {row["name"]: (row["parameters"], row["upstream"], row["data_seen"]) for row in json.loads(ran.out)}
+    models = json.loads(ran.out)["tables"]["models"]
+    rows = {row["name"]: (row["parameters"], row["upstream"], row["data_seen"]) for row in models}
     assert rows == {
         "pretrained": (3512, None, "168 tokens"),
         "switch": (5376, None, "168 tokens"),
