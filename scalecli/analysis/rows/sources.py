@@ -33,14 +33,14 @@ def row_of_run(path: str, convention: Convention) -> Row:
     from scalecli.analysis.rows.run_costs import hours_of_devices
     from scalecli.analysis.rows.shape_costs import batch_for, flops_of, parameters_of
     from scalecli.analysis.rows.upstream import final_results, pretrained_of, read_run, throughput_of, upstream_of
+    from scalecli.architectures.recorded import shape_of_run
     from scalecli.manifest import manifest_path
-    from scalecli.shape import Shape
 
     file = manifest_path(path)
     manifest, _ = read_run(file)
     architecture = manifest.architecture
+    shape = shape_of_run(manifest, file)
     try:
-        shape = Shape.from_dict(manifest.shape, "shape")
         parameters = parameters_of(architecture, shape)
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}") from None
