@@ -105,7 +105,7 @@ def status(study: str, directory: Path | None, format: str) -> None:
     _, _, plan = _planned(study, directory)
     if format == "table" and sys.stdout.isatty():
         watch(plan)
-    print_table(status_rows(plan), STATUS_COLUMNS, format)
+    print_table("status", status_rows(plan), STATUS_COLUMNS, format)
 
 
 def _planned(
@@ -162,7 +162,7 @@ def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> 
             say(line, bold=True)
 
     ended = run_jobs(jobs, starting)
-    print_table(status_rows(plan), STATUS_COLUMNS, format)
+    print_table("status", status_rows(plan), STATUS_COLUMNS, format)
     for left in ended:
         if left.holder:
             say(f"{left.name}: left to {left.holder}, which is at work on it{_left_out(left)}")
