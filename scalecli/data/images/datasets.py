@@ -69,6 +69,11 @@ class DatasetImages:
         """How many they are."""
         return self.split.examples
 
+    @property
+    def file(self) -> str:
+        """The first shard."""
+        return self.split.shards()[0][0]
+
     def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, Share], Any]:
         """The training batches of a host from a step on."""
         import tensorflow as tf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ class FolderImages:
     def images(self) -> int:
         """How many they are."""
         return len(self.paths)
+
+    @property
+    def file(self) -> str:
+        """The first image."""
+        return os.fsdecode(self.paths[0])
 
     def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, Share], Any]:
         """The training batches of a host from a step on."""

@@ -41,6 +41,10 @@ class Images(Protocol):
         """How many they are."""
 
     @property
+    def file(self) -> str:
+        """One of the files that are read."""
+
+    @property
     def left_out(self) -> dict[str, int]:
         """Files that are no images, counted by what is the matter with them."""
 
