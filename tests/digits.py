@@ -4,7 +4,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 
-def write_digits(folder, digits=range(10), of_each=None):
+def write_digits(folder, digits=range(10), per_class=None):
     """Writes the digits of these classes, all or so many of each, as FOLDER/7/00012.png; returns the folder."""
     found = load_digits()
     for digit in digits:
