@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from scalecli.architectures.recorded import keep_code
 from scalecli.devices import AUTOMATIC, Batches, Devices, Request, open_devices
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
 from scalecli.runs.directory import Trained, held_place, take_up
@@ -115,6 +116,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
         reporter.message(f"{job.place.address}: already complete")
         return manifest
     inputs.keep(job.place.directory)
+    keep_code(manifest.architecture, job.place.directory)
     if too_large := memory_warning(inputs.spec, manifest, job.recipe):
         reporter.message(f"warning: {too_large}")
     steps_done = max(checkpoint_steps(job.place.directory / CHECKPOINTS), default=manifest.start_step)
