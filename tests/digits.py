@@ -9,7 +9,7 @@ def write_digits(folder, digits=range(10), per_class=None):
     found = load_digits()
     for digit in digits:
         (folder / str(digit)).mkdir(parents=True)
-        for number in (found.target == digit).nonzero()[0][:of_each]:
+        for number in (found.target == digit).nonzero()[0][:per_class]:
             pixels = (found.images[number, :, :, None] * 255 / 16).round().astype("uint8")
             tf.io.write_file(str(folder / str(digit) / f"{number:05d}.png"), tf.io.encode_png(pixels))
     return folder
