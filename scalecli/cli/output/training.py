@@ -34,7 +34,7 @@ PLAN_COLUMNS = (
     Column("seed", "Seed"),
     Column("training_flops_per_step", "Training FLOPs per step", "flops"),
     Column("training_flops", "Training FLOPs of the run", "flops"),
-    Column("hours", "Hours on this machine, estimated", "float"),
+    Column("hours", "Time on this machine, estimated", "hours"),
 )
 
 
