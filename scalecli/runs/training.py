@@ -18,7 +18,7 @@ from scalecli.runs.recipe import Recipe, build_model, new_manifest
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 from scalecli.storage.layout import CHECKPOINTS, OPTIMIZER, WEIGHTS
-from scalecli.storage.run_storage import Place
+from scalecli.storage.run_storage import RunStorage
 from scalecli.training.checkpoints import Saving, checkpoint_steps
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class TrainingJob(abc.ABC):
     kind: ClassVar[Literal["pretrain", "finetune"]]
     recipe: Recipe
     saving: Saving
-    place: Place
+    place: RunStorage
     cache_directory: Path
     command_line: str
     peak_flops: float | None = None
@@ -82,7 +82,7 @@ def carry_out(job: TrainingJob, reporter: Reporter) -> Manifest:
         ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
             its last checkpoint.
     """
-    job.place.reach()  # which takes less time to fail than TensorFlow to be imported
+    job.place.connect()  # which takes less time to fail than TensorFlow to be imported
     devices = open_devices(job.devices)
     job.place.report = reporter.fetched
     with held_place(job.place, devices, reporter.message):

@@ -12,7 +12,7 @@ from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, ridge_ac
 from scalecli.manifest import load_manifest
 from scalecli.runs.directory import Trained, open_trained
 from scalecli.storage import layout
-from scalecli.storage.run_storage import place_at
+from scalecli.storage.run_storage import open_storage
 from scalecli.training import checkpoints
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.digits import write_digits
@@ -243,8 +243,8 @@ def test_a_run_in_a_bucket_is_gone_on_with_and_measured_by_other_machines(folder
     for steps in (20, 40):
         ran = command(*pretraining(folder, address, steps=steps, cache_directory=tmp_path / f"to {steps}"))
         assert ran.code == 0, ran.err
-    there = place_at(address, tmp_path / "look")
-    there.bring()
+    there = open_storage(address, tmp_path / "look")
+    there.refresh()
     assert (there.directory / "classes.txt").is_file()
     steps, whole = metrics(there.directory), metrics(run)
     assert [steps[step, True] for step in range(1, 41)] == [whole[step, True] for step in range(1, 41)]
