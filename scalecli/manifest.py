@@ -29,6 +29,14 @@ class Parent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ArchitectureFile:
+    """The file of a user's own architecture: its name, and the SHA-256 of its bytes, of which the run keeps a copy."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class OriginFile:
     """Size and SHA-256 of one file that was imported."""
 
@@ -197,6 +205,7 @@ class Manifest:
     parent: Parent | None = None
     origin: Origin | None = None
     architecture: str
+    architecture_file: ArchitectureFile | None = None
     shape: dict[str, Scalar]
     parameters: Parameters
     flops: Flops
@@ -305,7 +314,7 @@ def save_manifest(manifest: Manifest, directory: str | os.PathLike[str]) -> str:
     return file
 
 
-def seen_from(file: str, path: str) -> str:
+def resolve_from(file: str, path: str) -> str:
     """A path that the manifest in `file` states as seen from its own directory, as seen from here."""
     if is_remote(path) or os.path.isabs(path):
         return path

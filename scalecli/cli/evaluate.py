@@ -12,6 +12,7 @@ from scalecli.cli.options.devices import device_options, devices_asked_for
 from scalecli.cli.options.files import cache_option, run_option, text_field_option, this_command_line
 from scalecli.cli.options.groups import Command, option_group
 from scalecli.cli.options.images import IMAGES_HELP
+from scalecli.cli.options.model import code_option
 from scalecli.cli.options.tasks import task_options
 from scalecli.cli.output.evaluation import print_tasks, table_of_results, table_of_tasks
 from scalecli.cli.output.formats import format_option, print_table
@@ -28,6 +29,7 @@ _AT_LEAST_1 = click.IntRange(1, 2**24)
 
 @click.command("eval", cls=Command)
 @click.argument("model", metavar="RUN", required=False, shell_complete=complete_runs)
+@code_option
 @task_options
 @option_group(
     click.option("--list-tasks", is_flag=True, help="List the tasks that --tasks knows, and their groups."),
@@ -146,14 +148,14 @@ def command(
 
     from scalecli.cli.output.progress import ConsoleReporter
     from scalecli.runs.evaluation import Evaluation, default_place, evaluate, open_checkpoints
-    from scalecli.storage.run_storage import place_at
+    from scalecli.storage.run_storage import open_storage
 
     measured_at = open_checkpoints(model, checkpoints, cache_directory)
     last = measured_at[-1]
     devices = devices_asked_for(device_values, last.manifest.architecture, last.shape)
 
     def job(measured: str) -> Evaluation:
-        place = place_at(run, cache_directory) if run else default_place(measured_at, measured)
+        place = open_storage(run, cache_directory) if run else default_place(measured_at, measured)
         return Evaluation(measured_at, batch, place, cache_directory, this_command_line(), devices)
 
     with ConsoleReporter() as reporter:

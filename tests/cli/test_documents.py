@@ -32,8 +32,8 @@ LIGHT = [
     ("`shape --like MODEL --cheaper COST`", "shape --like base --cheaper parameters", "alternatives"),
     ("`flops MODEL`", "flops tiny", "components"),
     ("`flops MODEL --convention all`", "flops tiny --convention all", "components"),
-    ("`study run STUDY --dry-run`", "study run knobs-micro --dry-run", "plan"),
-    ("`study run`, `study status`", "study status knobs-micro", "status"),
+    ("`study run STUDY --dry-run`", "study run scaling-micro --dry-run", "plan"),
+    ("`study run`, `study status`", "study status scaling-micro", "status"),
     ("`eval --list-tasks`", "eval --list-tasks", "tasks"),
 ]
 

@@ -24,7 +24,7 @@ PLAN_COLUMNS = (
     Column("parameters", "Parameters", "count"),
     Column("steps", "Steps"),
     Column("flops", "Training FLOPs", "flops"),
-    Column("hours", "Hours", "float"),
+    Column("hours", "Time", "hours"),
     Column("fits", "Fits"),
     Column("to_do", "To do"),
 )
