@@ -163,6 +163,8 @@ def test_a_plan_without_a_machine_is_for_this_one(study, monkeypatch):
     monkeypatch.setattr("scalecli.cli.study.plan.this_machine", lambda: Machine("h100", 2))
     assert " on this machine (2 h100), " in notes()
     assert " on 1 cpu, " in notes(text=STUDY)
+    monkeypatch.setattr("scalecli.cli.study.plan.this_machine", lambda: None)  # GPUs that are not known
+    assert " on 16 tpu-v3, " in notes()
     assert " on 1 a100-80, " in notes("--chip", "a100-80", "--chips", "1")
 
 
