@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalecli.errors import ConfigurationError, MissingError, nearest
 from scalecli.shape import Shape
@@ -142,7 +142,7 @@ def scatter(model: Exported, locations: Mapping[str, Location]) -> Iterator[tupl
             yield name, location.to_theirs(model.weights[path][layer] if copies else model.weights[path])
 
 
-def stored_precision(arrays: Mapping[str, np.ndarray]) -> str:
+def stored_precision(arrays: Mapping[str, Any]) -> str:
     """The dtype of a model's arrays; float32, which holds all of them, where they have several."""
     dtypes = {str(array.dtype) for array in arrays.values()}
     return dtypes.pop() if len(dtypes) == 1 else "float32"

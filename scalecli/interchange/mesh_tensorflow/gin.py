@@ -138,5 +138,5 @@ def _restored(value: Any, references: list[Reference]) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_restored(item, references) for item in value)
     if isinstance(value, dict):
-        return {key: _restored(item, references) for key, each in value.items()}
+        return {key: _restored(item, references) for key, item in value.items()}
     return value

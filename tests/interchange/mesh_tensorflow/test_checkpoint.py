@@ -33,10 +33,10 @@ def test_every_form_comes_back_as_it_was(tmp_path, name):
 
 
 @oracle.needs_oracle
-@pytest.mark.parametrize("name", oracle.ARCHITECTURE_BY_GATE)
+@pytest.mark.parametrize("name", oracle.ARCHITECTURE_OF)
 def test_the_originals_variables_are_the_models_weights(tmp_path, name):
     spec, arrays = oracle.spec_of(name), oracle.load(f"{name}.npz")
-    shape = oracle.shape_of_oracle(**oracle.ARCHITECTURE_BY_GATE[name][1])
+    shape = oracle.shape_of_oracle(**oracle.ARCHITECTURE_OF[name][1])
     variables = {key.removeprefix("var:"): arrays[key] for key in arrays if key.startswith("var:")}
     found = read(write_checkpoint(tmp_path, variables, gin=gin_of(spec, shape)))
     assert build_spec(found.architecture, found.shape) == spec

@@ -27,7 +27,7 @@ def test_every_weight_has_variables_and_no_two_the_same(architecture):
 
 
 @oracle.needs_oracle
-@pytest.mark.parametrize("name", oracle.ARCHITECTURE_BY_GATE)
+@pytest.mark.parametrize("name", oracle.ARCHITECTURE_OF)
 def test_the_variables_are_the_originals(name):
     found = {key.removeprefix("var:") for key in oracle.load(f"{name}.npz") if key.startswith("var:")}
     assert set(flat(variable_names(oracle.spec_of(name)))) == found
