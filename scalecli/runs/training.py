@@ -32,7 +32,7 @@ class TrainingInputs:
     `batches(step, share)`: see `training.job.Job`. `best` is the result whose highest value names the best step,
     `positions` counts inputs and targets of one example. `keep(directory)` writes what the run's directory holds of the
     inputs. `validation(model)` gives the function that measures the model, on all hosts alike. Within `reading()`
-    damaged data is an error of one line.
+    damaged data is an error of one line. `files` are among those that every host reads.
     """
 
     spec: ModelSpec
@@ -46,6 +46,7 @@ class TrainingInputs:
     reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
     objective: dict[str, Scalar] | None = None
     warnings: Sequence[str] = ()
+    files: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
     for run in filter(None, (initial, start)):
         run.place.report = reporter.fetched
     inputs = job.open(initial, devices, reporter)
+    devices.check_readable(inputs.files)
     manifest = new_manifest(
         job.kind,
         name=job.place.name,
