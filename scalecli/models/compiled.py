@@ -11,16 +11,31 @@ import keras
 
 MOST_UNROLLED = 48  # layers of a stack
 _FOR_TPU = ContextVar("for_tpu", default=False)
+_WITHOUT_LOOPS = ContextVar("without_loops", default=False)
 
 
 @contextlib.contextmanager
-def compiling_for_tpu() -> Iterator[None]:
-    """Within it, programs are made as for a TPU, whatever devices there are."""
-    before = _FOR_TPU.set(True)
+def _switched_on(switch: ContextVar[bool]) -> Iterator[None]:
+    before = switch.set(True)
     try:
         yield
     finally:
-        _FOR_TPU.reset(before)
+        switch.reset(before)
+
+
+def compiling_for_tpu() -> contextlib.AbstractContextManager[None]:
+    """Within it, programs are made as for a TPU, whatever devices there are."""
+    return _switched_on(_FOR_TPU)
+
+
+def without_loops() -> contextlib.AbstractContextManager[None]:
+    """Within it, programs have layer after layer instead of a loop, so that their operations can be counted."""
+    return _switched_on(_WITHOUT_LOOPS)
+
+
+def has_loops() -> bool:
+    """Whether programs run layers in loops."""
+    return not _WITHOUT_LOOPS.get()
 
 
 def uses_xla() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -118,7 +117,6 @@ class EncoderDecoder(SpecModel):
             bias_tiles=self.decoder.bias_tiles(length),
             segments=target_segments,
             memory_segments=memory_segments,
-            causal=True,
         )
         embedded = self.embedding(self.embedding.weights_for_compute(), tokens)
         decoded, of_decoder = self.decoder.run(embedded, context, dropout.at(_DECODER))
@@ -149,7 +147,7 @@ class EncoderDecoder(SpecModel):
 
     def decode_token(self, memory: Memory, state: Any, tokens: Any, position: Any) -> tuple[Any, Any]:
         """Logits [batch, vocabulary] of the token after `tokens` [batch], which stands at `position`; and the state."""
-        context = replace(memory.context, tokens=_present(tokens[:, None]), position=position)
+        context = memory.context._replace(tokens=_present(tokens[:, None]), position=position)
         biases = memory.position_biases
         if biases:
             length = next(iter(biases.values())).shape[3]
@@ -158,7 +156,7 @@ class EncoderDecoder(SpecModel):
                 heads: ops.slice(bias, (0, 0, position, 0), (1, heads, 1, length)) for heads, bias in biases.items()
             }
             mask = ops.cast(later, "float32")[None, None, None, :] * MASKED
-            context = replace(context, position_biases=rows, self_mask=mask)
+            context = context._replace(position_biases=rows, self_mask=mask)
         embedded = self.embedding(memory.embedding, tokens[:, None])
         hidden, state = self.decoder.step(embedded, memory.layers, state, context)
         return self.output_head(memory.head, hidden)[:, 0], state

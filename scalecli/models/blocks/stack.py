@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,7 +10,7 @@ from keras import ops
 from scalecli import specs
 from scalecli.models.blocks.recurrence import RECURRENCES, Recurrence
 from scalecli.models.blocks.residual import Reports, Residual
-from scalecli.models.blocks.scan import Unstacked, rematerialised_scan, scan, unstack
+from scalecli.models.blocks.scan import Unstacked, scan, scan_with_state, unstack
 from scalecli.models.compiled import fuses_attention, unrolls, uses_xla
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers import NORMS, Context, PositionBias, RMSNorm, SpecLayer
@@ -59,28 +58,28 @@ class Repeat(keras.layers.Layer):
         if self.spec.block.pools:
             return self._pooled(x, weights, context, dropout)
 
-        # What gradients flow to is handed to the body, and so is the rest of the context with it.
-        seen = {name: value for name, value in vars(context).items() if value is not None}
-        causal = seen.pop("causal")
-        stacked, shared = ((), (weights, seen)) if self.spec.shared else (weights, ((), seen))
-
-        def body(index: Any, x: Any, slices: Any, shared: Any) -> tuple[Any, Any]:
-            here = dropout.at(index)
-            shared_weights, seen = shared
+        def body(index: Any, x: Any, slices: Any, shared: Any) -> tuple[Any, Reports]:
+            shared_weights, context = shared
+            block_dropout = dropout.at(index)
             reports: Reports = {}
-            for place, sublayer in enumerate(self.sublayers):
-                of_layer = shared_weights[place] if self.spec.shared else slices[place]
-                x, report = sublayer.run(of_layer, x, Context(**seen, causal=causal), here.at(place))
+            for number, sublayer in enumerate(self.sublayers):
+                own = (shared_weights if self.spec.shared else slices)[number]
+                x, report = sublayer.run(own, x, context, block_dropout.at(number))
                 reports |= report
             return x, reports
 
-        blank, times = _blank(self.reported), self.spec.times
-        if self.rematerialise and dropout.training:
-            x, reports = rematerialised_scan(body, x, stacked, shared, blank, times)
-        else:
-            x, reports = scan(
-                lambda index, x, slices, _: body(index, x, slices, shared), x, stacked, blank, times, unrolls(times)
-            )
+        rematerialise = self.rematerialise and dropout.training
+        stacked, shared_weights = ((), weights) if self.spec.shared else (weights, ())
+        x, reports = scan(
+            body,
+            x,
+            stacked,
+            (shared_weights, context),
+            _blank(self.reported),
+            self.spec.times,
+            rematerialise=rematerialise,
+            unrolled=not rematerialise and unrolls(self.spec.times),
+        )
         return x, context, reports
 
     def _pooled(self, x: Any, weights: Any, context: Context, dropout: Dropout) -> tuple[Any, Context, Reports]:
@@ -129,7 +128,7 @@ class Repeat(keras.layers.Layer):
             return x, new_state
 
         times = self.spec.times
-        return scan(body, x, _for_steps((), times) if self.spec.shared else layers, state, times)
+        return scan_with_state(body, x, _for_steps((), times) if self.spec.shared else layers, state, times)
 
 
 class Stack(keras.layers.Layer):
@@ -201,16 +200,19 @@ class Stack(keras.layers.Layer):
         self, recurrence: Recurrence, x: Any, weights: Any, context: Context, dropout: Dropout
     ) -> tuple[Any, Reports]:
         """All passes of the recurrence; returns output and reports."""
-        passes = recurrence.spec.passes
 
-        def one_pass(index: Any, x: Any, _: Any) -> tuple[Any, Reports]:
+        def one_pass(index: Any, x: Any) -> tuple[Any, Reports]:
             x, _, reports = self._through(x, weights, context, dropout.at(_REPEATS + index))
             return x, reports
 
-        of_pass = [(number, repeat.reported) for number, repeat in enumerate(self.repeats)]
-        blank = _blank({f"{number}/{name}": (passes, *shape) for number, of in of_pass for name, shape in of.items()})
-        own_weights = recurrence.split(recurrence.weights_for_compute())
-        carry, reports = recurrence.repeated(one_pass, own_weights, x, blank, self._normed)
+        blank = _blank(
+            {
+                f"{number}/{name}": (recurrence.spec.passes, *shape)
+                for number, repeat in enumerate(self.repeats)
+                for name, shape in repeat.reported.items()
+            }
+        )
+        carry, reports = recurrence.run_passes(one_pass, x, blank, self._normed)
         own = recurrence.reports(carry, context.real)
         return recurrence.output(carry), reports | {f"recurrence/{name}": value for name, value in own.items()}
 
@@ -249,9 +251,9 @@ class Stack(keras.layers.Layer):
 
         Returns the output [batch, 1, d_model] and the state.
         """
-        layers, of_recurrence = memory
+        layers, recurrence_weights = memory
 
-        def one_pass(_: Any, x: Any, state: Any) -> tuple[Any, Any]:
+        def one_pass(x: Any, state: Any) -> tuple[Any, Any]:
             new_state = []
             for number, repeat in enumerate(self.repeats):
                 x, after = repeat.step(x, layers[number], state[number], context)
@@ -259,9 +261,9 @@ class Stack(keras.layers.Layer):
             return x, new_state
 
         if self.recurrence is None:
-            x, state = one_pass(0, x, state)
+            x, state = one_pass(x, state)
         else:
-            carry, state = self.recurrence.repeated(one_pass, of_recurrence, x, state, self._normed)
+            carry, state = self.recurrence.step_passes(one_pass, recurrence_weights, x, state, self._normed)
             x = self.recurrence.output(carry)
         return self._normed(x), state
 
@@ -296,8 +298,7 @@ def _pool(x: Any, real: Any, window: int) -> Any:
 def _pooled_context(context: Context, window: int) -> Context:
     """What the layers behind a pooling see: of each window, its first position."""
     length = context.real.shape[1] // window
-    return replace(
-        context,
+    return context._replace(
         position_biases={heads: bias[:, :, :length, :length] for heads, bias in context.position_biases.items()},
         self_mask=context.self_mask[:, :, ::window, ::window],
         real=context.real[:, ::window],

@@ -15,8 +15,7 @@ it from `run`. Weights and activations come in the compute dtype; norms and soft
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -29,31 +28,34 @@ _EPSILON = 1e-6
 MASKED = -1e9  # added to the scores of positions that must not be seen
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a stack's layers share.
+class Context(NamedTuple):
+    """What a stack's layers share; a nest of tensors, as scans take it.
 
     `position_biases` [1, heads, queries, keys] by number of heads, `self_mask` and `cross_mask` [batch, 1, queries,
-    keys] are float32 and added to attention scores; `real` and `tokens` [batch, length, 1] are float32 and 1 where a
-    position is no padding, and where the token that the stack reads there is none (the first of a decoder is): what
-    convolutions see. `memory` [batch, memory, d_model] is the encoder's output; `position` (int32 scalar) is the place
-    of the one token of a decoding step, for which `real` is None.
+    keys] are float32 and added to attention scores. `real` and `tokens` [batch, length, 1] are float32: `real` is 1
+    where a position is no padding, `tokens` where the token that the stack reads there is none (the first one that a
+    decoder reads is), which is what convolutions see. `memory` [batch, memory, d_model] is the encoder's output, which
+    only a decoder has. In a decoding step `position` (int32 scalar) is that of its one token, and `real` is None.
 
-    The same for fused attention, where it is used: `bias_tiles` by number of heads are the position biases; `segments`
-    [batch, length], `memory_segments` [batch, memory] (int32) and `causal` are the masks.
+    For fused attention, where it is used: the position biases as `bias_tiles` by number of heads, and `segments`
+    [batch, length] and `memory_segments` [batch, memory] (int32) in the place of the masks.
     """
 
-    position_biases: Mapping[int, Any] = field(default_factory=dict)
+    position_biases: Mapping[int, Any] = {}
     self_mask: Any = None
     real: Any = None
     tokens: Any = None
     memory: Any = None
     cross_mask: Any = None
     position: Any = None
-    bias_tiles: Mapping[int, Any] = field(default_factory=dict)
+    bias_tiles: Mapping[int, Any] = {}
     segments: Any = None
     memory_segments: Any = None
-    causal: bool = False
+
+    @property
+    def causal(self) -> bool:
+        """Whether this is a decoder's, in which no position sees a later one."""
+        return self.memory is not None
 
 
 class SpecLayer(keras.layers.Layer):

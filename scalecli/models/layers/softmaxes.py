@@ -53,7 +53,7 @@ def log_mixture(contexts: Any, log_priors: Any, kernel: Any) -> tuple[Any, Calla
         return ops.logaddexp(mixed, logits + (log_prior - log_normaliser)[..., None]), log_normaliser
 
     nothing = ops.full((*places, kernel.shape[1]), _NO_SHARE, "float32")
-    mixed, log_normalisers = scan(forward, nothing, (contexts, log_priors), ops.zeros_like(log_priors), softmaxes)
+    mixed, log_normalisers = scan(forward, nothing, (contexts, log_priors), (), ops.zeros_like(log_priors), softmaxes)
 
     def gradient(upstream: Any) -> tuple[Any, Any, Any]:
         def backward(_: Any, of_kernel: Any, slices: Any, __: Any) -> tuple[Any, Any]:
@@ -70,7 +70,7 @@ def log_mixture(contexts: Any, log_priors: Any, kernel: Any) -> tuple[Any, Calla
         start = ops.zeros(kernel.shape, "float32")
         blank = (ops.zeros_like(contexts), ops.zeros_like(log_priors))
         of_kernel, (of_contexts, of_priors) = scan(
-            backward, start, (contexts, log_priors, log_normalisers), blank, softmaxes
+            backward, start, (contexts, log_priors, log_normalisers), (), blank, softmaxes
         )
         return of_contexts, of_priors, ops.cast(of_kernel, kernel.dtype)
 
