@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 MOST_UNROLLED = 48  # layers of a stack
+MOST_WRITTEN_OUT = 1024  # keys whose scores attention writes out
 _FOR_TPU = ContextVar("for_tpu", default=False)
 _WITHOUT_LOOPS = ContextVar("without_loops", default=False)
 
@@ -68,6 +69,20 @@ def fuses_attention(dtype: str) -> bool:
     import jax
 
     return jax.device_count() == 1 and dtype in ("bfloat16", "float16")
+
+
+def attends_blockwise(dtype: str, keys: int) -> bool:
+    """Whether attention to so many keys computes the scores of a block of them at a time: on accelerators, if not fused.
+
+    Up to there the scores are fewer than what the layers keep besides, and computing them twice buys little memory.
+    """
+    if keys <= MOST_WRITTEN_OUT or fuses_attention(dtype):
+        return False
+    if keras.backend.backend() == "tensorflow":
+        return uses_xla()
+    import jax
+
+    return _FOR_TPU.get() or jax.default_backend() != "cpu"
 
 
 def unrolls(layers: int) -> bool:

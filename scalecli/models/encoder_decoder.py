@@ -9,6 +9,7 @@ from keras import ops
 
 from scalecli import specs
 from scalecli.models.blocks.stack import Reports, Stack
+from scalecli.models.compiled import attends_blockwise
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers import HEADS, MASKED, Context, Embedding, SpecLayer, Weights
 from scalecli.models.losses import chunked_cross_entropy, cross_entropy
@@ -105,15 +106,15 @@ class EncoderDecoder(SpecModel):
         input_segments, target_segments = segments(batch, "inputs"), segments(batch, "targets")
         memory, memory_segments, of_encoder = self._encode(batch["inputs"], input_segments, dropout.at(_ENCODER))
         length = batch["targets"].shape[1]
-        causal = ops.tril(ops.ones((length, length), "bool"))
+        self_mask = self._mask(target_segments, target_segments, causal=True)
         tokens = shift_right(batch["targets"], batch.get("targets_segments"))
         context = Context(
-            position_biases=self.decoder.biases(length),
-            self_mask=_mask(target_segments, target_segments, causal),
+            position_biases={} if self_mask is None else self.decoder.biases(length),
+            self_mask=self_mask,
             real=_present(target_segments),
             tokens=_present(tokens),
             memory=memory,
-            cross_mask=_mask(target_segments, memory_segments),
+            cross_mask=self._mask(target_segments, memory_segments),
             bias_tiles=self.decoder.bias_tiles(length),
             segments=target_segments,
             memory_segments=memory_segments,
@@ -172,13 +173,20 @@ class EncoderDecoder(SpecModel):
             layers |= {f"{side}/{prefix}": layer for prefix, layer in stack.parts().items()}
         return layers
 
+    def _mask(self, query_segments: Any, key_segments: Any, causal: bool = False) -> Any:
+        """The mask of attention that writes its scores out, else None."""
+        if attends_blockwise(self.compute_dtype, key_segments.shape[1]):
+            return None
+        return _mask(query_segments, key_segments, causal)
+
     def _encode(self, inputs: Any, input_segments: Any, dropout: Dropout) -> tuple[Any, Any, Reports]:
         """The encoder's output [batch, memory, d_model], the segments of its positions, and its reports."""
         length = inputs.shape[1]
         window = length // self.spec.memory_length(length)
+        self_mask = self._mask(input_segments, input_segments)
         context = Context(
-            position_biases=self.encoder.biases(length),
-            self_mask=_mask(input_segments, input_segments),
+            position_biases={} if self_mask is None else self.encoder.biases(length),
+            self_mask=self_mask,
             real=_present(input_segments),
             tokens=_present(inputs),
             bias_tiles=self.encoder.bias_tiles(length),
@@ -218,7 +226,9 @@ def _present(ids: Any) -> Any:
     return ops.cast(ids > 0, "float32")[:, :, None]
 
 
-def _mask(query_segments: Any, key_segments: Any, allowed: Any = True) -> Any:
-    """float32 [batch, 1, queries, keys] to add to scores: 0 where the segments are equal and it is allowed."""
-    seen = ops.logical_and(query_segments[:, :, None] == key_segments[:, None, :], allowed)
+def _mask(query_segments: Any, key_segments: Any, causal: bool = False) -> Any:
+    """float32 [batch, 1, queries, keys] to add to scores: 0 where the segments are equal, and the key is not later."""
+    seen = query_segments[:, :, None] == key_segments[:, None, :]
+    if causal:
+        seen = ops.logical_and(seen, ops.tril(ops.ones(seen.shape[1:], "bool")))
     return ops.where(seen, 0.0, MASKED)[:, None]

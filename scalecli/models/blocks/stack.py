@@ -11,9 +11,10 @@ from scalecli import specs
 from scalecli.models.blocks.recurrence import RECURRENCES, Recurrence
 from scalecli.models.blocks.residual import Reports, Residual
 from scalecli.models.blocks.scan import Unstacked, scan, scan_with_state, unstack
-from scalecli.models.compiled import fuses_attention, unrolls, uses_xla
+from scalecli.models.compiled import attends_blockwise, fuses_attention, unrolls, uses_xla
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers import NORMS, Context, PositionBias, RMSNorm, SpecLayer
+from scalecli.models.layers.blockwise_attention import block_size
 
 # Places of dropout within a stack; the repeats or the passes follow, and within a pass its repeats.
 _EMBEDDED, _FINAL, _REPEATS = 0, 1, 2
@@ -168,9 +169,16 @@ class Stack(keras.layers.Layer):
         return {layer.spec.heads: layer(queries=length, keys=length) for layer in self.position_biases}
 
     def bias_tiles(self, length: int) -> dict[int, Any]:
-        """The position biases for fused attention, by number of heads; none where attention is not fused."""
-        layers = self.position_biases if fuses_attention(self.compute_dtype) else []
-        return {layer.spec.heads: layer.tiles(length, length) for layer in layers}
+        """The position biases in blocks, by number of heads, where attention is fused or blockwise; else none."""
+        if fuses_attention(self.compute_dtype):
+            from scalecli.models.layers.fused_attention import BLOCK
+
+            block = BLOCK
+        elif attends_blockwise(self.compute_dtype, length):
+            block = block_size(length)
+        else:
+            return {}
+        return {layer.spec.heads: layer.tiles(length, length, block) for layer in self.position_biases}
 
     def parts(self) -> dict[str, SpecLayer]:
         """Every layer that owns weights, by the prefix of its paths in `specs.Stack.weights`."""
@@ -300,7 +308,7 @@ def _pooled_context(context: Context, window: int) -> Context:
     length = context.real.shape[1] // window
     return context._replace(
         position_biases={heads: bias[:, :, :length, :length] for heads, bias in context.position_biases.items()},
-        self_mask=context.self_mask[:, :, ::window, ::window],
+        self_mask=None if context.self_mask is None else context.self_mask[:, :, ::window, ::window],
         real=context.real[:, ::window],
         tokens=context.tokens[:, ::window],
         bias_tiles={heads: _tiles_of_shorter(tiles, length) for heads, tiles in context.bias_tiles.items()},
@@ -309,6 +317,6 @@ def _pooled_context(context: Context, window: int) -> Context:
 
 
 def _tiles_of_shorter(tiles: Any, length: int) -> Any:
-    """Of the biases of fused attention [heads, diagonals, block, block], the diagonals that `length` positions have."""
+    """Of the biases in blocks [heads, diagonals, block, block], the diagonals that `length` positions have."""
     blocks, shorter = (tiles.shape[1] + 1) // 2, -(-length // tiles.shape[2])
     return tiles[:, blocks - shorter : blocks + shorter - 1]

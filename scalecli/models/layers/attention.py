@@ -11,6 +11,7 @@ from scalecli import specs
 from scalecli.models.compiled import fuses_attention
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.base import Context, SpecLayer, Weights, projection
+from scalecli.models.layers.blockwise_attention import bias_tiles, blockwise_attention
 
 _FUSED_WIDTHS = (16, 32, 64, 128)  # d_kv that GPU kernels take
 
@@ -26,6 +27,8 @@ class Attention(SpecLayer):
             return self._fused(weights, x, context, dropout)
         cached = self._keys_and_values(weights, context.memory if self.spec.cross else x)
         mask = context.cross_mask if self.spec.cross else context.self_mask
+        if mask is None:
+            return self._blockwise(weights, x, cached, context, dropout)
         return self._attend(weights, x, cached, self._bias(context), mask, dropout)
 
     def constants(self, weights: Weights, context: Context) -> Weights:
@@ -67,11 +70,25 @@ class Attention(SpecLayer):
             # One mask serves all queries: to drop a key's share is to drop its value.
             kept = dropout(ops.ones((x.shape[0], self.spec.heads, 1, source.shape[1]), values.dtype))
             values = values * ops.transpose(kept, (0, 3, 1, 2))
-        seen = context.memory_segments if self.spec.cross else context.segments
-        causal = context.causal and not self.spec.cross
-        bias = None if self.spec.cross else context.bias_tiles.get(self.spec.heads)
-        mixed = fused_attention(queries, keys, values, bias, context.segments, seen, causal)
+        mixed = fused_attention(queries, keys, values, *self._bias_and_segments(context))
         return projection(weights, "output", ops.reshape(mixed, (*x.shape[:2], self.spec.inner)))
+
+    def _blockwise(self, weights: Weights, x: Any, cached: Weights, context: Context, dropout: Dropout) -> Any:
+        """`call` with the scores of one block of keys at a time."""
+        keys, values = (cached[self._projections()[number]] for number in (0, -1))
+        if dropout.active:
+            values = (
+                values
+                * dropout(ops.ones((x.shape[0], self.spec.heads, 1, keys.shape[2]), values.dtype))[:, :, 0, :, None]
+            )
+        mixed = blockwise_attention(self._queries(weights, x), keys, values, *self._bias_and_segments(context))
+        return self._output(weights, mixed)
+
+    def _bias_and_segments(self, context: Context) -> tuple[Any, Any, Any, bool]:
+        """The bias' tiles, the segments of queries and keys, and whether it is causal."""
+        if self.spec.cross:
+            return None, context.segments, context.memory_segments, False
+        return context.bias_tiles.get(self.spec.heads), context.segments, context.segments, context.causal
 
     def _projections(self) -> tuple[str, ...]:
         return ("key_value",) if self.spec.tied_key_values else ("key", "value")
@@ -94,10 +111,14 @@ class Attention(SpecLayer):
         return queries * self.spec.d_kv**-0.5 if self.spec.scaled else queries
 
     def _attend(self, weights: Weights, x: Any, cached: Weights, bias: Any, mask: Any, dropout: Dropout) -> Any:
-        keys, values = (cached[self._projections()[place]] for place in (0, -1))
-        queries = self._queries(weights, x)
-        mixed = ops.transpose(softmax_attention(queries, keys, values, mask, bias, dropout), (0, 2, 1, 3))
-        return projection(weights, "output", ops.reshape(mixed, (*x.shape[:2], self.spec.inner)))
+        keys, values = (cached[self._projections()[number]] for number in (0, -1))
+        return self._output(weights, softmax_attention(self._queries(weights, x), keys, values, mask, bias, dropout))
+
+    def _output(self, weights: Weights, mixed: Any) -> Any:
+        """[batch, heads, length, d_kv] -> [batch, length, d_model]."""
+        batch, _, length, _ = mixed.shape
+        joined = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (batch, length, self.spec.inner))
+        return projection(weights, "output", joined)
 
 
 def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any, dropout: Dropout) -> Any:
@@ -155,11 +176,9 @@ class PositionBias(SpecLayer):
         skewed = ops.tile(cyclic, (1, queries))[:, : queries * (period - 1)]
         return ops.reshape(skewed, (1, self.spec.heads, queries, period - 1))[..., :keys]
 
-    def tiles(self, queries: int, keys: int) -> Any:
-        """float32 [heads, diagonals, block, block], as `fused_attention` takes it."""
-        from scalecli.models.layers.fused_attention import bias_tiles
-
-        return bias_tiles(self.by_distance(queries, keys), queries, keys)
+    def tiles(self, queries: int, keys: int, block: int) -> Any:
+        """float32 [heads, diagonals, block, block], as attention takes it that is fused or blockwise."""
+        return bias_tiles(self.by_distance(queries, keys), queries, keys, block)
 
     def by_distance(self, queries: int, keys: int) -> Any:
         """float32 [heads, queries + keys - 1]: the bias of each distance key - query, from 1 - queries on."""

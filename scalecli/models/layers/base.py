@@ -37,8 +37,9 @@ class Context(NamedTuple):
     decoder reads is), which is what convolutions see. `memory` [batch, memory, d_model] is the encoder's output, which
     only a decoder has. In a decoding step `position` (int32 scalar) is that of its one token, and `real` is None.
 
-    For fused attention, where it is used: the position biases as `bias_tiles` by number of heads, and `segments`
-    [batch, length] and `memory_segments` [batch, memory] (int32) in the place of the masks.
+    Attention that is fused or blockwise takes the position biases as `bias_tiles` by number of heads, and `segments`
+    [batch, length] and `memory_segments` [batch, memory] (int32) in the place of the masks. A mask that is None says
+    that it is blockwise.
     """
 
     position_biases: Mapping[int, Any] = {}
