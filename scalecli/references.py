@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scalecli import strict
-from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
+from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec, load
+from scalecli.architectures.operators import operators as known_operators
 from scalecli.errors import ConfigurationError
-from scalecli.operators import OPERATORS
 from scalecli.shape import (
     HUGGING_FACE_PREFIX,
     Shape,
@@ -64,7 +64,7 @@ def resolve_model(
         MissingError: a path where nothing is or that cannot be read.
     """
     if architecture is not None:
-        presets(architecture)  # An unknown architecture is refused before anything is read.
+        architecture = load(architecture)  # An unknown architecture is refused before anything is read.
     if _is_path(text):
         model = _read_model(text, architecture)
     else:
@@ -92,7 +92,7 @@ def _changed(model: ModelReference, operators: Mapping[str, Any], text: str, res
     if model.run is not None and not reshape_runs:
         flags = (
             option if value is True else f"{option} {value}"
-            for option, value in ((OPERATORS[code].option, value) for code, value in operators.items())
+            for option, value in ((known_operators()[code].option, value) for code, value in operators.items())
         )
         raise ConfigurationError(f"{text}: a run keeps the shape that it was trained with; leave out {' '.join(flags)}")
     try:

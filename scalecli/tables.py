@@ -15,7 +15,7 @@ _SUFFIXES = {
     "bytes": (" B", " kB", " MB", " GB", " TB", " PB"),
 }
 
-Kind = Literal["count", "flops", "bytes", "float", "text"]
+Kind = Literal["count", "flops", "bytes", "float", "hours", "text"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class Table:
 
 
 def humanise(value: Any, kind: str) -> str:
-    """Returns a value as people read it: 60,506,624 as `60.5M`, 3.7e12 FLOPs as `3.70T`, None as `-`.
+    """Returns a value as people read it: 60,506,624 as `60.5M`, 3.7e12 FLOPs as `3.70T`, 1.5 hours as `1:30:00`,
+    None as `-`.
 
     Counts and FLOPs have multiples of 1000 (B and G are 1e9), bytes too; each is shown with three digits.
     """
@@ -69,6 +70,9 @@ def humanise(value: Any, kind: str) -> str:
         return "yes" if value else "no"
     if kind == "float":
         return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if kind == "hours" and math.isfinite(value):
+        minutes, second = divmod(round(3600 * value), 60)
+        return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
     if kind not in _SUFFIXES:
         return printable(str(value))
     if not math.isfinite(value):
@@ -96,6 +100,13 @@ def differing(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> l
 def printable(text: str) -> str:
     """A text in one line without control characters: what comes from a file must not drive the terminal."""
     return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text without its middle where it has more than `longest` characters."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]}…{text[len(text) - (longest - 1) // 2 :]}"
 
 
 def csv_cell(value: Any) -> Any:

@@ -2,9 +2,8 @@
 
 from hypothesis import strategies as st
 
-from scalecli.architectures import IMAGE_ARCHITECTURES
-from scalecli.operators import OPERATORS
-from scalecli.shape import KNOBS, OWN_FORMS, knobs
+from scalecli.architectures import IMAGE_ARCHITECTURES, KNOBS, named
+from scalecli.architectures.operators import operators
 
 # What an architecture takes only some numbers of: (first, step). Funnel's three blocks need as many layers.
 STEPS = {
@@ -16,19 +15,19 @@ STEPS = {
 
 def operators_of(architecture):
     """The operators that an architecture knows, by their codes."""
-    others = set(KNOBS) - set(knobs(architecture))
+    others = set(KNOBS) - {knob.name for knob in named(architecture).knobs}
     if architecture in IMAGE_ARCHITECTURES:
         others.add("decoder_layers")
-    return {code: operator for code, operator in OPERATORS.items() if not others.issuperset(operator.fields)}
+    return {code: operator for code, operator in operators().items() if not others.issuperset(operator.fields)}
 
 
 def values(architecture, code, largest):
     """Values of one operator."""
-    accepted = OPERATORS[code].values
+    accepted = operators()[code].values
     if accepted is bool:
         return st.just(True)
     if accepted is not int:
-        own = OWN_FORMS.get(architecture, {}).get(OPERATORS[code].fields[0])
+        own = named(architecture).defaults.get(operators()[code].fields[0])
         return st.sampled_from([word for word in accepted if word != own])
     if code == "fb":
         return st.integers(1, 3)

@@ -10,11 +10,13 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "scalecli"
 # From the ground up: a part imports from the floors below its own, and from nowhere else.
 FLOORS = (
-    {"errors", "operators", "results", "tables", "__init__"},
+    {"errors", "results", "tables", "__init__"},
     {"specs", "storage"},
     {"strict"},
-    {"costs", "data", "manifest", "shape"},
-    {"architectures", "models", "released"},
+    {"costs", "data", "manifest"},
+    {"architectures", "models"},
+    {"shape"},
+    {"api", "released"},
     {"analysis", "devices", "interchange", "references"},
     {"evaluation", "training"},
     {"runs", "studies"},
@@ -25,7 +27,7 @@ FLOOR_OF = {part: number for number, parts in enumerate(FLOORS) for part in part
 FILES = {file: file.relative_to(PACKAGE.parent).with_suffix("").parts for file in PACKAGE.rglob("*.py")}
 MODULES = {".".join(parts).removesuffix(".__init__"): ast.parse(file.read_bytes()) for file, parts in FILES.items()}
 MOST_FILES = 13  # __init__.py among them
-ONE_FILE_EACH = {"architectures"}  # one for each of the papers' architectures
+ONE_FILE_EACH = {"architectures/papers"}  # one for each of the papers' architectures
 
 
 def imported(nodes):

@@ -4,18 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalecli.architectures import ARCHITECTURES
+from scalecli.architectures import ARCHITECTURES, KNOBS, LARGEST, check_knobs, named
+from scalecli.architectures.operators import operator_text, operators
 from scalecli.errors import ConfigurationError
-from scalecli.operators import OPERATORS, operator_text
 from scalecli.shape import (
-    KNOBS,
-    LARGEST,
-    OWN_FORMS,
     Shape,
     apply_operators,
     architecture_in,
-    check_knobs,
-    knobs,
     parse_name,
     presets,
     shape_name,
@@ -178,10 +173,10 @@ def test_operators_commute_unless_they_set_the_same_field(architecture, data):
     size = next(iter(presets(architecture).values()))
     in_order = apply_operators(apply_operators(size, first, architecture), second, architecture)
     reversed_order = apply_operators(apply_operators(size, second, architecture), first, architecture)
-    if set(OPERATORS[one].fields).isdisjoint(OPERATORS[other].fields):
+    if set(operators()[one].fields).isdisjoint(operators()[other].fields):
         assert in_order == reversed_order == apply_operators(size, {**first, **second}, architecture)
     else:
-        assert getattr(in_order, OPERATORS[other].fields[0]) == second[other]
+        assert getattr(in_order, operators()[other].fields[0]) == second[other]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -302,6 +297,7 @@ def test_a_shape_is_its_dictionary(architecture, data):
     shape = apply_operators(next(iter(presets(architecture).values())), operators, architecture)
     fields = shape.to_dict()
     assert Shape.from_dict(fields, "a.yaml") == shape
-    optional = set(OWN_FORMS.get(architecture, {}))
-    assert set(knobs(architecture)) - optional <= set(fields) & set(KNOBS) <= set(knobs(architecture))
+    optional = set(named(architecture).defaults)
+    own = {knob.name for knob in named(architecture).knobs}
+    assert own - optional <= set(fields) & set(KNOBS) <= own
     assert all(fields.get(name, True) is True for name in ("shared_heads", "tied_key_values"))

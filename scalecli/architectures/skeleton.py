@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalecli.shape import Shape
+from scalecli.architectures.knobs import Knob
+from scalecli.architectures.shape import Shape
 from scalecli.specs import (
     Attention,
     Block,
@@ -20,6 +21,10 @@ from scalecli.specs import (
     Stack,
     Sublayer,
 )
+
+# Knobs of several architectures.
+SHARED_STACKS = Knob("shared_stacks", "ss", "--shared-stacks", "Encoder and decoder share their layers.", bool)
+LOGITS = Knob("logits", "lg", "--logits", "Logits by the embedding, or by a matrix of their own.", ("tied", "untied"))
 
 
 def attention(shape: Shape, causal: bool = False, cross: bool = False) -> Attention:

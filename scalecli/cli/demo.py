@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from scalecli.cli.options.training import cache_directory as the_cache_directory
-from scalecli.cli.options.training import cache_option, local_path
+from scalecli.cli.options.files import cache_option, default_cache
+from scalecli.cli.options.groups import Command
+from scalecli.cli.options.values import local_path
 from scalecli.cli.output.terminal import say
 from scalecli.errors import ScalecliError
 from scalecli.studies.child import start_child
@@ -26,10 +27,10 @@ class DemoStepError(ScalecliError):
         self.exit_code = code
 
 
-@click.command("demo")
+@click.command("demo", cls=Command)
 @click.argument("directory", type=click.Path(), callback=local_path, default="scalecli-demo")
 @cache_option
-def command(directory: Path, cache_directory: Path | None) -> None:
+def command(directory: Path, cache_directory: Path) -> None:
     """Run shape, flops, pretrain, finetune, eval and compare on a small example, in DIRECTORY.
 
     It takes about five minutes on two CPU cores and needs no network: the text is the docstrings of this Python
@@ -37,10 +38,9 @@ def command(directory: Path, cache_directory: Path | None) -> None:
     and may be run again by hand.
     """
     start = time.monotonic()
-    cache = the_cache_directory(cache_directory)
     shape, task = directory / "shape.yaml", directory / "task" / "task.yaml"
     pretrained, finetuned, evaluated = (directory / name for name in ("pretrained", "finetuned", "evaluated"))
-    kept = ["--cache-directory", str(cache)] if cache_directory else []
+    kept = ["--cache-directory", str(cache_directory)] if cache_directory != default_cache() else []
 
     _say("A shape: the smallest T5 with half of its layers.")
     _run("shape", "tiny", "--nl", "2", "-o", shape)
@@ -52,7 +52,7 @@ def command(directory: Path, cache_directory: Path | None) -> None:
         *("--inputs-length", "128", "--batch", "32", "--steps", "250"),
         *("--validate-every", "125", "--validation-examples", "256", *kept),
     )
-    _write_task(task, cache)
+    _write_task(task, cache_directory)
     _say(f"Finetuning on a task: which package does a docstring come from? ({task})")
     _run(
         *("finetune", pretrained, "--task", task, "--run", finetuned, "--batch", "32", "--steps", "200"),

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from scalecli.cli.options.training import device_options
+from scalecli.cli.options.devices import device_options
+from scalecli.cli.options.groups import Command
 from scalecli.cli.output.formats import Column, format_option, print_record
 from scalecli.devices import Request, open_devices, prepare_environment
 from scalecli.devices.machine import check_import, installed, tpu_chips
@@ -24,7 +25,7 @@ COLUMNS = (
 )
 
 
-@click.command("devices")
+@click.command("devices", cls=Command)
 @device_options
 @format_option
 def command(format: str, strategy: Any, tpu: str | None, model_parallel: int | None, deterministic: bool) -> None:

@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecli.cli.options.completion import complete_runs
+from scalecli.cli.options.devices import device_options, devices_asked_for
+from scalecli.cli.options.files import cache_option, run_option, text_field_option, this_command_line
+from scalecli.cli.options.groups import Command, option_group
 from scalecli.cli.options.images import IMAGES_HELP
 from scalecli.cli.options.tasks import task_options
-from scalecli.cli.options.training import cache_directory as the_cache_directory
-from scalecli.cli.options.training import (
-    cache_option,
-    device_options,
-    devices_asked_for,
-    run_option,
-    text_field_option,
-    this_command_line,
-)
 from scalecli.cli.output.evaluation import print_tasks, table_of_results, table_of_tasks
 from scalecli.cli.output.formats import format_option, print_table
 from scalecli.cli.output.terminal import say
@@ -28,36 +23,77 @@ if TYPE_CHECKING:
     from scalecli.runs.directory import Trained
 
 
-@click.command("eval")
-@click.argument("model", metavar="RUN", required=False)
-@run_option("Where results go. [default: RUN/eval/TASK-SPLIT-STEP; text-HASH-STEP, N-shot-NAME-HASH-STEP]")
-@click.option(
-    "--checkpoints",
-    "--step",
-    metavar="all|best|last|STEP",
-    help="The checkpoints to evaluate. [default: the last]",
-)
+_AT_LEAST_1 = click.IntRange(1, 2**24)
+
+
+@click.command("eval", cls=Command)
+@click.argument("model", metavar="RUN", required=False, shell_complete=complete_runs)
 @task_options
-@click.option("--list-tasks", is_flag=True, help="List the tasks that --tasks knows, and their groups.")
-@click.option(
-    "--split",
-    type=click.Choice(("train", "validation", "test")),
-    help="[default: validation; of images the first of validation, val and test that there is]",
+@option_group(
+    click.option("--list-tasks", is_flag=True, help="List the tasks that --tasks knows, and their groups."),
+    click.option(
+        "--split",
+        type=click.Choice(("train", "validation", "test")),
+        help="Split to evaluate on. [default: validation; of images the first of validation, val and test that exists]",
+    ),
+    click.option(
+        "--rank-classification",
+        is_flag=True,
+        help="For tasks with labels: take the likeliest label instead of decoding text.",
+    ),
+    click.option("--beams", type=_AT_LEAST_1, default=1, show_default=True, metavar="N", help="Beams; 1 is greedy."),
+    heading="Tasks",
 )
-@click.option(
-    "--rank-classification",
-    is_flag=True,
-    help="Take the likeliest of a task's labels instead of decoding, if it has any.",
+@option_group(
+    click.option(
+        "--text", multiple=True, metavar="PATH", help="Measure the perplexity of this text instead of a task's scores."
+    ),
+    text_field_option,
+    click.option(
+        "--examples",
+        type=_AT_LEAST_1,
+        default=4096,
+        show_default=True,
+        metavar="N",
+        help="Measure at most N segments of text.",
+    ),
+    heading="Text",
 )
-@click.option("--beams", type=int, default=1, show_default=True, help="Beams of the decoding; 1 is greedy.")
-@click.option("--text", multiple=True, metavar="PATH", help="Text whose perplexity to measure, instead of a task.")
-@text_field_option
-@click.option("--examples", type=int, default=4096, show_default=True, help="Segments of text, at most.")
-@click.option("--few-shot", type=int, metavar="N", help="Accuracy on --images from N of each class: ridge regression.")
-@click.option("--images", metavar="DIR|NAME", help=f"With --few-shot. {IMAGES_HELP}")
-@click.option("--seeds", type=int, default=5, show_default=True, help="Draws of the N images, for --few-shot.")
-@click.option("--batch", type=int, default=64, show_default=True, help="Examples at once.")
+@option_group(
+    click.option(
+        "--few-shot",
+        type=int,
+        metavar="N",
+        help="Measure how well features of --images tell classes apart, by a ridge regression on N images of each.",
+    ),
+    click.option("--images", metavar="DIR|NAME", help=IMAGES_HELP),
+    click.option(
+        "--seeds",
+        type=int,
+        default=5,
+        show_default=True,
+        metavar="N",
+        help="Draw the images of --few-shot N times, and average.",
+    ),
+    heading="Images",
+)
+@option_group(
+    click.option(
+        "--checkpoints",
+        "--step",
+        metavar="all|best|last|STEP",
+        help="Checkpoints to evaluate. [default: last]",
+    ),
+    heading="Checkpoints",
+)
+@option_group(
+    click.option(
+        "--batch", type=_AT_LEAST_1, default=64, show_default=True, metavar="N", help="Examples to compute at once."
+    ),
+    heading="Devices",
+)
 @device_options
+@run_option("Directory for the results. [default: RUN/eval/TASK-SPLIT-STEP, text-HASH-STEP or N-shot-NAME-HASH-STEP]")
 @cache_option
 @format_option
 @click.pass_context
@@ -79,7 +115,7 @@ def command(
     images: str | None,
     seeds: int,
     batch: int,
-    cache_directory: Path | None,
+    cache_directory: Path,
     format: str,
     **device_values: Any,
 ) -> None:
@@ -107,22 +143,18 @@ def command(
         raise UsageError("--text-field goes with --text")
     if (few_shot is None) != (images is None):
         raise UsageError("--few-shot N and --images go together")
-    for flag, value in (("--batch", batch), ("--examples", examples), ("--beams", beams)):
-        if value < 1:
-            raise ConfigurationError(f"{flag} is {value}; 1 or more is accepted")
 
     from scalecli.cli.output.progress import ConsoleReporter
     from scalecli.runs.evaluation import Evaluation, default_place, evaluate, open_checkpoints
     from scalecli.storage.run_storage import place_at
 
-    cache = the_cache_directory(cache_directory)
-    measured_at = open_checkpoints(model, checkpoints, cache)
+    measured_at = open_checkpoints(model, checkpoints, cache_directory)
     last = measured_at[-1]
     devices = devices_asked_for(device_values, last.manifest.architecture, last.shape)
 
     def job(measured: str) -> Evaluation:
-        place = place_at(run, cache) if run else default_place(measured_at, measured)
-        return Evaluation(measured_at, batch, place, cache, this_command_line(), devices)
+        place = place_at(run, cache_directory) if run else default_place(measured_at, measured)
+        return Evaluation(measured_at, batch, place, cache_directory, this_command_line(), devices)
 
     with ConsoleReporter() as reporter:
         last.place.report = reporter.fetched
@@ -132,7 +164,7 @@ def command(
             from scalecli.runs.images.evaluation import FewShotAccuracy, name_of_images, open_images
 
             asked, source = FewShot(few_shot, seeds), ImageSource(images, ctx.params["data_dir"], held_out=split)
-            opened = open_images(last, source, cache, reporter)
+            opened = open_images(last, source, cache_directory, reporter)
             this = job(name_of_images(source, opened, asked))
             manifest, _ = evaluate(this, FewShotAccuracy(source, opened, asked), reporter)
             table = table_of_results(manifest)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
-from scalecli.cli.options.training import cache_directory as the_cache_directory
-from scalecli.cli.options.training import cache_option, local_path
+from scalecli.cli.options.completion import complete_runs
+from scalecli.cli.options.files import cache_option
+from scalecli.cli.options.groups import Command
+from scalecli.cli.options.values import local_path
 from scalecli.cli.output.formats import Column, format_option, print_table
 from scalecli.cli.output.terminal import say
 from scalecli.costs.hardware import PRECISIONS
@@ -16,17 +18,17 @@ from scalecli.costs.hardware import PRECISIONS
 TARGETS = ("hugging-face", "keras-hub", "npz")
 
 
-@click.command("export")
-@click.argument("model", metavar="RUN")
+@click.command("export", cls=Command)
+@click.argument("model", metavar="RUN", shell_complete=complete_runs)
 @click.argument("directory", metavar="DIRECTORY", type=click.Path(), callback=local_path)
-@click.option("--to", type=click.Choice(TARGETS), required=True, help="Who is to load it.")
-@click.option("--step", type=int, help="The checkpoint to take. [default: the last]")
+@click.option("--to", type=click.Choice(TARGETS), required=True, help="The library that is to load the model.")
+@click.option("--step", type=int, metavar="STEP", help="Export the checkpoint of this step. [default: the last]")
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
     default="float32",
     show_default=True,
-    help="Of the weights in the files; float32 is that of checkpoints.",
+    help="Precision of the weights in the files; checkpoints have float32.",
 )
 @cache_option
 @format_option
@@ -36,7 +38,7 @@ def command(
     to: str,
     step: int | None,
     precision: str,
-    cache_directory: Path | None,
+    cache_directory: Path,
     format: str,
 ) -> None:
     """Write the model of RUN into DIRECTORY, which is empty or new, for another library.
@@ -54,11 +56,10 @@ def command(
     from scalecli.runs.exporting import export
 
     check_tensorflow()
-    cache = the_cache_directory(cache_directory)
-    trained = open_trained(model, cache, step)
+    trained = open_trained(model, cache_directory, step)
     trained.place.report = ConsoleReporter().fetched
     directory = Path(os.path.abspath(directory))
-    files = export(trained, to, directory, precision, cache)
+    files = export(trained, to, directory, precision, cache_directory)
     rows = [{"file": file.relative_to(directory).as_posix(), "bytes": file.stat().st_size} for file in files]
     print_table(rows, [Column("file", "File"), Column("bytes", "Size", "bytes")], format)
     say(f"{trained.address} at step {trained.step:,}: written to {directory}")

@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecli.cli.options.mixing import mixing_options
-from scalecli.cli.options.tasks import task_options
-from scalecli.cli.options.training import (
-    MOST_SHOWN,
-    devices_asked_for,
-    recipe_and_saving,
-    recipe_options,
-    run_option,
-    this_command_line,
-)
-from scalecli.cli.options.training import cache_directory as the_cache_directory
-from scalecli.cli.output.formats import format_option
+from scalecli.cli.options.completion import complete_runs
+from scalecli.cli.options.devices import devices_asked_for
+from scalecli.cli.options.files import this_command_line
+from scalecli.cli.options.groups import Command, option_group
+from scalecli.cli.options.tasks import mixing_options, task_options
+from scalecli.cli.options.training import output_options, recipe_and_saving, recipe_options
 from scalecli.cli.output.training import print_plan, print_results
 from scalecli.errors import UsageError
 
@@ -27,19 +21,30 @@ if TYPE_CHECKING:
     from scalecli.data.tasks.task import Task
 
 
-@click.command("finetune")
-@click.argument("model", metavar="RUN")
-@run_option("The new run's directory, here or gs://BUCKET/FOLDER. [default: RUN-TASKS]")
-@click.option("--step", type=int, help="The checkpoint to start from. [default: the last]")
+@click.command("finetune", cls=Command)
+@click.argument("model", metavar="RUN", shell_complete=complete_runs)
 @task_options
 @mixing_options
-@click.option("--packed/--padded", default=False, show_default=True, help="Several examples in a row, or one.")
-@click.option(
-    "--show-examples", type=int, metavar="N", help="Show N rows as the model will see them, and start nothing."
+@option_group(
+    click.option(
+        "--packed/--padded",
+        default=False,
+        show_default=True,
+        help="Put several short examples into one row of a batch, or pad each to a row of its own.",
+    ),
+    click.option(
+        "--evaluation-batch", type=int, default=64, show_default=True, metavar="N", help="Examples to decode at once."
+    ),
+    heading="Tasks",
 )
-@click.option("--evaluation-batch", type=int, default=64, show_default=True, help="Examples decoded at once.")
 @recipe_options(steps=1000, batch=128, schedule="constant", learning_rate=1e-3, warmup=0, dropout=0.1)
-@format_option
+@option_group(
+    click.option(
+        "--step", type=int, metavar="STEP", help="Start from RUN's checkpoint of this step. [default: the last]"
+    ),
+    heading="Checkpoints",
+)
+@output_options("Directory of the new run, here or gs://BUCKET/FOLDER. [default: RUN-TASKS]")
 def command(
     model: str,
     run: str | None,
@@ -52,16 +57,15 @@ def command(
     evaluation_batch: int,
     peak_flops: float | None,
     dry_run: bool,
-    cache_directory: Path | None,
+    cache_directory: Path,
     format: str,
     **recipe_values: Any,
 ) -> None:
     """Finetune RUN on a task or a mixture of tasks, text to text.
 
     RUN is a run's directory or manifest, or the folder of one of its checkpoints, here or in a bucket. Tasks are those
-    of the papers by name (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task) or described by flags.
-    Schedule, dropout and batch are those of the papers by default. The same command goes on with a run that was
-    stopped.
+    of the papers by name (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task), or described by options.
+    Schedule, dropout and batch are by default those of the papers. If a run stops, the same command continues it.
     """
     from scalecli.runs.directory import open_trained
     from scalecli.runs.tasks.finetuning import Finetuning, example_batches
@@ -72,10 +76,7 @@ def command(
         raise UsageError(
             "no task: give --tasks NAMES, --task FILE, or describe it with --train, --validation, --input and --target"
         )
-    if show_examples is not None and not 1 <= show_examples <= MOST_SHOWN:
-        raise UsageError(f"--show-examples is {show_examples}; 1 to {MOST_SHOWN:,} is accepted")
-    cache = the_cache_directory(cache_directory)
-    parent = open_trained(model, cache, step)
+    parent = open_trained(model, cache_directory, step)
     recipe, saving = recipe_and_saving(recipe_values)
     devices = devices_asked_for(recipe_values, parent.manifest.architecture, parent.shape)
     job = Finetuning(
@@ -87,8 +88,8 @@ def command(
         recipe=recipe,
         saving=saving,
         evaluation_batch=evaluation_batch,
-        place=place_at(run, cache) if run else parent.place.at(f"../{parent.place.name}-{tasks_name}"),
-        cache_directory=cache,
+        place=place_at(run, cache_directory) if run else parent.place.at(f"../{parent.place.name}-{tasks_name}"),
+        cache_directory=cache_directory,
         command_line=this_command_line(),
         peak_flops=peak_flops,
         devices=devices,

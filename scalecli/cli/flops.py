@@ -7,15 +7,13 @@ from typing import Any
 import click
 
 from scalecli import costs
-from scalecli.analysis.advice.warnings import PAPER_NOTES
-from scalecli.architectures import build_spec
+from scalecli.architectures import LARGEST, build_spec, named
 from scalecli.cli.options.batch import batch_options, batch_text, tokens
-from scalecli.cli.options.model import model_options
+from scalecli.cli.options.model import ModelCommand, model_options
 from scalecli.cli.output.formats import Column, format_option, print_notes, print_table
 from scalecli.costs import Convention
 from scalecli.errors import UsageError
 from scalecli.references import resolve_model
-from scalecli.shape import LARGEST
 
 _COUNTED: dict[Convention, str] = {
     "forward": "twice the multiply-adds of one forward pass, without look-ups and products of one tensor with another",
@@ -27,21 +25,21 @@ _COUNTED: dict[Convention, str] = {
 }
 
 
-@click.command("flops")
+@click.command("flops", cls=ModelCommand)
 @model_options
 @click.option(
     "--convention",
     type=click.Choice([*costs.CONVENTIONS, "all"]),
     default="forward",
     show_default=True,
-    help="What is counted; paper is what both papers print.",
+    help="What to count; paper is what both papers print.",
 )
 @click.option(
     "--model-parallel",
     type=click.IntRange(1, LARGEST),
     metavar="N",
-    help="Cores that share a replica and repeat some work, which only paper counts; the papers had 2 for large, 8 for "
-    "xl, 32 for xxl. [default: 1]",
+    help="Cores that share one replica of the model and repeat some of its work, which only paper counts; the papers "
+    "had 2 for large, 8 for xl and 32 for xxl. [default: 1]",
 )
 @batch_options
 @format_option
@@ -75,8 +73,8 @@ def command(
         f"{name}, {reference.name} ({reference.architecture}), {batch_text(spec, batch)}: {_COUNTED[name]}."
         for name, batch in batches.items()
     ]
-    if "paper" in chosen and reference.architecture in PAPER_NOTES:
-        notes.append(f"paper, {reference.architecture}: {PAPER_NOTES[reference.architecture]}.")
+    if "paper" in chosen and (note := named(reference.architecture).paper_note):
+        notes.append(f"paper, {reference.architecture}: {note}.")
     print_notes(notes, format)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scalecli.cli.options.training import cache_directory as the_cache_directory
-from scalecli.cli.options.training import cache_option, local_path, this_command_line
+from scalecli.cli.options.files import cache_option, this_command_line
+from scalecli.cli.options.groups import Command
+from scalecli.cli.options.values import local_path
 from scalecli.cli.output.formats import Column, format_option, print_record
 
 if TYPE_CHECKING:
@@ -32,25 +33,31 @@ _COLUMNS = (
 )
 
 
-@click.command("import")
+@click.command("import", cls=Command)
 @click.argument("source", metavar="SOURCE")
 @click.option(
     "--run",
     type=click.Path(),
     callback=local_path,
     metavar="DIRECTORY",
-    help="The run's directory. [default: runs/SOURCE's name]",
+    help="Directory of the new run. [default: runs/ and SOURCE's name]",
 )
-@click.option("--step", type=int, help="The checkpoint's step. [default: the last]")
-@click.option("--optimizer", is_flag=True, help="Take the optimizer's state along, so that training can go on exactly.")
+@click.option("--step", type=int, metavar="STEP", help="Import the checkpoint of this step. [default: the last]")
+@click.option(
+    "--optimizer", is_flag=True, help="Import the state of the optimizer, too, so that training can go on exactly."
+)
 @click.option(
     "--vocabulary",
     metavar="FILE|t5",
-    help="A SentencePiece model, a tokenizer.json that can be one, or T5's own. [default: the one beside the "
-    "checkpoint; else t5, if the embedding has T5's 32,128 rows]",
+    help="A SentencePiece model, a tokenizer.json that can be turned into one, or T5's own. [default: the one beside "
+    "the checkpoint, else t5 if the embedding has T5's 32,128 rows]",
 )
-@click.option("--verify", is_flag=True, help="Compare the log-likelihood of an example with the original's.")
-@click.option("--dry-run", is_flag=True, help="Read and check all of it, show what it is, and write no run.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Check that the imported model gives an example the log-likelihood that the original gives it.",
+)
+@click.option("--dry-run", is_flag=True, help="Read and check the checkpoint and show what it is, but write no run.")
 @cache_option
 @format_option
 def command(
@@ -61,7 +68,7 @@ def command(
     vocabulary: str | None,
     verify: bool,
     dry_run: bool,
-    cache_directory: Path | None,
+    cache_directory: Path,
     format: str,
 ) -> None:
     """Make a run of a checkpoint of Mesh-TensorFlow, T5X, Hugging Face, KerasHub or the original ViT code (.npz).
@@ -84,7 +91,7 @@ def command(
         optimizer=optimizer,
         vocabulary=vocabulary,
         verify=verify,
-        cache_directory=the_cache_directory(cache_directory),
+        cache_directory=cache_directory,
         command_line=this_command_line(),
     )
     with ConsoleReporter() as reporter:

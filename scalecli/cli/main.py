@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -20,8 +21,8 @@ from scalecli.studies.child import end_with_parent
 COMMANDS = {
     "shape": ("shape.command", "Show the fields, parameters, FLOPs and memory of a shape."),
     "flops": ("flops", "Break the cost of a model down by component."),
-    "import": ("import_checkpoint", "Make a run of a checkpoint of another library."),
-    "pretrain": ("pretrain", "Pretrain a model on text, or on labelled images."),
+    "import": ("import_checkpoint", "Turn another library's checkpoint into a run."),
+    "pretrain": ("pretrain", "Pretrain a model on text, or on labeled images."),
     "finetune": ("finetune", "Finetune a run or a checkpoint on a task."),
     "eval": ("evaluate", "Score a run on tasks, text or images."),
     "compare": ("compare.command", "Set runs and published models side by side."),
@@ -49,16 +50,26 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name in the error for an unknown one."""
+        """As click does, with the nearest name in the error for an unknown one; `help COMMAND` is `COMMAND --help`."""
+        if args[:1] == ["help"]:
+            if not args[1:]:
+                click.echo(ctx.get_help())
+                ctx.exit()
+            args = [*args[1:], "--help"]
         if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            hint = nearest(args[0], COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+            hint = nearest(args[0], [*COMMANDS, "help"]) or f"; there are {', '.join(COMMANDS)}"
             raise UsageError(f"no subcommand {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Lists the subcommands from the table, so that help imports none of them."""
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the subcommands, from the table so that none of them is imported, and then the options."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        click.Command.format_options(self, ctx, formatter)
+        formatter.write_paragraph()
+        formatter.write_text(
+            "scalecli help COMMAND explains a command; scalecli demo runs a small example of them all."
+        )
 
 
 @click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "SCALECLI", "help_option_names": ["-h", "--help"]})
@@ -66,7 +77,7 @@ class LazyGroup(click.Group):
     "--config",
     type=click.Path(),
     metavar="FILE",
-    help="YAML with options by subcommand, such as {pretrain: {steps: 1000}}.",
+    help="YAML file with options for each command, such as {pretrain: {steps: 1000}}.",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="scalecli", message="%(prog)s %(version)s")
@@ -74,8 +85,8 @@ class LazyGroup(click.Group):
 def cli(ctx: click.Context, config: str | None, debug: bool) -> None:
     """A workbench for scaling studies of encoder-decoder Transformers.
 
-    An option comes from the command line, else from its variable (SCALECLI_PRETRAIN_STEPS is --steps of pretrain), else
-    from the --config file, else it is the default that --help shows.
+    An option is taken from the command line, else from its environment variable (SCALECLI_PRETRAIN_STEPS is --steps of
+    pretrain), else from the --config file; else it has the default that --help shows.
     """
     if debug:
         ctx.ensure_object(dict)["debug"] = True
@@ -139,12 +150,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code; an error has been printed to stderr as one line."""
     settings: dict[str, Any] = {}
     try:
-        code = cli.main(arguments, prog_name="scalecli", standalone_mode=False, obj=settings)
+        code = cli.main(
+            arguments,
+            prog_name="scalecli",
+            standalone_mode=False,
+            obj=settings,
+            max_content_width=shutil.get_terminal_size().columns,
+        )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return 2
+    except click.NoSuchOption as error:
+        near = f"; did you mean {error.possibilities[0]}?" if error.possibilities else ""
+        command = error.ctx.command_path if error.ctx else "scalecli"
+        _report(f"{command} has no option {error.option_name}{near or f'; {command} --help lists them'}")
+        return error.exit_code
     except click.ClickException as error:
         _report(error.format_message())
         return error.exit_code
@@ -179,7 +201,7 @@ def _failure(error: Exception) -> int:
         _forget_output()
         return 1
     text = _one_line(" ".join(reasons_of(error)))[:500]
-    _report(f"unexpected {type(error).__name__}: {text}; run scalecli --debug ... for the traceback")
+    _report(f"unexpected {type(error).__name__}: {text}; add --debug to the command for the traceback")
     return 1
 
 

@@ -7,21 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecli.cli.options.devices import devices_asked_for
+from scalecli.cli.options.files import text_field_option, this_command_line
+from scalecli.cli.options.groups import option_group
 from scalecli.cli.options.images import check_model_reads, check_reading_options, image_options
-from scalecli.cli.options.model import model_options
-from scalecli.cli.options.training import (
-    MOST_SHOWN,
-    devices_asked_for,
-    finite,
-    recipe_and_saving,
-    recipe_options,
-    run_option,
-    text_field_option,
-    this_command_line,
-)
-from scalecli.cli.options.training import cache_directory as the_cache_directory
+from scalecli.cli.options.model import ModelCommand, model_options
+from scalecli.cli.options.training import output_options, recipe_and_saving, recipe_options
+from scalecli.cli.options.values import finite
 from scalecli.cli.output.compiling import check_compile_options, compiled_figures
-from scalecli.cli.output.formats import format_option
 from scalecli.cli.output.training import print_plan, print_results
 from scalecli.errors import UsageError
 from scalecli.references import ModelReference, resolve_model
@@ -33,69 +26,89 @@ if TYPE_CHECKING:
 EMBEDDED_VOCABULARY = "train:8000"
 
 
-@click.command("pretrain")
+@click.command("pretrain", cls=ModelCommand)
 @model_options
-@run_option("The run's directory, here or gs://BUCKET/FOLDER. [default: runs/MODEL]")
-@click.option(
-    "--text",
-    multiple=True,
-    metavar="PATH",
-    help="Plain text, one document a line, or records with a text field: JSON (lines or a list), Parquet, Arrow, a "
-    "folder saved by Hugging Face's datasets, .csv, .tsv. Globs, URLs; gzip, bzip2, xz, zstd. The content tells which.",
-)
-@text_field_option
-@click.option("--validation-text", multiple=True, metavar="PATH", help="Held-out text. [default: every 50th document]")
-@click.option("--dataset", metavar="NAME", help="A TensorFlow dataset with a text feature, such as c4/en.")
-@image_options
-@click.option("--data-dir", metavar="DIR", help="Where TensorFlow datasets are prepared: a folder, or gs://.")
-@click.option("--split", metavar="SPLIT", help="Of the dataset, such as train[:16shard]. [default: train]")
-@click.option(
-    "--validation-split", metavar="SPLIT", help="Of the dataset. [default: validation; of images also val or test]"
-)
-@click.option(
-    "--vocabulary",
-    metavar="FILE|t5|train:N",
-    help="A SentencePiece model (or a tokenizer.json that can be one), T5's own, or one of N pieces trained on the "
-    "corpus, which has every character where these take at most half of the pieces. A model with pieces <extra_id_0> "
-    "... has them as sentinels; else 100 are added. Text of a corpus never becomes a sentinel. "
-    f"[default: t5; {EMBEDDED_VOCABULARY} for embedded text]",
-)
-@click.option("--inputs-length", type=int, default=512, show_default=True, help="Tokens of an input.")
-@click.option(
-    "--noise-density",
-    type=float,
-    callback=finite,
-    default=0.15,
-    show_default=True,
-    help="Share of the text to predict.",
-)
-@click.option(
-    "--mean-span-length",
-    type=float,
-    callback=finite,
-    default=3.0,
-    show_default=True,
-    help="Tokens of a corrupted span.",
-)
-@click.option(
-    "--validation-examples",
-    type=int,
-    default=512,
-    show_default=True,
-    help="Segments of held-out text, or held-out images, at most.",
-)
-@click.option("--keep-optimizer", is_flag=True, help="Go on from the run's step with its optimizer's state, too.")
-@click.option(
-    "--show-examples", type=int, metavar="N", help="Show N examples as the model will see them, and start nothing."
-)
-@click.option(
-    "--compile-for",
-    metavar="TOPOLOGY",
-    help="With --dry-run: compile the training step for a TPU such as v3:4x4 that needn't be there, and show its "
-    "memory, FLOPs and collectives; takes the extra [tpu-check].",
+@option_group(
+    click.option(
+        "--text",
+        multiple=True,
+        metavar="PATH",
+        help="Training text: plain text with a document on each line, or records in JSON (lines or a list), Parquet, "
+        "Arrow, CSV or TSV, or a folder saved by Hugging Face's datasets; also compressed (gzip, bzip2, xz, zstd). "
+        "Globs and URLs are accepted; may be repeated.",
+    ),
+    click.option("--dataset", metavar="NAME", help="A TensorFlow dataset with a text feature, such as c4/en."),
+    click.option(
+        "--vocabulary",
+        metavar="FILE|t5|train:N",
+        help="A SentencePiece model (or a tokenizer.json that can be turned into one), T5's own, or N pieces trained "
+        f"on the corpus. [default: t5; {EMBEDDED_VOCABULARY} without a corpus]",
+    ),
+    click.option("--inputs-length", type=int, default=512, show_default=True, metavar="N", help="Tokens in an input."),
+    click.option(
+        "--validation-text", multiple=True, metavar="PATH", help="Held-out text. [default: every 50th document]"
+    ),
+    click.option(
+        "--validation-examples",
+        type=int,
+        default=512,
+        show_default=True,
+        metavar="N",
+        help="Validate on at most N segments of text, or N images.",
+    ),
+    text_field_option,
+    click.option(
+        "--data-dir", metavar="DIR", help="Folder or gs:// address where the TensorFlow datasets have been prepared."
+    ),
+    click.option(
+        "--split", metavar="SPLIT", help="Split of the dataset to train on, such as train[:16shard]. [default: train]"
+    ),
+    click.option(
+        "--validation-split",
+        metavar="SPLIT",
+        help="Split of the dataset to validate on. [default: validation; of images also val or test]",
+    ),
+    click.option(
+        "--noise-density",
+        type=float,
+        callback=finite,
+        default=0.15,
+        show_default=True,
+        metavar="SHARE",
+        help="Share of the tokens that are masked and must be predicted.",
+    ),
+    click.option(
+        "--mean-span-length",
+        type=float,
+        callback=finite,
+        default=3.0,
+        show_default=True,
+        metavar="N",
+        help="Average number of tokens in a masked span.",
+    ),
+    image_options,
+    heading="Data",
 )
 @recipe_options(steps=2**19, batch=128, schedule="inverse-square-root", learning_rate=0.01, warmup=10_000, dropout=0.0)
-@format_option
+@option_group(
+    click.option(
+        "--keep-optimizer",
+        is_flag=True,
+        help="With a run as MODEL: go on from its step with its optimizer's state, not from step 0.",
+    ),
+    heading="Checkpoints",
+)
+@output_options("Directory of the run, here or gs://BUCKET/FOLDER. [default: runs/MODEL]")
+@option_group(
+    click.option(
+        "--compile-for",
+        metavar="TOPOLOGY",
+        help="With --dry-run: compile the training step for a TPU such as v3:4x4, which need not be there, and show "
+        "its memory, FLOPs and collectives; needs the extra [tpu-check].",
+    ),
+    heading="Output",
+    rare=True,
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -108,22 +121,19 @@ def command(
     format: str,
     **options: Any,
 ) -> None:
-    """Pretrain MODEL by span corruption, or on labelled images.
+    """Pretrain MODEL by span corruption on text, or on labeled images.
 
-    MODEL is a name such as small-nl24, a shape file, or a run, whose weights and vocabulary are then the start.
-    Without --text or --dataset it learns from the docstrings of this Python installation. The defaults of steps,
-    batch, lengths, schedule and dropout are those of "Scale Efficiently". The same command goes on with a run that
-    was stopped.
+    MODEL is a name such as small-nl24, a shape file, or a run, whose weights and vocabulary training then starts from.
+    Without --text or --dataset it is trained on the docstrings of this Python installation. Steps, batch, lengths,
+    schedule and dropout are by default those of "Scale Efficiently". If a run stops, the same command continues it.
 
-    Vision transformers (vit-s, vit-b) take --images: cut, mirrored and scaled anew every time, by cross-entropy. Their
-    head is for the classes that there are.
+    Vision transformers (vit-s, vit-b) need --images. Each image is cut, mirrored and scaled at random every time it is
+    seen, and the model learns to tell the classes apart.
     """
     from scalecli.runs.text.pretraining import Pretraining, example_batches
     from scalecli.runs.training import carry_out
 
     check_reading_options(ctx, options["images"])
-    if show_examples is not None and not 1 <= show_examples <= MOST_SHOWN:
-        raise UsageError(f"--show-examples is {show_examples}; 1 to {MOST_SHOWN:,} is accepted")
     reference = resolve_model(model, architecture=architecture, operators=operators)
     if options["keep_optimizer"] and not reference.run:
         raise UsageError(f"--keep-optimizer goes on with a run, and {model} is none")
@@ -194,7 +204,7 @@ def pretraining_job(
     mean_span_length: float,
     validation_examples: int,
     peak_flops: float | None,
-    cache_directory: Path | None,
+    cache_directory: Path,
     keep_optimizer: bool = False,
     **recipe_values: Any,
 ) -> Pretraining | ImagePretraining:
@@ -212,14 +222,13 @@ def pretraining_job(
 
     check_model_reads(model, images)
     recipe, saving = recipe_and_saving(recipe_values)
-    cache = the_cache_directory(cache_directory)
     common: dict[str, Any] = {
         "model": model,
         "recipe": recipe,
         "saving": saving,
         "validation_examples": validation_examples,
-        "place": place_at(run or Path("runs").absolute() / model.name, cache),
-        "cache_directory": cache,
+        "place": place_at(run or Path("runs").absolute() / model.name, cache_directory),
+        "cache_directory": cache_directory,
         "command_line": this_command_line(),
         "peak_flops": peak_flops,
         "devices": devices_asked_for(recipe_values, model.architecture, model.shape),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import click
 
+from scalecli.cli.options.groups import Command
 from scalecli.cli.output.terminal import say
 
 
-@click.command("worker")
-@click.option("--port", type=click.IntRange(1, 65535), default=8470, show_default=True, help="Where it listens.")
+@click.command("worker", cls=Command)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8470, show_default=True, help="Port that the worker listens on."
+)
 def command(port: int) -> None:
     """Serve this host's TPU to the scalecli that trains on the whole slice.
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from scalecli.errors import ConfigurationError
+
 if TYPE_CHECKING:  # names and batches of the conventions are there sooner without
     from scalecli.specs import ModelSpec, Weight
 
@@ -84,6 +86,10 @@ def flops(spec: ModelSpec, batch: Batch, convention: Convention, model_parallel:
         ConfigurationError: the architecture can't have examples of these lengths.
     """
     counts = spec.multiply_adds(batch.inputs, batch.targets)
+    if unknown := counts.keys() - set(COMPONENTS):
+        raise ConfigurationError(
+            f"{spec.architecture} counts multiply-adds as {min(unknown)!r}; components are {', '.join(COMPONENTS)}"
+        )
     factor = {"paper": 1, "forward": 2, "training": 2 * TRAINING_PASSES}[convention]
     left_out = NOT_IN_PAPER if convention == "paper" else ONLY_IN_PAPER
     repeated = model_parallel if convention == "paper" else 1

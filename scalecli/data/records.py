@@ -60,8 +60,8 @@ def read_json(location: str, remarks: Remarks | None = None) -> Iterator[tuple[s
     with open_unpacked(location) as file:
         head = file.read(_HEAD).removeprefix(codecs.BOM_UTF8).lstrip()
     line, end, _ = head.partition(b"\n")
-    values = _json_values(location) if head[:1] == b"[" or (end and not _is_json(line)) else _json_lines(location)
-    for number, record in values:
+    read = _json_values if head[:1] == b"[" or (end and not _is_json(line)) else _json_lines
+    for number, record in read(location, remarks):
         if not isinstance(record, dict):
             raise MissingError(f"{name}:{number}: not a JSON object")
         place = f"{name}:{number}"
@@ -71,18 +71,18 @@ def read_json(location: str, remarks: Remarks | None = None) -> Iterator[tuple[s
         yield place, replaced
 
 
-def read_separated(location: str, kind: Separated) -> Iterator[tuple[int, list[str]]]:
+def read_separated(location: str, kind: Separated, remarks: Remarks | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yields line number and fields of each line of a CSV or TSV file that isn't blank; quotes mean nothing in TSV.
 
     Raises MissingError, with file and line, for what can't be read.
     """
     if kind == "tsv":
-        for number, line in read_lines(location):
+        for number, line in read_lines(location, remarks):
             if "\t" in line or line.strip():
                 yield number, line.split("\t")
         return
     csv.field_size_limit(_LONGEST_FIELD)
-    reader = csv.reader((line for _, line in read_lines(location, keep_ends=True)), strict=True)
+    reader = csv.reader((line for _, line in read_lines(location, remarks, keep_ends=True)), strict=True)
     try:
         for record in reader:
             if record:
@@ -108,7 +108,7 @@ def read_rows(
     where.
     """
     if kind in ("csv", "tsv"):
-        yield from _table_rows(location, kind, needed, list(header), skipped)
+        yield from _table_rows(location, kind, needed, list(header), skipped, remarks)
         return
     for place, row in read_json(location, remarks) if kind == "json" else columnar.read_rows(location):
         check_needed(needed, row, place)
@@ -132,12 +132,17 @@ def text_of(row: Mapping[str, Any], field: str, place: str) -> str:
 
 
 def _table_rows(
-    location: str, kind: Separated, needed: Sequence[str], header: list[str], skipped: Counter[str] | None
+    location: str,
+    kind: Separated,
+    needed: Sequence[str],
+    header: list[str],
+    skipped: Counter[str] | None,
+    remarks: Remarks | None,
 ) -> Iterator[tuple[str, Row]]:
     name = display_name(location)
     if header:
         _check_header(header, needed, name)
-    for line, record in read_separated(location, kind):
+    for line, record in read_separated(location, kind, remarks):
         place = f"{name}:{line}"
         if not header:
             header = [column.strip() for column in record]
@@ -186,9 +191,9 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _json_lines(location: str) -> Iterator[tuple[int, Any]]:
+def _json_lines(location: str, remarks: Remarks | None) -> Iterator[tuple[int, Any]]:
     """Yields the number and the value of each line that isn't blank."""
-    for number, line in read_lines(location):
+    for number, line in read_lines(location, remarks):
         if not line.strip():
             continue
         try:
@@ -197,9 +202,9 @@ def _json_lines(location: str) -> Iterator[tuple[int, Any]]:
             raise MissingError(f"{display_name(location)}:{number}: not JSON ({error})") from error
 
 
-def _json_values(location: str) -> Iterator[tuple[int, Any]]:
+def _json_values(location: str, remarks: Remarks | None) -> Iterator[tuple[int, Any]]:
     """Yields the line and each value of a file, or of the list that it is; memory is that of the longest value."""
-    name, blocks = display_name(location), _text_blocks(location)
+    name, blocks = display_name(location), _text_blocks(location, remarks)
     text, position, line, in_list, is_first = "", 0, 1, False, True
     while True:
         start = position
@@ -235,9 +240,9 @@ def _is_wrong(error: Exception, text: str) -> bool:
     return not error.msg.startswith("Unterminated") and error.pos < len(text) - 12
 
 
-def _text_blocks(location: str) -> Iterator[str]:
+def _text_blocks(location: str, remarks: Remarks | None) -> Iterator[str]:
     decoder, line = codecs.getincrementaldecoder("utf-8-sig")(), 1
-    with open_unpacked(location) as file:
+    with open_unpacked(location, remarks) as file:
         try:
             while block := file.read(_HEAD):
                 yield decoder.decode(block)

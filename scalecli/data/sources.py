@@ -28,12 +28,28 @@ _ZSTD_INPUT = 16 << 10
 _ZSTD_WINDOW = 1 << 31  # what `zstd --long=31` asks for
 
 
+# Receives a line on what is being done, and the share of it that is done, where that is known.
+OnWork = Callable[[str, float | None], None]
+
+
+def silent(text: str, share: float | None) -> None:
+    """An `OnWork` that does nothing."""
+
+
 @dataclass
 class Remarks:
-    """What was left out or replaced while sources were read: how often, and where first."""
+    """What was left out or replaced while sources were read (how often, and where first), and how much was read."""
 
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    closed_bytes: int = 0  # of files that have been read, as they lie on the disk
+    open_file: IO[bytes] | None = None
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of files read so far, as they lie on the disk."""
+        return self.closed_bytes + (self.open_file.tell() if self.open_file else 0)
 
     def add(self, what: str, place: str) -> None:
         """Counts one more of them."""
@@ -43,6 +59,15 @@ class Remarks:
     def lines(self) -> list[str]:
         """Returns one line for each kind."""
         return [f"{what}: {count:,}, the first at {self.first[what]}" for what, count in self.counts.items()]
+
+    @contextlib.contextmanager
+    def reading(self, file: IO[bytes]) -> Iterator[None]:
+        """Within it the bytes that are read from a file count."""
+        self.open_file = file if file.seekable() else None
+        try:
+            yield
+        finally:
+            self.closed_bytes, self.open_file = self.bytes_read, None
 
 
 class _ZstdFile(io.RawIOBase):
@@ -147,7 +172,7 @@ def unpacked_name(location: str) -> str:
 
 
 @contextlib.contextmanager
-def open_unpacked(location: str) -> Iterator[IO[bytes]]:
+def open_unpacked(location: str, remarks: Remarks | None = None) -> Iterator[IO[bytes]]:
     """Opens a file for reading; gzip, bzip2, xz and Zstandard are known by the bytes that they begin with.
 
     Raises MissingError for what can't be read or unpacked, and for archives.
@@ -166,19 +191,20 @@ def open_unpacked(location: str) -> Iterator[IO[bytes]]:
                 for kind, (start, magic) in _ARCHIVES.items():
                     if head[start:].startswith(magic):
                         raise MissingError(f"{name}: a {kind} archive; unpack it, and name the files in it")
-                yield io.BufferedReader(unpack(file), _BUFFER) if unpack else file
+                with remarks.reading(file) if remarks else contextlib.nullcontext():
+                    yield io.BufferedReader(unpack(file), _BUFFER) if unpack else file
         except (EOFError, zlib.error, lzma.LZMAError) as error:
             raise MissingError(f"{name}: cannot be unpacked ({error})") from error
 
 
-def read_lines(location: str, *, keep_ends: bool = False) -> Iterator[tuple[int, str]]:
+def read_lines(location: str, remarks: Remarks | None = None, *, keep_ends: bool = False) -> Iterator[tuple[int, str]]:
     """Yields the number (from 1) and the text of each line of a UTF-8 file, which may be packed.
 
     Line ends are taken off unless they are to be kept, and so is a byte order mark. Raises MissingError, with file and
     line, for what can't be read or isn't UTF-8.
     """
     number = 0
-    with open_unpacked(location) as file:
+    with open_unpacked(location, remarks) as file:
         try:
             for number, line in enumerate(file, start=1):
                 text = line.decode("utf-8")
@@ -206,6 +232,13 @@ def fingerprint(location: str) -> str:
         with system.open(path, "rb") as file:
             hash_stream(digest, file)
     return digest.hexdigest()
+
+
+def size_of(location: str) -> int:
+    """Returns the bytes of a file. Raises MissingError where the file can't be read."""
+    with one_line_errors(display_name(location)):
+        system, path = locate(location)
+        return int(system.size(path) or 0)
 
 
 def content_stamp(about: Mapping[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from scalecli.data.sources import OnWork, silent
 from scalecli.data.tasks.batches import EvaluationBatch, bucket, encode, evaluation_batches
 from scalecli.data.tasks.task import Example, Task
 from scalecli.data.text.vocabulary import Vocabulary
@@ -69,7 +70,14 @@ class TaskScores:
 class TaskInputs:
     """The inputs of test sets as ids, in batches of few shapes; `warnings` say of which tasks some had to be cut."""
 
-    def __init__(self, tests: Sequence[TaskSplit], split: str, vocabulary: Vocabulary, batch: int) -> None:
+    def __init__(
+        self,
+        tests: Sequence[TaskSplit],
+        split: str,
+        vocabulary: Vocabulary,
+        batch: int,
+        on_work: OnWork = silent,
+    ) -> None:
         self.tests, self.vocabulary = tests, vocabulary
         self.batches: list[list[EvaluationBatch]] = []
         self.examples = sum(len(test.examples) for test in tests)
@@ -77,7 +85,7 @@ class TaskInputs:
         for test in tests:
             length = test.task.inputs_length
             texts = [example.input for example in test.examples]
-            batches, cut = evaluation_batches(texts, vocabulary, inputs_length=length, batch=batch)
+            batches, cut = evaluation_batches(texts, vocabulary, inputs_length=length, batch=batch, on_work=on_work)
             self.batches.append(batches)
             if cut:
                 of_split = f"{test.task.name}, {split}"

@@ -50,6 +50,14 @@ class LayerSpec:
         """The weights of one copy of the layer, by name."""
         return {}
 
+    @classmethod
+    def keras_layer(cls) -> type:
+        """The Keras layer of a user's spec, a subclass of `scalecli.api.layers.SpecLayer`.
+
+        Asked for once, when a model is built: what needs Keras is imported in here, so that costs are known without it.
+        """
+        raise NotImplementedError(f"{cls.__name__} names no Keras layer: it lacks keras_layer()")
+
     def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
         """Multiply-adds of one sequence in one forward pass, by component."""
         return Counter()

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import signal
 import stat
 import threading
 import uuid
@@ -205,6 +206,25 @@ def _write_local(path: str, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def cleaned_up(clean: Callable[[], None]) -> Iterator[None]:
+    """Calls `clean` when its block ends, by whatever: an error, Ctrl-C, or SIGTERM, which then does what it did."""
+
+    def terminate(number: int, frame: Any) -> None:
+        clean()
+        signal.signal(number, before)
+        os.kill(os.getpid(), number)
+
+    is_main = threading.current_thread() is threading.main_thread()  # the only one that may
+    before: Any = signal.signal(signal.SIGTERM, terminate) if is_main else None
+    try:
+        yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
+        clean()
 
 
 def give_usual_mode(file: Path) -> None:

@@ -1,28 +1,32 @@
-"""The models of a study: its lists multiplied out, each model with the name of its run."""
+"""The models of a study: its lists multiplied out, each model with the names of its runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, build_spec
-from scalecli.errors import ConfigurationError, nearest
+from scalecli.architectures import DEFAULT_ARCHITECTURE, KNOBS, build_spec, named
+from scalecli.errors import ConfigurationError
 from scalecli.references import ModelReference
 from scalecli.shape import Shape, parse_name, shape_name
 from scalecli.studies.study import Study, is_directory_name
 
 MOST_RUNS = 10_000
 FINETUNED = "-finetuned"
-_WIDTHS = ("d_model", "d_ff", "d_kv", "embedding_size")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One model and one seed: it is pretrained into the run `name`, and finetuned into another."""
+    """One model, budget and seed: pretrained into the run `name` and, if `finetunes`, finetuned into another.
+
+    `budget` is in training FLOPs, None in a study that gives steps.
+    """
 
     name: str
     model: ModelReference
     seed: int
+    budget: float | None = None
+    finetunes: bool = False
 
     @property
     def finetuned(self) -> str:
@@ -31,68 +35,92 @@ class Trial:
 
 
 def trials(study: Study, source: str) -> list[Trial]:
-    """All trials of a study in the order in which they run: all models with the first seed, then with the next.
+    """All trials of a study in the order in which they run: for each seed all models, each with every budget.
 
-    A run is called as its model, after its architecture where that isn't the Transformer, and by its seed where that
-    isn't 0; so a study that grows keeps its runs. A model that comes twice is trained once. `source` names the file.
+    A run is named after its model, preceded by an architecture other than the Transformer and followed by its budget
+    and a seed other than 0; so a study that grows keeps its runs. A model that comes twice is trained once. `source`
+    names the file.
 
     Raises:
-        ConfigurationError: an unknown architecture, size or operator, a model that can't be, a name in `without` that
-            is none, or too many runs.
+        ConfigurationError: an unknown architecture, size or operator, an impossible model, a name in `without` that is
+            none, or too many runs.
     """
-    if len(study.seeds) * len(study.architectures) * (len(_texts(study)) + 1) > MOST_RUNS:
+    budgets: tuple[float | None, ...] = study.budgets or (None,)
+    names = list(_model_names(study))
+    if len(names) * len(budgets) * len(study.seeds) > MOST_RUNS:
         raise ConfigurationError(f"{source}: more than {MOST_RUNS:,} runs")
     try:
         models = list(_models(study))
     except ConfigurationError as error:
         raise ConfigurationError(f"{source}: {error}") from None
-    if not models:
+    excluded = set(study.without)
+    kept = []
+    for seed in study.seeds:
+        for model_name, model in models:
+            for budget in budgets:
+                if not excluded.intersection(run := _run_names(model_name, budget, seed)):
+                    finetunes = bool(study.tasks) and run[-1] + FINETUNED not in excluded
+                    kept.append(Trial(run[-1], model, seed, budget, finetunes))
+    known = {
+        run for name in names for budget in budgets for seed in study.seeds for run in _run_names(name, budget, seed)
+    }
+    known |= {name + FINETUNED for name in known if study.tasks}
+    if unknown := next((name for name in study.without if name not in known), None):
+        raise ConfigurationError(f"{source}: without: the study has no run {unknown!r}")
+    if not kept:
         raise ConfigurationError(f"{source}: without: it names every run")
-    return [
-        Trial(name if seed == 0 else f"{name}-seed{seed}", model, seed)
-        for seed in study.seeds
-        for name, model in models
-    ]
+    return kept
 
 
-def _texts(study: Study) -> list[str]:
-    """The names of the shapes, as the file's lists make them."""
-    of_base = [] if study.base is None else [study.base, *(f"{study.base}-{each}" for each in study.operators)]
-    return [text.lower() for text in (*of_base, *study.shapes)]
+def _run_names(model_name: str, budget: float | None, seed: int) -> tuple[str, str, str]:
+    """The names of a model, of its runs with a budget, and of the one of these with a seed."""
+    with_budget = model_name if budget is None else f"{model_name}-{budget_name(budget)}"
+    return model_name, with_budget, with_budget if seed == 0 else f"{with_budget}-seed{seed}"
+
+
+def budget_name(budget: float) -> str:
+    """A budget as names of runs have it: `3e13`."""
+    mantissa, exponent = f"{budget:.14e}".split("e")
+    return f"{float(mantissa):.15g}e{int(exponent)}"
+
+
+def _model_names(study: Study) -> dict[str, tuple[str, str]]:
+    """The architecture and the shape of each model, as the file writes them, by the model's name in the study."""
+    with_base = [] if study.base is None else [study.base, *(f"{study.base}-{text}" for text in study.operators)]
+    narrow = [f"narrow{study.narrow}"] if study.narrow > 1 else []
+    return {
+        "-".join([*narrow, *([] if architecture == DEFAULT_ARCHITECTURE else [architecture]), shape]): (
+            architecture,
+            shape,
+        )
+        for architecture in study.architectures
+        for shape in map(str.lower, (*with_base, *study.shapes))
+    }
 
 
 def _models(study: Study) -> Iterator[tuple[str, ModelReference]]:
-    """The models, each with the name of its run."""
+    """The models that are trained at all, each with its name in the study."""
     seen: set[tuple[str, Shape]] = set()
-    unused = list(study.without)
-    for text in study.architectures:
+    for name, (text, shape_text) in _model_names(study).items():
         architecture, _, knobs = text.partition("-")
-        if architecture not in ARCHITECTURES:
-            hint = nearest(architecture, ARCHITECTURES)
-            raise ConfigurationError(
-                f"architectures: no architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}{hint}"
-            )
-        before = [f"narrow{study.narrow}"] if study.narrow > 1 else []
-        before += [text] if text != DEFAULT_ARCHITECTURE else []
-        for of_shape in _texts(study):
-            name = "-".join([*before, of_shape])
-            if name in unused:
-                unused.remove(name)
-                continue
-            if not is_directory_name(name):
-                raise ConfigurationError(f"{name!r} can't be a directory's name")
-            shape = _shape(f"{of_shape}-{knobs}" if knobs else of_shape, architecture, study.narrow)
-            if (architecture, shape) not in seen:
-                seen.add((architecture, shape))
-                yield name, ModelReference(shape_name(shape, architecture), architecture, shape)
-    if unused:
-        raise ConfigurationError(f"without: the study has no run {unused[0]!r}")
+        try:
+            named(architecture)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"architectures: {error}") from None
+        if name in study.without:  # perhaps a size that this architecture does not have
+            continue
+        if not is_directory_name(name):
+            raise ConfigurationError(f"{name!r} can't be a directory's name")
+        shape = _shape(f"{shape_text}-{knobs}" if knobs else shape_text, architecture, study.narrow)
+        if (architecture, shape) not in seen:
+            seen.add((architecture, shape))
+            yield name, ModelReference(shape_name(shape, architecture), architecture, shape)
 
 
-def _shape(text: str, architecture: str, narrow: int) -> Shape:
-    """The shape of a name, made narrower; one that its architecture can have."""
+def _shape(name: str, architecture: str, narrow: int) -> Shape:
+    """The shape of that name, made narrower, once its architecture has accepted it."""
     try:
-        shape = narrowed(parse_name(text, architecture), narrow)
+        shape = narrowed(parse_name(name, architecture), narrow)
         build_spec(architecture, shape)
     except ConfigurationError as error:
         raise ConfigurationError(f"{architecture}: {error}") from None
@@ -100,9 +128,10 @@ def _shape(text: str, architecture: str, narrow: int) -> Shape:
 
 
 def narrowed(shape: Shape, factor: int) -> Shape:
-    """The shape with every width divided: d_model, d_ff, d_kv and a factorised embedding's, rounded, at least 1.
+    """The shape with d_model, d_ff, d_kv and knobs that are widths divided by `factor`, rounded, at least 1.
 
     Layers, heads and an architecture's other knobs stay, and the vocabulary is that of the text.
     """
-    widths = {name: width for name in _WIDTHS if (width := getattr(shape, name)) is not None}
+    names = ("d_model", "d_ff", "d_kv", *(knob.name for knob in KNOBS.values() if knob.is_width))
+    widths = {name: width for name in names if (width := getattr(shape, name)) is not None}
     return replace(shape, **{name: max(1, round(width / factor)) for name, width in widths.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ class Progress:
 
     `status` is the manifest's (running, completed, failed, interrupted), `missing` without a manifest, or `unreadable`.
     `step` is the last one that was recorded, `loss` (nats) that step's; `updated` is when, in seconds of the epoch.
-    `upstream` and `downstream` are what `compare` shows. `command_line` is that which the run was started by.
+    `upstream` and `downstream` are what `compare` shows. `other_seconds` of a complete run went into compiling,
+    validation and saving. `command_line` is that which the run was started by.
     """
 
     status: str = MISSING
@@ -33,6 +35,7 @@ class Progress:
     upstream: float | None = None
     downstream: float | None = None
     steps_per_s: float | None = None
+    other_seconds: float | None = None
     updated: float | None = None
     command_line: str | None = None
 
@@ -58,6 +61,7 @@ def read_progress(directory: Path) -> Progress:
         upstream=_upstream(directory, manifest),
         downstream=downstream_score(final_results(manifest)),
         steps_per_s=manifest.throughput.steps_per_s if manifest.throughput else last.get("steps_per_s"),
+        other_seconds=_other_seconds(manifest),
         updated=_changed(directory),
         command_line=manifest.command_line,
     )
@@ -66,6 +70,17 @@ def read_progress(directory: Path) -> Progress:
 def _upstream(directory: Path, manifest: Manifest) -> float | None:
     upstream = upstream_of(manifest_path(directory), manifest)
     return upstream.figure if upstream else None
+
+
+def _other_seconds(manifest: Manifest) -> float | None:
+    """What a complete run took beside its steps, as far as its manifest says."""
+    if manifest.status != COMPLETED or manifest.finished is None or manifest.throughput is None:
+        return None
+    created, finished = (
+        datetime.fromisoformat(time.replace("Z", "+00:00")) for time in (manifest.created, manifest.finished)
+    )
+    steps = manifest.steps - manifest.start_step
+    return max(0.0, (finished - created).total_seconds() - steps / manifest.throughput.steps_per_s)
 
 
 def _last_step(file: Path) -> dict[str, Any]:

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from scalecli import shapes_directory, strict
-from scalecli.costs.hardware import DEFAULT_CHIP
 from scalecli.errors import ConfigurationError, nearest
 
+MOST_FLOPS = 1e30  # of a budget
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chips:
-    """The machine that a plan's time is estimated for; as many chips as the papers had, or as `chip` joins."""
+    """The machine that a plan's time is estimated for; by default as many chips as the papers had, or as it joins."""
 
-    chip: str = DEFAULT_CHIP
+    chip: str
     chips: int | None = None
 
 
@@ -29,16 +29,18 @@ class Study:
     """What a study's file says.
 
     Models: `base`, then `base` with each of the `operators` (`nl24`, or several as `el8-dl2`), then `shapes`, each a
-    name such as `small-nl24`; of each of the `architectures`, which may have operators too (`switch-ne8`), without the
-    runs that `without` names; once for each of the `seeds`. `narrow` divides every width by a number (see
-    `models.narrowed`).
+    name such as `small-nl24`; each in every one of the `architectures`, which may have operators too (`switch-ne8`);
+    once for each of the `seeds`. `narrow` divides every width by a number (see `models.narrowed`). `without` excludes
+    runs by name; the name of a model excludes its runs with all budgets and seeds.
 
-    Training: `data` are the options of `scalecli pretrain` that say what it reads, `steps` its steps, `pretrain` its
-    other options. With `tasks`, names or task files, each model is finetuned on them together; `finetune` are the
-    options of `scalecli finetune`. `machine` is what the time is estimated for.
+    Training: `data` are the options of `scalecli pretrain` that say what it reads, `pretrain` its other options. Each
+    run has `steps` steps, or one run for each of the `budgets` has those that so many training FLOPs pay for. With
+    `tasks`, names or task files, each model is finetuned on them together; `finetune` are the options of
+    `scalecli finetune`. `machine` is what the time is estimated for, by default the one that this runs on.
 
     Raises:
-        ConfigurationError: it has no model or no seed, says something twice, or a number can't be.
+        ConfigurationError: it has no model or no seed, not just one of steps and budgets, says something twice, or a
+            number is out of range.
     """
 
     base: str | None = None
@@ -49,11 +51,12 @@ class Study:
     narrow: int = 1
     seeds: tuple[int, ...] = (0,)
     data: dict[str, Any] = field(default_factory=dict)
-    steps: int
+    steps: int | None = None
+    budgets: tuple[float, ...] = ()
     pretrain: dict[str, Any] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
     finetune: dict[str, Any] = field(default_factory=dict)
-    machine: Chips = Chips()
+    machine: Chips | None = None
 
     def __post_init__(self) -> None:
         if self.base is None and not self.shapes:
@@ -63,15 +66,19 @@ class Study:
         for name in ("architectures", "seeds"):
             if not getattr(self, name):
                 raise ConfigurationError(f"{name}: a study has one or more")
-        for name in ("operators", "shapes", "architectures", "seeds", "without", "tasks"):
+        if (self.steps is None) == (not self.budgets):
+            raise ConfigurationError("steps: a study has steps or budgets (of training FLOPs), and not both")
+        for name in ("operators", "shapes", "architectures", "budgets", "seeds", "without", "tasks"):
             values = getattr(self, name)
-            if twice := next((value for value in values if values.count(value) > 1), None):
-                raise ConfigurationError(f"{name}: {twice} twice")
-        for name in ("narrow", "steps"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} is {getattr(self, name)}; 1 or more is accepted")
-        if bad := next((seed for seed in self.seeds if not 0 <= seed < 2**31), None):
-            raise ConfigurationError(f"seeds: {bad}; from 0 up to, but not, 2^31 is accepted")
+            if twice := [value for value in values if values.count(value) > 1]:
+                raise ConfigurationError(f"{name}: {twice[0]} twice")
+        for name, value in (("narrow", self.narrow), ("steps", self.steps)):
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{name} is {value}; 1 or more is accepted")
+        if bad_budgets := [budget for budget in self.budgets if not 0 < budget < MOST_FLOPS]:
+            raise ConfigurationError(f"budgets: {bad_budgets[0]:g}; training FLOPs above 0 and below 1e30 are accepted")
+        if bad_seeds := [seed for seed in self.seeds if not 0 <= seed < 2**31]:
+            raise ConfigurationError(f"seeds: {bad_seeds[0]}; 0 to 2^31 - 1 is accepted")
         if self.finetune and not self.tasks:
             raise ConfigurationError("finetune: it goes with tasks, which are missing")
 

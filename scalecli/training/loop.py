@@ -180,43 +180,35 @@ class _Run:
         good = count if finite.all() else int(np.argmin(finite))
         rate = float(self.job.schedule.rate(self.step + good - 1))
         if self._devices.chief:
-            self._records.append_steps(
-                self.step, figures.first(good), rate, self._speed_figures(count / seconds, figures)
-            )
+            speeds = self._speed_figures(count / seconds if self._compiled else None, figures)
+            self._records.append_steps(self.step, figures.first(good), rate, speeds)
         if good < count:
             last = self.step + good
             raise self._diverged(f"the loss or its gradient is not finite at step {last + 1:,}", weights_of=last)
         self.trust_checkpoint()
         self.step += count
+        speed = None
         if self._compiled:  # the first call compiles, which is no part of the speed
             self._timed_steps, self._timed_seconds = self._timed_steps + count, self._timed_seconds + seconds
             per_call = round(SECONDS_PER_CALL * count / seconds)
             self._steps_per_call = max(1, min(per_call, MOST_STEPS_PER_CALL))
+            speed = self._throughput(count / seconds)
         self._compiled = True
-        speed = self._throughput(count / seconds)
         self.reporter.progress(
             Progress(
                 step=self.step,
                 steps=self.manifest.steps,
                 loss=float(figures.losses.mean()),
-                steps_per_s=speed.steps_per_s,
-                tokens_per_s=speed.tokens_per_s,
-                utilisation=speed.model_flops_utilisation,
+                speed=speed,
                 input_wait=min(float(figures.waits.sum()) / seconds, 1.0),
             )
         )
 
-    def _speed_figures(self, steps_per_s: float, figures: Figures) -> dict[str, float]:
-        """What metrics.jsonl and TensorBoard have of a call's speed, by name."""
-        speed, memory = self._throughput(steps_per_s), self._devices.memory_bytes()
-        found = {
-            "steps_per_s": speed.steps_per_s,
-            "tokens_per_s": speed.tokens_per_s,
-            "model_flops_utilisation": speed.model_flops_utilisation,
-            "input_wait_s": float(figures.waits.mean()),
-            "device_memory_bytes": memory,
-        }
-        return {name: value for name, value in found.items() if value is not None}
+    def _speed_figures(self, steps_per_s: float | None, figures: Figures) -> dict[str, float]:
+        """What metrics.jsonl and TensorBoard have of a call's speed, by name; without `steps_per_s` it compiled."""
+        speeds = vars(self._throughput(steps_per_s)) if steps_per_s else {}
+        others = {"input_wait_s": float(figures.waits.mean()), "device_memory_bytes": self._devices.memory_bytes()}
+        return {name: value for name, value in (speeds | others).items() if value is not None}
 
     def validate(self) -> None:
         """Measures the model, and notes the results."""

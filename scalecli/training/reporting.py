@@ -6,26 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from scalecli.manifest import Throughput
+
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: step of `steps`, mean loss of the last call (nats), speed, and utilisation if known.
+    """Where a run stands: step of `steps`, and mean loss (nats) and speed of the last call.
 
-    `input_wait` is the share of the time in which devices waited for the next batch.
+    `speed` is None after the first call, most of which compiled. `input_wait` is the share of the time in which devices
+    waited for the next batch.
     """
 
     step: int
     steps: int
     loss: float
-    steps_per_s: float
-    tokens_per_s: float
-    utilisation: float | None
+    speed: Throughput | None
     input_wait: float
 
     @property
-    def seconds_left(self) -> float:
+    def seconds_left(self) -> float | None:
         """Time to the last step at the present speed."""
-        return (self.steps - self.step) / self.steps_per_s
+        return (self.steps - self.step) / self.speed.steps_per_s if self.speed else None
 
 
 class Reporter(Protocol):
@@ -37,11 +38,8 @@ class Reporter(Protocol):
     def fetched(self, done: int, total: int, bytes_per_s: float) -> None:
         """How many bytes of a file in a bucket have been fetched, and how fast."""
 
-    def documents(self, documents: int, tokens: int) -> None:
-        """How many documents of a corpus are tokenised so far, and into how many tokens."""
-
-    def images(self, done: int, total: int) -> None:
-        """How many files of images are looked at so far."""
+    def working(self, text: str, share: float | None) -> None:
+        """What is being done before training, and the share of it that is done, where that is known."""
 
     def examples(self, done: int, total: int) -> None:
         """How many examples of a validation or an evaluation are done so far."""

@@ -3,9 +3,16 @@ import re
 import pytest
 
 from scalecli import costs, shapes_directory
-from scalecli.architectures import ARCHITECTURES, TEXT_ARCHITECTURES, build_image_spec, build_spec, build_text_spec
+from scalecli.architectures import (
+    ARCHITECTURES,
+    TEXT_ARCHITECTURES,
+    build_image_spec,
+    build_spec,
+    build_text_spec,
+    named,
+)
 from scalecli.errors import ConfigurationError
-from scalecli.shape import OWN_FORMS, knobs, parse_name, presets
+from scalecli.shape import parse_name, presets
 from tests.shapes import operators_of
 
 # Parameters of the original code's graphs; evolved, lconv and dconv from its graphs of one and two layers, performer
@@ -79,7 +86,8 @@ def test_the_sizes_say_where_they_are_from(architecture):
         architecture not in ("switch", "albert", "glu")
     ):
         assert "d_kv" in comment
-    for knob in set(knobs(architecture)) - set(OWN_FORMS.get(architecture, {})):
+    declared = named(architecture)
+    for knob in {knob.name for knob in declared.knobs} - set(declared.defaults):
         words = {"positions": "512 input positions", "recurrence_type": "Table 5", "recurrence": "Table 5"}
         words |= {"funnel_blocks": "blocks", "embedding_size": "embedding of 128", "shared_stacks": "share"}
         words |= {"experts": "Table 4"}
@@ -90,7 +98,7 @@ def test_the_sizes_say_where_they_are_from(architecture):
 def test_every_operator_changes_what_is_built(architecture):
     """No knob is without effect, or it would be an option that does nothing."""
     size, preset = list(presets(architecture).items())[-1]
-    plain, own = build_spec(architecture, preset), OWN_FORMS.get(architecture, {})
+    plain, own = build_spec(architecture, preset), named(architecture).defaults
     for code, operator in operators_of(architecture).items():
         values = {"nl": "4", "el": "4", "dl": "2", "fb": "2", "nt": "5", "np": "64", "is": "64"}
         if isinstance(operator.values, tuple):
@@ -136,7 +144,7 @@ def test_text_and_images_are_told_apart():
     text, images = presets()["tiny"], presets("vit")["vit-s"]
     assert build_text_spec("transformer", text) == build_spec("transformer", text)
     assert build_image_spec("vit", images) == build_spec("vit", images)
-    with pytest.raises(ConfigurationError, match=r"vit reads images; this takes text: transformer, evolved"):
+    with pytest.raises(ConfigurationError, match=r"vit reads images; this takes text: albert, dconv"):
         build_text_spec("vit", images)
     with pytest.raises(ConfigurationError, match="transformer reads text; this takes images: vit"):
         build_image_spec("transformer", text)

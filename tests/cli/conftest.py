@@ -1,10 +1,9 @@
 """What the tests of `compare` share."""
 
-import json
-
 import pytest
 
 from scalecli.cli.main import run
+from tests.documents import models
 
 
 @pytest.fixture
@@ -20,4 +19,4 @@ def compare(capsys):
 
 
 def names(out):
-    return [row["name"] for row in json.loads(out)]
+    return [row["name"] for row in models(out)]

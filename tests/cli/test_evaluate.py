@@ -47,7 +47,7 @@ def test_listing_needs_no_tensorflow():
         (["run", "--tasks", "cola", "--task", "a.yaml"], 2, "two ways to say it"),
         (["run", "--data-dir", "x"], 2, "--data-dir goes with --tasks"),
         (["run", "--tasks", "cola", "--text", "a.txt"], 2, "are different things to measure; give one"),
-        (["run", "--tasks", "cola", "--batch", 0], 3, "--batch is 0"),
+        (["run", "--tasks", "cola", "--batch", 0], 2, "'--batch': 0 is not in the range"),
         (["run", "--tasks", "cola", "--checkpoints", "newest"], 3, "'newest'; accepted: all, best, last"),
         (["nowhere", "--tasks", "cola"], 4, "nowhere"),
     ],

@@ -53,7 +53,7 @@ def trial(monkeypatch):
         (OSError(28, "No space left on device", "a/run.yaml"), 1, "a/run.yaml: No space left on device"),
         (PermissionError(13, "Permission denied"), 1, "Permission denied"),
         (click.UsageError("strange"), 2, "strange"),
-        (TypeError("a\n  b"), 1, "unexpected TypeError: a b; run scalecli --debug ... for the traceback"),
+        (TypeError("a\n  b"), 1, "unexpected TypeError: a b; add --debug to the command for the traceback"),
     ],
 )
 def test_every_error_is_one_line_and_its_code(trial, capsys, error, code, line):
@@ -85,7 +85,10 @@ def test_a_broken_pipe_is_quiet(trial, capsys):
     [
         (["trail"], "error: no subcommand 'trail'; did you mean 'trial'?"),
         (["qqq"], f"error: no subcommand 'qqq'; there are {', '.join(shell.COMMANDS)}, trial"),
-        (["trial", "--step", "3"], "--steps"),
+        (["hepl"], "error: no subcommand 'hepl'; did you mean 'help'?"),
+        (["help", "trail"], "error: no subcommand 'trail'; did you mean 'trial'?"),
+        (["trial", "--step", "3"], "error: scalecli trial has no option --step; did you mean --steps?"),
+        (["trial", "--qqqqq"], "error: scalecli trial has no option --qqqqq; scalecli trial --help lists them"),
         (["trial", "--steps", "three"], "three"),
         (["trial", "extra"], "extra"),
         (["--confg", "x", "trial"], "--config"),
@@ -191,7 +194,7 @@ def test_a_terminal_without_unicode_gets_replacements():
         ),
         (["pretrain", "tiny", "--batch", "1" + 20 * "0", "--dry-run"], "at most 16,777,216 is accepted"),
         (["pretrain", "tiny", "--steps", "1" + 20 * "0", "--dry-run"], "at most 1,099,511,627,776 is accepted"),
-        (["pretrain", "tiny", "--show-examples", "1" + 23 * "0"], "1 to 1,000,000 is accepted"),
+        (["pretrain", "tiny", "--show-examples", "1" + 23 * "0"], "is not in the range 1<=x<=1000000"),
         (["shape", 5000 * "x"], f"{95 * 'x'}[... 4,"),
     ],
 )

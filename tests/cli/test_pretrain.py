@@ -89,7 +89,7 @@ def test_a_run_needs_its_checkpoint(plan, folder):
         (["--data-dir", "x"], 3, "--data-dir goes with --dataset"),
         (["--split", "x"], 3, "--split goes with --dataset"),
         (["--validation-split", "x"], 3, "--validation-split goes with --dataset"),
-        (["--show-examples", "0"], 2, "--show-examples is 0; 1 to 1,000,000 is accepted"),
+        (["--show-examples", "0"], 2, "'--show-examples': 0 is not in the range 1<=x<=1000000."),
         (["--learning-rate", "inf"], 3, "--learning-rate is inf; a finite number"),
         (["--z-loss", "nan"], 3, "--z-loss is nan; a finite number"),
         (["--dropout", "nan"], 3, "--dropout is nan; a finite number"),

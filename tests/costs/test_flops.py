@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from scalecli import costs
 from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
+from scalecli.architectures.operators import operators
 from scalecli.costs import Batch, adafactor_bytes, adafactor_state_size, factored_axes, flops, weights_bytes
-from scalecli.operators import OPERATORS
 from scalecli.shape import apply_operators, parse_name, presets
 from scalecli.specs import Weight
 from tests.shapes import STEPS, changes, operators_of
@@ -127,7 +127,7 @@ KNOBS = [
     (architecture, code)
     for architecture in TEXT_ARCHITECTURES
     for code in operators_of(architecture)
-    if not isinstance(OPERATORS[code].values, tuple)
+    if not isinstance(operators()[code].values, tuple)
 ]
 
 
@@ -145,10 +145,10 @@ def test_costs_grow_with_every_knob(architecture, code, data):
         operators["nl"] = data.draw(st.integers(4, 64))
         operators.pop("el", None)
     smaller = apply_operators(presets(architecture)["tiny"], operators, architecture)
-    if OPERATORS[code].values is bool:
+    if operators()[code].values is bool:
         larger = apply_operators(smaller, {code: True}, architecture)
     else:
-        field, step = OPERATORS[code].fields[0], STEPS.get((architecture, code), (1, 1))[1]
+        field, step = operators()[code].fields[0], STEPS.get((architecture, code), (1, 1))[1]
         value = getattr(smaller, field) + step * data.draw(st.integers(1, 1 if code == "fb" else 1000))
         smaller = apply_operators(smaller, {code: getattr(smaller, field)}, architecture)  # NL: both stacks alike
         larger = apply_operators(smaller, {code: value}, architecture)

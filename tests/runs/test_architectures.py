@@ -67,4 +67,4 @@ def test_the_whole_chain(folder, architecture):
         assert ran.code == 0, ran.err
     ran = command("compare", pretrained, tuned, "--format", "json")
     assert ran.code == 0, ran.err
-    assert [row["architecture"] for row in json.loads(ran.out)] == [architecture] * 2
+    assert [row["architecture"] for row in json.loads(ran.out)["tables"]["models"]] == [architecture] * 2

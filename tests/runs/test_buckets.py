@@ -90,7 +90,10 @@ def test_a_run_is_measured_where_it_is(bucket, stored, reference, place, tmp_pat
     assert here.results == manifest.results and here.parent.path == RUN
     ran = command("compare", stored, address, "--format", "json")
     assert ran.code == 0, ran.err
-    assert [row["name"] for row in json.loads(ran.out)] == [load_manifest(stored).name, manifest.name]
+    assert [row["name"] for row in json.loads(ran.out)["tables"]["models"]] == [
+        load_manifest(stored).name,
+        manifest.name,
+    ]
 
 
 def test_a_run_is_exported_from_where_it_is(stored, reference, tmp_path):

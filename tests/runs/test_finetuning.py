@@ -136,7 +136,7 @@ def test_the_three_runs_stand_in_one_table(place, reference, finetuned, task):
     evaluated = finetuned / "eval/marker-train-140"
     ran = command("compare", reference, finetuned, evaluated, "--format", "json")
     assert ran.code == 0, ran.err
-    rows = json.loads(ran.out)
+    rows = json.loads(ran.out)["tables"]["models"]
     assert len(rows) == 3
     assert all(str(name) in ran.out for name in ("reference", finetuned.name))
     for name, value in (

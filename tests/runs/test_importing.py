@@ -205,7 +205,7 @@ def test_pretrain_finetune_eval_and_compare_take_it(place, imported, tmp_path):
     assert (evaluation.kind, evaluation.origin, evaluation.data.inputs_length) == ("eval", None, 512)
     ran = command("compare", imported, tmp_path / "tuned", "--format", "json")
     assert ran.code == 0, ran.err
-    rows = {row["name"]: row for row in json.loads(ran.out)}
+    rows = {row["name"]: row for row in json.loads(ran.out)["tables"]["models"]}
     assert rows["imported"]["parameters"] == SPEC.parameters()
     assert rows["imported"]["upstream"] is None
 

@@ -9,7 +9,7 @@ from tests.runs.conftest import command, documents
 @pytest.fixture
 def heard(monkeypatch):
     """What was reported, by kind."""
-    found = {"documents": [], "examples": []}
+    found = {"working": [], "examples": []}
     for kind, calls in found.items():
         monkeypatch.setattr(ConsoleReporter, kind, lambda self, *counts, calls=calls: calls.append(counts))
     return found
@@ -21,15 +21,17 @@ def test_reading_and_measuring_text(place, reference, heard, tmp_path):
     arguments = ["--text", text, "--examples", 6, "--batch", 4, "--run", tmp_path / "eval"]
     ran = command("eval", reference, *arguments, "--cache-directory", tmp_path / "cache")
     assert ran.code == 0, ran.err
-    assert [done for done, _ in heard["documents"]] == [64, 70]
+    assert [text.split(",")[0] for text, _ in heard["working"]] == ["tokenized 64 documents", "tokenized 70 documents"]
+    assert heard["working"][-1][1] == 1.0
     assert heard["examples"] == [(4, 6), (6, 6)]
 
 
 def test_reading_the_text_of_pretraining(place, heard, tmp_path, no_training):
     ran = command(*place.pretraining(tmp_path / "run", steps=1, cache_directory=tmp_path / "cache"))
     assert ran.code == 0, ran.err
-    assert heard["documents"][-1][0] == 8  # held out of 400
-    assert 392 in [done for done, _ in heard["documents"]]
+    tokenized = [text.split(",")[0] for text, _ in heard["working"]]
+    assert tokenized[-1] == "tokenized 8 documents"  # held out of 400
+    assert "tokenized 392 documents" in tokenized
 
 
 def test_decoding_while_finetuning(place, reference, heard, tmp_path, no_training):
@@ -43,6 +45,7 @@ def test_decoding_while_finetuning(place, reference, heard, tmp_path, no_trainin
     ran = command("finetune", reference, *arguments, "--cache-directory", tmp_path / "cache")
     assert ran.code == 0, ran.err
     assert heard["examples"] == [(3, 5), (5, 5)]
+    assert heard["working"] == [("tokenized 5 of 5 texts", 1.0)] * 3  # to train on: inputs and targets; to measure on
 
 
 def test_an_evaluation_says_how_long_it_will_take(capsys, monkeypatch):
@@ -63,7 +66,24 @@ def test_an_evaluation_says_how_long_it_will_take(capsys, monkeypatch):
 def test_waiting_off_a_terminal_is_a_line_now_and_then(capsys, monkeypatch):
     monkeypatch.setattr("scalecli.cli.output.progress.time.monotonic", lambda: 100.0)
     with ConsoleReporter() as reporter:
-        reporter.documents(64, 1_000)
-        reporter.documents(128, 2_000)
+        reporter.working("tokenized 64 documents, 1,000 tokens", None)
+        reporter.working("tokenized 128 documents, 2,000 tokens", None)
         reporter.examples(3, 5)
-    assert capsys.readouterr().err == "tokenised 64 documents, 1,000 tokens\n"
+    assert capsys.readouterr().err == "tokenized 64 documents, 1,000 tokens\n"
+
+
+def test_work_before_training_says_how_long_it_will_take(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("scalecli.cli.output.progress.time.monotonic", lambda: now[0])
+    with ConsoleReporter() as reporter:
+        for share in (0.2, 0.4, 0.6, 0.1, None, 0.3):  # other work begins at 0.1, and after what has no share
+            reporter.working("working", share)
+            now[0] += 20
+    assert capsys.readouterr().err.splitlines() == [
+        "working  20%",
+        "working  40%  1:00 left",
+        "working  60%  0:40 left",
+        "working  10%",
+        "working",
+        "working  30%",
+    ]

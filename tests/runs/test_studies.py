@@ -42,4 +42,4 @@ def test_a_study_trains_what_is_missing_and_its_runs_are_runs_like_any_other(pla
 
     ran = command("compare", *directory.iterdir(), "--format", "json")
     assert ran.code == 0, ran.err
-    assert {row["name"] for row in json.loads(ran.out)} == {"narrow16-tiny", "narrow16-tiny-nl2"}
+    assert {row["name"] for row in json.loads(ran.out)["tables"]["models"]} == {"narrow16-tiny", "narrow16-tiny-nl2"}

@@ -38,6 +38,29 @@ def test_each_shape_of_each_architecture_but_those_without():
     assert found[2].model.name == "small-ne8"
 
 
+def test_without_takes_every_name_that_a_plan_lists():
+    """The name of a model is that of all its runs; `tiny-finetuned` leaves the pretraining alone."""
+    keys = {"shapes": ("tiny", "mini"), "seeds": (0, 1), "tasks": ("sst2",)}
+    assert names(**keys, without=("tiny-seed1",)) == ["tiny", "mini", "mini-seed1"]
+    assert names(**keys, without=("tiny",)) == ["mini", "mini-seed1"]
+    kept = trials(Study(steps=1, **keys, without=("tiny-finetuned", "mini-seed1-finetuned")), "s.yaml")
+    assert [(trial.name, trial.finetunes) for trial in kept] == [
+        *(("tiny", False), ("mini", True), ("tiny-seed1", True), ("mini-seed1", False))
+    ]
+    budgets = {"shapes": ("tiny", "mini"), "seeds": (0, 1), "budgets": (1e13, 3e13)}
+    left = [trial.name for trial in trials(Study(**budgets, without=("tiny-3e13", "mini-1e13-seed1")), "s.yaml")]
+    assert left == ["tiny-1e13", "mini-1e13", "mini-3e13", "tiny-1e13-seed1", "mini-3e13-seed1"]
+
+
+def test_each_model_has_a_run_for_each_budget():
+    study = Study(shapes=("tiny", "mini"), budgets=(1e13, 2.5e14, 1e6))
+    found = trials(study, "s.yaml")
+    assert [(trial.name, trial.budget) for trial in found[:3]] == [
+        *(("tiny-1e13", 1e13), ("tiny-2.5e14", 2.5e14), ("tiny-1e6", 1e6))
+    ]
+    assert len(found) == 6
+
+
 def test_a_model_that_comes_twice_is_trained_once():
     assert names(base="base", operators=("nl12", "nl24"), shapes=("base-el12",)) == ["base", "base-nl24"]
 
@@ -80,8 +103,10 @@ def test_narrow_divides_the_widths_and_nothing_else():
         ),
         ({"base": "small", "without": ("base",)}, "s.yaml: without: the study has no run 'base'"),
         ({"base": "small", "without": ("small",)}, "s.yaml: without: it names every run"),
+        ({"base": "small", "without": ("small-seed1",)}, "s.yaml: without: the study has no run 'small-seed1'"),
+        ({"base": "small", "without": ("small-finetuned",)}, "without: the study has no run 'small-finetuned'"),
         ({"base": "google/t5-efficient-small"}, "can't be a directory's name"),
-        ({"base": "small", "seeds": tuple(range(6_000))}, "s.yaml: more than 10,000 runs"),
+        ({"base": "small", "seeds": tuple(range(10_001))}, "s.yaml: more than 10,000 runs"),
     ],
 )
 def test_what_can_t_be_is_an_error(keys, message):

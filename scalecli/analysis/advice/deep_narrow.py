@@ -7,7 +7,7 @@ them. Nothing here predicts quality: what is suggested for training is so by its
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from operator import attrgetter
 
 from scalecli.analysis.advice.shapes import deeper_shapes
@@ -70,10 +70,12 @@ def _narrower_than(
     """The models that are narrower than each shape of an architecture, and but for their depth otherwise the same."""
     alike: dict[tuple[str, tuple], list[tuple[Row, Shape]]] = {}
     for row, shape in shapes:
-        alike.setdefault((row.architecture, _rest(shape)), []).append((row, shape))
+        alike.setdefault((row.architecture, shape.without((*_WIDTHS, *_DEPTHS))), []).append((row, shape))
     kinds = {(row.architecture, shape) for row, shape in shapes}
     return {
-        (name, shape): [(row, each) for row, each in alike[name, _rest(shape)] if _is_narrower(each, shape)]
+        (name, shape): [
+            (row, each) for row, each in alike[name, shape.without((*_WIDTHS, *_DEPTHS))] if _is_narrower(each, shape)
+        ]
         for name, shape in kinds
     }
 
@@ -85,9 +87,6 @@ def _is_narrower(shape: Shape, other: Shape) -> bool:
 
 
 _widths: Callable[[Shape], tuple[int, ...]] = attrgetter(*_WIDTHS)
-_rest: Callable[[Shape], tuple] = attrgetter(
-    *(field.name for field in fields(Shape) if field.name not in (*_WIDTHS, *_DEPTHS))
-)
 
 
 def _depth(shape: Shape) -> int:

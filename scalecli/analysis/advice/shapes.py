@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from scalecli import costs
 from scalecli.analysis.papers.published import PublishedModel, published_tables
-from scalecli.architectures import ARCHITECTURES, build_spec
+from scalecli.architectures import ARCHITECTURES, build_spec, named
 from scalecli.costs.hardware import Machine
 from scalecli.costs.memory import Training, device_memory
 from scalecli.costs.roofline import estimate
@@ -31,7 +31,6 @@ NEAR = 0.10  # published models whose parameters and FLOPs differ by no more tha
 # Scores of different tables were finetuned in different ways, and are not comparable.
 _EVIDENCE = {"transformer": "scale-efficiently/table-4"}
 _EVIDENCE_OF_OTHERS = "architectures/table-1"
-_LAYERS_OF_A_BLOCK = {"evolved": 2}
 _DEPTH_OPERATORS = ("nl", "el")
 _DIMENSIONS = ("encoder_layers", "decoder_layers", "d_model", "d_ff", "d_kv", "heads")
 
@@ -226,7 +225,7 @@ def deeper_shapes(architecture: str, size: Shape, operator: str) -> Iterator[Sha
 def _layers_of_a_block(architecture: str, size: Shape) -> int:
     """Layers of depth that one more in `encoder_layers` makes."""
     recurrence = build_spec(architecture, size).encoder.recurrence
-    return recurrence.passes if recurrence else _LAYERS_OF_A_BLOCK.get(architecture, 1)
+    return recurrence.passes if recurrence else named(architecture).layers_per_block
 
 
 def _used(costs: dict[str, float | None], budgets: Mapping[str, float]) -> float:

@@ -100,8 +100,8 @@ def _panel(rows: Sequence[Row], cost: str, quality: str, by: str) -> Panel:
         lines = [_series(name, [point for point in found if point.group == name]) for name in names]
     return Panel(
         f"{_titles(quality)[0]} against {_titles(cost)[0]}",
-        _axis(cost, [mark.x for mark in marks], is_cost=True),
-        _axis(quality, [mark.y for mark in marks], is_cost=False),
+        axis(cost, [mark.x for mark in marks], is_cost=True),
+        axis(quality, [mark.y for mark in marks], is_cost=False),
         tuple(marks),
         tuple(lines),
     )
@@ -129,7 +129,7 @@ def _titles(key: str) -> tuple[str, str]:
     return _TITLES.get(key, (key, key))
 
 
-def _axis(key: str, values: Sequence[float], is_cost: bool) -> Axis:
+def axis(key: str, values: Sequence[float], is_cost: bool) -> Axis:
     """An axis, logarithmic for costs and losses; where the better direction is not the usual one, its title says so."""
     is_log = min(values) > 0 and (is_cost or lower_is_better(key))
     remarks = ["log scale"] if is_log else []

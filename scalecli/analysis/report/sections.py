@@ -18,8 +18,8 @@ _COSTS = (
     Column("kind", "Kind"),
     Column("chip", "Device"),
     Column("devices", "Devices", "float"),
-    Column("hours", "Hours", "float"),
-    Column("device_hours", "Device-hours", "float"),
+    Column("hours", "Hours", "hours"),
+    Column("device_hours", "Device-hours", "hours"),
     Column("kwh", "Energy, kWh", "float"),
     Column("kg_co2e", "CO2e, kg", "float"),
 )
@@ -65,14 +65,15 @@ def comparison_report(
         directory: where links start from.
         made: how the report was made.
     """
+    every = [run for row in rows for run in row.averaged or (row,)]
     sections = [
         Section("In short", _summary(rows, costs, qualities)),
         Section("Models", tables=[models]),
         *([Section("Figures", figures=figures)] if figures else []),
         *([Section("Fits and frontiers", tables=fits)] if fits else []),
-        _unfairness(rows),
-        _expenses(rows),
-        *([_runs(rows, directory)] if any(row.run for row in rows) else []),
+        _unfairness(every),
+        _expenses(every),
+        *([_runs(every, directory)] if any(row.run for row in rows) else []),
     ]
     return Report(_title(rows), made, sections)
 

@@ -76,6 +76,9 @@ class Row:
         traits: what makes a model neither better nor worse.
         findings: what is the matter with published figures.
         run: the run behind it, if it is one of ours.
+        averaged: the runs that it is the mean of, which differ in their seed alone.
+        intervals: of such means, 95%, by column.
+        model: the name in the manifest or the paper, where `name` was made another one to tell rows apart.
     """
 
     name: str
@@ -99,6 +102,9 @@ class Row:
     traits: dict[str, int | float] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     run: Run | None = None
+    averaged: tuple[Row, ...] = ()
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    model: str | None = None
 
     def value(self, key: str) -> Any:
         """The cell of the column `key`, or None."""
@@ -177,7 +183,7 @@ class Row:
         return few_shot_name(self.run.manifest if self.run else None)
 
 
-_NO_COLUMNS = ("results", "traits", "findings", "run")
+_NO_COLUMNS = ("results", "traits", "findings", "run", "averaged", "intervals", "model")
 FIXED_COLUMNS = tuple(name for name in Row.__dataclass_fields__ if name not in _NO_COLUMNS)
 TEXT_COLUMNS = ("name", "source", "table", "architecture", "flops_convention")
 _HIGHEST_SCORE = 100

@@ -63,11 +63,11 @@ def trained_steps(manifest: Manifest) -> int:
 
 def _differences(manifests: Sequence[tuple[str, Manifest]]) -> dict[str, dict[str, list[str]]]:
     """What differs among the manifests of runs: the runs' names by the value."""
-    aspects = [(name, _aspects(manifest)) for name, manifest in manifests]
+    known = [(name, aspects(manifest)) for name, manifest in manifests]
     found = {}
-    for what in dict.fromkeys(what for _, each in aspects for what in each):
+    for what in dict.fromkeys(what for _, each in known for what in each):
         values: dict[str, tuple[str, list[str]]] = {}
-        for name, each in aspects:
+        for name, each in known:
             key, label = each.get(what, ("", "none"))
             values.setdefault(key, (label, []))[1].append(name)
         if len(values) > 1:
@@ -75,8 +75,8 @@ def _differences(manifests: Sequence[tuple[str, Manifest]]) -> dict[str, dict[st
     return found
 
 
-def _aspects(manifest: Manifest) -> dict[str, tuple[str, str]]:
-    """All that should be alike: its name, with the value that decides and the value that people see."""
+def aspects(manifest: Manifest) -> dict[str, tuple[str, str]]:
+    """All of a run that should be alike in a fair comparison: by its name the value that decides, and its label."""
     data, environment = manifest.data, manifest.environment
     plain = {
         "status": manifest.status,

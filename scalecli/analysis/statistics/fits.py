@@ -82,11 +82,11 @@ class PowerFit:
     @property
     def limit(self) -> float:
         """The quality at infinite cost."""
-        return _quality_of(self.quality, self.curve.irreducible)
+        return quality_of(self.quality, self.curve.irreducible)
 
     def at(self, cost: float) -> float:
         """The curve's quality at a cost."""
-        return _quality_of(self.quality, self.curve.at(_dearness(self.cost, cost)))
+        return quality_of(self.quality, self.curve.at(_dearness(self.cost, cost)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +165,7 @@ def _power(group: str, points: Sequence[Point], cost: str, quality: str) -> Powe
     if curve is None:
         reason = reason or f"{quality} does not level off over {cost} as a power law does"
         return NoFit(group=group, cost=cost, quality=quality, n=len(points), kind="power law", reason=reason)
-    fitted = [_quality_of(quality, curve.at(_dearness(cost, point.cost))) for point in points]
+    fitted = [quality_of(quality, curve.at(_dearness(cost, point.cost))) for point in points]
     residuals = [point.quality - value for point, value in zip(points, fitted, strict=True)]
     named = _named(points, residuals)
     return PowerFit(group=group, cost=cost, quality=quality, n=len(points), curve=curve, residuals=named)
@@ -237,7 +237,8 @@ def loss_of(quality: str, value: float) -> float:
     return _LOSSES[_kind(quality)](value)
 
 
-def _quality_of(quality: str, loss: float) -> float:
+def quality_of(quality: str, loss: float) -> float:
+    """The quality that a loss stands for."""
     return _LOSSES[_kind(quality)](loss)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
+from scalecli.architectures.operators import operators
 from scalecli.errors import ConfigurationError, UsageError, nearest
 from scalecli.manifest import Manifest
-from scalecli.operators import OPERATORS
 from scalecli.shape import Shape, parse_name
 
 BY = ("architecture", "knob")
@@ -57,9 +55,9 @@ def check_by(by: str) -> str:
     Raises:
         UsageError: it is none of them.
     """
-    if by.lower() in BY or by.lower() in OPERATORS:
+    if by.lower() in BY or by.lower() in operators():
         return by.lower()
-    known = (*BY, *(code.upper() for code in OPERATORS))
+    known = (*BY, *(code.upper() for code in operators()))
     raise UsageError(f"--by {by}: {', '.join(known)} are accepted{nearest(by.upper(), known)}")
 
 
@@ -83,7 +81,7 @@ def points(rows: Sequence[Row], cost: str, quality: str, by: str = "architecture
         has_origins = len({row.origin for row in rows}) > 1
         grouped = _by_architecture(known, conditions, has_origins)
     else:
-        grouped = _by_knob(known, conditions, list(OPERATORS) if by == "knob" else [by])
+        grouped = _by_knob(known, conditions, list(operators()) if by == "knob" else [by])
     return [
         Point(row, group, row.value(cost), row.value(quality), row.measured_for(cost, quality))
         for group, members in grouped.items()
@@ -101,7 +99,7 @@ def shape_of(row: Row) -> Shape | None:
     if row.run is not None:
         return row.run.shape
     try:
-        return parse_name(row.name, row.architecture)
+        return parse_name(row.model or row.name, row.architecture)
     except ConfigurationError:
         return None
 
@@ -152,7 +150,7 @@ def _by_knob(
     that are in longer series are left out.
     """
     shaped = [(row, shape) for row in rows if (shape := shape_of(row)) is not None]
-    of_knobs = {code: _series(shaped, conditions, operator.fields) for code, operator in OPERATORS.items()}
+    of_knobs = {code: _series(shaped, conditions, operator.fields) for code, operator in operators().items()}
     in_longer = {id(row) for series in of_knobs.values() for settings, rows in series if settings > 2 for row in rows}
     found: dict[str, list[Row]] = {}
     for code in codes:
@@ -174,9 +172,8 @@ def _series(
 
     def fixed(pair: tuple[Row, Shape]) -> tuple:
         row, shape = pair
-        return row.architecture, row.origin, conditions[id(row)], others(shape)
+        return row.architecture, row.origin, conditions[id(row)], shape.without(fields)
 
-    others = attrgetter(*(field.name for field in dataclasses.fields(Shape) if field.name not in fields))
     set_alike = [pair for pair in shaped if len(_settings(pair[1], fields)) == 1]
     found = [
         (len(set().union(*(_settings(shape, fields) for _, shape in members))), [row for row, _ in members])

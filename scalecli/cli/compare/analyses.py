@@ -36,11 +36,12 @@ class Analyses:
     predicted: tuple[str, ...] = ()
     predicted_at: tuple[tuple[str, float], ...] = ()
     held_out: str | None = None
+    isoflop: bool = False
 
     @property
     def any(self) -> bool:
         """Whether anything is to be worked out."""
-        return bool(self.fits or self.data_laws) or self.agreement or self.pareto or self.predicts
+        return bool(self.fits or self.data_laws or self.agreement or self.pareto or self.isoflop or self.predicts)
 
     @property
     def predicts(self) -> bool:
@@ -65,6 +66,7 @@ def _collect(options: dict[str, Any]) -> None:
         predicted=options.pop("predict"),
         predicted_at=tuple(map(_cost_and_value, options.pop("predict_at"))),
         held_out=options.pop("hold_out"),
+        isoflop=options.pop("isoflop"),
     )
 
 
@@ -79,6 +81,10 @@ def analysis_tables(
         from scalecli.cli.compare.tables.data_laws import data_tables
 
         tables += data_tables(rows, analyses.data_laws, analyses.budgets, format)
+    if analyses.isoflop:
+        from scalecli.cli.compare.tables.isoflop import isoflop_tables
+
+        tables += isoflop_tables(rows, qualities, format)
     if analyses.fits:
         from scalecli.cli.compare.tables.fits import fit_tables
 
@@ -159,6 +165,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "is_flag": True,
         "help": "Say for each --cost and --quality which models are dominated and by which, and which deeper and "
         "narrower ones to take or to train instead.",
+    },
+    "--isoflop": {
+        "is_flag": True,
+        "help": "Find the best size for each budget of training FLOPs: parabolas of --quality over log10(parameters) "
+        "through runs of one budget, and the exponents of their minima. --plot draws them.",
     },
     "--predict": {
         "multiple": True,

@@ -13,15 +13,17 @@ from click.core import ParameterSource
 from scalecli.analysis.papers.published import PublishedModel, find_published, published_models
 from scalecli.analysis.rows.comparison import Row, column_keys
 from scalecli.analysis.rows.filters import Condition, check_column, parse_condition
+from scalecli.analysis.rows.names import LONGEST, distinct_names
 from scalecli.cli.compare.analyses import Analyses, analysis_options, analysis_tables
 from scalecli.cli.compare.arguments import PUBLISHED_PREFIX, complete_models, complete_published, resolved, rows_of
 from scalecli.cli.compare.notes import notes
 from scalecli.cli.compare.plots import check_plots, draw_plots, plot_option
 from scalecli.cli.compare.report import report_option
 from scalecli.cli.compare.runs import list_option, print_runs
-from scalecli.cli.compare.table import Choice, known_columns, model_table
-from scalecli.cli.output.formats import FOR_PEOPLE, format_option, print_record, print_tables
-from scalecli.cli.output.terminal import say
+from scalecli.cli.compare.table import Choice, known_columns, model_table, narrowed
+from scalecli.cli.options.groups import Command
+from scalecli.cli.output.formats import FOR_PEOPLE, csv_text, format_option, print_record, print_tables, terminal_width
+from scalecli.cli.output.terminal import say, say_wrapped
 from scalecli.costs import Convention
 from scalecli.errors import UsageError, nearest
 from scalecli.tables import Table
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from scalecli.analysis.plots import FigureSpec
 
 
-@click.command("compare")
+@click.command("compare", cls=Command)
 @click.argument("models", nargs=-1, shell_complete=complete_models)
 @click.option(
     "--published",
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("--columns", metavar="A,B,C", help="Columns to show; each result of a run is one, such as sst2/accuracy.")
 @click.option("--differing", is_flag=True, help="Show only columns in which the rows differ.")
 @click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN puts the highest first.")
+@click.option("--seeds", type=click.Choice(("mean",)), help="Average runs that differ in their seed alone.")
 @click.option("--cost", default="flops", show_default=True, metavar="A,B", help="Costs of the Pareto marks.")
 @click.option(
     "--quality",
@@ -56,6 +59,9 @@ if TYPE_CHECKING:
 @plot_option
 @report_option
 @list_option
+@click.option(
+    "--tables", metavar="DIR", type=click.Path(), help="Also write each table as a CSV file, DIR/models.csv ..."
+)
 @click.option("--reproduction", is_flag=True, help="Set what the papers print beside what is computed here.")
 @format_option
 @click.pass_context
@@ -68,12 +74,14 @@ def command(
     columns: str | None,
     differing: bool,
     sort: str | None,
+    seeds: str | None,
     cost: str,
     quality: str,
     analyses: Analyses,
     plot: tuple[str, ...],
     report: str | None,
     list_directory: str | None,
+    tables: str | None,
     reproduction: bool,
     format: str,
 ) -> None:
@@ -124,16 +132,27 @@ def command(
         _reproduction(published, arch, format)
         return
     check_plots(plot, format)
+    if format == "csv" and analyses.any:
+        raise UsageError("--format csv prints one table, and fits and the like are others: --tables DIR writes all")
     if analyses.by != "architecture" and not (analyses.fits or plot or report):
         raise UsageError("--by goes with --fit, --plot or --report")
     names = (*models, *(f"{PUBLISHED_PREFIX}{name}" for name in published))
     found = resolved(names or (f"{PUBLISHED_PREFIX}*",))
     convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in found) else "forward"
+    is_for_people = format in FOR_PEOPLE
     rows = rows_of(found, convention)
+    rows = distinct_names(_over_seeds(rows) if seeds else rows, LONGEST if is_for_people else None)
     keys = column_keys(rows)
     if ctx.get_parameter_source("quality") == ParameterSource.DEFAULT and _measured(rows) == ["few_shot"]:
         quality = "few_shot"
     costs, qualities = ([check_column(key.strip(), keys) for key in text.split(",")] for text in (cost, quality))
+    chosen_keys = {"cost": costs, "quality": qualities}
+    asked = [
+        key
+        for option, own in chosen_keys.items()
+        if ctx.get_parameter_source(option) != ParameterSource.DEFAULT
+        for key in own
+    ]
     fits = tuple((check_column(of, keys), check_column(over, keys)) for of, over in analyses.fits)
     laws = tuple(check_column(quality, keys) for quality in analyses.data_laws)
     at = tuple((check_column(of, keys), value) for of, value in analyses.predicted_at)
@@ -144,19 +163,25 @@ def command(
     rows = _filtered(rows, [parse_condition(text, keys) for text in where], arch)
     if sorted_by and sort:
         rows = _sorted(rows, sorted_by, descending=sort.startswith("-"))
-    choice = Choice(chosen, differing, costs, qualities)
-    is_for_people = format in FOR_PEOPLE
+    choice = Choice(chosen, differing, costs, qualities, asked)
     is_record = is_for_people and len(rows) == 1 and not analyses.any
     if is_record and not chosen:
         choice = replace(choice, columns=known_columns(rows[0]))
     table = model_table(rows, choice, format)
+    lines = notes(rows, table, choice, sorted_by, convention, is_for_people)
+    if format == "table" and not columns and (width := terminal_width()):
+        table, left_out = narrowed(table, width)
+        if left_out:
+            lines.append(f"Left out, for a terminal of {width} columns: {', '.join(left_out)}. --columns shows them.")
     if is_record:
         print_record(table.rows[0], table.columns, format)
     else:
         print_tables([table, *analysis_tables(rows, analyses, costs, qualities, format)], format)
-    lines = notes(rows, _used(table, choice, sorted_by), convention, is_for_people)
     for line in lines:
-        say(line)
+        say_wrapped(line)
+    if tables:
+        every_table = [model_table(rows, choice, "csv"), *analysis_tables(rows, analyses, costs, qualities, "csv")]
+        _write_tables(tables, every_table)
     if plot:
         draw_plots(plot, _figure(rows, analyses, choice))
     if report:
@@ -165,11 +190,28 @@ def command(
         _write_report(report, rows, analyses, choice, lines)
 
 
-def _used(table: Table, choice: Choice, sorted_by: str | None) -> set[str]:
-    """The columns whose figures are shown, or decide what is."""
-    shown = {column.key for column in table.columns}
-    used = shown | ({sorted_by} if sorted_by else set())
-    return used | {*choice.costs, *choice.qualities} if any(key.startswith("pareto") for key in shown) else used
+def _over_seeds(rows: Sequence[Row]) -> list[Row]:
+    """The means over seeds; says so where there is nothing to average."""
+    from scalecli.analysis.rows.seeds import mean_over_seeds
+
+    averaged = mean_over_seeds(rows)
+    if len(averaged) == len(rows):
+        say("note: --seeds mean: no runs differ in their seed alone")
+    return averaged
+
+
+def _write_tables(directory: str, tables: Sequence[Table]) -> None:
+    """Writes each table as a CSV file.
+
+    Raises:
+        ScalecliError: the directory is not writable.
+    """
+    from scalecli.storage.files import write_atomically
+
+    for table in tables:
+        path = f"{directory.rstrip('/') or '/'}/{table.key}.csv"
+        write_atomically(path, csv_text(table))
+        say(f"wrote {path}")
 
 
 def _measured(rows: Sequence[Row]) -> list[str]:
@@ -178,10 +220,13 @@ def _measured(rows: Sequence[Row]) -> list[str]:
 
 
 def _figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:
-    """The picture of the costs and qualities of --fit, with its lines, else of --cost and --quality."""
+    """The picture of --isoflop, of the costs and qualities of --fit with its lines, else of --cost and --quality."""
     from scalecli.analysis.plots import cost_quality, with_lines
+    from scalecli.analysis.plots.isoflop import isoflop_figure
     from scalecli.cli.compare.tables.fits import drawn_lines
 
+    if analyses.isoflop:
+        return isoflop_figure(rows, choice.qualities)
     if not analyses.fits:
         return cost_quality(rows, choice.costs, choice.qualities, analyses.by)
     costs, qualities = (list(dict.fromkeys(keys)) for keys in zip(*analyses.fits, strict=True))
@@ -199,10 +244,10 @@ def _write_report(
 
     fits = dict.fromkeys((*itertools.product(choice.costs, choice.qualities), *analyses.fits))
     everything = replace(analyses, fits=tuple(fits), agreement=True, pareto=True)
-    figures = []
+    figures = [_figure(rows, analyses, choice)] if analyses.isoflop else []
     for by in ("architecture", "knob" if analyses.by == "architecture" else analyses.by):
         try:
-            figures.append(_figure(rows, replace(everything, by=by), choice))
+            figures.append(_figure(rows, replace(everything, by=by, isoflop=False), choice))
         except UsageError:  # no models differ in one knob alone, or none has both figures
             continue
     tables = analysis_tables(rows, everything, choice.costs, choice.qualities, "table")

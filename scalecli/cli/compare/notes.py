@@ -7,15 +7,30 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from scalecli.analysis.papers.findings import Finding
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.fairness import unlike
+from scalecli.cli.compare.table import Choice
 from scalecli.costs import BATCHES, Convention
+from scalecli.tables import Table
 
 _SUMMARIES = frozenset({"xsum", "cnn_dailymail", "multi_news"})  # the columns of Table 7
 _NAMES = 3  # of those that a note lists
 
 
-def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is_for_people: bool) -> list[str]:
-    """Returns the lines about the columns `used`; programs have findings and what was measured on what in the rows."""
-    lines = []
+def notes(
+    rows: Sequence[Row],
+    table: Table,
+    choice: Choice,
+    sorted_by: str | None,
+    convention: Convention,
+    is_for_people: bool,
+) -> list[str]:
+    """The lines under the table of models, about the columns that it shows or that decide what it shows.
+
+    Programs have findings, and what was measured on what, in the rows.
+    """
+    shown = {column.key for column in table.columns}
+    has_pareto = any(key.startswith("pareto") for key in shown)
+    used = shown | ({sorted_by} if sorted_by else set()) | ({*choice.costs, *choice.qualities} if has_pareto else set())
+    lines = _marks(table, choice, has_pareto) if is_for_people else []
     batch = BATCHES[convention]
     sizes = {
         batch.sequences: f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets",
@@ -38,6 +53,15 @@ def notes(rows: Sequence[Row], used: Collection[str], convention: Convention, is
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
         lines += finding_lines((name, found) for name, found in pairs if not set(found.figures).isdisjoint(used))
     return lines
+
+
+def _marks(table: Table, choice: Choice, has_pareto: bool) -> list[str]:
+    """What the marks in the table mean."""
+    meanings = ["* best of its column"] if table.marked else []
+    if has_pareto and any(cell for row in table.rows for key, cell in row.items() if key.startswith("pareto")):
+        mark = "●" if len(choice.costs) == 1 else "Pareto"
+        meanings.append(f"{mark} no cheaper row ({', '.join(choice.costs)}) is as good ({', '.join(choice.qualities)})")
+    return [f"{'; '.join(meanings)}; among rows that were measured alike"] if meanings else []
 
 
 def _has_whole_alone(row: Row, task: str) -> bool:

@@ -41,7 +41,7 @@ def write_comparison(
     """
     from scalecli import __version__
     from scalecli.analysis.report import comparison_report, write_report
-    from scalecli.cli.options.training import this_command_line
+    from scalecli.cli.options.files import this_command_line
     from scalecli.manifest import utc_now
 
     made = [f"Made by scalecli {__version__} on {utc_now()[:10]}: {this_command_line()}"]

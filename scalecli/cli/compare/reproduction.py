@@ -9,8 +9,9 @@ from typing import Any
 from scalecli.analysis.papers.published import PAPERS, PublishedModel
 from scalecli.analysis.papers.reproduction import VERDICTS, Reproduction, Verdict, reproduce
 from scalecli.cli.compare.notes import finding_lines
-from scalecli.cli.output.formats import FOR_PEOPLE, Column, print_notes, print_table
+from scalecli.cli.output.formats import FOR_PEOPLE, print_tables
 from scalecli.cli.output.terminal import say
+from scalecli.tables import Column, Table
 
 _FIGURES = ("parameters", "flops")
 _SHORT = f"{next(iter(PAPERS))}/"  # a table alone is one of this paper
@@ -42,7 +43,7 @@ def print_report(models: Sequence[PublishedModel], format: str) -> None:
     if not rows:
         say("warning: none of these rows prints parameters or FLOPs")
     cells = [_cells(row, is_for_people) for row in rows]
-    print_table(cells, _COLUMNS if is_for_people else (*_COLUMNS, *_REASONS), format)
+    columns = _COLUMNS if is_for_people else (*_COLUMNS, *_REASONS)
     lines = _counts(rows)
     if is_for_people:
         reasons = (
@@ -51,7 +52,7 @@ def print_report(models: Sequence[PublishedModel], format: str) -> None:
             for found in (*(figure.reason for figure in row.figures), *row.conventions)
         )
         lines = [*finding_lines((path, found) for path, found in reasons if found), *lines]
-    print_notes(lines, format)
+    print_tables([Table("reproduction", "Reproduction", cells, columns, notes=lines)], format)
 
 
 def _cells(row: Reproduction, is_for_people: bool) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from scalecli.cli.compare.arguments import rows_of
-from scalecli.cli.output.formats import print_table
+from scalecli.cli.output.formats import print_tables
 from scalecli.cli.output.terminal import say
 from scalecli.errors import MissingError
-from scalecli.tables import Column
+from scalecli.tables import Column, Table
 
 _COLUMNS = (
     Column("path", "Path"),
@@ -70,4 +70,4 @@ def print_runs(directory: str, format: str) -> None:
                 "created": manifest.created,
             }
         )
-    print_table(cells, _COLUMNS, format)
+    print_tables([Table("runs", "Runs", cells, _COLUMNS)], format)

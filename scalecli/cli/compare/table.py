@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scalecli import strict
 from scalecli.analysis.rows.comparison import FIXED_COLUMNS, Row, best_cells, column_keys, efficient_rows
-from scalecli.cli.output.formats import FOR_PEOPLE
+from scalecli.cli.output.formats import FOR_PEOPLE, table_width
 from scalecli.tables import Column, Table, differing
 
 _COLUMNS = {
@@ -27,14 +28,18 @@ _COLUMNS = {
         Column("training_flops", "Training FLOPs", "flops"),
         Column("tokens", "Tokens", "count"),
         Column("tokens_per_parameter", "Tokens/parameter", "float"),
-        Column("device_hours", "Device-hours", "float"),
+        Column("device_hours", "Device-hours", "hours"),
         Column("upstream", "Upstream", "float"),
         Column("downstream", "Downstream", "float"),
         Column("few_shot", "Few-shot", "float"),
+        Column("glue", "GLUE", "float"),
+        Column("superglue", "SuperGLUE", "float"),
+        Column("squad", "SQuAD", "float"),
     )
 }
 _HEADLINES = ("name", "source", "architecture", "parameters", "flops", "steps_per_s", "upstream", "downstream")
 _FOR_PROGRAMS = (
+    "path",
     "table",
     "flops_convention",
     "flops_sequences",
@@ -45,23 +50,28 @@ _FOR_PROGRAMS = (
     "findings",
 )
 _USUAL_CHIPS = 16
+_WITHOUT_WIDTH = ("source", "architecture", "chips", "steps_per_s")  # what narrow terminals leave out, the first first
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What of the rows is to be seen: columns (None: the headlines), only those that differ, and the Pareto marks'."""
+    """Which columns are shown (None: the headlines), those that differ alone, and what the Pareto marks are of.
+
+    `asked` are those costs and qualities that the user chose.
+    """
 
     columns: Sequence[str] | None
     only_differing: bool
     costs: Sequence[str]
     qualities: Sequence[str]
+    asked: Sequence[str] = ()
 
 
 def model_table(rows: Sequence[Row], choice: Choice, format: str) -> Table:
     """The rows as a table; programs get the headlines and what figures are of besides what is chosen."""
     is_for_people = format in FOR_PEOPLE
     keys = column_keys(rows)
-    shown = list(choice.columns or _headlines(rows, is_for_people))
+    shown = list(choice.columns or _headlines(rows, choice, is_for_people))
     if not is_for_people:
         shown += [key for key in (*_FOR_PROGRAMS, "pareto") if key not in shown]
     pareto = _pareto(rows, choice, is_for_people)
@@ -70,17 +80,52 @@ def model_table(rows: Sequence[Row], choice: Choice, format: str) -> Table:
         {
             **{key: row.value(key) for key in keys},
             **{key: marks[index] for key, marks in pareto.items()},
+            "path": row.run and os.path.dirname(row.run.file),
             "upstream_text": row.upstream_text,
             "data_seen": row.seen,
             "best": [key for key in shown if (index, key) in best],
-            "findings": _findings(row, format),
+            "findings": _findings(row),
+            "seeds": len(row.averaged) or None,
+            **_interval_cells(row),
         }
         for index, row in enumerate(rows)
     ]
     columns = [_column(each) for key in shown for each in (pareto if key == "pareto" else (key,))]
+    if any(row.averaged for row in rows):
+        columns = _with_intervals(columns, rows, is_for_people)
     if choice.only_differing:
         columns = differing(cells, columns)
     return Table("models", "Models", cells, columns, best)
+
+
+def _interval_cells(row: Row) -> dict[str, Any]:
+    cells: dict[str, Any] = {}
+    for key, (low, high) in row.intervals.items():
+        cells |= {f"{key}_low": low, f"{key}_high": high, f"{key}_interval": f"{low:.4g} to {high:.4g}"}
+    return cells
+
+
+def _with_intervals(columns: Sequence[Column], rows: Sequence[Row], is_for_people: bool) -> list[Column]:
+    """The columns with the number of seeds behind the first, and behind each mean over seeds its interval."""
+    first, *others = columns
+    shown = [first, Column("seeds", "Seeds", "float")]
+    for column in others:
+        shown.append(column)
+        if any(column.key in row.intervals for row in rows):
+            ends = {"interval": "95% interval"} if is_for_people else {"low": "low", "high": "high"}
+            shown += [Column(f"{column.key}_{end}", title) for end, title in ends.items()]
+    return shown
+
+
+def narrowed(table: Table, width: int) -> tuple[Table, list[str]]:
+    """The table without as many of the lesser columns as it takes to fit into `width`, and the titles of these."""
+    left_out = []
+    for key in _WITHOUT_WIDTH:
+        if table_width(table) <= width:
+            break
+        left_out += [column.title for column in table.columns if column.key == key]
+        table = replace(table, columns=[column for column in table.columns if column.key != key])
+    return table, left_out
 
 
 def known_columns(row: Row) -> list[str]:
@@ -88,23 +133,24 @@ def known_columns(row: Row) -> list[str]:
     return [key for key in column_keys([row]) if row.value(key) is not None]
 
 
-def _headlines(rows: Sequence[Row], is_for_people: bool) -> list[str]:
+def _headlines(rows: Sequence[Row], choice: Choice, is_for_people: bool) -> list[str]:
     """The columns that are shown unless others are chosen: where no row has a quality, all scores and traits too.
 
     Where published rows are among others and have none, their scores.
 
-    Programs always get the headlines; people get no empty columns beside those scores or few-shot figures, and the
-    number of chips where speeds are not all of the usual one.
+    The costs and qualities that are asked for are always shown. Programs always get the headlines; people get no empty
+    columns beside those scores or few-shot figures, and the number of chips where speeds are not all of the usual one.
     """
     extra = column_keys(rows)[len(FIXED_COLUMNS) :]
     lacking = [row for row in rows if row.upstream is None and row.downstream is None and row.few_shot is None]
     if len(lacking) < len(rows):
         extra = [key for key in extra if any(key in row.results for row in lacking if row.run is None)]
     of_images = ["few_shot"] if any(row.few_shot is not None for row in rows) else []
-    shown = [*_HEADLINES, *of_images, *extra, "pareto"]
+    asked = [key for key in choice.asked if key not in (*_HEADLINES, *of_images, *extra)]
+    shown = [*_HEADLINES, *asked, *of_images, *extra, "pareto"]
     if is_for_people and (extra or of_images):
-        filled = {key for key in _HEADLINES if any(row.value(key) is not None for row in rows)}
-        shown = [*(key for key in _HEADLINES if key in filled), *of_images, *extra, *(["pareto"] if of_images else [])]
+        known = {key for key in shown if key in choice.asked or any(row.value(key) is not None for row in rows)}
+        shown = [key for key in shown if key in known or (key == "pareto" and (of_images or choice.asked))]
     if is_for_people and "steps_per_s" in shown:
         chips = {row.chips for row in rows if row.steps_per_s is not None}
         if len(chips) > 1 or chips - {None, _USUAL_CHIPS}:
@@ -127,10 +173,8 @@ def _pareto(rows: Sequence[Row], choice: Choice, is_for_people: bool) -> dict[st
     return columns
 
 
-def _findings(row: Row, format: str) -> list[dict[str, Any]] | str:
-    """The findings about a row as programs get them: mappings, or one text where a cell must be one."""
-    if format == "csv":
-        return "; ".join(finding.text() for finding in row.findings)
+def _findings(row: Row) -> list[dict[str, Any]]:
+    """The findings about a row as programs get them."""
     return [{key: value for key, value in strict.to_mapping(each).items() if key != "rows"} for each in row.findings]
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from scalecli import costs
+from scalecli.architectures import LARGEST
 from scalecli.cli.options.groups import option_group
 from scalecli.costs import Batch
-from scalecli.shape import LARGEST
 from scalecli.specs import ModelSpec
 
 
@@ -22,15 +22,16 @@ _LENGTH: dict[str, Any] = {"type": click.IntRange(1, LARGEST), "metavar": "N"}
 # What is given arrives as `lengths`, by the names of `Batch`'s fields.
 batch_options = option_group(
     click.option(
-        "--batch", **_LENGTH, help=f"Sequences of a batch, or images. [default: {Batch.sequences}, or 1 image]"
+        "--batch", **_LENGTH, help=f"Sequences or images in a batch. [default: {Batch.sequences}, or 1 image]"
     ),
-    click.option("--inputs", **_LENGTH, help=f"Tokens of an input. [default: {Batch.inputs}]"),
+    click.option("--inputs", **_LENGTH, help=f"Tokens in an input. [default: {Batch.inputs}]"),
     click.option(
         "--targets",
         **_LENGTH,
-        help=f"Tokens of a target. [default: {Batch.targets}; {costs.BATCHES['paper'].targets} in flops --convention "
+        help=f"Tokens in a target. [default: {Batch.targets}; {costs.BATCHES['paper'].targets} in flops --convention "
         "paper]",
     ),
+    heading="Batch",
     collect=_collect,
 )
 

@@ -1,24 +1,42 @@
-"""Groups of options that commands share: one decorator adds them all, and turns their values into what they mean."""
+"""Groups of options that commands share: one decorator adds them all, and --help lists them under one heading."""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
+
+import click
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def option_group(*options: Decorator, collect: Callable[[dict[str, Any]], None] | None = None) -> Decorator:
+def option_group(
+    *options: Decorator,
+    heading: str | None = None,
+    rare: bool = False,
+    collect: Callable[[dict[str, Any]], None] | None = None,
+) -> Decorator:
     """A decorator that adds options, which --help lists in this order.
 
-    `collect` changes the keyword arguments, all options' values, before the command gets them.
+    Args:
+        options: click's options, or other groups, which keep headings of their own.
+        heading: what the options stand under, with those of other groups that have the same one.
+        rare: whether only --help-all lists them.
+        collect: changes the keyword arguments, all options' values, before the command gets them.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         function = command if collect is None else _collected(command, collect)
+        before = len(getattr(function, "__click_params__", ()))
         for option in reversed(options):
             function = option(function)
+        for added in function.__click_params__[before:]:  # type: ignore[attr-defined]
+            if heading:
+                vars(added).setdefault("heading", heading)
+            if rare:
+                vars(added)["is_rare"] = True
         return function
 
     return decorate
@@ -31,3 +49,61 @@ def _collected(command: Callable[..., Any], collect: Callable[[dict[str, Any]], 
         return command(*arguments, **options)
 
     return collected
+
+
+class Command(click.Command):
+    """A command whose --help lists its options under the headings of their groups, and the rare ones in --help-all."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The options of the command, --debug, --help-all where it says more than --help, and --help."""
+        *own, help_option = super().get_params(ctx)
+        return [*own, _DEBUG, *([_HELP_ALL] if any(map(_is_rare, own)) else []), help_option]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the options under the headings of their groups, in the order in which the headings come up."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        params = self.get_params(ctx)
+        left_out = [] if ctx.meta.get(_ALL) else [param for param in params if _is_rare(param)]
+        for param in params:
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record and param not in left_out:
+                flag, text = record[0], _BOUNDS.sub("]", record[1]).removesuffix("  []")
+                sections.setdefault(getattr(param, "heading", _NO_HEADING), []).append((flag, text))
+        sections[_NO_HEADING] = sections.pop(_NO_HEADING)  # --help and the like stand last
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+        if left_out:
+            formatter.write_paragraph()
+            formatter.write_text(f"{len(left_out)} more options, which few runs need: {ctx.command_path} --help-all")
+
+
+_NO_HEADING = "Options"
+_BOUNDS = re.compile(r"(?<=\[)[\d.<=x]+\]$|; [\d.<=x]+\]$")  # of a number, which an error states where it matters
+_ALL = "scalecli.help_all"
+
+
+def _is_rare(param: click.Parameter) -> bool:
+    return getattr(param, "is_rare", False)
+
+
+def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(dict)["debug"] = True
+
+
+def _show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[_ALL] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
+
+
+# click finds the options that are given among all options by identity: there is one object of each.
+_DEBUG, _HELP_ALL = (
+    click.Option([flag], is_flag=True, is_eager=True, expose_value=False, callback=callback, help=help)
+    for flag, callback, help in (
+        ("--debug", _debug, "Show the traceback of an error."),
+        ("--help-all", _show_all, "Show all options and exit."),
+    )
+)

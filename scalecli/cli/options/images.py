@@ -8,15 +8,15 @@ import click
 from click.core import ParameterSource
 
 from scalecli.cli.options.groups import option_group
-from scalecli.cli.options.training import finite
+from scalecli.cli.options.values import finite
 from scalecli.errors import UsageError
 
 if TYPE_CHECKING:
     from scalecli.references import ModelReference
 
 IMAGES_HELP = (
-    "Labelled images: a folder with a folder of JPEG or PNG files for each class, or such folders in train and "
-    "validation (val, test); or a TensorFlow dataset, such as imagenet2012."
+    "Labeled images: a folder that holds a folder of JPEG or PNG files for each class (or train and validation, val or "
+    "test folders that do), or a TensorFlow dataset such as imagenet2012."
 )
 _OF_IMAGES = ("smallest_cut", "flip")
 _OF_TEXT = (
@@ -27,15 +27,20 @@ _OF_TEXT = (
 
 image_options = option_group(
     click.option("--images", metavar="DIR|NAME", help=IMAGES_HELP),
-    click.option(
-        "--smallest-cut",
-        type=float,
-        callback=finite,
-        default=0.05,
-        show_default=True,
-        help="Of an image, the least share of its area that is seen at a time.",
+    option_group(
+        click.option(
+            "--smallest-cut",
+            type=float,
+            callback=finite,
+            default=0.05,
+            show_default=True,
+            metavar="SHARE",
+            help="Smallest share of an image's area that a random cut shows.",
+        ),
+        click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the images."),
+        rare=True,
     ),
-    click.option("--flip/--no-flip", default=True, show_default=True, help="Half of the images are seen mirrored."),
+    heading="Data",
 )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from scalecli import costs
+from scalecli.architectures import LARGEST
 from scalecli.cli.options.groups import option_group
-from scalecli.cli.options.training import finite
+from scalecli.cli.options.values import finite
 from scalecli.cli.output.formats import Column
 from scalecli.costs import Batch
 from scalecli.costs.hardware import (
@@ -24,7 +25,6 @@ from scalecli.costs.hardware import (
 )
 from scalecli.costs.memory import OPTIMIZERS, Training, device_memory, fits, remedies
 from scalecli.costs.roofline import ACCURACY, estimate
-from scalecli.shape import LARGEST
 from scalecli.specs import ModelSpec
 
 STEPS = 2**19  # of the papers' pretraining
@@ -172,12 +172,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--chip": {
         "metavar": "NAME",
         "shell_complete": _complete_chip,
-        "help": f"Accelerator, such as tpu-v3, tpu-v5e, a100-80, h100, cpu. [default: {DEFAULT_CHIP}]",
+        "help": f"Accelerator to train on, such as tpu-v3, tpu-v5e, a100-80, h100 or cpu. [default: {DEFAULT_CHIP}]",
     },
     "--chips": {
         "type": click.IntRange(1, LARGEST),
         "metavar": "N",
-        "help": f"Number of them. [default: {DEFAULT_CHIPS}, or as many as their interconnect joins]",
+        "help": f"Number of accelerators. [default: {DEFAULT_CHIPS}, or as many as their interconnect joins]",
     },
     "--model-parallel": {
         "type": click.IntRange(1, LARGEST),
@@ -189,28 +189,36 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "N",
         "help": f"Training steps. [default: {STEPS}, as the papers pretrained]",
     },
-    "--optimizer": {"type": click.Choice(OPTIMIZERS), "help": f"Its state takes memory. [default: {OPTIMIZERS[0]}]"},
+    "--optimizer": {
+        "type": click.Choice(OPTIMIZERS),
+        "help": f"Optimizer, whose state takes memory. [default: {OPTIMIZERS[0]}]",
+    },
     "--rematerialise": {
         "is_flag": True,
         "default": None,
-        "help": "Keep only the input of each layer, and compute the rest again in the backward pass.",
+        "help": "Compute each layer's activations again in the backward pass; slower, but takes less memory.",
     },
     "--precision": {
         "type": click.Choice(PRECISIONS),
-        "help": "Of matrix products and activations. [default: bfloat16; float32 on cpu]",
+        "help": "Precision of matrix products and activations. [default: bfloat16; float32 on cpu]",
     },
     "--pue": {
         "type": _FACTOR,
         "callback": finite,
         "metavar": "X",
-        "help": f"Energy of the data centre for each unit of its computers'. [default: {PUE}, Google's in 2020]",
+        "help": f"Power usage effectiveness: energy of the data center over that of its computers. [default: {PUE}, "
+        "Google's in 2020]",
     },
     "--grid": {
         "type": _FACTOR,
         "callback": finite,
         "metavar": "KG",
-        "help": f"CO2e of electricity, kg/kWh. [default: {KG_CO2E_PER_KWH}, the USA in 2020]",
+        "help": f"Emissions of electricity, kg CO2e per kWh. [default: {KG_CO2E_PER_KWH}, the USA in 2020]",
     },
 }
 # They arrive as `run`, a `Run`, or None without any.
-run_options = option_group(*(click.option(flag, **settings) for flag, settings in _OPTIONS.items()), collect=_collect)
+run_options = option_group(
+    *(click.option(flag, **settings) for flag, settings in _OPTIONS.items()),
+    heading="Training run (any of these adds its memory, time and energy)",
+    collect=_collect,
+)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import Any
 
 import click
 
-from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, IMAGE_ARCHITECTURES
-from scalecli.cli.options.groups import Decorator, option_group
+from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, IMAGE_ARCHITECTURES, KNOBS, LARGEST, load
+from scalecli.architectures.operators import Operator, operators
+from scalecli.cli.options.groups import Command, Decorator, option_group
 from scalecli.errors import ConfigurationError
-from scalecli.operators import OPERATORS, Operator
-from scalecli.shape import LARGEST, architecture_in, name_parts, parse_name, presets
+from scalecli.shape import architecture_in, name_parts, parse_name, presets
 
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
@@ -29,7 +31,7 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
             names += [f"{stem}-{part}" for part in parts if part.startswith(start.lower())]
     except ConfigurationError:
         pass  # Nothing that operators could follow, so there are none to offer.
-    return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
+    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]  # bash forgets what is before "file"
 
 
 def _complete_architecture(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -52,21 +54,68 @@ def _operator_option(operator: Operator) -> Decorator:
     return click.option(operator.option, type=click.INT, callback=_checked_operator, help=operator.help)
 
 
+def _is_knob(operator: Operator) -> bool:
+    """Whether it sets what only some architectures have."""
+    return operator.fields[0] in KNOBS
+
+
+class ModelCommand(Command):
+    """A command that knows the knobs of the architecture of `--arch`, which may be a file or a module of the user's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Loads the architecture before the options are read, since it adds some."""
+        if not ctx.resilient_parsing:
+            for text in self._named(ctx, args):
+                load(text)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own, and those of knobs that users' architectures declare."""
+        params = super().get_params(ctx)
+        if not any("--nl" in param.opts for param in params):
+            return params
+        known = {flag for param in params for flag in param.opts}
+        return [*params, *(_knob_option(each) for each in operators().values() if each.option not in known)]
+
+    def _named(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What `--arch` names on the command line, else in its variable or in the --config file."""
+        given = [value for flag, value in itertools.pairwise(args) if flag == "--arch"]
+        given += [word.removeprefix("--arch=") for word in args if word.startswith("--arch=")]
+        if given:
+            return given
+        option = next(param for param in self.params if param.name == "arch")
+        value = option.value_from_envvar(ctx) or ctx.lookup_default("arch")
+        return [value] if isinstance(value, str) else list(value or ())
+
+
+@functools.cache
+def _knob_option(operator: Operator) -> click.Parameter:
+    """The option of a user's knob: one object, since click compares options by identity."""
+    function = _operator_option(operator)(lambda: None)
+    option: click.Parameter = function.__click_params__[0]  # type: ignore[attr-defined]
+    vars(option)["heading"] = "Model"
+    return option
+
+
 def _collect(options: dict[str, Any]) -> None:
-    values = {code: options.pop(operator.option[2:].replace("-", "_")) for code, operator in OPERATORS.items()}
+    values = {code: options.pop(operator.parameter, None) for code, operator in operators().items()}
     options["operators"] = {code: value for code, value in values.items() if value is not None}
-    options["architecture"] = options.pop("arch")
+    arch = options.pop("arch")
+    options["architecture"] = None if arch is None else load(arch)
 
 
 # `--arch` and one option for each operator; they arrive as `architecture` and `operators`.
 shape_options = option_group(
     click.option(
         "--arch",
-        metavar="NAME",
+        metavar="NAME|FILE",
         shell_complete=_complete_architecture,
-        help=f"Architecture: {', '.join(ARCHITECTURES)}. [default: the file's, else {DEFAULT_ARCHITECTURE}]",
+        help=f"Architecture: {', '.join(ARCHITECTURES)}; or your own, a file such as ./fnet.py or an installed module "
+        f"such as my_package.fnet. [default: the file's, else {DEFAULT_ARCHITECTURE}]",
     ),
-    *map(_operator_option, OPERATORS.values()),
+    *(_operator_option(operator) for operator in operators().values() if not _is_knob(operator)),
+    option_group(*(_operator_option(operator) for operator in operators().values() if _is_knob(operator)), rare=True),
+    heading="Model",
     collect=_collect,
 )
 # The argument MODEL, as `model`, and the options of `shape_options`.

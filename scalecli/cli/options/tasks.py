@@ -1,14 +1,19 @@
-"""The options that say which tasks, for `finetune` and `eval`: by name, as a YAML file, or described by flags."""
+"""The options that say which tasks, by name, as a YAML file or described by options, and how often each is drawn."""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from scalecli.cli.options.completion import complete_tasks
 from scalecli.cli.options.groups import option_group
+from scalecli.cli.options.values import finite
+from scalecli.data.tasks.mixing import CAP, Mixing
+from scalecli.errors import UsageError
 
 DESCRIPTION = (
     "name",
@@ -43,22 +48,44 @@ task_options = option_group(
     click.option(
         "--tasks",
         metavar="A,B,...",
-        help="Names of tasks and groups (scalecli eval --list-tasks), or task files.",
+        shell_complete=complete_tasks,
+        help="Tasks or groups of tasks by name (scalecli eval --list-tasks), or task files.",
     ),
-    click.option("--data-dir", metavar="DIR", help="Original files or TensorFlow datasets of --tasks; a URL will do."),
-    click.option("--task", metavar="FILE", help="A task described in YAML."),
-    click.option("--name", help="The task's name."),
-    click.option("--train", multiple=True, metavar="PATH", help="Training examples: TSV, CSV, JSON, Parquet, Arrow."),
-    click.option("--validation", multiple=True, metavar="PATH", help="Validation examples."),
-    click.option("--task-format", type=click.Choice(("tsv", "csv", "jsonl")), help="[default: by the suffix]"),
-    click.option("--columns", metavar="A,B,...", help="Names of the columns of files without a header."),
-    click.option("--input", metavar="TEMPLATE|A,B", help="Such as 'sst2 sentence: {sentence}', or columns."),
-    click.option("--target", metavar="COLUMN", help="The column to predict."),
-    click.option("--labels", metavar="A,B,...", help="Texts of the raw values 0, 1 ..., or raw=text of each."),
-    click.option("--skip-labels", metavar="A,B,...", help="Raw values whose rows are left out, such as -."),
-    click.option("--metrics", metavar="A,B,...", help="Such as accuracy,f1."),
-    click.option("--task-inputs-length", type=int, metavar="N", help="Tokens of an input."),
-    click.option("--task-targets-length", type=int, metavar="N", help="Tokens of a target."),
+    click.option(
+        "--data-dir",
+        metavar="DIR",
+        help="Where the original files or the TensorFlow datasets of --tasks are: a folder, URL or bucket.",
+    ),
+    click.option("--task", metavar="FILE", help="A YAML file that describes a task."),
+    option_group(
+        click.option("--name", help="Name of the task that these options describe."),
+        click.option(
+            "--train",
+            multiple=True,
+            metavar="PATH",
+            help="File of training examples: TSV, CSV, JSON, Parquet or Arrow; may be repeated.",
+        ),
+        click.option(
+            "--validation", multiple=True, metavar="PATH", help="File of validation examples; may be repeated."
+        ),
+        click.option(
+            "--task-format",
+            type=click.Choice(("tsv", "csv", "jsonl")),
+            help="Format of the files. [default: by their suffix]",
+        ),
+        click.option("--columns", metavar="A,B,...", help="Names of the columns, for files without a header."),
+        click.option(
+            "--input", metavar="TEMPLATE|A,B", help="Text of an input, such as 'sst2 sentence: {sentence}', or columns."
+        ),
+        click.option("--target", metavar="COLUMN", help="Column to predict."),
+        click.option("--labels", metavar="A,B,...", help="Texts for the raw values 0, 1 ..., or raw=text for each."),
+        click.option("--skip-labels", metavar="A,B,...", help="Leave out rows with these raw values, such as -."),
+        click.option("--metrics", metavar="A,B,...", help="Metrics, such as accuracy,f1."),
+        click.option("--task-inputs-length", type=int, metavar="N", help="Tokens in an input."),
+        click.option("--task-targets-length", type=int, metavar="N", help="Tokens in a target."),
+        heading="A task described by options",
+    ),
+    heading="Tasks",
     collect=_collect,
 )
 
@@ -68,7 +95,6 @@ def _tasks(
 ) -> tuple[tuple[Any, ...], str | None]:
     from scalecli.data.tasks.registry import find_tasks
     from scalecli.data.tasks.task import Task, load_task
-    from scalecli.errors import UsageError
     from scalecli.storage.files import is_remote
 
     if names is not None and file is not None:
@@ -100,3 +126,53 @@ def _tasks(
 
 def _flag(key: str) -> str:
     return "--" + key.replace("_", "-")
+
+
+def _collect_mixing(options: dict[str, Any]) -> None:
+    mixing, cap, temperature = options["mixing"], options.pop("mixing_cap"), options.pop("temperature")
+    weights = None if mixing in ("examples", "equal") else _weights(mixing)
+    options["mixing"] = Mixing(weights, cap, math.inf if mixing == "equal" else temperature)
+
+
+# They arrive as `mixing`, a `Mixing`.
+mixing_options = option_group(
+    click.option(
+        "--mixing",
+        default="examples",
+        show_default=True,
+        metavar="examples|equal|TASK=WEIGHT,...",
+        help="How often each task is drawn: in proportion to its examples, equally, or by weights.",
+    ),
+    click.option(
+        "--mixing-cap",
+        type=int,
+        default=CAP,
+        show_default=True,
+        metavar="N",
+        help="Count at most N examples of each task, so that large ones do not crowd out small ones.",
+    ),
+    click.option(
+        "--temperature",
+        type=float,
+        callback=finite,
+        default=1.0,
+        show_default=True,
+        metavar="T",
+        help="Raise the rates to the power 1/T: above 1, small tasks are drawn more often.",
+    ),
+    heading="Tasks",
+    collect=_collect_mixing,
+)
+
+
+def _weights(text: str) -> dict[str, float]:
+    weights = {}
+    for part in text.split(","):
+        task, _, number = part.partition("=")
+        try:
+            weights[task.strip()] = float(number)
+        except ValueError:
+            raise UsageError(
+                f"--mixing: {part.strip()!r}; accepted: examples, equal, or weights such as cola=1,sst2=2.5"
+            ) from None
+    return weights

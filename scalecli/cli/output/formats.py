@@ -14,7 +14,10 @@ from typing import Any
 
 import click
 
-from scalecli.cli.output.text_tables import TextColumn, table_lines
+from scalecli import __version__
+from scalecli.cli.options.groups import option_group
+from scalecli.cli.output.terminal import say_wrapped
+from scalecli.cli.output.text_tables import TextColumn, table_lines, text_width, wrapped
 from scalecli.tables import Column, Table, csv_cell, humanise, latex, markdown, printable
 
 FORMATS = ("table", "json", "csv", "markdown", "latex", "yaml")
@@ -23,8 +26,11 @@ FOR_PEOPLE = ("table", "markdown", "latex")
 
 def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--format table|json|csv|markdown|latex|yaml`, which arrives as the argument `format`."""
-    return click.option(
-        "--format", "format", type=click.Choice(FORMATS), default="table", show_default=True, help="Form of the output."
+    return option_group(
+        click.option(
+            "--format", type=click.Choice(FORMATS), default="table", show_default=True, help="Format of the results."
+        ),
+        heading="Output",
     )(function)
 
 
@@ -46,28 +52,43 @@ def print_table(
 
 
 def print_tables(tables: Sequence[Table], format: str = "table") -> None:
-    """Prints several tables: one as `print_table` does; more of them under their titles, each with its notes.
+    """Prints tables with their notes: for people one after the other, for programs as one document.
 
-    Programs get one mapping of the tables' keys to their rows; in CSV each table follows a line `# key`.
+    The document is `{"command", "version", "tables"}`, where `tables` has the rows of each table by its key, whatever
+    the options are. CSV holds one table, so that there must not be more.
     """
-    if len(tables) == 1 or format in ("csv", *FOR_PEOPLE):
+    if format in FOR_PEOPLE:
         for index, table in enumerate(tables):
             if index:
                 click.echo()
-            if len(tables) > 1:
-                click.echo(_heading(table, format))
-            print_table(table.rows, table.columns, format, table.marked)
-            print_notes(table.notes, format)
+            _print_for_people(table, format, has_title=len(tables) > 1)
         return
-    plain = {table.key: _plain_rows(table.rows, table.columns) for table in tables}
-    click.echo(_machine(plain, [], format), nl=False)
+    if format == "csv":
+        (table,) = tables
+        click.echo(csv_text(table), nl=False)
+    else:
+        click.echo(_machine(_document(tables), [], format), nl=False)
     for table in tables:
         print_notes(table.notes, format)
 
 
-def _heading(table: Table, format: str) -> str:
-    title, key = printable(table.title), printable(table.key)
-    return {"markdown": f"### {title}\n", "latex": f"% {title}", "csv": f"# {key}"}.get(format, title)
+def _print_for_people(table: Table, format: str, has_title: bool) -> None:
+    """A table under its title; one without rows is a line that says why it is empty."""
+    title = printable(table.title)
+    if has_title and not table.rows:
+        print_notes([f"{title}: {'; '.join(table.notes) or 'none'}"], format)
+        return
+    if has_title:
+        click.echo({"markdown": f"### {title}\n", "latex": f"% {title}"}.get(format, title))
+    print_table(table.rows, table.columns, format, table.marked)
+    print_notes(table.notes, format)
+
+
+def _document(tables: Sequence[Table]) -> dict[str, Any]:
+    context = click.get_current_context(silent=True)
+    command = context.command_path.partition(" ")[2] if context else None
+    rows = {table.key: _plain_rows(table.rows, table.columns) for table in tables}
+    return {"command": command, "version": __version__, "tables": rows}
 
 
 def print_record(record: Mapping[str, Any], columns: Sequence[Column], format: str = "table") -> None:
@@ -88,17 +109,19 @@ def print_notes(notes: Sequence[str], format: str) -> None:
     if format == "markdown" and notes:
         click.echo()  # a line right under a table would be one of its rows
     for note in notes:
-        comment = "% " if format == "latex" else ""
-        click.echo(f"{comment}{printable(note)}", err=format not in FOR_PEOPLE)
+        if format not in FOR_PEOPLE:
+            say_wrapped(note)
+            continue
+        text = f"{'% ' if format == 'latex' else ''}{printable(note)}"
+        width = terminal_width() if format == "table" else None
+        click.echo(text if width is None else "\n".join(wrapped(text, width)))
 
 
 def _in_terminal(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], marked: Collection[tuple[int, str]]
 ) -> str:
-    # A pipe has no width to fit into, and nothing may be cut off there.
-    is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else None
-    return table_text(rows, columns, marked, width, can_be_bold=is_terminal and os.environ.get("TERM") != "dumb")
+    width = terminal_width()
+    return table_text(rows, columns, marked, width, can_be_bold=bool(width) and os.environ.get("TERM") != "dumb")
 
 
 def table_text(
@@ -116,6 +139,17 @@ def table_text(
 
     texts = [_text_column(rows, column, {row for row, key in marked if key == column.key}) for column in columns]
     return "".join(f"{line}\n" for line in table_lines(texts, width, style))
+
+
+def table_width(table: Table) -> int:
+    """How wide a table is in a terminal, in places."""
+    lines = table_text(table.rows, table.columns, table.marked).splitlines()
+    return max(map(text_width, lines), default=0)
+
+
+def terminal_width() -> int | None:
+    """The places of a line of the terminal on stdout; None where stdout is none: a pipe has no width to fit into."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _text_column(rows: Sequence[Mapping[str, Any]], column: Column, marked: Collection[int]) -> TextColumn:
@@ -136,13 +170,28 @@ def _machine(value: Any, keys: Sequence[str], format: str) -> str:
         from scalecli import strict
 
         return strict.dump_yaml(value)
+    return _csv(value, keys)
+
+
+def csv_text(table: Table) -> str:
+    """One table as CSV; a cell with a list of texts has spaces between them, one with objects is JSON."""
+    return _csv(_plain_rows(table.rows, table.columns), [column.key for column in table.columns])
+
+
+def _csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(map(csv_cell, keys))
-    for row in value:
-        cells = (row.get(key) for key in keys)
-        writer.writerow(csv_cell(" ".join(item) if isinstance(item, list) else item) for item in cells)
+    for row in rows:
+        writer.writerow(csv_cell(_flat(row.get(key))) for key in keys)
     return stream.getvalue()
+
+
+def _flat(value: Any) -> Any:
+    if not isinstance(value, (list, dict)):
+        return value
+    is_plain = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return " ".join(value) if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 def _escaped(text: str) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scalecli.training.reporting import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+LEAST_SECONDS = 1.0  # of work, before the time left is estimated
 LONG_WAIT = 0.1  # share of the time from which on the input pipeline is said to be what holds training up
 
 
@@ -24,6 +25,7 @@ class ConsoleReporter:
         self._status: Any = None
         self._last_line = 0.0
         self._first_examples: tuple[int, float] | None = None  # of an evaluation under way: how many, and when
+        self._first_share: tuple[float, float] | None = None  # of work before training: how much, and when
 
     def __enter__(self) -> ConsoleReporter:
         if sys.stderr.isatty():
@@ -41,26 +43,30 @@ class ConsoleReporter:
 
     def progress(self, progress: Progress) -> None:
         """Step, loss, speed, utilisation where it is known, and the time left."""
-        parts = [
-            f"step {progress.step:,} of {progress.steps:,}",
-            f"loss {progress.loss:.4f}",
-            f"{progress.steps_per_s:.3g} steps/s",
-            f"{progress.tokens_per_s:,.0f} tokens/s",
-        ]
-        if progress.utilisation is not None:
-            parts.append(f"{progress.utilisation:.1%} of peak FLOPs")
-        if progress.input_wait > LONG_WAIT:
-            parts.append(f"input pipeline too slow: {progress.input_wait:.0%} of the time waits for it")
-        parts.append(f"{duration(progress.seconds_left)} left")
+        parts = [f"step {progress.step:,} of {progress.steps:,}", f"loss {progress.loss:.4f}"]
+        if speed := progress.speed:
+            parts += [f"{speed.steps_per_s:.3g} steps/s", f"{speed.tokens_per_s:,.0f} tokens/s"]
+            if speed.model_flops_utilisation is not None:
+                parts.append(f"{speed.model_flops_utilisation:.1%} of peak FLOPs")
+            if progress.input_wait > LONG_WAIT:
+                parts.append(f"input pipeline too slow: {progress.input_wait:.0%} of the time waits for it")
+        if progress.seconds_left is not None:
+            parts.append(f"{duration(progress.seconds_left)} left")
         self._now("  ".join(parts), last=progress.step == progress.steps)
 
-    def documents(self, documents: int, tokens: int) -> None:
-        """How many documents of a corpus are tokenised, and into how many tokens."""
-        self._now(f"tokenised {documents:,} documents, {tokens:,} tokens", last=False)
-
-    def images(self, done: int, total: int) -> None:
-        """How many files of images are looked at."""
-        self._now(f"looked at {done:,} of {total:,} images", last=False)
+    def working(self, text: str, share: float | None) -> None:
+        """What is being done before training; the time left follows from the share that is done since the first."""
+        now = time.monotonic()
+        if share is None:
+            self._first_share = None
+        else:
+            if self._first_share is None or share < self._first_share[0]:
+                self._first_share = share, now
+            before, start = self._first_share
+            text += f"  {share:.0%}"
+            if share > before and now - start >= LEAST_SECONDS:
+                text += f"  {duration((1 - share) * (now - start) / (share - before))} left"
+        self._now(text, last=False)
 
     def fetched(self, done: int, total: int, bytes_per_s: float) -> None:
         """How many bytes of a download are there, at what rate, and the time left for the others."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 from typing import Any
 
 import click
 
+from scalecli.cli.output.text_tables import wrapped
 from scalecli.tables import printable
 
 _LONGEST_WORD, _ENDS = 1000, 100
@@ -18,6 +21,13 @@ def say(text: str, **style: Any) -> None:
     Words of more than 1,000 characters are shortened.
     """
     click.secho(re.sub(rf"\S{{{_LONGEST_WORD},}}", _shortened, printable(text)), err=True, **style)
+
+
+def say_wrapped(text: str) -> None:
+    """Prints a longer text to stderr, in a terminal in lines that break between words."""
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    for line in [text] if width is None else wrapped(printable(text), width):
+        say(line)
 
 
 def _shortened(word: re.Match[str]) -> str:

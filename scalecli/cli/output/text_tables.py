@@ -109,7 +109,7 @@ def _row(
     style: Callable[[int, str], str] = lambda index, text: text,
 ) -> Iterator[str]:
     """The lines of one row: several where a text is broken."""
-    parts = [_broken(text, width) for text, width in zip(texts, widths, strict=True)]
+    parts = [wrapped(text, width) for text, width in zip(texts, widths, strict=True)]
     for line in zip_longest(*parts, fillvalue=""):
         cells = []
         for index, text, width in zip(chosen, line, widths, strict=True):
@@ -119,8 +119,8 @@ def _row(
         yield GAP.join(cells).rstrip()
 
 
-def _broken(text: str, width: int) -> list[str]:
-    """A text in lines of at most `width` places: between words, within a word only where that is longer."""
+def wrapped(text: str, width: int) -> list[str]:
+    """A text in lines of at most `width` places, broken between words, within a word only where that is longer."""
     if text_width(text) <= width:
         return [text]
     lines, line = [], ""

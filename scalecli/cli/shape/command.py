@@ -13,7 +13,7 @@ from scalecli.analysis.advice.warnings import warnings
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.cli.options.batch import batch_options
 from scalecli.cli.options.machine import Run, run_from, run_notes, run_options
-from scalecli.cli.options.model import complete_model, shape_options
+from scalecli.cli.options.model import ModelCommand, complete_model, shape_options
 from scalecli.cli.output.formats import format_option, print_notes, print_table
 from scalecli.cli.output.terminal import say
 from scalecli.cli.shape.choosing import (
@@ -35,7 +35,7 @@ from scalecli.specs import VOCABULARY_ROWS
 from scalecli.specs.vision import CLASSES
 
 
-@click.command("shape")
+@click.command("shape", cls=ModelCommand)
 @click.argument("models", nargs=-1, metavar="[MODEL]...", shell_complete=complete_model)
 @shape_options
 @batch_options

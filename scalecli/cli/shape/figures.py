@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from scalecli import costs
-from scalecli.architectures import build_spec
+from scalecli.architectures import KNOBS, SHARED_FIELDS, build_spec
+from scalecli.architectures.operators import operators
 from scalecli.cli.options.batch import tokens
 from scalecli.cli.options.machine import RUN_COLUMNS, RUN_NARROW, Run, run_figures
 from scalecli.cli.output.formats import FOR_PEOPLE, Column, print_record, print_table
 from scalecli.errors import ConfigurationError
-from scalecli.operators import OPERATORS
 from scalecli.references import ModelReference
-from scalecli.shape import Shape
 
-_COLUMNS = (
-    Column("name", "Name"),
-    Column("architecture", "Architecture"),
-    *(Column(field.name, field.name, "float") for field in fields(Shape)),
+_NAMES = (Column("name", "Name"), Column("architecture", "Architecture"))
+_COSTS = (
     Column("parameters", "Parameters", "count"),
     Column("embedding_parameters", "  embedding", "count"),
     Column("non_embedding_parameters", "  the rest", "count"),
@@ -36,8 +33,7 @@ _COLUMNS = (
 )
 # Of several models people see what fits into a terminal: the fields by their operators, FLOPs of a batch; or, of runs,
 # what they cost.
-_FIELDS = {each.fields[0]: code.upper() for code, each in OPERATORS.items() if len(each.fields) == 1}
-_COSTS = {"parameters": "Params", "forward_flops": "Forward", "adafactor_bytes": "Adafactor"}
+_NARROW_COSTS = {"parameters": "Params", "forward_flops": "Forward", "adafactor_bytes": "Adafactor"}
 _RUN_COSTS = {"parameters": "Params", **RUN_NARROW}
 
 
@@ -80,7 +76,8 @@ def print_shapes(rows: Sequence[dict[str, Any]], format: str) -> None:
     columns = _filled(rows)
     if format in FOR_PEOPLE:
         mixed = {"architecture": "Architecture"} if len({row["architecture"] for row in rows}) > 1 else {}
-        costs_of = _RUN_COSTS if "chip" in rows[0] else {**_FIELDS, **_COSTS}
+        fields = {each.fields[0]: code.upper() for code, each in operators().items() if len(each.fields) == 1}
+        costs_of = _RUN_COSTS if "chip" in rows[0] else {**fields, **_NARROW_COSTS}
         titles = {"name": "Name", **mixed, **costs_of}
         columns = [replace(column, title=titles[column.key]) for column in columns if column.key in titles]
     print_table(rows, columns, format)
@@ -97,4 +94,6 @@ def print_shape(row: dict[str, Any], format: str) -> None:
 
 
 def _filled(rows: Sequence[dict[str, Any]]) -> list[Column]:
-    return [column for column in _COLUMNS if any(row.get(column.key) is not None for row in rows)]
+    fields = [Column(name, name, "float") for name in (*SHARED_FIELDS, *KNOBS)]
+    columns = (*_NAMES, *fields, *_COSTS)
+    return [column for column in columns if any(row.get(column.key) is not None for row in rows)]

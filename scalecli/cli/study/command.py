@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecli.cli.options.training import local_path
+from scalecli.cli.options.completion import complete_studies
+from scalecli.cli.options.groups import Command as GroupedCommand
+from scalecli.cli.options.values import local_path
 from scalecli.cli.output.formats import format_option, print_table
 from scalecli.cli.output.terminal import say
 from scalecli.errors import ScalecliError, UsageError
@@ -39,11 +41,17 @@ def _directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-@command.command("run")
-@click.argument("study")
+@command.command("run", cls=GroupedCommand)
+@click.argument("study", shell_complete=complete_studies)
 @_directory_option
-@click.option("--chip", metavar="NAME", help="Accelerator that the time is estimated for. [default: the study's]")
-@click.option("--chips", type=click.IntRange(1), metavar="N", help="Number of them. [default: the study's]")
+@click.option(
+    "--chip",
+    metavar="NAME",
+    help="Accelerator that the time is estimated for. [default: the study's, else this machine's]",
+)
+@click.option(
+    "--chips", type=click.IntRange(1), metavar="N", help="Number of them. [default: the study's, else this machine's]"
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan, its cost and its time, and start nothing.")
 @click.option("--commands", is_flag=True, help="Print what is missing, one job a line, and start nothing.")
 @click.option("--slurm", type=click.Path(), metavar="FILE", help="Write what is missing as an array job of Slurm.")
@@ -68,22 +76,22 @@ def run(
     """
     if sum((dry_run, commands, slurm is not None, parallel is not None)) > 1:
         raise UsageError("--dry-run, --commands, --slurm and --parallel: give one of them")
-    name, place, plan = _planned(study, directory, chip=chip, chips=chips)
+    name, folder, plan = _planned(study, directory, chip, chips)
     if dry_run:
         from scalecli.cli.study.tables import print_plan
 
         print_plan(plan, format)
         return
-    jobs = [[each.command for each in job if not each.command.is_done] for job in plan.jobs]
+    jobs = [[run.command for run in job if not run.command.is_done] for job in plan.jobs]
     jobs = [job for job in jobs if job]
     if commands or slurm or parallel:
-        _write_jobs(name, place, jobs, slurm, parallel)
+        _write_jobs(name, folder, jobs, slurm, parallel)
         return
     _run_jobs(name, plan, jobs, format)
 
 
-@command.command("status")
-@click.argument("study")
+@command.command("status", cls=GroupedCommand)
+@click.argument("study", shell_complete=complete_studies)
 @_directory_option
 @format_option
 def status(study: str, directory: Path | None, format: str) -> None:
@@ -100,18 +108,19 @@ def status(study: str, directory: Path | None, format: str) -> None:
     print_table(status_rows(plan), STATUS_COLUMNS, format)
 
 
-def _planned(study: str, directory: Path | None, **machine: str | int | None) -> tuple[str, Path, Plan]:
+def _planned(
+    study: str, directory: Path | None, chip: str | None = None, chips: int | None = None
+) -> tuple[str, Path, Plan]:
     """The study's name, its directory and its plan."""
     from scalecli.cli.study.plan import make_plan
     from scalecli.studies.study import load_study
 
     name, content = load_study(study)
-    place = directory or Path("runs") / name
-    given = {key: value for key, value in machine.items() if value is not None}
-    return name, place, make_plan(content, study, place, given)
+    folder = directory or Path("runs") / name
+    return name, folder, make_plan(content, study, folder, chip, chips)
 
 
-def _write_jobs(name: str, place: Path, jobs: list[list[Command]], slurm: str | None, parallel: str | None) -> None:
+def _write_jobs(name: str, folder: Path, jobs: list[list[Command]], slurm: str | None, parallel: str | None) -> None:
     """Prints or writes the jobs for a cluster."""
     from scalecli.cli.study.jobs import job_lines, slurm_script
     from scalecli.storage.files import write_atomically
@@ -119,8 +128,8 @@ def _write_jobs(name: str, place: Path, jobs: list[list[Command]], slurm: str | 
     if not jobs:
         say(f"{name}: nothing is missing")
     elif slurm:
-        place.mkdir(parents=True, exist_ok=True)  # Slurm makes no directories for the logs
-        write_atomically(slurm, slurm_script(name, place, jobs))
+        folder.mkdir(parents=True, exist_ok=True)  # Slurm makes no directories for the logs
+        write_atomically(slurm, slurm_script(name, folder, jobs))
         say(f"{len(jobs)} jobs; start them by: sbatch {slurm}")
     elif parallel:
         write_atomically(parallel, job_lines(jobs))

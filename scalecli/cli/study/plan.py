@@ -13,6 +13,7 @@ import click
 
 from scalecli import costs
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
+from scalecli.architectures.operators import operators
 from scalecli.cli.finetune import command as finetune
 from scalecli.cli.options.machine import Run, run_figures, run_from
 from scalecli.cli.options.settings import option_words
@@ -21,21 +22,20 @@ from scalecli.cli.options.training import recipe_and_saving
 from scalecli.cli.pretrain import command as pretrain
 from scalecli.cli.pretrain import pretraining_job
 from scalecli.costs import Batch
+from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS, speed_here, this_machine
 from scalecli.data.tasks.registry import find_tasks
 from scalecli.errors import ConfigurationError
-from scalecli.operators import OPERATORS
-from scalecli.references import ModelReference
 from scalecli.runs.pretraining_job import PretrainingJob
 from scalecli.runs.recipe import Recipe
-from scalecli.shape import Shape
+from scalecli.specs import ModelSpec
 from scalecli.studies.execution import Command
-from scalecli.studies.models import Trial, trials
+from scalecli.studies.models import Trial, budget_name, trials
 from scalecli.studies.progress import Progress
 from scalecli.studies.study import Study
+from scalecli.tables import humanise
 
 # What a study says in its own keys, or by its runs' names, and `pretrain` and `finetune` of its file can't say again.
 _SAID = {"run", "seed", "dry-run", "show-examples", "format"}
-_SAID_OF_PRETRAIN = _SAID | {"arch", "steps"} | {operator.option[2:] for operator in OPERATORS.values()}
 _SAID_OF_FINETUNE = _SAID | {"tasks", "task"} | {key.replace("_", "-") for key in DESCRIPTION}
 
 
@@ -43,8 +43,8 @@ _SAID_OF_FINETUNE = _SAID | {"tasks", "task"} | {key.replace("_", "-") for key i
 class PlannedRun:
     """One run of a plan: its command, and what it costs.
 
-    `flops` are those of training. `estimate` has the figures of `run_costs.run_figures`, or is what says why the
-    machine can't have such a run.
+    `flops` are those of training, `budget` what they may be, where the study gives budgets. `steps_per_s` and `fits`
+    are estimates for the plan's machine, None where `problem` says why it can't have such a run.
     """
 
     command: Command
@@ -52,15 +52,22 @@ class PlannedRun:
     parameters: int
     steps: int
     flops: int
-    estimate: Mapping[str, Any] | str
+    budget: float | None = None
+    steps_per_s: float | None = None
+    fits: bool | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's jobs, each a chain of runs, in order; `source` is what they are pretrained on."""
+    """A study's jobs, each a chain of runs, in order; `source` is what they are pretrained on.
+
+    `is_here`: whether `machine` is the one that this runs on.
+    """
 
     jobs: tuple[tuple[PlannedRun, ...], ...]
     machine: Run
+    is_here: bool
     pretraining: PretrainingJob
 
     @property
@@ -69,40 +76,71 @@ class Plan:
         return [run for job in self.jobs for run in job]
 
 
-def make_plan(study: Study, source: str, directory: Path, machine: Mapping[str, Any]) -> Plan:
-    """The plan of a study whose runs lie in `directory`, with what it costs on a machine (see `run_costs.run_from`).
+def make_plan(study: Study, source: str, directory: Path, chip: str | None = None, chips: int | None = None) -> Plan:
+    """The plan of a study whose runs lie in `directory`, with what it costs on a machine: by default the study's.
 
     Raises:
-        ConfigurationError: a model, an option or a task that can't be; names the file and the key.
+        ConfigurationError: an impossible model, option, task or machine, or a budget that pays for no step; names the
+            file and the key.
         MissingError: a vocabulary or a task file that isn't there.
     """
-    found = trials(study, source)
+    all_trials = trials(study, source)
     reading_words = [
         *option_words(pretrain, _section(study.data, source, "data"), f"{source}: data"),
         *option_words(pretrain, _section(study.pretrain, source, "pretrain", study.data), f"{source}: pretrain"),
     ]
     tuning_words = option_words(finetune, _section(study.finetune, source, "finetune"), f"{source}: finetune")
-    given = {**{name: value for name, value in vars(study.machine).items() if value is not None}, **machine}
     with _named(source):
-        job = _pretraining(study, found[0], reading_words)
+        job = _pretraining(study, all_trials[0], reading_words)
         tuning = _finetuning(study, tuning_words) if study.tasks else None
-        shown = run_from(given)
+        machine, is_here = _machine(study, chip, chips)
+    batch = Batch(job.recipe.batch, *job.lengths())
     jobs = []
-    for trial in found:
-        own = replace(job, model=trial.model)
-        shape = own.planned_shape()
-        place = directory / trial.name
-        words = _pretrain_words(study, trial, place, reading_words)
-        batch = Batch(own.recipe.batch, *own.lengths())
-        chain = [_planned(Command(trial.name, place, words), "pretrain", trial.model, shape, own.recipe, batch, given)]
-        if tuning:
-            recipe, batch = tuning
+    for trial in all_trials:
+        spec = build_spec(trial.model.architecture, replace(job, model=trial.model).planned_shape())
+        with _named(f"{source}: {trial.name}"):
+            steps = _steps(study, trial, spec, batch)
+        run = directory / trial.name
+        command = Command(trial.name, run, _pretrain_words(trial, run, steps, reading_words))
+        recipe = replace(job.recipe, steps=steps)
+        chain = [_planned(command, "pretrain", spec, recipe, batch, machine, is_here, trial.budget)]
+        if tuning and trial.finetunes:
+            tuning_recipe, tuning_batch = tuning
             target = directory / trial.finetuned
-            words = ("finetune", str(place), "--run", str(target), "--tasks", ",".join(study.tasks), *tuning_words)
+            words = ("finetune", str(run), "--run", str(target), "--tasks", ",".join(study.tasks), *tuning_words)
             command = Command(trial.finetuned, target, (*words, "--seed", str(trial.seed)))
-            chain.append(_planned(command, "finetune", trial.model, shape, recipe, batch, given))
+            chain.append(_planned(command, "finetune", spec, tuning_recipe, tuning_batch, machine, is_here))
         jobs.append(tuple(chain))
-    return Plan(tuple(jobs), shown, job)
+    return Plan(tuple(jobs), machine, is_here, job)
+
+
+def _machine(study: Study, chip: str | None, chips: int | None) -> tuple[Run, bool]:
+    """What times are estimated for, and whether it is this machine: the study's, unless options say otherwise."""
+    if chip is None and study.machine is not None:
+        chip, chips = study.machine.chip, chips or study.machine.chips
+    is_here = chip is None
+    if chip is None:
+        here = this_machine()
+        chip, chips = here.name, chips or here.chips
+    return run_from({"chip": chip} | ({"chips": chips} if chips else {})), is_here
+
+
+def _steps(study: Study, trial: Trial, spec: ModelSpec, batch: Batch) -> int:
+    """The steps of a trial's pretraining: the study's, or as many whole ones as its budget pays for.
+
+    Raises:
+        ConfigurationError: that is none.
+    """
+    if trial.budget is None:
+        assert study.steps is not None  # a study without budgets has steps
+        return study.steps
+    step_flops = sum(costs.flops(spec, batch, "training").values())
+    if trial.budget < step_flops:
+        raise ConfigurationError(
+            f"budgets: {budget_name(trial.budget)} training FLOPs pay for no step of this model, which takes "
+            f"{humanise(step_flops, 'flops')}"
+        )
+    return int(trial.budget // step_flops)
 
 
 @contextlib.contextmanager
@@ -118,7 +156,8 @@ def _section(
     section: dict[str, Any], source: str, name: str, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """A section of options, none of which the study says elsewhere."""
-    said = _SAID_OF_FINETUNE if name == "finetune" else _SAID_OF_PRETRAIN
+    options = {operator.option[2:] for operator in operators().values()}
+    said = _SAID_OF_FINETUNE if name == "finetune" else _SAID | {"arch", "steps"} | options
     for key in section:
         if str(key).replace("_", "-") in said:
             raise ConfigurationError(f"{source}: {name}.{key}: a study says this in its own keys, for all runs alike")
@@ -127,10 +166,10 @@ def _section(
     return section
 
 
-def _pretrain_words(study: Study, trial: Trial, place: Path, options: Sequence[str]) -> tuple[str, ...]:
+def _pretrain_words(trial: Trial, run: Path, steps: int, options: Sequence[str]) -> tuple[str, ...]:
     model = trial.model
     architecture = [] if model.architecture == DEFAULT_ARCHITECTURE else ["--arch", model.architecture]
-    own = ["--run", str(place), "--steps", str(study.steps), *options, "--seed", str(trial.seed)]
+    own = ["--run", str(run), "--steps", str(steps), *options, "--seed", str(trial.seed)]
     return ("pretrain", model.name, *architecture, *own)
 
 
@@ -142,8 +181,8 @@ def _parsed(command: click.Command, words: Sequence[str]) -> dict[str, Any]:
 
 
 def _pretraining(study: Study, trial: Trial, options: Sequence[str]) -> PretrainingJob:
-    """The job of one trial; those of the others differ in the model, the directory and the seed."""
-    parameters = _parsed(pretrain, _pretrain_words(study, trial, Path(trial.name), options))
+    """The job of one trial; those of the others differ in the model, the directory, the seed and the budget's steps."""
+    parameters = _parsed(pretrain, _pretrain_words(trial, Path(trial.name), study.steps or 1, options))
     del parameters["model"]
     return pretraining_job(trial.model, **parameters)
 
@@ -162,38 +201,42 @@ def _finetuning(study: Study, options: Sequence[str]) -> tuple[Recipe, Batch]:
 def _planned(
     command: Command,
     kind: str,
-    model: ModelReference,
-    shape: Shape,
+    spec: ModelSpec,
     recipe: Recipe,
     batch: Batch,
-    machine: Mapping[str, Any],
+    machine: Run,
+    is_here: bool,
+    budget: float | None = None,
 ) -> PlannedRun:
-    spec = build_spec(model.architecture, shape)
     with _named(command.name):
         flops = recipe.steps * sum(costs.flops(spec, batch, "training").values())
-    estimate: Mapping[str, Any] | str
+    run = PlannedRun(command, kind, spec.parameters(), recipe.steps, flops, budget)
     try:
-        run = run_from({**machine, "steps": recipe.steps, "precision": recipe.precision})
-        estimate = run_figures(spec, batch, run)
+        training = replace(machine.training, precision=recipe.precision)
+        figures = run_figures(spec, batch, replace(machine, training=training, steps=recipe.steps))
     except ConfigurationError as error:
-        estimate = str(error)
-    return PlannedRun(command, kind, spec.parameters(), recipe.steps, flops, estimate)
+        return replace(run, problem=str(error))
+    steps_per_s = figures["steps_per_s"] * (speed_here(machine.machine) if is_here else 1.0)
+    return replace(run, steps_per_s=steps_per_s, fits=figures["fits"])
 
 
 def hours_by_run(runs: Sequence[PlannedRun], progress: Sequence[Progress]) -> list[float | None]:
-    """The hours of each whole run, None where nothing tells.
+    """The hours of each whole run with its start, None where nothing tells.
 
     A run whose speed is known has its own. The others have the estimate, corrected by the median of what the measured
-    ones of the same kind took over their estimates.
+    ones of the same kind took over their estimates; so has what they take beside their steps.
     """
     ratios: dict[str, list[float]] = {}
+    other_seconds: dict[str, list[float]] = {}
     for run, now in zip(runs, progress, strict=True):
-        if now.steps_per_s and not isinstance(run.estimate, str):
-            ratios.setdefault(run.kind, []).append(run.estimate["steps_per_s"] / now.steps_per_s)
-    return [_hours(run, now, ratios.get(run.kind, [1.0])) for run, now in zip(runs, progress, strict=True)]
-
-
-def _hours(run: PlannedRun, now: Progress, ratios: Sequence[float]) -> float | None:
-    if now.steps_per_s:
-        return run.steps / now.steps_per_s / 3600
-    return None if isinstance(run.estimate, str) else run.estimate["hours"] * statistics.median(ratios)
+        if now.steps_per_s and run.steps_per_s:
+            ratios.setdefault(run.kind, []).append(run.steps_per_s / now.steps_per_s)
+        if now.other_seconds is not None:
+            other_seconds.setdefault(run.kind, []).append(now.other_seconds)
+    hours: list[float | None] = []
+    for run, now in zip(runs, progress, strict=True):
+        estimate = run.steps_per_s and run.steps_per_s / statistics.median(ratios.get(run.kind, [1.0]))
+        steps_per_s = now.steps_per_s or estimate
+        beside = statistics.median(other_seconds.get(run.kind, [COMPILE_SECONDS]))
+        hours.append((IMPORT_SECONDS + beside + run.steps / steps_per_s) / 3600 if steps_per_s else None)
+    return hours

@@ -54,7 +54,7 @@ def print_plan(plan: Plan, format: str) -> None:
             "steps": run.steps,
             "flops": run.flops,
             "hours": hours,
-            "fits": None if isinstance(run.estimate, str) else run.estimate["fits"],
+            "fits": run.fits,
             "to_do": _to_do(run, now),
         }
         for run, now, hours in zip(plan.runs, progress, hours_by_run(plan.runs, progress), strict=True)
@@ -69,26 +69,38 @@ def totals(plan: Plan, progress: Sequence[Progress]) -> list[str]:
     measured = sum(now.steps_per_s is not None for now in progress)
     basis = f"times are at the speed of {measured} measured runs" if measured else "times are estimates"
     left = [_share_left(run, now) for run, now in zip(plan.runs, progress, strict=True)]
-    reasons = {run.estimate: run for run in plan.runs if isinstance(run.estimate, str)}
+    problems = {run.problem: run for run in plan.runs if run.problem}
     return [
         f"all: {_cost(plan, hours, [1.0] * len(left))}",
-        f"to do: {_cost(plan, hours, left)} ({basis}, without start-up, compiling and validation)",
-        *(f"{run.command.name}: no estimate of its time ({reason})" for reason, run in reasons.items()),
+        f"to do: {_cost(plan, hours, left)} ({basis}, with start-up and compiling)",
+        *(f"{run.command.name}: no estimate of its time ({problem})" for problem, run in problems.items()),
+        *_spent(plan),
     ]
+
+
+def _spent(plan: Plan) -> list[str]:
+    """How much of its budget each run spends, where there are budgets."""
+    shares = [run.flops / run.budget for run in plan.runs if run.budget]
+    if not shares:
+        return []
+    return [f"budgets pay for whole steps: runs spend {min(shares):.1%} to {max(shares):.1%} of theirs"]
 
 
 def _cost(plan: Plan, hours: Sequence[float | None], shares: Sequence[float]) -> str:
     """What these shares of the runs cost together."""
     flops = sum(run.flops * share for run, share in zip(plan.runs, shares, strict=True))
     counted = f"{sum(share > 0 for share in shares)} runs, {humanise(flops, 'flops')} training FLOPs"
-    parts = [None if each is None else each * share for each, share in zip(hours, shares, strict=True) if share]
+    parts = [whole and whole * share for whole, share in zip(hours, shares, strict=True) if share]
     if None in parts:
         return f"{counted}, in a time that is not known"
     taken = sum(filter(None, parts))
     machine = plan.machine.machine
     kwh = energy_kwh(machine, taken * _SECONDS_PER_HOUR, plan.machine.pue)
+    where = "this machine" if plan.is_here else f"{machine.chips} {machine.name}"
+    if plan.is_here and machine.name != "cpu":
+        where += f" ({machine.chips} {machine.name})"
     return (
-        f"{counted}, {duration(taken * _SECONDS_PER_HOUR)} on {machine.chips} {machine.name}, "
+        f"{counted}, {duration(taken * _SECONDS_PER_HOUR)} on {where}, "
         f"{taken * machine.chips:.3g} device-hours, {kwh:.3g} kWh, {kwh * plan.machine.grid:.3g} kg CO2e"
     )
 

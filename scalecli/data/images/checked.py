@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from scalecli.data.datasets import readable
 from scalecli.data.images.tree import UNREADABLE, ImageFiles
 from scalecli.data.images.views import MOST_PIXELS, decode_as_is
+from scalecli.data.sources import OnWork
 from scalecli.storage.cache import Say, cached_text
 from scalecli.strict import from_mapping
 
@@ -43,7 +44,7 @@ def examine(
     files: ImageFiles,
     ordered: Sequence[str],
     cache_directory: Path,
-    on_progress: Callable[[int, int], None],
+    on_work: OnWork,
     say: Say = lambda message: None,
 ) -> Examined:
     """Decodes the files of a split, or reads in the cache what was found when they were the same.
@@ -55,11 +56,11 @@ def examine(
     """
     listed = json.dumps([_FORM, files.root, [[file, files.stamps[file]] for file in ordered]])
     cached = cache_directory / "images" / f"{hashlib.sha256(listed.encode()).hexdigest()[:32]}.json"
-    text = cached_text(cached, lambda: json.dumps(asdict(_examined(files, ordered, on_progress))), say)
+    text = cached_text(cached, lambda: json.dumps(asdict(_examined(files, ordered, on_work))), say)
     return from_mapping(Examined, json.loads(text), str(cached))
 
 
-def _examined(files: ImageFiles, ordered: Sequence[str], on_progress: Callable[[int, int], None]) -> Examined:
+def _examined(files: ImageFiles, ordered: Sequence[str], on_work: OnWork) -> Examined:
     import tensorflow as tf
 
     with tf.device("CPU"):
@@ -83,7 +84,7 @@ def _examined(files: ImageFiles, ordered: Sequence[str], on_progress: Callable[[
         else:
             digest.update(f"{file}\n".encode("utf-8", "surrogateescape") + fingerprint.tobytes())
             grey, transparent = grey + (channels < 3), transparent + (channels % 2 == 0)
-        on_progress(int(number) + 1, len(ordered))
+        on_work(f"checked {number + 1:,} of {len(ordered):,} images", (number + 1) / len(ordered))
     broken = np.array([number for number in numbers if number not in decoded], np.int64)
     with readable(files.name):
         for _ in tf.data.Dataset.from_tensor_slices(broken).map(lambda number: tf.io.read_file(paths[number])):

@@ -14,6 +14,7 @@ from scalecli.data.images.checked import examine
 from scalecli.data.images.tree import ImageFiles, in_order
 from scalecli.data.images.views import Cuts, middle_view, random_view
 from scalecli.data.order import Share, shuffled_index
+from scalecli.data.sources import OnWork
 from scalecli.errors import MissingError
 from scalecli.storage.cache import Say
 
@@ -35,7 +36,7 @@ class FolderImages:
         cls,
         files: ImageFiles,
         cache_directory: Path,
-        on_progress: Callable[[int, int], None],
+        on_work: OnWork,
         classes: tuple[str, ...] | None = None,
         say: Say = lambda message: None,
     ) -> FolderImages:
@@ -47,7 +48,7 @@ class FolderImages:
             MissingError: no image is whole, or one is of another class.
         """
         ordered = in_order([file for of_class in files.by_class.values() for file in of_class])
-        found = examine(files, ordered, cache_directory, on_progress, say)
+        found = examine(files, ordered, cache_directory, on_work, say)
         class_of = {file: name for name, of_class in files.by_class.items() for file in of_class}
         whole = [file for file in ordered if file not in found.left_out]
         left_out = {**files.left_out, **Counter(found.left_out.values())}

@@ -14,12 +14,11 @@ from scalecli.data.images.folders import FolderImages
 from scalecli.data.images.tree import ImageTree
 from scalecli.data.images.views import Cuts
 from scalecli.data.order import Share
+from scalecli.data.sources import OnWork
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.specs.vision import FILLING
 from scalecli.storage.cache import Say
 from scalecli.storage.files import is_remote
-
-Progress = Callable[[int, int], None]
 
 
 class Images(Protocol):
@@ -114,13 +113,11 @@ class ImageSource:
             return len(training.classes)
         return len(self._dataset(self.split, ("train",), download=False).classes)
 
-    def open(
-        self, cache_directory: Path, on_progress: Progress, say: Say = lambda message: None
-    ) -> tuple[Images, Images]:
+    def open(self, cache_directory: Path, on_work: OnWork, say: Say = lambda message: None) -> tuple[Images, Images]:
         """The images to train on, and the held-out ones.
 
-        Every file of a folder is decoded once, and what was found is kept in the cache; `on_progress` hears how many
-        of how many are done, and `say` of a cache that is damaged or can't be written.
+        Every file of a folder is decoded once, and what was found is kept in the cache; `say` hears of a cache that is
+        damaged or can't be written.
 
         Raises:
             MissingError: there are no such images, or none of a class that others are of.
@@ -128,8 +125,8 @@ class ImageSource:
         """
         if self.is_folder:
             training, held_out = ImageTree.of(self.images).splits(self.split, self.held_out)
-            first = FolderImages.open(training, cache_directory, on_progress, say=say)
-            return first, FolderImages.open(held_out, cache_directory, on_progress, first.classes, say)
+            first = FolderImages.open(training, cache_directory, on_work, say=say)
+            return first, FolderImages.open(held_out, cache_directory, on_work, first.classes, say)
         return self._dataset(self.split, ("train",)), self._dataset(self.held_out, ("validation", "test"))
 
     def _dataset(self, split: str | None, usual: tuple[str, ...], download: bool = True) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalecli.data.order import WHOLE, Share
+from scalecli.data.sources import OnWork, silent
 from scalecli.data.tasks.mixtures import Turns
 from scalecli.data.tasks.packing import Rows, pack
 from scalecli.data.tasks.task import Example
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _SHORTEST_BUCKET = 64
+_TEXTS_BETWEEN_REPORTS = 256
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,13 @@ class Encoded:
 
     @classmethod
     def of(
-        cls, examples: Sequence[Example], vocabulary: Vocabulary, *, inputs_length: int, targets_length: int
+        cls,
+        examples: Sequence[Example],
+        vocabulary: Vocabulary,
+        *,
+        inputs_length: int,
+        targets_length: int,
+        on_work: OnWork = silent,
     ) -> Encoded:
         """Returns examples, each sequence cut to its length and ended.
 
@@ -45,8 +53,8 @@ class Encoded:
         """
         if not examples:
             raise MissingError("no examples to finetune on")
-        inputs, inputs_cut = encode([example.input for example in examples], vocabulary, inputs_length)
-        targets, targets_cut = encode([example.target for example in examples], vocabulary, targets_length)
+        inputs, inputs_cut = encode([example.input for example in examples], vocabulary, inputs_length, on_work)
+        targets, targets_cut = encode([example.target for example in examples], vocabulary, targets_length, on_work)
         return cls(inputs, targets, inputs_cut, targets_cut)
 
     @property
@@ -136,7 +144,7 @@ class EvaluationBatch:
 
 
 def evaluation_batches(
-    texts: Sequence[str], vocabulary: Vocabulary, *, inputs_length: int, batch: int
+    texts: Sequence[str], vocabulary: Vocabulary, *, inputs_length: int, batch: int, on_work: OnWork = silent
 ) -> tuple[list[EvaluationBatch], int]:
     """Returns every text once, as int32 ids, the longest first so that those of a batch are about equally long.
 
@@ -144,7 +152,7 @@ def evaluation_batches(
     `inputs_length`: there are few shapes to compile, and none that an architecture can't have.
     The other number is how many texts had to be cut.
     """
-    sequences, cut = encode(texts, vocabulary, inputs_length)
+    sequences, cut = encode(texts, vocabulary, inputs_length, on_work)
     order = sorted(range(len(sequences)), key=lambda n: -len(sequences[n]))
     batches = []
     for start in range(0, len(order), batch):
@@ -162,8 +170,15 @@ def bucket(length: int, shortest: int = _SHORTEST_BUCKET) -> int:
     return max(shortest, 1 << (length - 1).bit_length())
 
 
-def encode(texts: Sequence[str], vocabulary: Vocabulary, length: int) -> tuple[list[np.ndarray], int]:
+def encode(
+    texts: Sequence[str], vocabulary: Vocabulary, length: int, on_work: OnWork = silent
+) -> tuple[list[np.ndarray], int]:
     """Returns texts' ids, int32 [at most length] each, cut and then ended, and how many of them were cut."""
-    encoded = [vocabulary.encode(text) for text in texts]
-    cut = sum(len(ids) >= length for ids in encoded)
-    return [np.array([*ids[: length - 1], EOS], np.int32) for ids in encoded], cut
+    encoded, cut = [], 0
+    for number, text in enumerate(texts, start=1):
+        ids = vocabulary.encode(text)
+        cut += len(ids) >= length
+        encoded.append(np.array([*ids[: length - 1], EOS], np.int32))
+        if number % _TEXTS_BETWEEN_REPORTS == 0 or number == len(texts):
+            on_work(f"tokenized {number:,} of {len(texts):,} texts", number / len(texts))
+    return encoded, cut

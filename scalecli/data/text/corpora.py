@@ -16,7 +16,7 @@ from pathlib import Path
 
 from scalecli.data.datasets import DatasetSplit, open_split
 from scalecli.data.records import NO_TEXT, TEXT, Kind, kind_of, read_rows, text_of
-from scalecli.data.sources import Remarks, display_name, find_files, fingerprint, read_lines
+from scalecli.data.sources import Remarks, display_name, find_files, fingerprint, read_lines, size_of
 from scalecli.data.text.docstrings import Docstring, cached_docstrings, docstring_documents
 from scalecli.data.text.parquet_shards import ParquetShards
 from scalecli.errors import ConfigurationError, MissingError
@@ -36,6 +36,7 @@ class Corpus:
     `split` is "train" or "validation" where every 50th document is held out, "all" where none is, and for TensorFlow
     Datasets a split of theirs. `read` starts the stream anew; remarks hear of what is left out or replaced, and an
     empty text stands for a row that gives no document. `shards` are those of a TensorFlow dataset or of Parquet files.
+    `rows` is how many texts `read` yields; of other files, where only reading says that, `bytes` is their size.
     """
 
     name: str
@@ -43,23 +44,37 @@ class Corpus:
     split: str
     read: Callable[[Remarks], Iterator[str]]
     shards: DatasetSplit | ParquetShards | None = None
+    rows: int = 0
+    bytes: int = 0
 
     def documents(self, remarks: Remarks | None = None) -> Iterator[str]:
         """Yields the documents from the first. Raises MissingError, as the source's reader does, or when none comes."""
-        empty = True
-        for document in filter(None, self.read(remarks or Remarks())):
-            empty = False
-            yield document
+        remarks, empty = remarks or Remarks(), True
+        for document in self.read(remarks):
+            remarks.rows += 1
+            if document:
+                empty = False
+                yield document
         if empty:
             held_out = (
                 f"; documents 1, {HELD_OUT_EVERY + 1} ... are the validation split" if self.split == "train" else ""
             )
             raise MissingError(f"{self.name}: no documents in the split {self.split!r}{held_out}")
 
+    def share_read(self, remarks: Remarks) -> float | None:
+        """Returns the share of the source that has been read with these remarks, where that can be known."""
+        read, size = (remarks.rows, self.rows) if self.rows else (remarks.bytes_read, self.bytes)
+        return min(read / size, 1.0) if size else None
+
     def first(self, documents: int) -> Corpus:
         """Returns the corpus of the first documents of this one; of Parquet files, of the first rows."""
-        split = f"{self.split}, first {documents}"
-        return Corpus(self.name, self.identity, split, lambda remarks: itertools.islice(self.read(remarks), documents))
+        return Corpus(
+            self.name,
+            self.identity,
+            f"{self.split}, first {documents}",
+            lambda remarks: itertools.islice(self.read(remarks), documents),
+            rows=min(documents, self.rows or documents),
+        )
 
     @classmethod
     def from_text(cls, patterns: Sequence[str | Path], split: str = "train", field: str | None = None) -> Corpus:
@@ -77,15 +92,20 @@ class Corpus:
         name = " ".join(display_name(str(pattern)) for pattern in patterns)
         if {*kinds} == {"parquet"}:
             shards = ParquetShards.open(locations, field or TEXT, *_PARTS[split])
-            return cls(name, identity, split, shards.documents, shards)
-        return cls(name, identity, split, lambda remarks: _hold_out(text_documents(locations, field, remarks), split))
+            return cls(name, identity, split, shards.documents, shards, rows=shards.examples)
+
+        def documents(remarks: Remarks) -> Iterator[str]:
+            return _hold_out(text_documents(locations, field, remarks), split)
+
+        return cls(name, identity, split, documents, bytes=sum(map(size_of, locations)))
 
     @classmethod
     def embedded(cls, cache_directory: Path, split: str = "train", say: Say = lambda message: None) -> Corpus:
         """Returns the corpus of this Python installation's docstrings, harvested once into the cache."""
         _check_split(split)
         texts = [docstring.text for docstring in cached_docstrings(cache_directory, say)]
-        return cls("embedded", _hash(texts), split, lambda remarks: _hold_out(texts, split))
+        chosen = list(_hold_out(texts, split))
+        return cls("embedded", _hash(texts), split, lambda remarks: iter(chosen), rows=len(chosen))
 
     @classmethod
     def from_dataset(
@@ -102,13 +122,13 @@ class Corpus:
 
         def documents(remarks: Remarks) -> Iterator[str]:
             for number, row in enumerate(dataset.rows()):
-                if text := row[feature].strip():
-                    yield text
-                else:
+                text = row[feature].strip()
+                if not text:
                     remarks.add(NO_TEXT, f"{dataset.identity}, {split}, example {number}")
+                yield text
 
         identity = _hash([*described, *([] if feature == TEXT else [feature])])
-        return cls(dataset.identity, identity, split, documents, dataset)
+        return cls(dataset.identity, identity, split, documents, dataset, rows=dataset.examples)
 
 
 # As identities have called the kinds of text files since before there were more of them.
@@ -143,7 +163,7 @@ def _documents(location: str, field: str | None, remarks: Remarks) -> Iterator[s
     if kind == "text":
         if field is not None:
             raise ConfigurationError(f"{display_name(location)}: plain text, which has no field {field!r}")
-        yield from (text for _, line in read_lines(location) if (text := line.strip()))
+        yield from (text for _, line in read_lines(location, remarks) if (text := line.strip()))
         return
     name = field or TEXT
     for place, row in read_rows(location, kind, (), remarks=remarks):

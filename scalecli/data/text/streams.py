@@ -27,10 +27,11 @@ import numpy as np
 
 from scalecli.data.datasets import DatasetSplit
 from scalecli.data.order import WHOLE, Share
+from scalecli.data.sources import OnWork, silent
 from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.parquet_shards import ParquetShards
 from scalecli.data.text.span_corruption import SpanCorruption, check_sentinels, corrupted_example
-from scalecli.data.text.tokens import PIECE, Progress, TokenStore, pieces
+from scalecli.data.text.tokens import PIECE, TokenStore, pieces
 from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.data.windows import Windows
 from scalecli.errors import MissingError
@@ -61,7 +62,7 @@ class TextStream:
         vocabulary: Vocabulary,
         *,
         cache_directory: Path,
-        on_progress: Progress | None = None,
+        on_work: OnWork = silent,
         window: int = WINDOW_DOCUMENTS,
         say: Say = lambda message: None,
     ) -> TextStream:
@@ -71,7 +72,7 @@ class TextStream:
             mean = max(corpus.shards.bytes // max(corpus.shards.examples, 1), 1)
             window = max(min(window, _WINDOW_BYTES // mean), 1)
         first = corpus.first(window)
-        sample = TokenStore.build(first, vocabulary, cache_directory=cache_directory, on_progress=on_progress, say=say)
+        sample = TokenStore.build(first, vocabulary, cache_directory=cache_directory, on_work=on_work, say=say)
         return cls(corpus.shards, vocabulary, sample, window)
 
     @property

@@ -11,7 +11,7 @@ import json
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,11 +21,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalecli.data.sources import Remarks
+from scalecli.data.sources import OnWork, Remarks, silent
 from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.errors import MissingError, ScalecliError
 from scalecli.storage.cache import Say, seal, sealed
+from scalecli.storage.files import cleaned_up
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -36,8 +37,6 @@ PIECE = 65_536  # characters that are tokenised at once: SentencePiece takes mor
 _BATCH = 64  # pieces tokenised in one call
 _BATCH_CHARACTERS = 262_144
 _FORMAT = "whole documents"  # of a store; another one is kept under another name
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -86,15 +85,14 @@ class TokenStore:
         vocabulary: Vocabulary,
         *,
         cache_directory: Path,
-        on_progress: Progress | None = None,
+        on_work: OnWork = silent,
         at_least: int | None = None,
         say: Say = lambda message: None,
     ) -> TokenStore:
         """Returns the store of a corpus, from the cache when this corpus, split and vocabulary have been there before.
 
-        `on_progress` hears the documents and tokens done so far, after each batch of documents, and `say` of a damaged
-        store, which is made anew. `at_least` ends the store where it has so many tokens. Raises what the corpus raises,
-        and ScalecliError when the cache can't be written.
+        `say` hears of a damaged store, which is made anew. `at_least` ends the store where it has so many tokens.
+        Raises what the corpus raises, and ScalecliError when the cache can't be written.
         """
         key = [
             corpus.identity,
@@ -108,7 +106,7 @@ class TokenStore:
         counted = sealed(path, say)
         if counted is None:
             with _replacing(path) as file:
-                counted = _write(file, corpus, vocabulary, on_progress or (lambda documents, tokens: None), at_least)
+                counted = _write(file, corpus, vocabulary, on_work, at_least)
             seal(path, counted)
         return cls(path, **counted, name=f"{corpus.name}, split {corpus.split!r}")
 
@@ -126,19 +124,18 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise ScalecliError(f"{path}: can't be written: {error.strerror or error}") from error
     try:
-        with opened as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with cleaned_up(lambda: temporary.unlink(missing_ok=True)):
+            with opened as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except OSError as error:
         raise ScalecliError(f"{path}: can't be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write(
-    file: IO[bytes], corpus: Corpus, vocabulary: Vocabulary, on_progress: Progress, at_least: int | None
+    file: IO[bytes], corpus: Corpus, vocabulary: Vocabulary, on_work: OnWork, at_least: int | None
 ) -> dict[str, Any]:
     """Writes a corpus's tokens as a .npy file; returns the fields of its `TokenStore` that count them."""
     tokens, remarks, lengths = 0, Remarks(), _Lengths()
@@ -148,7 +145,10 @@ def _write(
         file.write(batch.astype("<i4", copy=False).tobytes())
         tokens += len(batch)
         lengths.add(piece_lengths, begins)
-        on_progress(lengths.documents, tokens)
+        share = corpus.share_read(remarks)
+        if at_least is not None:
+            share = max(share or 0.0, min(tokens / at_least, 1.0))
+        on_work(f"tokenized {lengths.documents:,} documents, {tokens:,} tokens", share)
         if at_least is not None and tokens >= at_least:
             break
     lengths.close()
@@ -210,16 +210,19 @@ def _tokenized(
     pending: deque[tuple[Future, Sequence[bool]]] = deque()
     batches = _batches(documents)
     with ThreadPoolExecutor(workers) as pool:
-        while True:
-            texts, begins = next(batches, ([], []))
-            if texts:
-                pending.append((pool.submit(tokenize, tf.constant(texts)), begins))
-            elif not pending:
-                return
-            if not texts or len(pending) > 2 * workers:
-                future, its_begins = pending.popleft()
-                tokens, lengths = future.result()
-                yield tokens.numpy(), lengths.numpy(), its_begins
+        try:
+            while True:
+                texts, begins = next(batches, ([], []))
+                if texts:
+                    pending.append((pool.submit(tokenize, tf.constant(texts)), begins))
+                elif not pending:
+                    return
+                if not texts or len(pending) > 2 * workers:
+                    future, its_begins = pending.popleft()
+                    tokens, lengths = future.result()
+                    yield tokens.numpy(), lengths.numpy(), its_begins
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for what has not begun
 
 
 def _batches(documents: Iterator[str]) -> Iterator[tuple[list[str], list[bool]]]:

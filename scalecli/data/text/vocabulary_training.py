@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
+from scalecli.data.sources import OnWork, silent
+from scalecli.data.text.trainer import train
 from scalecli.data.text.vocabulary import EOS, PAD, UNKNOWN, Vocabulary
 from scalecli.errors import ConfigurationError, MissingError, reason_of
 from scalecli.storage.files import write_atomically
@@ -23,7 +24,7 @@ _CHUNK_CHARACTERS = 1_000
 _LEAST_COVERAGE = 0.9995  # SentencePiece's default
 
 
-def train_vocabulary(documents: Iterable[str], pieces: int, path: Path) -> Vocabulary:
+def train_vocabulary(documents: Iterable[str], pieces: int, path: Path, on_work: OnWork = silent) -> Vocabulary:
     """Trains a SentencePiece unigram model of `pieces` pieces on documents and writes it to `path`.
 
     Text is normalised as T5's (NFKC with nmt's white space). Every character becomes a piece where they take at most
@@ -31,33 +32,27 @@ def train_vocabulary(documents: Iterable[str], pieces: int, path: Path) -> Vocab
     time is bounded; the same documents give the same model. Raises MissingError when there is no text, and
     ConfigurationError, which names a number that works, when the documents can't give that many pieces.
     """
-    import sentencepiece
-
     if pieces < 1:
         raise ConfigurationError(f"vocabulary: {pieces} pieces; it takes a positive number")
     sample = _even_sample(documents)
     if not sample:
         raise MissingError(f"{path}: no text to train a vocabulary on")
-    model = io.BytesIO()
+    options = {
+        "model_type": "unigram",
+        "pad_id": PAD,
+        "eos_id": EOS,
+        "unk_id": UNKNOWN,
+        "bos_id": -1,
+        "normalization_rule_name": NORMALIZATION,
+        "character_coverage": _coverage(sample, pieces // 2),
+        "num_threads": 2,  # sums over threads depend on their number, and the model must not depend on the machine
+    }
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sample),
-            model_writer=model,
-            model_type="unigram",
-            vocab_size=pieces,
-            pad_id=PAD,
-            eos_id=EOS,
-            unk_id=UNKNOWN,
-            bos_id=-1,
-            normalization_rule_name=NORMALIZATION,
-            character_coverage=_coverage(sample, pieces // 2),
-            num_threads=2,  # sums over threads depend on their number, and the model must not depend on the machine
-            minloglevel=3,
-        )
-    except (RuntimeError, ValueError, OSError) as error:
+        model = train(sample, pieces, options, on_work)
+    except RuntimeError as error:
         raise ConfigurationError(_explain(error, pieces)) from error
-    write_atomically(path, model.getvalue())
-    return Vocabulary(path, hashlib.sha256(model.getvalue()).hexdigest(), pieces)
+    write_atomically(path, model)
+    return Vocabulary(path, hashlib.sha256(model).hexdigest(), pieces)
 
 
 def _coverage(sample: Sequence[str], most: int) -> float:

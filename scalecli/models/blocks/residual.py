@@ -9,7 +9,7 @@ import keras
 from scalecli import specs
 from scalecli.models.blocks.recurrence import TransformGates
 from scalecli.models.dropout import Dropout
-from scalecli.models.layers import LAYERS, NORMS, Context, RMSNorm, SpecLayer
+from scalecli.models.layers import NORMS, Context, RMSNorm, SpecLayer, layer_of
 
 # Places of dropout within a sublayer.
 _INSIDE, _OUTPUT = 0, 1
@@ -25,7 +25,7 @@ class Residual(keras.layers.Layer):
         common = {"layers": layers, "dtype": self.dtype_policy}
         with keras.name_scope(self.name):
             self.norm: RMSNorm = NORMS[type(spec.norm)](spec.norm, lender=lender and lender.norm, name="norm", **common)
-            self.layer: SpecLayer = LAYERS[type(spec.layer)](
+            self.layer: SpecLayer = layer_of(spec.layer)(
                 spec.layer, lender=lender and lender.layer, name=spec.name, **common
             )
             self.gates: TransformGates | None = None

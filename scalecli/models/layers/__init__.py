@@ -2,7 +2,7 @@
 
 from scalecli import specs
 from scalecli.models.layers.attention import Attention, PositionBias
-from scalecli.models.layers.base import LAYERS, MASKED, NORMS, Context, RMSNorm, SpecLayer, Weights
+from scalecli.models.layers.base import LAYERS, MASKED, NORMS, Context, RMSNorm, SpecLayer, Weights, layer_of
 from scalecli.models.layers.convolutions import ConvolutionBranch, GatedLinearUnit, LocalConvolution
 from scalecli.models.layers.experts import MixtureOfExperts
 from scalecli.models.layers.feed_forward import FeedForward
@@ -37,4 +37,5 @@ __all__ = [
     "RMSNorm",
     "SpecLayer",
     "Weights",
+    "layer_of",
 ]

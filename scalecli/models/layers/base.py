@@ -21,6 +21,7 @@ import keras
 from keras import ops
 
 from scalecli import specs
+from scalecli.errors import ConfigurationError, reason_of
 from scalecli.models.dropout import Dropout
 
 Weights = dict[str, Any]
@@ -178,3 +179,25 @@ def projection(weights: Weights, name: str, x: Any) -> Any:
 NORMS: dict[type, type[RMSNorm]] = {specs.Norm: RMSNorm, specs.LayerNorm: LayerNorm}
 # The layer of each layer spec. The package fills it, so that a layer of other layers can build them.
 LAYERS: dict[type, type[SpecLayer]] = {}
+
+
+def layer_of(spec: specs.LayerSpec) -> type[SpecLayer]:
+    """The class of a spec's Keras layer: one of ours, or the one that a user's spec names.
+
+    Raises:
+        ConfigurationError: a user's spec names none.
+    """
+    kind = type(spec)
+    if kind not in LAYERS:
+        LAYERS[kind] = _own_layer(kind)
+    return LAYERS[kind]
+
+
+def _own_layer(kind: type[specs.LayerSpec]) -> type[SpecLayer]:
+    try:
+        layer = kind.keras_layer()
+    except Exception as error:
+        raise ConfigurationError(f"the Keras layer of {kind.__name__}: {reason_of(error)}") from error
+    if not (isinstance(layer, type) and issubclass(layer, SpecLayer)):
+        raise ConfigurationError(f"the Keras layer of {kind.__name__} is {layer!r}; a SpecLayer is accepted")
+    return layer

@@ -6,7 +6,7 @@ from typing import Any
 
 from scalecli import specs
 from scalecli.models.dropout import Dropout
-from scalecli.models.layers.base import LAYERS, Context, SpecLayer, Weights
+from scalecli.models.layers.base import Context, SpecLayer, Weights, layer_of
 
 
 def weights_of(part: str, weights: Weights) -> Weights:
@@ -27,7 +27,7 @@ class Parallel(SpecLayer):
     def __init__(self, spec: specs.Parallel, layers: int = 0, lender: SpecLayer | None = None, **options: Any) -> None:
         super().__init__(spec, layers, lender, **options)
         self.branches: dict[str, SpecLayer] = {
-            name: LAYERS[type(branch)](branch, lender=self, name=name, dtype=self.dtype_policy)
+            name: layer_of(branch)(branch, lender=self, name=name, dtype=self.dtype_policy)
             for name, branch in spec.branches
         }
 

@@ -46,7 +46,7 @@ def open_images(
         MissingError: there are no such images.
     """
     build_image_spec(trained.manifest.architecture, trained.shape)
-    images = source.open(cache_directory, reporter.images, reporter.message)
+    images = source.open(cache_directory, reporter.working, reporter.message)
     tell_about(*images, reporter)
     return images
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,7 @@ class ImagePretraining(PretrainingJob):
 
     def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
         """Opens the images; their classes say how large the head is."""
-        training, held_out = self.source.open(self.cache_directory, reporter.images, reporter.message)
+        training, held_out = self.source.open(self.cache_directory, reporter.working, reporter.message)
         tell_about(training, held_out, reporter)
         shape = _with_classes(self.model, initial, len(training.classes), training.name)
         spec = build_image_spec(self.model.architecture, shape)
@@ -138,7 +138,7 @@ def _with_classes(model: ModelReference, parent: Trained | None, classes: int, n
         return parent.shape
     build_image_spec(model.architecture, model.shape)  # text models have no classes
     if not model.states_vocabulary:
-        return replace(model.shape, classes=classes)
+        return model.shape.changed(classes=classes)
     if (model.shape.classes or 0) < classes:
         raise ConfigurationError(
             f"the shape file's {model.shape.classes} classes are too few for {name}, which has {classes}; "

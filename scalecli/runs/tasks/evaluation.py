@@ -74,7 +74,7 @@ class TaskPredictions:
         tests = [TaskSplit(task, data.examples[task.name]) for task in tasks]
         vocabulary = job.trained.vocabulary(job.cache_directory)
         scores: dict[int, dict[str, TaskScores]] = {}
-        inputs = TaskInputs(tests, self.split, vocabulary, job.batch)
+        inputs = TaskInputs(tests, self.split, vocabulary, job.batch, reporter.working)
         scored = [test.task for test in tests if test.baseline]
         warnings = [*data.warnings, *inputs.warnings, *remarks(scored)]
         if unscored := ", ".join(task.name for task in tasks if task not in scored):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from scalecli.data.sources import OnWork, silent
 from scalecli.data.tasks.batches import Encoded, FinetuningBatches
 from scalecli.data.tasks.mixing import Mixing
 from scalecli.data.tasks.task import Task
@@ -94,10 +95,10 @@ class Finetuning(TrainingJob):
         from scalecli.evaluation.tasks import TaskEvaluation, TaskInputs, TaskSplit, figures
 
         vocabulary = self.parent.vocabulary(self.cache_directory)
-        batches, warnings = training_batches(self, vocabulary)
+        batches, warnings = training_batches(self, vocabulary, reporter.working)
         measured = read_tasks(self.measured_on, "validation")
         tests = [TaskSplit(task, measured.examples[task.name]) for task in self.measured_on]
-        inputs = TaskInputs(tests, "validation", vocabulary, devices.divisible(self.evaluation_batch))
+        inputs = TaskInputs(tests, "validation", vocabulary, devices.divisible(self.evaluation_batch), reporter.working)
         warnings += [*measured.warnings, *inputs.warnings, *remarks(self.measured_on)]
         for warning in warnings:
             reporter.message(warning)
@@ -132,7 +133,9 @@ class Finetuning(TrainingJob):
         )
 
 
-def training_batches(job: Finetuning, vocabulary: Vocabulary) -> tuple[FinetuningBatches, list[str]]:
+def training_batches(
+    job: Finetuning, vocabulary: Vocabulary, on_work: OnWork = silent
+) -> tuple[FinetuningBatches, list[str]]:
     """The batches of a run, and what is to be known about them: what was left out or cut, or isn't the whole data set.
 
     Raises:
@@ -142,7 +145,7 @@ def training_batches(job: Finetuning, vocabulary: Vocabulary) -> tuple[Finetunin
     for task in job.trained_on:
         examples = job.training.examples[task.name]
         lengths = {"inputs_length": task.inputs_length, "targets_length": task.targets_length}
-        found = encoded[task.name] = Encoded.of(examples, vocabulary, **lengths)
+        found = encoded[task.name] = Encoded.of(examples, vocabulary, **lengths, on_work=on_work)
         for side, cut in (("inputs", found.inputs_cut), ("targets", found.targets_cut)):
             if cut:
                 length = lengths[f"{side}_length"]

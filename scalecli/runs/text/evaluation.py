@@ -39,9 +39,7 @@ class TextPerplexity:
         """Tokenises the text. The text that the run was trained on need not be here: frequencies are those of this."""
         vocabulary = job.trained.vocabulary(job.cache_directory)
         corpus = Corpus.from_text(self.text, "all", self.field)
-        store = TokenStore.build(
-            corpus, vocabulary, cache_directory=job.cache_directory, on_progress=reporter.documents
-        )
+        store = TokenStore.build(corpus, vocabulary, cache_directory=job.cache_directory, on_work=reporter.working)
         held_out = validation_batches(
             store, self.objective, sentinels=vocabulary.sentinels, batch=job.batch, examples=self.examples
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalecli.architectures import build_text_spec
 from scalecli.data.datasets import readable
+from scalecli.data.sources import Remarks
 from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
 from scalecli.data.text.streams import TextStream
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
 
 _FEWEST_PIECES = 10
+_DOCUMENTS_BETWEEN_REPORTS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +272,15 @@ def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabul
     trained = job.cache_directory / "vocabularies" / f"trained-{key[:32]}.model"
     if sealed(trained, reporter.message) is None:
         reporter.message(f"training a vocabulary of {pieces:,} pieces on {corpus.name}")
-        train_vocabulary(text.documents(), pieces, trained)
+        train_vocabulary(_reported(text, reporter), pieces, trained, reporter.working)
         seal(trained, {})
     return load_vocabulary(str(trained), cache_directory=job.cache_directory)
+
+
+def _reported(text: Corpus, reporter: Reporter) -> Iterator[str]:
+    """The documents of the text that a vocabulary is trained on, reporting how many are read."""
+    remarks = Remarks()
+    for number, document in enumerate(text.documents(remarks), start=1):
+        if number % _DOCUMENTS_BETWEEN_REPORTS == 0:
+            reporter.working(f"read {number:,} documents for the vocabulary", text.share_read(remarks))
+        yield document

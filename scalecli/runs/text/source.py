@@ -151,7 +151,7 @@ def open_training_text(
             corpus,
             vocabulary,
             cache_directory=cache_directory,
-            on_progress=reporter.documents,
+            on_work=reporter.working,
             say=reporter.message,
         )
     )
@@ -166,7 +166,7 @@ def open_validation_text(
         corpus,
         vocabulary,
         cache_directory=cache_directory,
-        on_progress=reporter.documents,
+        on_work=reporter.working,
         at_least=tokens if isinstance(corpus.shards, DatasetSplit) or is_streamed(corpus) else None,
         say=reporter.message,
     )

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from scalecli.analysis.advice.warnings import PAPER_NOTES, warnings
+from scalecli.analysis.advice.warnings import warnings
 from scalecli.architectures import ARCHITECTURES
 from scalecli.shape import Shape, parse_name, presets
 
@@ -65,7 +65,3 @@ def test_several_warnings_of_one_shape():
     starts = ["d_model 250", "vocabulary 32100", "heads x d_kv is 16", "shared_heads", "the decoder has 4 layers"]
     found = warnings("transformer", shape)
     assert [each.startswith(start) for each, start in zip(found, starts, strict=True)] == [True] * 5
-
-
-def test_the_notes_are_of_architectures():
-    assert set(PAPER_NOTES) <= set(ARCHITECTURES)

@@ -1,7 +1,5 @@
 """Models that saw different amounts of data are not compared without a word, and what training took is a column."""
 
-import json
-
 import pytest
 
 from scalecli.analysis.papers.published import published_models
@@ -12,7 +10,7 @@ from scalecli.analysis.statistics.points import groups, points
 from scalecli.manifest import Best, Throughput
 from scalecli.shape import parse_name
 from tests.analysis.runs import child_of, image_data, save_run
-from tests.cli.conftest import compare  # noqa: F401
+from tests.documents import models
 from tests.manifests import example_manifest
 
 SIZES = ("tiny", "mini", "small", "base")
@@ -121,7 +119,7 @@ def test_what_the_papers_training_took():
     assert xl.training_flops == pytest.approx(3 * 2**19 * 64e12 * 2)
 
 
-def test_it_is_said_once_which_models_saw_how_much(tmp_path, compare):  # noqa: F811
+def test_it_is_said_once_which_models_saw_how_much(tmp_path, compare):
     paths = two_studies(tmp_path)
     code, out, err = compare(*paths, "--fit", "flops:upstream", "--pareto")
     amounts = [f"{steps * A_STEP:,} tokens" for steps in (300, 6000)]
@@ -132,7 +130,7 @@ def test_it_is_said_once_which_models_saw_how_much(tmp_path, compare):  # noqa: 
     assert expected not in compare(*paths[:4])[2]
     assert expected not in compare(*paths, "--columns", "name,parameters,tokens", "--fit", "tokens:upstream")[2]
     columns = ("--columns", "training_flops,tokens,tokens_per_parameter,device_hours", "--format", "json")
-    (shown,) = json.loads(compare(paths[0], *columns)[1])
+    (shown,) = models(compare(paths[0], *columns)[1])
     assert shown["training_flops"] > 0 and shown["tokens"] == 300 * A_STEP
 
 

@@ -1,7 +1,5 @@
 """Vision transformers in a comparison: few-shot accuracy of runs and of Table 5, against what they cost."""
 
-import json
-
 import pytest
 
 from scalecli.analysis.papers.published import find_published
@@ -9,6 +7,7 @@ from scalecli.analysis.rows.comparison import dominating_rows
 from scalecli.analysis.rows.fairness import differences
 from scalecli.analysis.rows.sources import row_of_published, row_of_run
 from tests.analysis.runs import few_shot_run, image_data, save_run
+from tests.documents import models
 
 
 @pytest.fixture
@@ -86,15 +85,18 @@ def test_table_5_and_runs_side_by_side(compare, tmp_path):
     assert len(lines) == 6
     assert "62*" in lines[0] and lines[0].rstrip().endswith("flops, parameters")
     assert not lines[1].rstrip().endswith("flops, parameters")  # the pretraining itself has no few-shot figure
-    rows = json.loads(compare("--published", "table-5", run, "--format", "json")[0])
+    rows = models(compare("--published", "table-5", run, "--format", "json")[0])
     assert [row["pareto"] for row in rows] == [True, True, False, True, False]
-    assert "few_shot" not in json.loads(compare("small", "--format", "json")[0])[0]
+    assert "few_shot" not in models(compare("small", "--format", "json")[0])[0]
 
 
 def test_another_set_of_images_is_noted(compare, tmp_path):
     data = image_data("/somewhere/pets/test", "image-folder")
     err = compare("--published", "table-5", few_shot_run(tmp_path / "run", "vit-s", 45.0, data=data))[1]
-    assert "few-shot accuracy on the same images: pets/test (" in err and "ImageNet, 10 a class (vit-s, vit-b" in err
+    assert (
+        "few-shot accuracy on the same images: pets/test (" in err
+        and "ImageNet, 10 a class (vit-s (table-5), vit-b" in err
+    )
 
 
 def test_a_few_shot_figure_is_no_task_s_score(tmp_path):

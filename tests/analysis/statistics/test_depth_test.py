@@ -1,7 +1,5 @@
 """Depth against width: least squares as by the normal equations, intervals that hold, verdicts and their reasons."""
 
-import json
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,7 +7,7 @@ from scipy import stats
 from scalecli.analysis.statistics.depth_test import depth_tests
 from scalecli.shape import parse_name
 from tests.analysis.rows.synthetic import row, table_rows
-from tests.cli.conftest import compare  # noqa: F401
+from tests.documents import tables
 
 # Widths at several depths; costs as they may be, of no importance here.
 SHAPES = {
@@ -128,11 +126,11 @@ def test_what_is_not_tested_says_why(rows, reason):
     assert test.verdict == "not tested" and reason in test.reason and test.gain is None
 
 
-def test_table_4_says_that_depth_beats_width(compare):  # noqa: F811
+def test_table_4_says_that_depth_beats_width(compare):
     rows = [each for each in table_rows("scale-efficiently/table-4") if each.flops_sequences == 128]
     gain, margin = by_hand(rows, "flops", "downstream")
     code, out, _ = compare("--published", "table-4", "--quality", "downstream", "--pareto", "--format", "json")
-    (found,) = json.loads(out)["depth"]
+    (found,) = tables(out)["depth"]
     assert (code, found["shapes"], found["verdict"]) == (0, 13, "depth beats width")
     assert (found["gain"], found["low"], found["high"]) == pytest.approx((gain, gain - margin, gain + margin))
     assert gain == pytest.approx(2.69, abs=0.01)  # points of the mean for twice the depth

@@ -1,6 +1,5 @@
 """Predicted figures: two steps, with intervals that independent formulas give and that hold on synthetic studies."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,7 @@ from scalecli.analysis.statistics.predictions import Target, predict
 from scalecli.shape import parse_name
 from tests.analysis.rows.synthetic import row, table_rows
 from tests.analysis.runs import child_of, save_run
-from tests.cli.conftest import compare  # noqa: F401
+from tests.documents import tables
 
 COSTS = np.geomspace(1e9, 1e12, 4)
 TABLE_1 = "architectures/table-1"
@@ -152,10 +151,10 @@ def study(directory):
         save_run(directory / f"{size}-sst2", **fields)
 
 
-def test_runs_and_those_that_were_finetuned_from_them(tmp_path, compare):  # noqa: F811
+def test_runs_and_those_that_were_finetuned_from_them(tmp_path, compare):
     study(tmp_path)
     arguments = (str(tmp_path / "*"), "--hold-out", "largest", "--cost", "parameters", "--format", "json")
-    found = json.loads(compare(*arguments)[1])["predictions"]
+    found = tables(compare(*arguments)[1])["predictions"]
     loss, score = found
     assert (loss["model"], loss["n"], loss["measured"]) == ("large", 4, pytest.approx(-2.3))
     assert (score["quality"], score["n"]) == ("downstream", 4)
@@ -167,7 +166,7 @@ def test_runs_and_those_that_were_finetuned_from_them(tmp_path, compare):  # noq
     assert [each[1:3] for each in rows] == [["xl", "parameters"], ["-", "flops"]]
 
 
-def test_people_see_how_many_measured_figures_are_within(compare):  # noqa: F811
+def test_people_see_how_many_measured_figures_are_within(compare):
     arguments = ("--published", TABLE_1, "--hold-out", "largest", "--cost", "parameters", "--quality", "superglue")
     out = compare(*arguments)[1]
     assert "upstream: 6 of 7 measured figures are within the 95% prediction interval." in out
@@ -184,6 +183,6 @@ def test_people_see_how_many_measured_figures_are_within(compare):  # noqa: F811
         (["--hold-out", "nobody"], "--hold-out nobody: no model of that name has flops and upstream"),
     ],
 )
-def test_what_does_not_go_together(compare, arguments, message):  # noqa: F811
+def test_what_does_not_go_together(compare, arguments, message):
     code, out, err = compare("small", "base", *arguments)
     assert (code, out) == (2, "") and message in err and err.count("\n") == 1

@@ -1,6 +1,5 @@
 import csv
 import io
-import json
 from dataclasses import replace
 
 import pytest
@@ -9,7 +8,10 @@ import yaml
 from scalecli.shape import presets
 from tests.analysis.runs import as_papers, c4_data, child_of, save_run
 from tests.cli.conftest import names
+from tests.documents import models
 
+PARETO = "● no cheaper row (flops) is as good (upstream); among rows that were measured alike\n"
+MARKS_NOTE = f"* best of its column; {PARETO}"
 FORWARD_NOTE = "FLOPs: forward, batch 128 x 512 inputs x 114 targets\n"
 PAPER_NOTE = "FLOPs: paper, batch 128 x 512 inputs x 128 targets\n"
 CHIPS_NOTE = "note: marks only compare steps/s on as many chips\n"
@@ -27,11 +29,12 @@ def runs(tmp_path, monkeypatch):
 def test_runs_and_published_models_in_one_json(runs, compare):
     code, out, err = compare("runs/first", "runs/second/run.yaml", "small", "switch-base", "--format", "json")
     assert code == 0
-    first, second, small, switch = json.loads(out)
+    first, second, small, switch = models(out)
     assert first == {
         **{"name": "first", "source": "run", "architecture": "transformer", "parameters": 60_506_624},
         **{"flops": 3_694_433_140_736, "steps_per_s": 2.5, "upstream": -4.25, "downstream": None, "pareto": True},
         **{"flops_convention": "paper", "flops_sequences": 128, "chips": None, "table": None, "findings": []},
+        "path": "runs/first",
         "upstream_text": "C4 (English), 32,000 pieces",
         "data_seen": "42,010,148,864 tokens",
         "best": ["parameters", "flops"],
@@ -47,7 +50,7 @@ def test_runs_alone_have_their_flops_in_forward(runs, compare):
     save_run("runs/third", "tiny", batch=8, data=c4_data())
     code, out, err = compare("runs/*", "--format", "json")
     assert (code, err) == (0, FORWARD_NOTE)
-    rows = json.loads(out)
+    rows = models(out)
     assert [row["flops"] for row in rows] == [4_533_478_490_112, 4_533_478_490_112, 1_003_027_955_712]
     assert {row["flops_convention"] for row in rows} == {"forward"}
     assert ["flops" in row["best"] for row in rows] == [False, False, True]
@@ -60,7 +63,7 @@ def test_a_small_run_beside_the_published_small(runs, compare):
         ["first", "run", "transformer", "60.5M*", "3.69T*", "2.5", "-", "-4.25", "-", "●"],
         ["small", "scale-efficiently", "transformer", "61.0M", "3.70T", "23", "16", "-2.021*", "73.57", "●"],
     ]
-    assert err == PAPER_NOTE + CHIPS_NOTE
+    assert err == MARKS_NOTE + PAPER_NOTE + CHIPS_NOTE
 
 
 def test_a_run_that_cannot_have_so_long_inputs_is_named(tmp_path, compare):
@@ -78,42 +81,42 @@ def test_upstream_of_another_text_is_not_marked_against_the_papers(runs, compare
     assert lines == [["first", "-4.25", "●"], ["other", "-4.25"], ["small", "-2.021", "●"], ["base", "-1.752*", "●"]]
     papers = "C4 (English), 32,000 pieces (first, small, base)"
     note = f"note: marks only compare upstream of one text: {papers}; own (c4), 32,000 pieces (abababab) (other)"
-    assert err.splitlines() == [PAPER_NOTE.strip(), note]
+    assert err.splitlines() == [MARKS_NOTE.strip(), PAPER_NOTE.strip(), note]
 
 
 def test_a_finetuned_run_and_its_evaluation_have_the_upstream_figure_of_the_pretrained_one(runs, compare):
     save_run("runs/tuned", **child_of("runs/first", "../first"))
     save_run("evaluated", **child_of("runs/tuned", "../runs/tuned", kind="eval"))
-    models = ("runs/tuned", "evaluated/run.yaml", "--format", "json")
-    figures = [(row["upstream"], row["downstream"], row["steps_per_s"]) for row in json.loads(compare(*models)[1])]
+    arguments = ("runs/tuned", "evaluated/run.yaml", "--format", "json")
+    figures = [(row["upstream"], row["downstream"], row["steps_per_s"]) for row in models(compare(*arguments)[1])]
     assert figures == [(-4.25, 60.0, None)] * 2
     save_run("runs/first", "small", steps=600, data=c4_data())
-    assert [row["upstream"] for row in json.loads(compare(*models)[1])] == [None, None]
+    assert [row["upstream"] for row in models(compare(*arguments)[1])] == [None, None]
 
 
 def test_csv_yaml_markdown_and_table_show_the_same_rows(compare):
-    models = ("small", "small-nl24", "base")
-    rows = list(csv.DictReader(io.StringIO(compare(*models, "--format", "csv")[1])))
+    arguments = ("small", "small-nl24", "base")
+    rows = list(csv.DictReader(io.StringIO(compare(*arguments, "--format", "csv")[1])))
     assert [row["parameters"] for row in rows] == ["61000000", "193000000", "223000000"]
     assert rows[0]["best"] == "parameters flops steps_per_s"
-    plain = yaml.safe_load(compare(*models, "--format", "yaml")[1])
+    plain = yaml.safe_load(compare(*arguments, "--format", "yaml")[1])["tables"]["models"]
     assert [row["pareto"] for row in plain] == [True, True, True]
-    markdown = compare(*models, "--format", "markdown")[1].splitlines()
+    markdown = compare(*arguments, "--format", "markdown")[1].splitlines()
     assert "| small-nl24 | scale-efficiently | transformer | 193M | 10.0T | 9 | -1.783 | **79.92**\\* | ● |" in markdown
-    table = compare(*models)[1].splitlines()
+    table = compare(*arguments)[1].splitlines()
     expected = ["small", "scale-efficiently", "transformer", "61.0M*", "3.70T*", "23*", "-2.021", "73.57", "●"]
     assert table[2].split() == expected
 
 
 def test_the_convention_is_named_only_where_flops_are_shown_or_used(runs, compare):
-    assert compare("small", "base")[2] == PAPER_NOTE
-    assert compare("runs/first", "runs/second")[2] == FORWARD_NOTE
+    assert compare("small", "base")[2] == MARKS_NOTE + PAPER_NOTE
+    assert compare("runs/first", "runs/second")[2] == PARETO + FORWARD_NOTE
     of_names = ("runs/first", "small", "--columns", "name,upstream")
-    assert compare(*of_names)[2] == ""
-    assert compare(*of_names, "--sort", "-flops")[2] == PAPER_NOTE
+    assert "FLOPs" not in compare(*of_names)[2]
+    assert PAPER_NOTE in compare(*of_names, "--sort", "-flops")[2]
     assert compare(*of_names, "--format", "json")[2] == PAPER_NOTE  # for the Pareto marks
     assert compare(*of_names, "--format", "json", "--cost", "parameters")[2] == ""
-    assert compare("runs/first", "--columns", "name,pareto")[2] == FORWARD_NOTE
+    assert compare("runs/first", "--columns", "name,pareto")[2] == PARETO + FORWARD_NOTE
 
 
 def test_globs_and_directories(runs, compare):
@@ -141,18 +144,18 @@ def test_columns_of_results(runs, compare):
 
 
 def test_sorting_puts_the_unknown_last(runs, compare):
-    models = ("runs/first", "runs/second", "small", "base", "--format", "json", "--sort")
-    assert names(compare(*models, "upstream")[1]) == ["first", "small", "base", "second"]
-    assert names(compare(*models, "-upstream")[1]) == ["base", "small", "first", "second"]
-    assert names(compare(*models, "name")[1]) == ["base", "first", "second", "small"]
+    arguments = ("runs/first", "runs/second", "small", "base", "--format", "json", "--sort")
+    assert names(compare(*arguments, "upstream")[1]) == ["first", "small", "base", "second"]
+    assert names(compare(*arguments, "-upstream")[1]) == ["base", "small", "first", "second"]
+    assert names(compare(*arguments, "name")[1]) == ["base", "first", "second", "small"]
 
 
 def test_pareto_columns_are_chosen(compare):
-    models = ("base", "small-nl16", "small-nl22", "--format", "json")
-    pareto = [row["pareto"] for row in json.loads(compare(*models)[1])]
+    arguments = ("base", "small-nl16", "small-nl22", "--format", "json")
+    pareto = [row["pareto"] for row in models(compare(*arguments)[1])]
     assert pareto == [True, True, True]
-    chosen = compare(*models, "--cost", "parameters", "--quality", "downstream")[1]
-    assert [row["pareto"] for row in json.loads(chosen)] == [False, True, True]
+    chosen = compare(*arguments, "--cost", "parameters", "--quality", "downstream")[1]
+    assert [row["pareto"] for row in models(chosen)] == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +231,7 @@ def test_runs_in_a_bucket(compare):
     save_run("memory://study/b", **child_of(pretrained, "../a"))
     out = compare("memory://study/a", "memory://study/*", "--format", "json")[1]
     assert names(out) == ["a", "a", "b"]
-    assert [row["upstream"] for row in json.loads(out)] == [-4.25] * 3
+    assert [row["upstream"] for row in models(out)] == [-4.25] * 3
 
 
 def test_completion_offers_the_published_names():

@@ -1,5 +1,4 @@
 import csv
-import io
 import json
 
 import pytest
@@ -7,6 +6,7 @@ import yaml
 
 from scalecli.shape import parse_name
 from tests.analysis.runs import child_of, save_run
+from tests.documents import tables
 
 TABLE_1 = ("--published", "architectures/table-1", "--arch", "transformer", "--arch", "glu", "--arch", "albert")
 TABLE_4 = ("--published", "table-4")
@@ -47,7 +47,7 @@ def test_fits_beside_the_published_slopes(compare):
 
 def test_programs_get_every_fit_and_the_reason_where_there_is_none(compare):
     out = compare(*TABLE_1, "--fit", "flops:upstream", "--fit", "steps/s:superglue", "--format", "json")[1]
-    found = json.loads(out)
+    found = tables(out)
     assert list(found) == ["models", "lines", "power_laws"] and len(found["models"]) == 13
     assert [(line["cost"], line["group"]) for line in found["lines"]] == [
         *(("flops", name) for name in ("transformer", "albert", "glu")),
@@ -60,16 +60,22 @@ def test_programs_get_every_fit_and_the_reason_where_there_is_none(compare):
     assert (albert["slope"], albert["reason"], albert["n"]) == (None, "a line needs 4 models", 3)
     assert speed["slope"] < 0 and speed["published"] is None
     assert found["power_laws"][0]["exponent"] == pytest.approx(0.41, abs=0.01)
-    assert yaml.safe_load(compare(*TABLE_1, "--fit", "flops:upstream", "--format", "yaml")[1])["lines"][0]["n"] == 5
+    assert (
+        yaml.safe_load(compare(*TABLE_1, "--fit", "flops:upstream", "--format", "yaml")[1])["tables"]["lines"][0]["n"]
+        == 5
+    )
 
 
-def test_csv_has_a_block_for_each_table(compare):
-    out = compare(*TABLE_1, "--fit", "flops:upstream", "--format", "csv")[1]
-    blocks = dict(block.removeprefix("# ").split("\n", 1) for block in out.split("\n\n"))
-    assert list(blocks) == ["models", "lines", "power_laws"]
-    rows = list(csv.DictReader(io.StringIO(blocks["lines"])))
+def test_csv_is_one_table_a_file(tmp_path, compare):
+    code, out, err = compare(*TABLE_1, "--fit", "flops:upstream", "--format", "csv")
+    assert (code, out) == (2, "") and "--tables DIR" in err
+    folder = tmp_path / "tables"
+    assert compare(*TABLE_1, "--fit", "flops:upstream", "--tables", str(folder))[0] == 0
+    assert sorted(file.name for file in folder.iterdir()) == ["lines.csv", "models.csv", "power_laws.csv"]
+    rows = list(csv.DictReader((folder / "lines.csv").open()))
     assert (rows[0]["group"], rows[0]["published_in"]) == ("transformer", "architectures/table-2")
-    assert rows[0]["residuals"].startswith("transformer-tiny: -0.098")
+    first = json.loads(rows[0]["residuals"])[0]
+    assert (first["name"], first["residual"]) == ("transformer-tiny", pytest.approx(-0.0989, abs=1e-3))
 
 
 @pytest.mark.parametrize(
@@ -82,11 +88,11 @@ def test_tables_to_paste(compare, format, start):
 
 def test_fits_along_knobs(compare):
     out = compare(*TABLE_4, "--fit", "flops:upstream", "--by", "knob", "--format", "json")[1]
-    lines = {line["group"]: line for line in json.loads(out)["lines"]}
+    lines = {line["group"]: line for line in tables(out)["lines"]}
     assert lines["NL from small"]["n"] == 5 and lines["NL from small"]["published"] is None
     assert lines["EL"]["reason"] == "a line needs 4 models"
     only = compare(*TABLE_4, "--fit", "flops:upstream", "--by", "EL", "--format", "json")[1]
-    assert [line["group"] for line in json.loads(only)["lines"]] == ["EL"]
+    assert [line["group"] for line in tables(only)["lines"]] == ["EL"]
 
 
 def test_too_few_runs_are_said_to_be_so(tmp_path, compare):
@@ -103,7 +109,7 @@ def test_runs_are_fitted_over_what_they_were_pretrained_on(tmp_path, compare):
         results = {steps: {"validation/negative_log_perplexity": figure}}
         pretrained = save_run(tmp_path / f"s{steps}", steps=steps, results=results, best=None)
         save_run(tmp_path / f"s{steps}-finetuned", **child_of(pretrained, f"../s{steps}", step=steps))
-    found = json.loads(compare(str(tmp_path / "*"), "--fit", "tokens:upstream", "--format", "json")[1])
+    found = tables(compare(str(tmp_path / "*"), "--fit", "tokens:upstream", "--format", "json")[1])
     (line,) = found["lines"]
     assert (line["n"], line["group"]) == (4, "transformer")
     assert line["slope"] == pytest.approx(0.3 / 0.30103)
@@ -114,7 +120,7 @@ def test_agreement_shows_the_inversion_of_table_3(compare):
     found = sections(out)
     (pair,) = found["Pairs: better upstream, worse downstream"][1:]
     assert pair.split() == ["scale-efficiently/table-3", "nl12-xxl", "0.03", "nl32-xl", "2.2"]
-    programs = json.loads(compare("--published", "architectures/table-1", "--agreement", "--format", "json")[1])
+    programs = tables(compare("--published", "architectures/table-1", "--agreement", "--format", "json")[1])
     assert programs["agreement"][0]["disagree"] == len(programs["disagreements"]) == 255
     assert programs["upstream_downstream"][0]["published"] == 0.49
     people = compare("--published", "architectures/table-1", "--agreement")[1]
@@ -130,7 +136,7 @@ def test_frontiers_of_every_cost_contain_the_rows_that_the_paper_names(compare):
     costs = "parameters,flops,steps_per_s"
     qualities = "downstream,glue,superglue,squad"
     out = compare(*TABLE_4, "--cost", costs, "--quality", qualities, "--pareto", "--format", "json")[1]
-    rows = {row["name"]: row for row in json.loads(out)["dominated_by"]}
+    rows = {row["name"]: row for row in tables(out)["dominated_by"]}
     columns = [f"{cost}:{quality}" for cost in costs.split(",") for quality in qualities.split(",")]
     assert set(columns) < set(rows["base"])
     for name in rows:
@@ -154,7 +160,7 @@ def test_what_to_train_next_from_one_s_own_runs(tmp_path, compare):
     for name, figure in (("small", -2.5), ("base", -2.0)):
         results = {300: {"validation/negative_log_perplexity": figure}}
         save_run(tmp_path / name, shape=parse_name(name).to_dict(), results=results, best=None)
-    found = json.loads(compare(str(tmp_path / "*"), "--cost", "parameters", "--pareto", "--format", "json")[1])
+    found = tables(compare(str(tmp_path / "*"), "--cost", "parameters", "--pareto", "--format", "json")[1])
     (row,) = found["deep_narrow"]
     assert (row["instead_of"], row["model"], row["trained"], row["difference"]) == ("base", "small-nl28", False, None)
 
@@ -185,9 +191,9 @@ def test_only_what_differs(compare):
 def test_one_model_is_shown_line_by_line(compare):
     out, err = compare("small")[1:]
     lines = [line.split() for line in out.splitlines()]
-    assert ["Upstream", "-2.021"] in lines and ["Chips", "16"] in lines and ["glue", "77.45"] in lines
+    assert ["Upstream", "-2.021"] in lines and ["Chips", "16"] in lines and ["GLUE", "77.45"] in lines
     assert err == "FLOPs: paper, batch 128 x 512 inputs x 128 targets\n"
-    assert compare("small", "--columns", "name,squad")[1].split() == ["Name", "small", "squad", "80.39"]
+    assert compare("small", "--columns", "name,squad")[1].split() == ["Name", "small", "SQuAD", "80.39"]
 
 
 def test_pictures_and_reports_have_the_fits(tmp_path, compare):

@@ -6,6 +6,7 @@ import pytest
 
 from tests.analysis.runs import save_run
 from tests.cli.conftest import names
+from tests.documents import models
 
 PAPER_NOTE = "FLOPs: paper, batch 128 x 512 inputs x 128 targets\n"
 
@@ -34,7 +35,7 @@ def test_architectures_and_conditions_choose_rows(runs, compare):
     ours = compare("runs/*", "--published", "table-4", "--where", "source=run", "--format", "json")[1]
     assert names(ours) == ["first", "second"]
     # What is left out marks nothing.
-    best = json.loads(compare("--published", "table-4", "--where", "parameters>1B", "--format", "json")[1])
+    best = models(compare("--published", "table-4", "--where", "parameters>1B", "--format", "json")[1])
     assert {row["name"]: "parameters" in row["best"] for row in best} == {
         **{"xl": False, "large-nl36": True, "xxl": False, "xl-nl32": False},
     }
@@ -42,19 +43,17 @@ def test_architectures_and_conditions_choose_rows(runs, compare):
 
 def test_no_row_is_left(compare):
     code, out, err = compare("--published", "table-4", "--where", "parameters<1M", "--format", "json")
-    assert (code, json.loads(out)) == (0, [])
+    assert (code, models(out)) == (0, [])
     assert err == "warning: none of the 14 rows meets --where and --arch\n"
 
 
 def test_several_costs_and_qualities(compare):
     choice = ("--published", "table-4", "--where", "parameters<300M", "--cost", "parameters,flops, steps_per_s")
-    rows = {row["name"]: row for row in json.loads(compare(*choice, "--format", "json")[1])}
+    rows = {row["name"]: row for row in models(compare(*choice, "--format", "json")[1])}
     assert rows["small-nl24"]["pareto"] == ["parameters", "flops"]
     assert rows["base"]["pareto"] == ["parameters", "flops", "steps_per_s"]
     assert rows["small-nl22"]["pareto"] == []
-    rows = {
-        row["name"]: row for row in json.loads(compare(*choice, "--quality", "upstream,glue", "--format", "json")[1])
-    }
+    rows = {row["name"]: row for row in models(compare(*choice, "--quality", "upstream,glue", "--format", "json")[1])}
     assert rows["small-el32"]["pareto/upstream"] == [] and rows["small-el32"]["pareto/glue"] == ["parameters"]
     assert "pareto" not in rows["base"]
     out = compare(*choice, "--quality", "upstream,glue")[1]
@@ -76,7 +75,7 @@ def test_figures_that_do_not_compare_are_noted(compare):
     xl, xxl = (next(line.split() for line in out.splitlines() if line.split()[0] == name) for name in ("xl", "xxl"))
     assert xl[-1] != "●" and xxl[-1] == "●" and xxl[6] == "64"
     lines = err.splitlines()
-    assert lines[1].startswith("note: marks only compare FLOPs of as many sequences and steps/s on as many chips")
+    assert lines[2].startswith("note: marks only compare FLOPs of as many sequences and steps/s on as many chips")
     assert any(line.startswith("note: xl: flops: FLOPs are of 64 sequences") for line in lines)
     assert any(line.startswith("note: xxl: flops, otherwise 500T: ") for line in lines)
     assert "Chips" not in compare("small", "base")[1]
@@ -86,22 +85,32 @@ def test_contradictions_are_shown_where_their_figures_are(compare):
     assert compare("nl12-xxl", "--columns", "name,upstream")[2] == ""
     err = compare("nl12-xxl", "--columns", "name,parameters")[2]
     assert err == "note: nl12-xxl: parameters, otherwise 5.67B: a model of the printed shape is larger\n"
-    (row,) = json.loads(compare("nl12-xxl", "--format", "json")[1])
+    (row,) = models(compare("nl12-xxl", "--format", "json")[1])
     (finding,) = row["findings"]
     assert finding["other"] == "5.67B" and finding["kind"] == "contradiction" and finding["evidence"]
     assert "rows" not in finding
     (row,) = csv.DictReader(io.StringIO(compare("nl12-xxl", "--format", "csv")[1]))
-    assert row["findings"].startswith("parameters, otherwise 5.67B")
+    assert json.loads(row["findings"]) == [finding]
 
 
 def test_tables_of_other_figures_show_them(compare):
     out, err = compare("--published", "table-6")[1:]
     assert out.splitlines()[0].split()[:4] == ["Name", "Source", "Architecture", "anli"]
-    assert err == ""
+    assert err == "* best of its column; among rows that were measured alike\n"
+
+
+def test_chosen_qualities_are_shown_and_rows_of_one_name_told_apart(compare):
+    out, err = compare("small", "base", "--published", "table-1", "--quality", "glue")[1:]
+    assert "GLUE" in out.splitlines()[0] and "Pareto" in out.splitlines()[0]
+    shown = [line.split("  ")[0] for line in out.splitlines()[2:]]
+    assert shown[:2] == ["small (table-4)", "base (table-4)"] and {"tiny", "small (table-1)"} < {*shown}
+    assert "no cheaper row (flops) is as good (glue)" in err.splitlines()[0]
+    fitted = compare("--published", "table-1", "--published", "table-4", "--by", "NL", "--fit", "flops:glue")[1]
+    assert "NL from small" in fitted  # series are told by the names as printed
     out, err = compare("--published", "table-5")[1:]
     assert out.splitlines()[0].split()[-4:] == ["Steps/s", "Chips", "Few-shot", "Pareto"]
     assert "FLOPs: paper, one image" in err and "FLOPs are of one image" in err
-    sizes = json.loads(compare("--published", "architectures/table-4", "--format", "json")[1])
+    sizes = models(compare("--published", "architectures/table-4", "--format", "json")[1])
     assert (sizes[-1]["experts"], sizes[-1]["architecture"], sizes[-1]["parameters"]) == (128, "switch", 30_000_000_000)
     slopes = compare("--published", "architectures/table-2")[1]
     assert "*" not in slopes and "-1.67" in slopes
@@ -115,7 +124,7 @@ def test_summaries_stand_beside_table_7s_by_t5s_rouge_alone(runs, compare):
     summaries("new", "rouge_lsum", 31.0)
     summaries("old", "rouge_l", 99.0)  # as written until there was rouge_lsum
     code, out, err = compare("runs/new", "runs/old", "--published", "table-7", "--format", "json")
-    rows = {row["name"]: row for row in json.loads(out)}
+    rows = {row["name"]: row for row in models(out)}
     assert code == 0
     assert [rows[name]["xsum"] for name in ("new", "old", "base", "small-nl24")] == [31.0, None, 32.3, 33.1]
     assert "xsum" in rows["small-nl24"]["best"] and rows["old"]["best"] == rows["new"]["best"] == []

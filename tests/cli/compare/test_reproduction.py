@@ -1,11 +1,11 @@
 import csv
 import io
-import json
 import re
 
 import pytest
 
 from scalecli.cli.main import run
+from tests.documents import models
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_the_whole_report(report):
 
 def test_rows_are_chosen_and_programs_get_numbers_and_reasons(report):
     code, out, err = report("--published", "table-4", "--published", "switch-xl", "--format", "json")
-    rows = {row["name"]: row for row in json.loads(out)}
+    rows = {row["name"]: row for row in models(out)}
     assert code == 0 and len(rows) == 15
     assert rows["xxl"]["flops_error"] == pytest.approx(0.363, abs=0.001)
     assert (rows["xxl"]["flops_verdict"], rows["xxl"]["parameters_verdict"]) == ("contradiction", "match")
@@ -57,7 +57,7 @@ def test_rows_are_chosen_and_programs_get_numbers_and_reasons(report):
 
 def test_rows_without_such_figures(report):
     code, out, err = report("--published", "table-6", "--format", "json")
-    assert (code, json.loads(out)) == (0, [])
+    assert (code, models(out)) == (0, [])
     assert err == "warning: none of these rows prints parameters or FLOPs\n"
 
 

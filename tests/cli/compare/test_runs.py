@@ -1,8 +1,7 @@
-import json
-
 import pytest
 
 from tests.analysis.runs import child_of, save_run
+from tests.documents import models
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def runs(tmp_path, monkeypatch):
 def test_the_runs_below_a_directory(runs, compare):
     code, out, err = compare("--list", "runs", "--format", "json")
     assert (code, err) == (0, "")
-    rows = json.loads(out)
+    rows = models(out)
     assert [(row["path"], row["kind"], row["status"]) for row in rows] == [
         ("runs/first", "pretrain", "interrupted"),
         ("runs/tuned", "finetune", "completed"),
@@ -43,7 +42,7 @@ def test_what_is_damaged_newer_or_no_manifest_is_reported_and_left_out(runs, com
         (runs / name / "run.yaml").write_bytes(content)
     (runs / "directory" / "run.yaml").mkdir(parents=True)
     code, out, err = compare("--list", "runs", "--format", "json")
-    assert (code, len(json.loads(out))) == (0, 3)
+    assert (code, len(models(out))) == (0, 3)
     lines = err.splitlines()
     assert [line.split(":")[2].strip() for line in lines] == [
         f"runs/{name}/run.yaml" for name in ("broken", "cut", "huge", "newer", "other")
@@ -52,7 +51,7 @@ def test_what_is_damaged_newer_or_no_manifest_is_reported_and_left_out(runs, com
     code, out, err = compare(
         "runs/first", "runs/broken", "runs/cut", "runs/newer", "runs/directory", "--format", "json"
     )
-    assert (code, [row["name"] for row in json.loads(out)]) == (0, ["first"])
+    assert (code, [row["name"] for row in models(out)]) == (0, ["first"])
     assert [line.split(":")[0] for line in err.splitlines()] == ["warning"] * 4 + ["FLOPs"]
 
 

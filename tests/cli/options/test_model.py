@@ -31,6 +31,6 @@ TYPES = ("act", "basic", "highway", "gated")
 def test_completion_offers_sizes_operators_and_files(incomplete, architecture, expected):
     context = click.Context(click.Command("shape"))
     context.params["arch"] = architecture
-    *names, file = complete_model(context, click.Argument(["model"]), incomplete)
+    file, *names = complete_model(context, click.Argument(["model"]), incomplete)
     assert [item.value for item in names] == expected
     assert (file.type, file.value) == ("file", incomplete)

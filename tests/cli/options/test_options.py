@@ -4,7 +4,7 @@ import click
 import pytest
 
 from scalecli.cli.main import COMMANDS, cli
-from scalecli.cli.options.training import devices_asked_for
+from scalecli.cli.options.devices import devices_asked_for
 from scalecli.references import resolve_model
 
 OPTIONS = [

@@ -10,6 +10,7 @@ import click
 import yaml
 from click.testing import CliRunner
 
+from scalecli import __version__
 from scalecli.cli.output.formats import format_option, print_notes, print_record, print_table, print_tables
 from scalecli.tables import Column, Table
 
@@ -84,24 +85,24 @@ def test_several_tables_under_their_titles(capsys):
     assert out.count("\\begin{tabular}") == 2 and "% The losses\n" in out and "% one note\n" in out
 
 
-def test_several_tables_are_one_mapping_for_programs(capsys):
-    expected = {
+def test_tables_are_one_document_for_programs(capsys):
+    tables = {
         "models": [{"name": "a|b", "parameters": 60_506_624}, {"name": "c", "parameters": 223}],
         "losses": [{"name": "a|b", "loss": 2.0206}, {"name": "c", "loss": None}],
     }
+    expected = {"command": None, "version": __version__, "tables": tables}
     print_tables(TABLES, "json")
     captured = capsys.readouterr()
     assert (json.loads(captured.out), captured.err) == (expected, "one note\n")
     print_tables(TABLES, "yaml")
     assert yaml.safe_load(capsys.readouterr().out) == expected
-    print_tables(TABLES, "csv")
-    first = "# models\nname,parameters\na|b,60506624\nc,223\n"
-    assert capsys.readouterr().out == f"{first}\n# losses\nname,loss\na|b,2.0206\nc,\n"
 
 
-def test_one_table_alone_is_as_ever(capsys):
+def test_one_table_has_the_same_document_and_no_title(capsys):
     print_tables(TABLES[:1], "json")
-    assert json.loads(capsys.readouterr().out)[1] == {"name": "c", "parameters": 223}
+    assert json.loads(capsys.readouterr().out)["tables"]["models"][1] == {"name": "c", "parameters": 223}
+    print_tables(TABLES[:1], "csv")
+    assert capsys.readouterr().out == "name,parameters\na|b,60506624\nc,223\n"
     print_tables(TABLES[:1])
     assert capsys.readouterr().out.splitlines()[0] == "Name  Parameters"
 
@@ -152,6 +153,7 @@ def test_a_terminal_gets_bold_within_its_width():
         plain = plain.replace(sequence, "")
     assert "\x1b" not in plain
     assert max(map(len, plain.split("\r\n"))) <= 60
+    assert plain.split("\r\n")[0].split() == ["Name", "Parameters", "FLOPs", "Upstream", "Downstream"]
 
 
 def test_no_color_is_honoured():

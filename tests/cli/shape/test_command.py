@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from scalecli import strict
-from scalecli.architectures import ARCHITECTURES, TEXT_ARCHITECTURES
+from scalecli.architectures import ARCHITECTURES, KNOBS, TEXT_ARCHITECTURES, named
+from scalecli.architectures.operators import operators
 from scalecli.cli.main import cli, run
 from scalecli.manifest import save_manifest
-from scalecli.operators import OPERATORS
 from scalecli.references import resolve_model
-from scalecli.shape import OWN_FORMS, knobs, parse_name, presets
+from scalecli.shape import parse_name, presets
 from tests.manifests import example_manifest
 
 
@@ -95,25 +95,25 @@ def test_no_two_options_have_one_name(subcommand):
     flags = [flag for option in command.params for flag in (*option.opts, *option.secondary_opts)]
     names = [option.name for option in command.params]
     assert len(set(flags)) == len(flags) and len(set(names)) == len(names)
-    assert {operator.option for operator in OPERATORS.values()} <= set(flags)
+    assert {operator.option for operator in operators().values()} <= set(flags)
 
 
 def test_every_operator_has_an_option_in_the_help(shape):
-    code, out, _ = shape("--help")
+    code, out, _ = shape("--help-all")
     assert code == 0
-    for operator in OPERATORS.values():
+    for operator in operators().values():
         assert f"  {operator.option}" in out
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_knobs_of_an_architecture_are_shown_and_no_others(shape, architecture):
     size = next(iter(presets(architecture)))
-    shown = {name for architecture in ARCHITECTURES for name in knobs(architecture)}
-    stated = set(knobs(architecture)) - set(OWN_FORMS.get(architecture, {}))
+    shown, declared = set(KNOBS), named(architecture)
+    stated = {knob.name for knob in declared.knobs} - set(declared.defaults)
     assert set(figures(shape, size, "--arch", architecture)) & shown == stated
     lines = [line.split()[0] for line in shape(size, "--arch", architecture)[1].splitlines()]
     assert set(lines) & shown == stated
-    titles = {code.upper() for code, each in OPERATORS.items() if each.fields[0] in stated}
+    titles = {code.upper() for code, each in operators().items() if each.fields[0] in stated}
     header = shape("--arch", architecture)[1].splitlines()[0].split()
     of_all = ["Name", "EL", *(["DL"] if architecture in TEXT_ARCHITECTURES else []), "DM", "FF", "KV", "NH"]
     assert header[: len(of_all)] == of_all and set(header[len(of_all) : -3]) == titles

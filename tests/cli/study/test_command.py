@@ -12,6 +12,8 @@ import pytest
 from scalecli.architectures import build_spec
 from scalecli.cli.main import cli, run
 from scalecli.costs import Batch, flops
+from scalecli.costs.hardware import Machine
+from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS
 from scalecli.data.text.span_corruption import SpanCorruption
 from scalecli.shape import parse_name
 from scalecli.specs.base import VOCABULARY_ROWS
@@ -115,15 +117,45 @@ def test_a_plan_goes_without_a_time_where_the_machine_can_t_have_the_batch(study
 
 
 def test_measured_speeds_correct_the_estimates_of_the_other_runs(study):
-    def hours():
-        return [row["hours"] for row in json.loads(study("run", "--dry-run", "--format", "json")[1])]
+    def seconds():
+        return [3600 * row["hours"] for row in json.loads(study("run", "--dry-run", "--format", "json")[1])]
 
-    before = hours()
-    complete(commands(study)[0])  # at 2.5 steps/s
-    after = hours()
-    assert after[0] == pytest.approx(300 / 2.5 / 3600)
-    assert after[1] / before[1] == pytest.approx(after[0] / before[0])
+    start = IMPORT_SECONDS + COMPILE_SECONDS
+    before = [each - start for each in seconds()]
+    times = {"created": "2022-07-21T12:00:00+00:00", "finished": "2022-07-21T12:02:30+00:00"}
+    complete(commands(study)[0], **times)  # 300 steps at 2.5 steps/s, and 30 seconds more
+    assert seconds() == pytest.approx([IMPORT_SECONDS + 150, IMPORT_SECONDS + 30 + 120 * before[1] / before[0]])
     assert "to do: 1 runs, " in study("run", "--dry-run")[1]
+
+
+def test_budgets_pay_for_whole_steps_of_each_model(study):
+    text = STUDY.replace("steps: 300", "budgets: [1e12, 3e12]")
+    code, out, err = study("run", "--dry-run", "--format", "json", text=text)
+    assert code == 0, err
+    batch = Batch(32, 64, SpanCorruption(64, 0.15, 3.0).targets_length)
+    for row, (model, budget) in zip(
+        json.loads(out), [("tiny", 1e12), ("tiny", 3e12), ("tiny-nl2", 1e12), ("tiny-nl2", 3e12)], strict=True
+    ):
+        of_step = sum(flops(build_spec("transformer", parse_name(model)), batch, "training").values())
+        assert row["run"] == f"{model}-{budget:.0e}".replace("e+", "e")
+        assert row["flops"] == row["steps"] * of_step and budget - of_step < row["flops"] <= budget
+    assert "budgets pay for whole steps: runs spend " in err
+    line = commands(study, text=text)[0]
+    assert f"--run runs/s/tiny-1e12 --steps {json.loads(out)[0]['steps']} " in line
+    code, out, err = study("run", text=STUDY.replace("steps: 300", "budgets: [1e12, 1e9]"))
+    assert (code, out) == (3, "") and not os.path.exists("runs")
+    assert err.startswith("error: s.yaml: tiny-1e9: budgets: 1e9 training FLOPs pay for no step of this model, which")
+
+
+def test_a_plan_without_a_machine_is_for_this_one(study, monkeypatch):
+    def notes(*options, text=None):
+        text = text or STUDY.replace("machine: {chip: cpu}\n", "")
+        return study("run", "--dry-run", "--format", "json", *options, text=text)[2]
+
+    monkeypatch.setattr("scalecli.cli.study.plan.this_machine", lambda: Machine("h100", 2))
+    assert " on this machine (2 h100), " in notes()
+    assert " on 1 cpu, " in notes(text=STUDY)
+    assert " on 1 a100-80, " in notes("--chip", "a100-80", "--chips", "1")
 
 
 def test_only_what_is_missing_is_left(study):

@@ -1,8 +1,13 @@
+import gzip
 import json
+from functools import partial
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from scalecli.data.sources import Remarks
 from scalecli.data.text import tokens as module
 from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.tokens import TokenStore
@@ -18,14 +23,44 @@ def corpus(tmp_path):
 
 def test_the_store_is_the_documents_end_to_end(corpus, vocabulary, tmp_path):
     heard = []
-    store = TokenStore.build(
-        corpus, vocabulary, cache_directory=tmp_path, on_progress=lambda *counts: heard.append(counts)
-    )
+    store = TokenStore.build(corpus, vocabulary, cache_directory=tmp_path, on_work=lambda *work: heard.append(work))
     expected = [token for document in sentences(200) for token in vocabulary.encode(document)]
     assert store.array.tolist() == expected and store.array.dtype == np.int32
     assert store.tensor().numpy().tolist() == expected
-    assert (store.documents, store.tokens) == (200, len(expected)) == heard[-1]
-    assert [documents for documents, _ in heard] == [64, 128, 192, 200]
+    assert (store.documents, store.tokens) == (200, len(expected))
+    assert [text.split()[1] for text, _ in heard] == ["64", "128", "192", "200"]
+    assert heard[-1] == (f"tokenized 200 documents, {len(expected):,} tokens", 1.0)
+
+
+@pytest.mark.parametrize("suffix", ["txt", "jsonl", "json", "csv", "txt.gz", "parquet"])
+def test_the_share_of_a_corpus_that_has_been_read(tmp_path, suffix):
+    """By the bytes of files as they lie on the disk, or the rows that a footer states; held-out ones count."""
+    path, texts = tmp_path / f"text.{suffix}", [f"{n} " + "many words" * 2_000 for n in range(400)]
+    rows = [{"text": text} for text in texts]
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif suffix == "csv":
+        path.write_text("".join(f"{text}\n" for text in ("text", *texts)))
+    elif suffix == "json":
+        path.write_text(json.dumps(rows))
+    else:
+        lines = "".join(f"{json.dumps(row) if suffix == 'jsonl' else row['text']}\n" for row in rows).encode()
+        path.write_bytes(gzip.compress(lines) if suffix.endswith("gz") else lines)
+    corpus, remarks = Corpus.from_text([path]), Remarks()
+    shares = [corpus.share_read(remarks) for _ in corpus.documents(remarks)]
+    assert shares == sorted(shares) and len(shares) == 392 and corpus.share_read(remarks) == 1.0
+    if not suffix.endswith("gz"):  # of 40 kB, one block
+        assert len(set(shares)) > 3 and 0.3 < shares[196] < 0.8
+
+
+def test_a_store_of_so_many_tokens_says_how_near_it_is(vocabulary, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)  # so few documents are read ahead
+    (tmp_path / "text.txt").write_text("\n".join(sentences(2_000)))
+    build = partial(TokenStore.build, Corpus.from_text([tmp_path / "text.txt"], "all"), vocabulary)
+    whole, heard = build(cache_directory=tmp_path), []
+    build(cache_directory=tmp_path, at_least=whole.tokens // 2, on_work=lambda text, share: heard.append(share))
+    assert heard == sorted(heard) and len(heard) == 16 and heard[-1] == 1.0
+    assert heard[7] == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_store_that_ends_where_it_has_enough(corpus, vocabulary, tmp_path):

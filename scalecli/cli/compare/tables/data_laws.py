@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -40,7 +41,7 @@ def data_tables(rows: Sequence[Row], qualities: Sequence[str], budgets: Sequence
     notes = [*_refusals(rows, qualities, fits), *(_fit_note(fit) for fit in fitted)]
     shown, best = [*_CONSTANTS], [*_OPTIMA]
     if format not in FOR_PEOPLE:
-        shown, best = _ends(_CONSTANTS), [*_ends(_OPTIMA), Column("is_outside", "is_outside")]
+        shown, best = with_ends(_CONSTANTS), [*with_ends(_OPTIMA), Column("is_outside", "is_outside")]
     return [
         Table("data_laws", "Loss = E + A / parameters^a + B / tokens^b", _constant_cells(fitted), shown, notes=notes),
         Table("compute_optimal", "Least loss for a budget", optima, best, notes=_optimum_notes(fitted)),
@@ -49,7 +50,7 @@ def data_tables(rows: Sequence[Row], qualities: Sequence[str], budgets: Sequence
 
 def _constant_cells(fits: Sequence[DataFit]) -> list[dict[str, Any]]:
     return [
-        {"group": fit.group, "quality": fit.quality, "n": fit.n, "constant": letter, **_cells("", estimate)}
+        {"group": fit.group, "quality": fit.quality, "n": fit.n, "constant": letter, **estimate_cells("", estimate)}
         for fit in fits
         for letter, estimate in fit.constants.items()
     ]
@@ -59,14 +60,14 @@ def _optimum_cells(group: str, optimum: Optimum) -> dict[str, Any]:
     return {
         "group": group,
         "budget": optimum.budget,
-        **_cells("parameters", optimum.parameters, counts=True),
-        **_cells("tokens", optimum.tokens, counts=True),
-        **_cells("loss", optimum.loss),
+        **estimate_cells("parameters", optimum.parameters, counts=True),
+        **estimate_cells("tokens", optimum.tokens, counts=True),
+        **estimate_cells("loss", optimum.loss),
         "is_outside": optimum.is_outside,
     }
 
 
-def _cells(key: str, estimate: Estimate, counts: bool = False) -> dict[str, Any]:
+def estimate_cells(key: str, estimate: Estimate, counts: bool = False) -> dict[str, Any]:
     """A figure and its interval, for programs as two numbers and for people as one text."""
     text = partial(humanise, kind="count") if counts else "{:.4g}".format
     prefix = f"{key}_" if key else ""
@@ -74,11 +75,11 @@ def _cells(key: str, estimate: Estimate, counts: bool = False) -> dict[str, Any]
         key or "value": estimate.value,
         f"{prefix}low": estimate.low,
         f"{prefix}high": estimate.high,
-        f"{prefix}interval": f"{text(estimate.low)} to {text(estimate.high)}",
+        f"{prefix}interval": None if math.isnan(estimate.low) else f"{text(estimate.low)} to {text(estimate.high)}",
     }
 
 
-def _ends(columns: Sequence[Column]) -> list[Column]:
+def with_ends(columns: Sequence[Column]) -> list[Column]:
     """The columns with the two ends of each interval in the place of its text."""
     keys = [
         end

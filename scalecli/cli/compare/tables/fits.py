@@ -54,7 +54,7 @@ def line_table(key: str, title: str, fits: Sequence[LineFit | NoFit], format: st
     """Lines as a table: for programs those that there are none of too, for people with the reasons below it."""
     fitted = [fit for fit in fits if isinstance(fit, LineFit)]
     if format not in FOR_PEOPLE:
-        return _for_programs(key, title, fits, _LINE_KEYS, format)
+        return _for_programs(key, title, fits, _LINE_KEYS)
     cells = [_line_cells(fit) for fit in fitted]
     below = [*notes, *_reasons(fits), *_line_notes(fitted)]
     return Table(key, title, cells, [*_pair_columns(fits), *_GROUP, *_LINE, *_DEVIATIONS], notes=below)
@@ -64,7 +64,7 @@ def power_table(key: str, title: str, fits: Sequence[PowerFit | NoFit], format: 
     """Power laws as a table, as `line_table`."""
     fitted = [fit for fit in fits if isinstance(fit, PowerFit)]
     if format not in FOR_PEOPLE:
-        return _for_programs(key, title, fits, _POWER_KEYS, format)
+        return _for_programs(key, title, fits, _POWER_KEYS)
     cells = [_power_cells(fit) for fit in fitted]
     below = _reasons(fits)
     if fitted:
@@ -149,19 +149,14 @@ def _interval_cells(interval: tuple[float, float]) -> dict[str, Any]:
     return {"low": low, "high": high, "interval": text}
 
 
-def _for_programs(
-    key: str, title: str, fits: Sequence[LineFit | PowerFit | NoFit], own: Sequence[str], format: str
-) -> Table:
-    """Every fit, and what has none with the reason; in CSV the residuals are one text."""
+def _for_programs(key: str, title: str, fits: Sequence[LineFit | PowerFit | NoFit], own: Sequence[str]) -> Table:
+    """Every fit, and what has none with the reason."""
     cells = []
     for fit in fits:
         if isinstance(fit, NoFit):
             cells.append({each: getattr(fit, each) for each in ("cost", "quality", "group", "n", "reason")})
             continue
-        cell = _line_cells(fit) if isinstance(fit, LineFit) else _power_cells(fit)
-        if format == "csv":
-            cell["residuals"] = "; ".join(f"{name}: {value:.6g}" for name, value in fit.residuals)
-        cells.append(cell)
+        cells.append(_line_cells(fit) if isinstance(fit, LineFit) else _power_cells(fit))
     keys = ("cost", "quality", "group", "n", *own, "rms", "residuals", "reason")
     return Table(key, title, cells, [Column(each, each) for each in keys])
 

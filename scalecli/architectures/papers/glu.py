@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from scalecli.architectures.skeleton import decoder_block, encoder_block, encoder_decoder, stack
-from scalecli.shape import Shape
+from dataclasses import replace
+
+from scalecli import shapes_directory
+from scalecli.architectures.declaration import Architecture
+from scalecli.architectures.shape import Shape
+from scalecli.architectures.skeleton import LOGITS, decoder_block, encoder_block, encoder_decoder, stack
 from scalecli.specs import EncoderDecoder, FeedForward, Logits, Repeat
 
 
@@ -23,3 +27,11 @@ def glu(shape: Shape) -> EncoderDecoder:
         decoder=stack(shape, decoder, bidirectional=False),
         logits=Logits(shape.vocabulary, shape.d_model, tied=tied, scaled=tied),
     )
+
+
+architecture = Architecture(
+    name="glu",
+    build=glu,
+    knobs=(replace(LOGITS, default="untied"),),
+    sizes=shapes_directory() / "glu.yaml",
+)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from scalecli import shapes_directory
+from scalecli.architectures.declaration import Architecture
+from scalecli.architectures.shape import Shape
 from scalecli.architectures.skeleton import decoder_block, encoder_block, encoder_decoder, stack
-from scalecli.shape import Shape
 from scalecli.specs import EncoderDecoder, LinearAttention, Repeat
 
 
@@ -28,3 +30,10 @@ def performer(shape: Shape) -> EncoderDecoder:
         encoder=stack(shape, encoder, bidirectional=True, bias_heads=()),
         decoder=stack(shape, decoder, bidirectional=False, bias_heads=()),
     )
+
+
+architecture = Architecture(
+    name="performer",
+    build=performer,
+    sizes=shapes_directory() / "performer.yaml",
+)

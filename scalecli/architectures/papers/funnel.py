@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from scalecli import shapes_directory
+from scalecli.architectures.declaration import Architecture
+from scalecli.architectures.knobs import Knob
+from scalecli.architectures.shape import Shape
 from scalecli.architectures.skeleton import encoder_block, encoder_decoder, stack
 from scalecli.errors import ConfigurationError
-from scalecli.shape import Shape
 from scalecli.specs import Block, EncoderDecoder, Pooling, Repeat
 
 
@@ -18,7 +23,6 @@ def funnel(shape: Shape) -> EncoderDecoder:
         ConfigurationError: more blocks than encoder layers.
     """
     blocks, layers = shape.funnel_blocks, shape.encoder_layers
-    assert blocks is not None
     if blocks > layers:
         raise ConfigurationError(
             f"funnel_blocks is {blocks} and encoder_layers {layers}; each block takes at least one layer"
@@ -35,3 +39,18 @@ def funnel(shape: Shape) -> EncoderDecoder:
         if of_block:
             repeats.append(Repeat(plain, of_block))
     return encoder_decoder("funnel", shape, encoder=stack(shape, *repeats, bidirectional=True))
+
+
+def warnings(shape: Shape) -> Iterator[str]:
+    """One block pools nothing."""
+    if shape.funnel_blocks == 1:
+        yield "one funnel block pools nothing: this is the Transformer"
+
+
+architecture = Architecture(
+    name="funnel",
+    build=funnel,
+    knobs=(Knob("funnel_blocks", "fb", "--funnel-blocks", "Blocks of the encoder; all but the first pool."),),
+    sizes=shapes_directory() / "funnel.yaml",
+    warnings=warnings,
+)

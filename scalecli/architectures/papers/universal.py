@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
+from scalecli import shapes_directory
+from scalecli.architectures.declaration import Architecture
+from scalecli.architectures.knobs import Knob
+from scalecli.architectures.shape import Shape
 from scalecli.architectures.skeleton import decoder_block, encoder_block, encoder_decoder, stack
-from scalecli.shape import Shape
 from scalecli.specs import Block, EncoderDecoder, LayerNorm, Recurrence, Repeat, Stack, TransformGates
 
 
@@ -15,7 +19,6 @@ def universal(shape: Shape) -> EncoderDecoder:
     Norms are layer norms with bias. The recurrence type `gated` has gates on the output of each sublayer, and otherwise
     is `basic`.
     """
-    assert shape.recurrence is not None
     kind = shape.recurrence_type
     gates = TransformGates(shape.d_model) if kind == "gated" else None
     norm = LayerNorm(shape.d_model)
@@ -34,3 +37,27 @@ def universal(shape: Shape) -> EncoderDecoder:
         encoder=recurrent(encoder_block(shape), shape.encoder_layers, bidirectional=True),
         decoder=recurrent(decoder_block(shape), shape.decoder_layers, bidirectional=False),
     )
+
+
+def warnings(shape: Shape) -> Iterator[str]:
+    """Without adaptive time one step is no recurrence."""
+    if shape.recurrence == 1 and shape.recurrence_type != "act":
+        yield "recurrence 1 runs the layers once, as the Transformer does"
+
+
+architecture = Architecture(
+    name="universal",
+    build=universal,
+    knobs=(
+        Knob("recurrence", "nr", "--recurrence", "Recurrent steps; act makes one pass more."),
+        Knob(
+            "recurrence_type",
+            "rt",
+            "--recurrence-type",
+            "How its passes are put together.",
+            ("act", "basic", "highway", "gated"),
+        ),
+    ),
+    sizes=shapes_directory() / "universal.yaml",
+    warnings=warnings,
+)

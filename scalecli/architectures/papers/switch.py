@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from scalecli import shapes_directory
+from scalecli.architectures.declaration import Architecture
+from scalecli.architectures.knobs import Knob
+from scalecli.architectures.shape import Shape
 from scalecli.architectures.skeleton import attention, block, encoder_decoder, feed_forward, stack
 from scalecli.errors import ConfigurationError
-from scalecli.shape import Shape
 from scalecli.specs import EncoderDecoder, MixtureOfExperts, Repeat
 
 
@@ -14,7 +19,6 @@ def switch(shape: Shape) -> EncoderDecoder:
     Raises:
         ConfigurationError: an odd number of layers.
     """
-    assert shape.experts is not None
     for name in ("encoder_layers", "decoder_layers"):
         if getattr(shape, name) % 2:
             raise ConfigurationError(
@@ -44,3 +48,27 @@ def switch(shape: Shape) -> EncoderDecoder:
         encoder=stack(shape, Repeat(encoder_pair, shape.encoder_layers // 2), bidirectional=True),
         decoder=stack(shape, Repeat(decoder_pair, shape.decoder_layers // 2), bidirectional=False),
     )
+
+
+def warnings(shape: Shape) -> Iterator[str]:
+    """Experts that nothing is chosen from, or so many that their least capacity is more than is asked for."""
+    if shape.experts == 1:
+        yield "one expert leaves the router nothing to choose"
+        return
+    layer = MixtureOfExperts(shape.d_model, shape.d_ff, shape.experts)
+    capacity = layer.capacity(layer.group, training=True)
+    if capacity * shape.experts > layer.capacity_training * layer.group:
+        yield (
+            f"each of {shape.experts} experts has {capacity} places for a group of {layer.group} tokens, the "
+            f"fewest that there may be: {capacity * shape.experts / layer.group:.3g} are computed a token, "
+            f"{layer.capacity_training:g} with fewer experts"
+        )
+
+
+architecture = Architecture(
+    name="switch",
+    build=switch,
+    knobs=(Knob("experts", "ne", "--experts", "Experts of a layer."),),
+    sizes=shapes_directory() / "switch.yaml",
+    warnings=warnings,
+)

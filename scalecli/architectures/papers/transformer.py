@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from scalecli.architectures.skeleton import encoder_decoder
+from dataclasses import replace
+
+from scalecli import shapes_directory
+from scalecli.architectures.declaration import Architecture
+from scalecli.architectures.shape import Shape
+from scalecli.architectures.skeleton import LOGITS, SHARED_STACKS, encoder_decoder
 from scalecli.errors import ConfigurationError
-from scalecli.shape import Shape
 from scalecli.specs import EncoderDecoder, Logits
 
 
@@ -22,10 +26,18 @@ def transformer(shape: Shape) -> EncoderDecoder:
             f"the stacks share their layers, and encoder_layers is {shape.encoder_layers}, decoder_layers "
             f"{shape.decoder_layers}; equal numbers are accepted"
         )
-    tied = shape.logits != "untied"
+    tied = shape.logits == "tied"
     return encoder_decoder(
         "transformer",
         shape,
         logits=Logits(shape.vocabulary, shape.d_model, tied=tied, scaled=tied),
-        shared_stacks=bool(shape.shared_stacks),
+        shared_stacks=shape.shared_stacks,
     )
+
+
+architecture = Architecture(
+    name="transformer",
+    build=transformer,
+    knobs=(replace(SHARED_STACKS, default=False), replace(LOGITS, default="tied")),
+    sizes=shapes_directory() / "transformer.yaml",
+)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from scalecli import shapes_directory
+from scalecli.architectures.declaration import Architecture
+from scalecli.architectures.knobs import Knob
+from scalecli.architectures.shape import Shape
 from scalecli.errors import ConfigurationError
-from scalecli.shape import Shape
 from scalecli.specs import (
     Attention,
     Block,
@@ -29,7 +32,6 @@ def vit(shape: Shape) -> EncoderOnly:
     Raises:
         ConfigurationError: the patches don't cover the image.
     """
-    assert shape.image_size is not None and shape.patch_size is not None and shape.classes is not None
     if shape.image_size % shape.patch_size:
         raise ConfigurationError(
             f"image_size is {shape.image_size} and patch_size {shape.patch_size}; a multiple of patch_size is accepted"
@@ -53,3 +55,24 @@ def vit(shape: Shape) -> EncoderOnly:
         embedding=PatchEmbedding(shape.d_model, shape.image_size, shape.patch_size),
         logits=Logits(shape.classes, shape.d_model, tied=False, scaled=False, biased=True),
     )
+
+
+architecture = Architecture(
+    name="vit",
+    build=vit,
+    reads="images",
+    knobs=(
+        Knob("image_size", "is", "--image-size", "Height and width of an image, in pixels."),
+        Knob("patch_size", "ps", "--patch-size", "Height and width of a patch, in pixels."),
+        Knob("classes", "nc", "--classes", "Classes of the head."),
+        Knob(
+            "numerics",
+            "nu",
+            "--numerics",
+            "The original's GELU by tanh and epsilon of 1e-6, or transformers' by erf and 1e-12.",
+            ("original", "transformers"),
+            default="original",
+        ),
+    ),
+    sizes=shapes_directory() / "vit.yaml",
+)

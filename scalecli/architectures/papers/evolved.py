@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from scalecli import shapes_directory
+from scalecli.architectures.declaration import Architecture
+from scalecli.architectures.shape import Shape
 from scalecli.architectures.skeleton import attention, block, encoder_decoder, feed_forward, stack
 from scalecli.errors import ConfigurationError
-from scalecli.shape import Shape
 from scalecli.specs import (
     Convolution,
     ConvolutionBranch,
@@ -70,3 +72,12 @@ def evolved(shape: Shape) -> EncoderDecoder:
             bias_heads=(shape.heads, wide_attention.heads),
         ),
     )
+
+
+architecture = Architecture(
+    name="evolved",
+    build=evolved,
+    paper_note="the papers' counter leaves out the wide convolutions",
+    layers_per_block=2,
+    sizes=shapes_directory() / "evolved.yaml",
+)

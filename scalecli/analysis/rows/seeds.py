@@ -1,0 +1,75 @@
+"""Runs that differ in their seed alone as one row: the mean of their figures, with 95% intervals."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from scalecli.analysis.rows.comparison import Row
+from scalecli.analysis.rows.fairness import aspects
+
+LEVEL = 0.95
+_AVERAGED = ("steps_per_s", "device_hours", "upstream", "downstream", "few_shot")
+_OF_MACHINES = ("devices", "tensorflow")  # which may differ from seed to seed
+
+
+def mean_over_seeds(rows: Sequence[Row]) -> list[Row]:
+    """The rows with one for all runs that differ in their seed alone, where the first of them was.
+
+    A figure that not all of them have is none. Intervals of the mean are Student's.
+    """
+    groups: dict[Hashable, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_all_but_the_seed(row), []).append(row)
+    return [group[0] if group[0].run is None else _mean_row(group) for group in groups.values()]
+
+
+def _all_but_the_seed(row: Row) -> Hashable:
+    if row.run is None:
+        return id(row)
+    manifests = [row.run.manifest, *([row.run.pretrained] if row.run.pretrained else [])]
+    made = [
+        (manifest.kind, *((what, key) for what, (key, _) in aspects(manifest).items() if what not in _OF_MACHINES))
+        for manifest in manifests
+    ]
+    return row.architecture, row.run.shape, *made
+
+
+def _mean_row(group: Sequence[Row]) -> Row:
+    known = {
+        name: [row.results[name] for row in group]
+        for name in group[0].results
+        if all(name in row.results for row in group)
+    }
+    fields = {key: [getattr(row, key) for row in group] for key in _AVERAGED}
+    fields = {key: values for key, values in fields.items() if None not in values}
+    means: dict[str, Any] = {key: statistics.fmean(fields[key]) if key in fields else None for key in _AVERAGED}
+    return replace(
+        group[0],
+        **means,
+        name=_name([row.name for row in group]),
+        results={name: statistics.fmean(values) for name, values in known.items()},
+        averaged=tuple(group),
+        intervals={key: interval for key, values in (fields | known).items() if (interval := _interval(values))},
+    )
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95% interval of the mean, None of one value."""
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtrit
+
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    margin = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * deviation / math.sqrt(len(values))
+    return mean - margin, mean + margin
+
+
+def _name(names: Sequence[str]) -> str:
+    """What the names have in common: `small-sst2` of small-sst2 and small-seed1-sst2."""
+    without = {re.sub(r"[-_]?seed[-_]?\d+", "", name) for name in names}
+    return without.pop() if len(without) == 1 else f"{names[0]} and {len(names) - 1} more"

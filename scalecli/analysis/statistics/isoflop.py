@@ -1,0 +1,233 @@
+"""The best size for a budget: parabolas through runs of several sizes that had as many training FLOPs.
+
+Hoffmann et al., "Training Compute-Optimal Large Language Models", 2022, section 3.2 (approach 2): at each budget a
+parabola of the loss over log10(parameters), whose minimum is the best size, then a power law of these over the budgets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from scalecli.analysis.rows.comparison import Row
+from scalecli.analysis.statistics.data_fits import Estimate
+from scalecli.analysis.statistics.fits import loss_of, quality_of
+from scalecli.analysis.statistics.points import Point, groups, points
+
+if TYPE_CHECKING:  # numpy takes a tenth of a second
+    import numpy as np
+
+LEVEL = 0.95
+_GAP, _SPREAD = 1.1, 1.25  # of neighboring training FLOPs, and of all that count as one budget
+_SIZES = 3
+_DRAWS, _SEED = 2000, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parabola:
+    """The runs of one budget, the geometric mean of their training FLOPs, and the parabola through them.
+
+    `coefficients` are of loss = c0 + c1 x + c2 x^2, x being log10(parameters) less `middle`. `parameters`, `tokens` and
+    `loss` are those of its minimum; where it has none, these are None, and `reason` says why.
+    """
+
+    group: str
+    quality: str
+    budget: float
+    runs: tuple[Point, ...]
+    middle: float = 0.0
+    coefficients: tuple[float, float, float] | None = None
+    parameters: Estimate | None = None
+    tokens: Estimate | None = None
+    loss: Estimate | None = None
+    reason: str = ""
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The parameters of each run."""
+        return [run.parameters or 0 for run in self.runs]
+
+    def at(self, parameters: float) -> float:
+        """The parabola's quality at a size."""
+        assert self.coefficients is not None
+        x = math.log10(parameters) - self.middle
+        return quality_of(self.quality, sum(each * x**power for power, each in enumerate(self.coefficients)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponents:
+    """How the best size and its tokens grow with the budget: exponents over `budgets` minima; or why that is unknown.
+
+    `best` are the factors of best = factor * budget^exponent.
+    """
+
+    group: str
+    quality: str
+    budgets: int
+    parameters: Estimate | None = None
+    tokens: Estimate | None = None
+    factor: float | None = None
+    reason: str = ""
+
+
+def fit_isoflop(rows: Sequence[Row], quality: str) -> list[tuple[list[Parabola], Exponents]]:
+    """The parabolas of each group that has parameters, training FLOPs and `quality`, and the exponents over them."""
+    known = [point for point in points(rows, "training_flops", quality) if point.parameters and point.row.tokens]
+    return [_fit(group, members, quality) for group, members in groups(known).items()]
+
+
+def _fit(group: str, members: Sequence[Point], quality: str) -> tuple[list[Parabola], Exponents]:
+    parabolas = [_parabola(group, budget, quality) for budget in _budgets(members)]
+    fitted = [parabola for parabola in parabolas if parabola.coefficients]
+    draws = _Draws(fitted)
+    solved = [draws.with_minimum(index) for index in range(len(fitted))]
+    minima = [index for index, parabola in enumerate(solved) if parabola.parameters]
+    exponents = Exponents(group=group, quality=quality, budgets=len(minima))
+    if len(minima) < 2:
+        exponents = replace(exponents, reason="an exponent needs 2 budgets with a minimum")
+    else:
+        exponents = draws.with_exponents(exponents, minima)
+    without = [parabola for parabola in parabolas if not parabola.coefficients]
+    return sorted([*without, *solved], key=lambda parabola: parabola.budget), exponents
+
+
+def _budgets(members: Sequence[Point]) -> list[list[Point]]:
+    """The runs in groups of about as many training FLOPs, from the cheapest up."""
+    ordered = sorted(members, key=lambda point: point.cost)
+    found = [[ordered[0]]]
+    for before, point in pairwise(ordered):
+        if point.cost <= before.cost * _GAP and point.cost <= found[-1][0].cost * _SPREAD:
+            found[-1].append(point)
+        else:
+            found.append([point])
+    return found
+
+
+def _parabola(group: str, runs: Sequence[Point], quality: str) -> Parabola:
+    budget = math.exp(sum(math.log(run.cost) for run in runs) / len(runs))
+    found = Parabola(group=group, quality=quality, budget=budget, runs=tuple(runs))
+    if len(set(found.sizes)) < _SIZES:
+        return replace(found, reason=f"a parabola needs {_SIZES} sizes")
+    import numpy as np
+
+    x = np.log10(found.sizes)
+    bends = np.linalg.lstsq(_powers(x - x.mean()), np.array(_losses(found)), rcond=None)[0]
+    return replace(found, middle=float(x.mean()), coefficients=(float(bends[0]), float(bends[1]), float(bends[2])))
+
+
+def _losses(parabola: Parabola) -> list[float]:
+    return [loss_of(parabola.quality, run.quality) for run in parabola.runs]
+
+
+def _powers(x: np.ndarray) -> np.ndarray:
+    """1, x and x^2, [runs, 3]."""
+    import numpy as np
+
+    return np.stack([np.ones_like(x), x, x**2], axis=1)
+
+
+class _Draws:
+    """Parabolas as other runs could have given them: normal noise of one size for all budgets of a group.
+
+    That size is itself drawn, as the runs' deviations leave it open (a chi-squared). Without any deviation left, as of
+    three runs a budget, intervals are not known.
+    """
+
+    def __init__(self, parabolas: Sequence[Parabola]) -> None:
+        import numpy as np
+
+        self._parabolas = list(parabolas)
+        generator = np.random.default_rng(_SEED)
+        designs, fits, misfit, freedom = [], [], 0.0, 0
+        for parabola in parabolas:
+            design = _powers(np.log10(parabola.sizes) - parabola.middle)
+            fitted = design @ np.array(parabola.coefficients)
+            misfit += float(((np.array(_losses(parabola)) - fitted) ** 2).sum())
+            freedom += max(len(fitted) - 3, 0)
+            designs.append(design)
+            fits.append(fitted)
+        self._is_known = freedom > 0
+        noise = np.sqrt(misfit / generator.chisquare(max(freedom, 1), _DRAWS))
+        self._coefficients = [
+            (fitted + noise[:, None] * generator.standard_normal((_DRAWS, len(fitted)))) @ np.linalg.pinv(design).T
+            for design, fitted in zip(designs, fits, strict=True)
+        ]
+
+    def with_minimum(self, index: int) -> Parabola:
+        """The parabola with its minimum, or with the reason why it has none."""
+        import numpy as np
+
+        parabola = self._parabolas[index]
+        assert parabola.coefficients is not None
+        c0, c1, c2 = parabola.coefficients
+        if c2 <= 0:
+            return replace(parabola, reason="the loss does not bend upwards: no minimum")
+        vertex = -c1 / (2 * c2)
+        size = 10 ** (parabola.middle + vertex)
+        if not min(parabola.sizes) < size < max(parabola.sizes):
+            edge, beyond = ("smallest", "smaller") if size <= min(parabola.sizes) else ("largest", "larger")
+            return replace(parabola, reason=f"best at the {edge} size: no minimum without {beyond} ones")
+        vertices = self._vertices(index)
+        slope, intercept = self._tokens(index)
+        drawn = self._coefficients[index]
+        losses = drawn[:, 0] - drawn[:, 1] ** 2 / (4 * np.where(drawn[:, 2] > 0, drawn[:, 2], np.nan))
+        return replace(
+            parabola,
+            parameters=self._estimate(size, 10 ** (parabola.middle + vertices)),
+            tokens=self._estimate(10 ** (intercept + slope * vertex), 10 ** (intercept + slope * vertices)),
+            loss=self._estimate(c0 - c1**2 / (4 * c2), losses),
+        )
+
+    def with_exponents(self, exponents: Exponents, minima: Sequence[int]) -> Exponents:
+        """The exponents of the best parameters and tokens over the budgets of these minima."""
+        import numpy as np
+
+        budgets = np.log10([self._parabolas[index].budget for index in minima])
+        best, drawn = [], []
+        for index in minima:
+            parabola = self._parabolas[index]
+            assert parabola.coefficients is not None
+            slope, intercept = self._tokens(index)
+            own = np.array([-parabola.coefficients[1] / (2 * parabola.coefficients[2])])
+            best.append([parabola.middle + own, intercept + slope * own])
+            drawn.append([parabola.middle + self._vertices(index), intercept + slope * self._vertices(index)])
+        centered = budgets - budgets.mean()
+        weights = centered / (centered**2).sum()
+        values, samples = (np.einsum("b,bkd->kd", weights, np.array(each)) for each in (best, drawn))
+        height = float(np.mean([own[0][0] for own in best]) - values[0, 0] * budgets.mean())
+        return replace(
+            exponents,
+            parameters=self._estimate(float(values[0, 0]), samples[0]),
+            tokens=self._estimate(float(values[1, 0]), samples[1]),
+            factor=10**height,
+        )
+
+    def _vertices(self, index: int) -> np.ndarray:
+        """Where the drawn parabolas have their minima, [draws]; NaN of those that have none."""
+        import numpy as np
+
+        _, c1, c2 = self._coefficients[index].T
+        return -c1 / (2 * np.where(c2 > 0, c2, np.nan))
+
+    def _tokens(self, index: int) -> tuple[float, float]:
+        """Slope and intercept of log10(tokens) over the parabola's x: the budget's own trade of size for data."""
+        import numpy as np
+
+        parabola = self._parabolas[index]
+        x = np.log10(parabola.sizes) - parabola.middle
+        slope, intercept = np.polyfit(x, np.log10([run.row.tokens or 1 for run in parabola.runs]), 1)
+        return float(slope), float(intercept)
+
+    def _estimate(self, value: float, draws: np.ndarray) -> Estimate:
+        """A figure with its interval, NaN where that is not known or has no end, as some draws have no minimum."""
+        import numpy as np
+
+        tail = (1 - LEVEL) / 2
+        if not self._is_known or np.isnan(draws).mean() > tail:
+            return Estimate(value, math.nan, math.nan)
+        low, high = np.nanquantile(draws, [tail, 1 - tail])
+        return Estimate(value, float(low), float(high))

@@ -1,0 +1,1 @@
+"""The architectures of both papers, one file each."""

@@ -1,0 +1,97 @@
+"""Parabolas of runs of one budget as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scalecli.analysis.rows.comparison import Row
+from scalecli.analysis.statistics.data_fits import not_numbers
+from scalecli.analysis.statistics.isoflop import Exponents, Parabola, fit_isoflop
+from scalecli.cli.compare.tables.data_laws import estimate_cells, with_ends
+from scalecli.cli.output.formats import FOR_PEOPLE
+from scalecli.tables import Column, Table, humanise
+
+_MINIMA = (
+    Column("group", "Of"),
+    Column("quality", "Quality"),
+    Column("budget", "Training FLOPs", "flops"),
+    Column("n", "n", "float"),
+    Column("parameters", "Best parameters", "count"),
+    Column("parameters_interval", "95% interval"),
+    Column("tokens", "Tokens", "count"),
+    Column("tokens_interval", "95% interval"),
+    Column("loss", "Loss", "float"),
+    Column("loss_interval", "95% interval"),
+)
+_EXPONENTS = (
+    Column("group", "Of"),
+    Column("quality", "Quality"),
+    Column("budgets", "Budgets", "float"),
+    Column("parameters", "Parameters", "float"),
+    Column("parameters_interval", "95% interval"),
+    Column("tokens", "Tokens", "float"),
+    Column("tokens_interval", "95% interval"),
+)
+
+
+def isoflop_tables(rows: Sequence[Row], qualities: Sequence[str], format: str) -> list[Table]:
+    """A table of the best size for each budget, and one of the exponents; for programs with what has none, and why."""
+    fits = [fit for quality in qualities for fit in fit_isoflop(rows, quality)]
+    parabolas = [parabola for own, _ in fits for parabola in own]
+    exponents = [found for _, found in fits]
+    titles = ("Best size for a budget: minima of parabolas", "Exponents of the best size over training FLOPs")
+    cells = [_minimum(parabola) for parabola in parabolas], [_exponents(found) for found in exponents]
+    if format not in FOR_PEOPLE:
+        columns = with_ends(_MINIMA), with_ends(_EXPONENTS)
+        reason = Column("reason", "reason")
+        return [
+            Table(key, title, own, [*shown, reason])
+            for key, title, own, shown in zip(("isoflop", "isoflop_exponents"), titles, cells, columns, strict=True)
+        ]
+    minima, best = ([cell for cell in own if not cell["reason"]] for own in cells)
+    refused = [f"{found.group}: {found.reason}" for found in exponents if found.reason]
+    return [
+        Table("isoflop", titles[0], minima, _MINIMA, notes=_notes(rows, qualities, parabolas, bool(minima))),
+        Table("isoflop_exponents", titles[1], best, _EXPONENTS, notes=refused),
+    ]
+
+
+def _minimum(parabola: Parabola) -> dict[str, Any]:
+    estimates = {
+        **(estimate_cells("parameters", parabola.parameters, counts=True) if parabola.parameters else {}),
+        **(estimate_cells("tokens", parabola.tokens, counts=True) if parabola.tokens else {}),
+        **(estimate_cells("loss", parabola.loss) if parabola.loss else {}),
+    }
+    common = {"group": parabola.group, "quality": parabola.quality, "budget": parabola.budget}
+    return {**common, "n": len(parabola.runs), **estimates, "reason": parabola.reason or None}
+
+
+def _exponents(found: Exponents) -> dict[str, Any]:
+    estimates = {
+        **(estimate_cells("parameters", found.parameters) if found.parameters else {}),
+        **(estimate_cells("tokens", found.tokens) if found.tokens else {}),
+    }
+    common = {"group": found.group, "quality": found.quality, "budgets": found.budgets}
+    return {**common, **estimates, "reason": found.reason or None}
+
+
+def _notes(rows: Sequence[Row], qualities: Sequence[str], parabolas: Sequence[Parabola], has_minima: bool) -> list[str]:
+    """Which budgets have no minimum and why, and what the figures are."""
+    budgets: dict[tuple[str, str], list[str]] = {}
+    for parabola in parabolas:
+        if parabola.reason:
+            own = f"{humanise(parabola.budget, 'flops')} (n = {len(parabola.runs)})"
+            budgets.setdefault((parabola.group, parabola.reason), []).append(own)
+    lines = [f"no minimum: {group}: {', '.join(own)}: {reason}" for (group, reason), own in budgets.items()]
+    for quality in qualities:
+        if not any(parabola.quality == quality for parabola in parabolas):
+            lines.append(f"nothing to fit: no runs have parameters, training FLOPs and {quality}")
+        if left_out := not_numbers(rows, quality):
+            lines.append(f"note: left out, since {quality} is no number: {', '.join(left_out)}")
+    if has_minima:
+        lines.append(
+            "Runs whose training FLOPs are within 10% of each other are of one budget. 95% intervals: parabolas drawn "
+            "with noise as large as the runs leave it open; '-' is not known, or without an end."
+        )
+    return lines

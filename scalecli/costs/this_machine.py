@@ -1,0 +1,74 @@
+"""The chips of the machine that this runs on, and how long it would train. Neither TensorFlow nor JAX is asked."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from scalecli.costs import Batch
+from scalecli.costs.hardware import Machine, chips
+from scalecli.costs.memory import Training
+from scalecli.costs.roofline import estimate
+from scalecli.specs import ModelSpec
+
+# Of a small model on two cores: until everything is imported, and from there to the first step, built and compiled.
+IMPORT_SECONDS, COMPILE_SECONDS = 8.0, 12.0
+CORES_OF_CPU = 2  # that the chip `cpu` stands for
+_GPUS = Path("/proc/driver/nvidia/gpus")
+_TPU_TYPE = re.compile(r"v(2|3|4|5p|5litepod|6e)-(\d+)")
+
+
+def this_machine() -> Machine:
+    """The machine that this runs on: its TPU, its NVIDIA GPUs where they are known, else its processors."""
+    return _tpu() or _gpus() or Machine("cpu", chips=1)
+
+
+def seconds_here(spec: ModelSpec, batch: Batch, training: Training, steps: int) -> float:
+    """How long so many steps would take on this machine, start-up and compiling included; an estimate.
+
+    Raises:
+        ConfigurationError: the machine can't have this batch or precision (see `roofline.estimate`).
+    """
+    machine = this_machine()
+    if machine.name == "cpu":
+        training = replace(training, precision="float32")
+    steps_per_s = estimate(spec, batch, machine, training).steps_per_s * speed_here(machine)
+    return IMPORT_SECONDS + COMPILE_SECONDS + steps / steps_per_s
+
+
+def speed_here(machine: Machine) -> float:
+    """How many times as fast this machine is as its chips: that of the processors follows from their number."""
+    if machine.name != "cpu":
+        return 1.0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (cores or CORES_OF_CPU) / CORES_OF_CPU
+
+
+def _tpu() -> Machine | None:
+    match = _TPU_TYPE.fullmatch(os.environ.get("TPU_ACCELERATOR_TYPE", ""))
+    if match is None:
+        return None
+    version, count = match.group(1).replace("litepod", "e"), int(match.group(2))
+    return Machine(f"tpu-v{version}", count if version in ("5e", "6e") else max(1, count // 2))  # else it counts cores
+
+
+def _gpus() -> Machine | None:
+    """The GPUs that are visible, where all of them are of one known kind."""
+    models = []
+    for file in sorted(_GPUS.glob("*/information")):
+        models += [line.partition(":")[2].strip() for line in file.read_text().splitlines() if line.startswith("Model")]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = len(models) if visible is None else min(len(models), len([each for each in visible.split(",") if each]))
+    names = {_gpu_chip(model) for model in models}
+    name = names.pop() if len(names) == 1 else None
+    return Machine(name, count) if name and count else None
+
+
+def _gpu_chip(model: str) -> str | None:
+    """The chip that NVIDIA's driver calls `NVIDIA A100-SXM4-80GB`, None where it isn't known."""
+    family = next((name for name in ("a100", "h100", "h200") if name in model.lower()), None)
+    if family == "a100":
+        return "a100-80" if "80GB" in model else "a100-40"
+    return family if family in chips() else None

@@ -1,0 +1,63 @@
+"""Which chips the machine has, by what its drivers and its environment say."""
+
+import os
+
+import pytest
+
+from scalecli.architectures import build_spec
+from scalecli.costs import Batch, this_machine
+from scalecli.costs.hardware import Machine
+from scalecli.costs.memory import Training
+from scalecli.costs.roofline import estimate
+from scalecli.shape import parse_name
+
+
+@pytest.fixture
+def drivers(tmp_path, monkeypatch):
+    """Gives a function that sets the models of the GPUs, as NVIDIA's driver names them."""
+    monkeypatch.setattr(this_machine, "_GPUS", tmp_path)
+    monkeypatch.delenv("TPU_ACCELERATOR_TYPE", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def write(*models):
+        for number, model in enumerate(models):
+            (tmp_path / f"{number}").mkdir()
+            (tmp_path / f"{number}" / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 42\n")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("models", "visible", "machine"),
+    [
+        ([], None, Machine("cpu", 1)),
+        (["NVIDIA A100-SXM4-80GB"] * 2, None, Machine("a100-80", 2)),
+        (["NVIDIA A100-SXM4-40GB"], None, Machine("a100-40", 1)),
+        (["NVIDIA H100 80GB HBM3"] * 4, "0,2", Machine("h100", 2)),
+        (["NVIDIA H200"], "", Machine("cpu", 1)),
+        (["NVIDIA GeForce RTX 4090"], None, Machine("cpu", 1)),
+        (["NVIDIA H100 80GB HBM3", "NVIDIA H200"], None, Machine("cpu", 1)),
+    ],
+)
+def test_gpus_are_those_of_the_driver_that_are_visible(drivers, monkeypatch, models, visible, machine):
+    drivers(*models)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert this_machine.this_machine() == machine
+
+
+@pytest.mark.parametrize(
+    ("kind", "machine"),
+    [("v3-8", Machine("tpu-v3", 4)), ("v5litepod-8", Machine("tpu-v5e", 8)), ("v5p-16", Machine("tpu-v5p", 8))],
+)
+def test_a_tpu_is_counted_in_chips(drivers, monkeypatch, kind, machine):
+    monkeypatch.setenv("TPU_ACCELERATOR_TYPE", kind)
+    assert this_machine.this_machine() == machine
+
+
+def test_the_time_here_is_that_of_all_processors_after_the_start(drivers, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(16), raising=False)
+    spec, batch = build_spec("transformer", parse_name("tiny")), Batch(8, 64, 16)
+    two_cores = 1000 / estimate(spec, batch, Machine("cpu", 1), Training(precision="float32")).steps_per_s
+    start = this_machine.IMPORT_SECONDS + this_machine.COMPILE_SECONDS
+    assert this_machine.seconds_here(spec, batch, Training(), 1000) == pytest.approx(start + two_cores / 8)

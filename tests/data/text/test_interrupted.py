@@ -1,0 +1,86 @@
+"""Ctrl-C and SIGTERM while text is prepared: the process ends at once, and nothing half-written stays."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.data.conftest import sentences
+
+SOON = 3.0  # seconds of processor time, however busy the machine is
+
+
+@pytest.fixture(scope="module")
+def long_text(tmp_path_factory):
+    """20 MB, which take at least ten seconds to train on, and to tokenize."""
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    some = sentences(4_000, words=100)
+    path.write_text("".join(f"{n} {sentence}\n" for n in range(10) for sentence in some))
+    return path
+
+
+def children_of(process):
+    with open(f"/proc/{process}/task/{process}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def is_alive(process):
+    """Whether it is there, and not only waiting for somebody to ask how it ended."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def used_by(*processes):
+    """Seconds of processor time."""
+    used = 0
+    for process in processes:
+        with open(f"/proc/{process}/stat") as file:
+            used += sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
+    return used / os.sysconf("SC_CLK_TCK")
+
+
+def used_by_the_dead():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def wait_for(met, process):
+    for _ in range(1_000):
+        if process.poll() is not None or met():
+            break
+        time.sleep(0.1)
+    assert process.poll() is None and met(), process.stderr.read()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="asks Linux for the children of a process")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("trains", [True, False])
+def test_it_ends_at_once_and_leaves_nothing(long_text, vocabulary, tmp_path, trains, number):
+    cache, before = tmp_path / "cache", used_by_the_dead()
+    words = ["--vocabulary", "train:4000" if trains else vocabulary.path, "--run", tmp_path / "run"]
+    words = ["pretrain", "tiny", "--text", long_text, *words, "--cache-directory", cache]
+    command = [sys.executable, "-m", "scalecli", *map(str, words)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        if trains:
+            wait_for(lambda: children_of(process.pid), process)
+        else:
+            wait_for(lambda: any(file.stat().st_size > 1_000_000 for file in cache.glob("tokens/.*.tmp")), process)
+        children = children_of(process.pid)
+        time.sleep(0.5)  # into native code
+        used = used_by(process.pid, *children)
+        process.send_signal(number)
+        said = process.stderr.read()
+        assert process.wait() == 130, said
+    assert used_by_the_dead() - before - used < SOON
+    assert len(children) == trains and not [child for child in children if is_alive(child)]
+    assert said.endswith("error: interrupted\n") == (number == signal.SIGINT) and "Traceback" not in said
+    left = [file.name for file in cache.rglob("*") if file.is_file()]
+    assert left == ([] if trains else [f"{vocabulary.sha256}.model"])
+    assert not list(tmp_path.rglob("*.tmp"))
