@@ -72,7 +72,7 @@ def fuses_attention(dtype: str) -> bool:
 
 
 def attends_blockwise(dtype: str, keys: int) -> bool:
-    """Whether attention to so many keys computes the scores of a block of them at a time: on accelerators, if not fused.
+    """Whether attention to so many keys computes scores block by block: on accelerators, where it is not fused.
 
     Up to there the scores are fewer than what the layers keep besides, and computing them twice buys little memory.
     """

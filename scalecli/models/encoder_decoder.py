@@ -16,7 +16,7 @@ from scalecli.models.losses import chunked_cross_entropy, cross_entropy
 from scalecli.models.spec_model import SpecModel
 from scalecli.models.trainable import Losses
 
-_ENCODER, _DECODER = 0, 1  # places of dropout
+_ENCODER, _DECODER = 0, 1  # numbers of dropout masks
 AUXILIARY_LOSS = "auxiliary_loss"
 
 
@@ -24,7 +24,7 @@ class Output(NamedTuple):
     """What a forward pass gives.
 
     `logits` [batch, targets, vocabulary] float32. `auxiliary_loss`: float32 scalar to add to the loss. `reports`: what
-    layers tell of their work, float32 [layers, ...] by paths such as `encoder/0/experts/overflow`.
+    layers report, float32 [layers, ...] by paths such as `encoder/0/experts/overflow`.
     """
 
     logits: Any
@@ -88,10 +88,10 @@ class EncoderDecoder(SpecModel):
     def losses(self, batch: Mapping[str, Any], dropout_seed: Any = None) -> Losses:
         """The losses [batch, targets], in training (with a seed) or not; the logits never exist all at once."""
         decoded, auxiliary_loss, reports = self._decoded(batch, dropout_seed)
-        found = chunked_cross_entropy(
+        losses, log_normalisers = chunked_cross_entropy(
             self.output_head, self._prepared_head(), decoded, batch["targets"], self.spec.logits.vocabulary
         )
-        return Losses(*found, auxiliary_loss, reports)
+        return Losses(losses, log_normalisers, auxiliary_loss, reports)
 
     def counted(self, batch: Mapping[str, Any]) -> Any:
         """float32 [batch, targets]: 1 for a token, 0 for padding."""
@@ -104,7 +104,7 @@ class EncoderDecoder(SpecModel):
         """The decoder's output [batch, targets, d_model], the auxiliary loss, and the reports."""
         dropout = Dropout(self.dropout_rate, dropout_seed)
         input_segments, target_segments = segments(batch, "inputs"), segments(batch, "targets")
-        memory, memory_segments, of_encoder = self._encode(batch["inputs"], input_segments, dropout.at(_ENCODER))
+        memory, memory_segments, encoder_reports = self._encode(batch["inputs"], input_segments, dropout.at(_ENCODER))
         length = batch["targets"].shape[1]
         self_mask = self._mask(target_segments, target_segments, causal=True)
         tokens = shift_right(batch["targets"], batch.get("targets_segments"))
@@ -120,9 +120,9 @@ class EncoderDecoder(SpecModel):
             memory_segments=memory_segments,
         )
         embedded = self.embedding(self.embedding.weights_for_compute(), tokens)
-        decoded, of_decoder = self.decoder.run(embedded, context, dropout.at(_DECODER))
-        reports = {f"encoder/{name}": value for name, value in of_encoder.items()}
-        reports |= {f"decoder/{name}": value for name, value in of_decoder.items()}
+        decoded, decoder_reports = self.decoder.run(embedded, context, dropout.at(_DECODER))
+        reports = {f"encoder/{name}": value for name, value in encoder_reports.items()}
+        reports |= {f"decoder/{name}": value for name, value in decoder_reports.items()}
         auxiliary = [ops.sum(value) for name, value in reports.items() if name.endswith(AUXILIARY_LOSS)]
         return decoded, sum(auxiliary, ops.zeros(())), reports
 
@@ -133,7 +133,7 @@ class EncoderDecoder(SpecModel):
         """
         memory, memory_segments, _ = self._encode(inputs, segments({"inputs": inputs}, "inputs"), Dropout(0.0))
         if beams > 1:
-            memory, memory_segments = (ops.repeat(each, beams, axis=0) for each in (memory, memory_segments))
+            memory, memory_segments = (ops.repeat(x, beams, axis=0) for x in (memory, memory_segments))
         rows = memory.shape[0]
         context = Context(memory=memory, cross_mask=_mask(ops.ones((rows, 1), "int32"), memory_segments))
         embedding = self.embedding.weights_for_compute()

@@ -48,6 +48,8 @@ def chunked_cross_entropy(
     # The loop adds up the gradients of the chunks in the dtype of the weights that it is given.
     wide = {name: ops.cast(weight, "float32") for name, weight in weights.items()}
     nothing = ops.zeros((chunks, batch, size))
-    _, found = scan(body, (), (chunked(hidden), chunked(targets)), wide, (nothing, nothing), chunks, rematerialise=True)
-    losses, log_normalisers = (ops.reshape(ops.swapaxes(each, 0, 1), (batch, -1))[:, :length] for each in found)
+    _, results = scan(
+        body, (), (chunked(hidden), chunked(targets)), wide, (nothing, nothing), chunks, rematerialise=True
+    )
+    losses, log_normalisers = (ops.reshape(ops.swapaxes(x, 0, 1), (batch, -1))[:, :length] for x in results)
     return losses, log_normalisers

@@ -176,8 +176,8 @@ class TransformGates(SpecLayer):
 
         `norm` is a layer that normalises with the weights that it is given.
         """
-        of_norm = {"scale": weights["norm_scale"], "bias": weights["norm_bias"]}
-        once = norm(of_norm, x)
+        norm_weights = {"scale": weights["norm_scale"], "bias": weights["norm_bias"]}
+        once = norm(norm_weights, x)
         transform = ops.sigmoid(ops.matmul(once, weights["transform"]) + weights["transform_bias"])
-        carry = ops.sigmoid(ops.matmul(norm(of_norm, once), weights["carry"]) + weights["carry_bias"])
+        carry = ops.sigmoid(ops.matmul(norm(norm_weights, once), weights["carry"]) + weights["carry_bias"])
         return carry * x + transform * y

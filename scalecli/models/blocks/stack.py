@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from scalecli.models.dropout import Dropout
 from scalecli.models.layers import NORMS, Context, PositionBias, RMSNorm, SpecLayer
 from scalecli.models.layers.blockwise_attention import block_size
 
-# Places of dropout within a stack; the repeats or the passes follow, and within a pass its repeats.
+# Numbers of dropout masks within a stack; the repeats or the passes follow, and within a pass its repeats.
 _EMBEDDED, _FINAL, _REPEATS = 0, 1, 2
 
 
@@ -32,7 +33,7 @@ class Repeat(keras.layers.Layer):
         super().__init__(autocast=False, **options)
         self.spec = spec
         self.rematerialise = rematerialise
-        lenders = {each.name: each for each in lender.sublayers} if lender else {}
+        lenders = {sublayer.name: sublayer for sublayer in lender.sublayers} if lender else {}
         with keras.name_scope(self.name):
             self.sublayers: list[Residual] = [
                 Residual(sublayer, spec.copies, lenders.get(sublayer.name), dtype=self.dtype_policy)
@@ -47,8 +48,9 @@ class Repeat(keras.layers.Layer):
     @property
     def reported(self) -> dict[str, tuple[int, ...]]:
         """Name and shape [layers, ...] of each report of `run`."""
-        each = [sublayer.reported for sublayer in self.sublayers]
-        return {name: (self.spec.times, *shape) for reported in each for name, shape in reported.items()}
+        return {
+            name: (self.spec.times, *shape) for sublayer in self.sublayers for name, shape in sublayer.reported.items()
+        }
 
     def run(self, x: Any, weights: Any, context: Context, dropout: Dropout) -> tuple[Any, Context, Reports]:
         """[batch, length, d_model] through all copies of the block, with `weights` from `weights_for_compute`.
@@ -84,38 +86,34 @@ class Repeat(keras.layers.Layer):
         return x, context, reports
 
     def _pooled(self, x: Any, weights: Any, context: Context, dropout: Dropout) -> tuple[Any, Context, Reports]:
-        """A block that changes the length can't be scanned; it stands alone."""
-        here, place = dropout.at(0), 0
+        """As `run`, for a block that changes the length: it can't be scanned, and there is one copy of it."""
+        sublayers = iter(enumerate(zip(self.sublayers, weights, strict=True)))
         reports: Reports = {}
-        for each in self.spec.block.sublayers:
-            if isinstance(each, specs.Pooling):
-                x, context = _pool(x, context.real, each.window), _pooled_context(context, each.window)
+        for spec in self.spec.block.sublayers:
+            if isinstance(spec, specs.Pooling):
+                x, context = _pool(x, context.real, spec.window), _pooled_context(context, spec.window)
             else:
-                of_layer = keras.tree.map_structure(lambda whole: whole[0], weights[place])
-                x, report = self.sublayers[place].run(of_layer, x, context, here.at(place))
+                number, (sublayer, stacked) = next(sublayers)
+                own = keras.tree.map_structure(lambda weight: weight[0], stacked)
+                x, report = sublayer.run(own, x, context, dropout.at(0).at(number))
                 reports |= {name: value[None] for name, value in report.items()}
-                place += 1
         return x, context, reports
 
     def start_decoding(self, context: Context) -> Any:
         """What `step` needs at every token: per sublayer, the weights and the layer's constants [layers, ...].
 
-        Those of shared weights are one layer's.
+        Where weights are shared, both lack that axis.
         """
-        weights, shared = self.weights_for_compute(), self.spec.shared
-        constants = []
-        for sublayer, of_sublayer in zip(self.sublayers, weights, strict=True):
-
-            def of_layer(one: Any, layer: SpecLayer = sublayer.layer) -> Any:
-                return layer.constants(one, context)
-
-            constants.append(of_layer(of_sublayer[""]) if shared else ops.vectorized_map(of_layer, of_sublayer[""]))
-        return (weights, constants) if shared else _for_steps((weights, constants), self.spec.times)
+        weights, constants = self.weights_for_compute(), []
+        for sublayer, own in zip(self.sublayers, weights, strict=True):
+            of_layer = functools.partial(sublayer.layer.constants, context=context)
+            constants.append(of_layer(own[""]) if self.spec.shared else ops.vectorized_map(of_layer, own[""]))
+        return (weights, constants) if self.spec.shared else _for_steps((weights, constants), self.spec.times)
 
     def initial_state(self, batch: int, length: int) -> Any:
         """Per sublayer, the empty state of all its copies [layers, ...]."""
-        each = [sublayer.layer.initial_state(batch, length, self.compute_dtype) for sublayer in self.sublayers]
-        return _copies(each, self.spec.times)
+        layer = [sublayer.layer.initial_state(batch, length, self.compute_dtype) for sublayer in self.sublayers]
+        return _copies(layer, self.spec.times)
 
     def step(self, x: Any, layers: Any, state: Any, context: Context) -> tuple[Any, Any]:
         """One token through all copies; returns output [batch, 1, d_model] and state."""
@@ -182,13 +180,13 @@ class Stack(keras.layers.Layer):
 
     def parts(self) -> dict[str, SpecLayer]:
         """Every layer that owns weights, by the prefix of its paths in `specs.Stack.weights`."""
-        found: dict[str, SpecLayer] = {f"{layer.name}/": layer for layer in self.position_biases}
+        parts: dict[str, SpecLayer] = {f"{layer.name}/": layer for layer in self.position_biases}
         for number, repeat in enumerate(self.repeats):
             for sublayer in repeat.sublayers:
-                found |= {f"{number}/{sublayer.name}/{prefix}": part for prefix, part in sublayer.parts().items()}
+                parts |= {f"{number}/{sublayer.name}/{prefix}": part for prefix, part in sublayer.parts().items()}
         if self.recurrence is not None:
-            found["recurrence/"] = self.recurrence
-        return {**found, "final_norm/": self.final_norm}
+            parts["recurrence/"] = self.recurrence
+        return {**parts, "final_norm/": self.final_norm}
 
     def run(self, x: Any, context: Context, dropout: Dropout) -> tuple[Any, Reports]:
         """[batch, length, d_model] -> [batch, output length, d_model], and the reports by their paths.
@@ -228,8 +226,8 @@ class Stack(keras.layers.Layer):
         """All repeats once; returns what `Repeat.run` does."""
         reports: Reports = {}
         for number, repeat in enumerate(self.repeats):
-            x, context, of_repeat = repeat.run(x, weights[number], context, dropout.at(_REPEATS + number))
-            reports |= {f"{number}/{name}": value for name, value in of_repeat.items()}
+            x, context, report = repeat.run(x, weights[number], context, dropout.at(_REPEATS + number))
+            reports |= {f"{number}/{name}": value for name, value in report.items()}
         return x, context, reports
 
     def _normed(self, x: Any, real: Any = None) -> Any:
@@ -245,9 +243,9 @@ class Stack(keras.layers.Layer):
         return layers, (shared, _for_steps(stacked, self.recurrence.spec.passes))
 
     def initial_state(self, batch: int, length: int) -> Any:
-        """The empty state for `length` tokens: an entry a repeat, or that for each pass."""
-        of_pass = [repeat.initial_state(batch, length) for repeat in self.repeats]
-        return of_pass if self.recurrence is None else _copies(of_pass, self.recurrence.spec.passes)
+        """The empty state for `length` tokens: an entry a repeat, and with a recurrence those of every pass."""
+        layers = [repeat.initial_state(batch, length) for repeat in self.repeats]
+        return layers if self.recurrence is None else _copies(layers, self.recurrence.spec.passes)
 
     def reorder(self, state: Any, rows: Any) -> Any:
         """The state whose row i of the batch is row `rows[i]` of `state`'s; `rows` [new batch] int32."""
@@ -285,11 +283,11 @@ def _for_steps(stacked: Any, length: int) -> Any:
     return stacked if uses_xla() else unstack(stacked, length)
 
 
-def _copies(of_one: Any, length: int) -> Any:
-    """The state of `length` layers or passes, from that of each, in the form that decoding scans over."""
+def _copies(state: Any, length: int) -> Any:
+    """The state of `length` layers or passes that start alike, in the form that decoding scans over."""
     if not uses_xla():
-        return Unstacked((of_one,) * length)
-    return keras.tree.map_structure(lambda one: ops.broadcast_to(one[None], (length, *one.shape)), of_one)
+        return Unstacked((state,) * length)
+    return keras.tree.map_structure(lambda one: ops.broadcast_to(one[None], (length, *one.shape)), state)
 
 
 def _pool(x: Any, real: Any, window: int) -> Any:

@@ -64,8 +64,8 @@ class Attention(SpecLayer):
         source = context.memory if self.spec.cross else x
         queries = heads("query", x, self.spec.heads)
         queries = queries * self.spec.d_kv**-0.5 if self.spec.scaled else queries
-        of_source = [heads(name, source, self.spec.key_heads) for name in self._projections()]
-        keys, values = of_source[0], of_source[-1]
+        projected = [heads(name, source, self.spec.key_heads) for name in self._projections()]
+        keys, values = projected[0], projected[-1]
         if dropout.active:
             # One mask serves all queries: to drop a key's share is to drop its value.
             kept = dropout(ops.ones((x.shape[0], self.spec.heads, 1, source.shape[1]), values.dtype))
@@ -136,20 +136,20 @@ def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any
         scores = sum(added, ops.cast(ops.matmul(queries, transposed(keys)), "float32"))
         shares = ops.cast(ops.softmax(scores, axis=-1), values.dtype)
 
-        def of_key_heads(x: Any) -> Any:
+        def summed(x: Any) -> Any:
             """The sum over the heads that share a key head."""
             return x if keys.shape[1] == x.shape[1] else ops.sum(x, axis=1, keepdims=True)
 
         def gradient(upstream: Any) -> tuple[Any, ...]:
             # Of the operands of a product the small one is transposed, for kernels that copy.
-            of_values = of_key_heads(transposed(ops.matmul(transposed(upstream), dropped(shares))))
-            of_shares = ops.cast(dropped(ops.matmul(upstream, transposed(values))), "float32")
+            d_values = summed(transposed(ops.matmul(transposed(upstream), dropped(shares))))
+            d_shares = ops.cast(dropped(ops.matmul(upstream, transposed(values))), "float32")
             wide = ops.cast(shares, "float32")
-            of_scores = wide * (of_shares - ops.sum(of_shares * wide, axis=-1, keepdims=True))
-            of_bias = [ops.sum(of_scores, axis=0, keepdims=True) for _ in added[1:]]
-            of_scores = ops.cast(of_scores, queries.dtype)
-            of_keys = of_key_heads(transposed(ops.matmul(transposed(queries), of_scores)))
-            return ops.matmul(of_scores, keys), of_keys, of_values, None, None, *of_bias
+            d_scores = wide * (d_shares - ops.sum(d_shares * wide, axis=-1, keepdims=True))
+            d_bias = [ops.sum(d_scores, axis=0, keepdims=True) for _ in added[1:]]
+            d_scores = ops.cast(d_scores, queries.dtype)
+            d_keys = summed(transposed(ops.matmul(transposed(queries), d_scores)))
+            return ops.matmul(d_scores, keys), d_keys, d_values, None, None, *d_bias
 
         return ops.matmul(dropped(shares), values), gradient
 

@@ -8,8 +8,8 @@ computes with the slice of one layer that it is handed:
     initial_state(batch, length, dtype)          what decoding keeps from token to token, for `length` tokens
     step(weights, x, constants, state, context)  one token, x [batch, 1, d_model]; returns output and state
 
-A layer that has something to tell of its work (an auxiliary loss, what overflowed) lists it in `reported` and returns
-it from `run`. Weights and activations come in the compute dtype; norms and softmax are float32.
+A layer with something to report (an auxiliary loss, what overflowed) lists it in `reported` and returns it from `run`.
+Weights and activations come in the compute dtype; norms and softmax are float32.
 """
 
 from __future__ import annotations
@@ -157,13 +157,13 @@ def normalised(x: Any, scale: Any, *bias: Any, real: Any = None, epsilon: float 
             wide = ops.cast(x, "float32")
             standard = (wide - mean if bias else wide) * factor
             upstream = ops.cast(upstream, "float32") * real
-            of_standard = upstream * scale
-            along = ops.mean(of_standard * standard, axis=-1, keepdims=True)
-            of_x = of_standard - standard * along
+            d_standard = upstream * scale
+            along = ops.mean(d_standard * standard, axis=-1, keepdims=True)
+            d_x = d_standard - standard * along
             if bias:
-                of_x = of_x - ops.mean(of_standard, axis=-1, keepdims=True)
-            of_bias = [ops.sum(upstream, axis=(0, 1)) for _ in bias]
-            return ops.cast(of_x * factor, x.dtype), ops.sum(upstream * standard, axis=(0, 1)), None, *of_bias
+                d_x = d_x - ops.mean(d_standard, axis=-1, keepdims=True)
+            d_bias = [ops.sum(upstream, axis=(0, 1)) for _ in bias]
+            return ops.cast(d_x * factor, x.dtype), ops.sum(upstream * standard, axis=(0, 1)), None, *d_bias
 
         return ops.cast(normed, x.dtype), gradient
 

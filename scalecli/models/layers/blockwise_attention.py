@@ -48,8 +48,8 @@ def blockwise_attention(
             """float32 [batch, heads, queries, block]."""
             scores = ops.cast(ops.matmul(queries, ops.swapaxes(keys, -1, -2)), "float32")
             for tile in tiles:  # those of the last queries come first
-                of_block = ops.flip(ops.slice(tile, (0, index, 0, 0), tile_shape), axis=1)
-                scores = scores + ops.reshape(of_block, (heads, query_blocks * size, size))[:, :length]
+                block_tiles = ops.flip(ops.slice(tile, (0, index, 0, 0), tile_shape), axis=1)
+                scores = scores + ops.reshape(block_tiles, (heads, query_blocks * size, size))[:, :length]
             positions = index * size + ops.arange(size, dtype="int32")
             seen = query_segments[:, :, None] == segments[:, None, :]
             if causal:
@@ -83,9 +83,9 @@ def blockwise_attention(
                 d_scores = shares * (d_shares - along)
                 for number, tile in enumerate(d_tiles):
                     whole = ops.pad(ops.sum(d_scores, axis=0), ((0, 0), (0, query_blocks * size - length), (0, 0)))
-                    of_block = ops.flip(ops.reshape(whole, tile_shape), axis=1)
+                    block_tiles = ops.flip(ops.reshape(whole, tile_shape), axis=1)
                     corner = (0, index, 0, 0)
-                    d_tiles[number] = ops.slice_update(tile, corner, ops.slice(tile, corner, tile_shape) + of_block)
+                    d_tiles[number] = ops.slice_update(tile, corner, ops.slice(tile, corner, tile_shape) + block_tiles)
                 d_scores = ops.cast(d_scores, queries.dtype)
                 d_keys = ops.matmul(ops.swapaxes(d_scores, -1, -2), queries)
                 d_queries = d_queries + ops.cast(ops.matmul(d_scores, keys), "float32")

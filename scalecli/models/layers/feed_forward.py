@@ -23,8 +23,8 @@ def gelu(x: Any) -> tuple[Any, Callable[[Any], Any]]:
         wide = ops.cast(x, "float32")
         square = ops.square(wide)
         tanh = ops.tanh(math.sqrt(2 / math.pi) * wide * (1 + _CUBIC * square))
-        of_tanh = math.sqrt(2 / math.pi) * (1 + 3 * _CUBIC * square) * (1 - ops.square(tanh))
-        return ops.cast(ops.cast(upstream, "float32") * 0.5 * (1 + tanh + wide * of_tanh), x.dtype)
+        d_tanh = math.sqrt(2 / math.pi) * (1 + 3 * _CUBIC * square) * (1 - ops.square(tanh))
+        return ops.cast(ops.cast(upstream, "float32") * 0.5 * (1 + tanh + wide * d_tanh), x.dtype)
 
     return ops.gelu(x, approximate=True), gradient
 

@@ -293,9 +293,9 @@ def _specs(of: _Problem, heads: int, q: Any, k: Any, v: Any, bias: Any, *_: Any,
             (rows, x.shape[1], None, x.shape[3]), lambda _, row, head: (row, 0, 0 if shared else head, 0)
         )
 
-    of_bias = None if bias is None else pl.BlockSpec((None, *bias.shape[1:]), lambda _, __, head: (head, 0, 0, 0))
+    bias_spec = None if bias is None else pl.BlockSpec((None, *bias.shape[1:]), lambda _, __, head: (head, 0, 0, 0))
     segments = (pl.BlockSpec((rows, length), lambda _, row, __: (row, 0)) for length in (of.queries, of.keys))
-    return [per_head(q), per_head(k), per_head(v), of_bias, *segments]
+    return [per_head(q), per_head(k), per_head(v), bias_spec, *segments]
 
 
 def _per_query(of: _Problem) -> Any:

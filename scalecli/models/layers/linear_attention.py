@@ -38,7 +38,7 @@ class LinearAttention(Attention):
         self, weights: Weights, x: Any, constants: Weights, state: Weights, context: Context
     ) -> tuple[Any, Weights]:
         """One token x [batch, 1, d_model], after its key and value have joined the sums."""
-        queries, keys, values = (ops.cast(each, "float32") for each in self._features(weights, x))
+        queries, keys, values = (ops.cast(x, "float32") for x in self._features(weights, x))
         state = {
             "sums": state["sums"] + ops.matmul(transposed(keys), values),
             "keys": state["keys"] + keys,
@@ -60,7 +60,7 @@ class LinearAttention(Attention):
     def _causal(self, queries: Any, keys: Any, values: Any) -> Any:
         length = queries.shape[2]
         chunk = min(self.spec.chunk, length)
-        queries, keys, values = (_chunked(each, chunk) for each in (queries, keys, values))
+        queries, keys, values = (_chunked(x, chunk) for x in (queries, keys, values))
         earlier = ops.tril(ops.ones((chunk, chunk), queries.dtype))
         scores = ops.matmul(queries, transposed(keys)) * earlier  # [batch, heads, chunks, chunk, chunk]
         sums = _sums_before(ops.matmul(transposed(keys), values))  # [batch, key_heads, chunks, d_kv, d_kv]
