@@ -29,6 +29,14 @@ class Parent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ArchitectureFile:
+    """The file of a user's own architecture: its name, and the SHA-256 of its bytes, of which the run keeps a copy."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class OriginFile:
     """Size and SHA-256 of one file that was imported."""
 
@@ -197,6 +205,7 @@ class Manifest:
     parent: Parent | None = None
     origin: Origin | None = None
     architecture: str
+    architecture_file: ArchitectureFile | None = None
     shape: dict[str, Scalar]
     parameters: Parameters
     flops: Flops

@@ -110,6 +110,7 @@ def _is_path(text: str) -> bool:
 
 def _read_model(path: str, architecture: str | None) -> ModelReference:
     """The model of a shape file, a manifest, or a run's directory; only manifests have the key `schema`."""
+    from scalecli.architectures.recorded import shape_of_run
     from scalecli.manifest import load_manifest, manifest_path  # most models are names, and this takes time
 
     is_directory = not path.endswith(_YAML_SUFFIXES) if is_remote(path) else os.path.isdir(path)
@@ -117,7 +118,7 @@ def _read_model(path: str, architecture: str | None) -> ModelReference:
     if is_directory or "schema" in values:
         manifest = load_manifest(path)
         file = manifest_path(path)
-        shape = Shape.from_dict(manifest.shape, f"{file}: shape")
+        shape = shape_of_run(manifest, str(file))
         _check_architecture(manifest.architecture, architecture, shape, str(file))
         return ModelReference(manifest.name, manifest.architecture, shape, os.path.dirname(file) or os.curdir)
     found = values.pop("architecture", architecture or DEFAULT_ARCHITECTURE)

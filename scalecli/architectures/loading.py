@@ -134,7 +134,7 @@ def _load_file(path: str) -> str:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise MissingError(f"--arch {path}: {error.strerror or error}") from None
+        raise MissingError(f"{path}: no architecture there ({error.strerror or error})") from None
     file = os.path.abspath(path)
     for name, code in _CODES.items():
         if code.file == file and code.content == content:

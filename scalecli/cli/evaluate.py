@@ -12,6 +12,7 @@ from scalecli.cli.options.devices import device_options, devices_asked_for
 from scalecli.cli.options.files import cache_option, run_option, text_field_option, this_command_line
 from scalecli.cli.options.groups import Command, option_group
 from scalecli.cli.options.images import IMAGES_HELP
+from scalecli.cli.options.model import code_option
 from scalecli.cli.options.tasks import task_options
 from scalecli.cli.output.evaluation import print_tasks, table_of_results, table_of_tasks
 from scalecli.cli.output.formats import format_option, print_table
@@ -28,6 +29,7 @@ _AT_LEAST_1 = click.IntRange(1, 2**24)
 
 @click.command("eval", cls=Command)
 @click.argument("model", metavar="RUN", required=False, shell_complete=complete_runs)
+@code_option
 @task_options
 @option_group(
     click.option("--list-tasks", is_flag=True, help="List the tasks that --tasks knows, and their groups."),

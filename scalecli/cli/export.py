@@ -10,6 +10,7 @@ import click
 from scalecli.cli.options.completion import complete_runs
 from scalecli.cli.options.files import cache_option
 from scalecli.cli.options.groups import Command
+from scalecli.cli.options.model import code_option
 from scalecli.cli.options.values import local_path
 from scalecli.cli.output.formats import Column, format_option, print_table
 from scalecli.cli.output.terminal import say
@@ -21,6 +22,7 @@ TARGETS = ("hugging-face", "keras-hub", "npz")
 @click.command("export", cls=Command)
 @click.argument("model", metavar="RUN", shell_complete=complete_runs)
 @click.argument("directory", metavar="DIRECTORY", type=click.Path(), callback=local_path)
+@code_option
 @click.option("--to", type=click.Choice(TARGETS), required=True, help="The library that is to load the model.")
 @click.option("--step", type=int, metavar="STEP", help="Export the checkpoint of this step. [default: the last]")
 @click.option(

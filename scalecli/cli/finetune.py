@@ -11,6 +11,7 @@ from scalecli.cli.options.completion import complete_runs
 from scalecli.cli.options.devices import devices_asked_for
 from scalecli.cli.options.files import this_command_line
 from scalecli.cli.options.groups import Command, option_group
+from scalecli.cli.options.model import code_option
 from scalecli.cli.options.tasks import mixing_options, task_options
 from scalecli.cli.options.training import output_options, recipe_and_saving, recipe_options
 from scalecli.cli.output.training import print_plan, print_results
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 @click.command("finetune", cls=Command)
 @click.argument("model", metavar="RUN", shell_complete=complete_runs)
+@code_option
 @task_options
 @mixing_options
 @option_group(

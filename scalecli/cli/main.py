@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import Any
 import click
 
 from scalecli import __version__
-from scalecli.errors import ConfigurationError, ScalecliError, UsageError, nearest, reasons_of
+from scalecli.errors import ConfigurationError, MissingError, ScalecliError, UsageError, nearest, reasons_of
 from scalecli.studies.child import end_with_parent
 
 # Subcommand: its module in scalecli.cli, and the line that `scalecli --help` shows without importing that module.
@@ -32,6 +33,9 @@ COMMANDS = {
     "export": ("export", "Write a run's model for Hugging Face, KerasHub or numpy."),
     "demo": ("demo", "Run all the steps on a small example."),
 }
+
+# What the system says of a name under which nothing is.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 class LazyGroup(click.Group):
@@ -90,7 +94,7 @@ def cli(ctx: click.Context, config: str | None, debug: bool) -> None:
     """
     if debug:
         ctx.ensure_object(dict)["debug"] = True
-    if config:
+    if config is not None:
         ctx.default_map = _read_config(config, ctx)
 
 
@@ -199,7 +203,7 @@ def _failure(error: Exception) -> int:
         place = f"{error.filename}: " if error.filename else ""
         _report(f"{place}{error.strerror}")
         _forget_output()
-        return 1
+        return MissingError.exit_code if error.errno in _NOT_THERE else 1
     text = _one_line(" ".join(reasons_of(error)))[:500]
     _report(f"unexpected {type(error).__name__}: {text}; add --debug to the command for the traceback")
     return 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from scalecli.cli.options.devices import devices_asked_for
 from scalecli.cli.options.files import text_field_option, this_command_line
@@ -15,6 +18,7 @@ from scalecli.cli.options.model import ModelCommand, model_options
 from scalecli.cli.options.training import output_options, recipe_and_saving, recipe_options
 from scalecli.cli.options.values import finite
 from scalecli.cli.output.compiling import check_compile_options, compiled_figures
+from scalecli.cli.output.terminal import say
 from scalecli.cli.output.training import print_plan, print_results
 from scalecli.errors import UsageError
 from scalecli.references import ModelReference, resolve_model
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from scalecli.runs.text.pretraining import Pretraining
 
 EMBEDDED_VOCABULARY = "train:8000"
+LONG_SECONDS = 24 * 3600.0  # of a run that nobody has said the steps of
 
 
 @click.command("pretrain", cls=ModelCommand)
@@ -142,6 +147,8 @@ def command(
     if dry_run:
         _print_plan_of(job, compile_for, format)
         return
+    if show_examples is None and ctx.get_parameter_source("steps") is ParameterSource.DEFAULT:
+        _check_default_steps(job)
     from scalecli.cli.output.progress import ConsoleReporter
 
     with ConsoleReporter() as reporter:
@@ -155,6 +162,32 @@ def command(
     from scalecli.cli.output.examples import print_examples
 
     print_examples(batches, its_vocabulary, show_examples)
+
+
+def _check_default_steps(job: Pretraining | ImagePretraining) -> None:
+    """Asks on a terminal, and warns elsewhere, before a new run whose default of steps takes long on this machine.
+
+    Raises:
+        click.Abort: the answer is no.
+    """
+    from scalecli.architectures import build_spec
+    from scalecli.costs import Batch
+    from scalecli.costs.memory import Training
+    from scalecli.costs.this_machine import rough_duration, seconds_here
+
+    recipe = job.recipe
+    if job.devices.kind in ("tpu", "multi-worker") or os.path.exists(job.place.directory):
+        return
+    spec = build_spec(job.model.architecture, job.planned_shape())
+    training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
+    seconds = seconds_here(spec, Batch(recipe.batch, *job.lengths()), training, recipe.steps)
+    if seconds is None or seconds < LONG_SECONDS:
+        return
+    text = f"{recipe.steps:,} steps, the default of --steps, take about {rough_duration(seconds)} on this machine"
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(f"{text}. Start?", abort=True, err=True)
+    else:
+        say(f"warning: {text}")
 
 
 def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None, format: str) -> None:

@@ -11,6 +11,7 @@ from scalecli.costs import Batch
 from scalecli.costs.hardware import Machine, chips
 from scalecli.costs.memory import Training
 from scalecli.costs.roofline import estimate
+from scalecli.errors import ConfigurationError
 from scalecli.specs import ModelSpec
 
 # Of a small model on two cores: until everything is imported, and from there to the first step, built and compiled.
@@ -25,17 +26,29 @@ def this_machine() -> Machine:
     return _tpu() or _gpus() or Machine("cpu", chips=1)
 
 
-def seconds_here(spec: ModelSpec, batch: Batch, training: Training, steps: int) -> float:
+def seconds_here(
+    spec: ModelSpec, batch: Batch, training: Training, steps: int, machine: Machine | None = None
+) -> float | None:
     """How long so many steps would take on this machine, start-up and compiling included; an estimate.
 
-    Raises:
-        ConfigurationError: the machine can't have this batch or precision (see `roofline.estimate`).
+    None where its chips can't have this batch or precision (see `roofline.estimate`).
     """
-    machine = this_machine()
+    machine = machine or this_machine()
     if machine.name == "cpu":
         training = replace(training, precision="float32")
-    steps_per_s = estimate(spec, batch, machine, training).steps_per_s * speed_here(machine)
+    try:
+        steps_per_s = estimate(spec, batch, machine, training).steps_per_s * speed_here(machine)
+    except ConfigurationError:
+        return None
     return IMPORT_SECONDS + COMPILE_SECONDS + steps / steps_per_s
+
+
+def rough_duration(seconds: float) -> str:
+    """`50 s`, `12 minutes`, `7.5 hours`, `34 days`: as exact as an estimate is."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.2g} {unit}" if seconds < 100 * size else f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def speed_here(machine: Machine) -> float:

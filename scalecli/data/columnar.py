@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from scalecli.data.columns import check_names, check_needed
-from scalecli.data.sources import display_name
-from scalecli.errors import MissingError
+from scalecli.data.sources import Remarks, display_name, not_utf_8
+from scalecli.errors import MissingError, reason_of
 from scalecli.storage.files import is_remote, locate, one_line_errors
 
 Row = dict[str, Any]
@@ -27,7 +27,7 @@ def kind_of(head: bytes, name: str) -> Literal["parquet", "arrow"] | None:
     return "arrow" if head.startswith((b"ARROW1", _CONTINUED)) else None
 
 
-def read_rows(location: str) -> Iterator[tuple[str, Row]]:
+def read_rows(location: str, remarks: Remarks | None = None) -> Iterator[tuple[str, Row]]:
     """Yields place, file:row, and row of a file, as Python values.
 
     Raises MissingError for a file that can't be read, ConfigurationError for two columns of one name.
@@ -39,6 +39,8 @@ def read_rows(location: str) -> Iterator[tuple[str, Row]]:
         for row in rows:
             yield f"{name}:{number}", row
             number += 1
+        if remarks:
+            remarks.closed_bytes += batch.nbytes  # about what it takes in the file, unless that is compressed
 
 
 def read_column(location: str, column: str, start: int = 0) -> Iterator[Any]:
@@ -154,7 +156,6 @@ def _one_line(name: str) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise MissingError(f"{name}: cannot be read ({reason})") from error
+        raise MissingError(f"{name}: cannot be read ({reason_of(error)})") from error
     except UnicodeDecodeError as error:
-        raise MissingError(f"{name}: a text is not UTF-8 (byte {error.object[error.start]:#04x})") from error
+        raise not_utf_8(f"{name}, a text", error) from error

@@ -220,8 +220,11 @@ def _builder_of_code(name: str, data_dir: str | None) -> Any:
         raise MissingError(
             f"dataset {name}: TensorFlow Datasets has none of that name, nor has {where}{hint}"
         ) from error
-    except ValueError as error:  # a configuration that the dataset doesn't have
-        known = list(tfds.builder_cls(base.partition(":")[0]).builder_configs)
+    except ValueError as error:  # a configuration that the dataset doesn't have, or no name at all
+        try:
+            known = list(tfds.builder_cls(base.partition(":")[0]).builder_configs)
+        except ValueError:
+            raise MissingError(f"dataset {name!r}: a name such as c4/en or imagenet2012:5.1.0 is accepted") from error
         raise MissingError(f"dataset {name}: it has {', '.join(known)}{nearest(configuration, known)}") from error
     except Exception as error:  # a builder's own code runs here: missing packages, no network
         raise MissingError(f"dataset {name}: {reason_of(error)}") from error

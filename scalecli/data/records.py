@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from scalecli.data import columnar
 from scalecli.data.columns import check_names, check_needed
-from scalecli.data.sources import Remarks, display_name, not_utf_8, open_unpacked, read_lines, unpacked_name
+from scalecli.data.sources import Remarks, check_text, display_name, not_utf_8, open_unpacked, read_lines, unpacked_name
 from scalecli.errors import MissingError
 
 Separated = Literal["csv", "tsv"]
@@ -47,7 +47,10 @@ def kind_of(location: str) -> Kind:
     kind: Kind | None = columnar.kind_of(head, display_name(location))
     if kind is None and promised in ("parquet", "arrow"):
         raise MissingError(f"{display_name(location)}: not {promised.title()}, as its name says")
-    return kind or ("json" if _begins_as_json(head) else promised or "text")
+    if kind is None and not _begins_as_json(head):
+        check_text(head, display_name(location))
+        return promised or "text"
+    return kind or "json"
 
 
 def read_json(location: str, remarks: Remarks | None = None) -> Iterator[tuple[str, Row]]:
@@ -110,7 +113,7 @@ def read_rows(
     if kind in ("csv", "tsv"):
         yield from _table_rows(location, kind, needed, list(header), skipped, remarks)
         return
-    for place, row in read_json(location, remarks) if kind == "json" else columnar.read_rows(location):
+    for place, row in read_json(location, remarks) if kind == "json" else columnar.read_rows(location, remarks):
         check_needed(needed, row, place)
         yield place, row
 
@@ -127,7 +130,8 @@ def text_of(row: Mapping[str, Any], field: str, place: str) -> str:
             raise not_utf_8(place, error) from error
     if not isinstance(text, str):
         known = f"; it has {', '.join(map(repr, row))}" if row else ""
-        raise MissingError(f"{place}: no field {field!r} with a string{known}; --text-field names another one")
+        found = f"{field!r} is {str(text)[:40]}, not a string" if field in row else f"no field {field!r}{known}"
+        raise MissingError(f"{place}: {found}; --text-field names another one")
     return text.strip()
 
 

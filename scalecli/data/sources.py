@@ -110,7 +110,15 @@ _PACKED: dict[str, tuple[bytes, Callable[[Any], Any]]] = {
     ".xz": (b"\xfd7zXZ\0", lzma.LZMAFile),
     ".zst": (b"\x28\xb5\x2f\xfd", _ZstdFile),
 }
-_ARCHIVES = {"ZIP": (0, b"PK\x03\x04"), "tar": (257, b"ustar")}
+# What is refused: where in the file which bytes stand, also in what is packed.
+_REFUSED = (
+    (0, b"PK\x03\x04", "a ZIP archive; unpack it, and name the files in it"),
+    (257, b"ustar", "a tar archive; unpack it, and name the files in it"),
+    (0, b"\xff\xfe", "UTF-16 text; write it as UTF-8"),
+    (0, b"\xfe\xff", "UTF-16 text; write it as UTF-8"),
+)
+_HEAD = 512  # bytes, of which the above are among
+_MOST_NULS = 0.01  # of the first bytes of text; zeroed blocks and UTF-16 have more
 
 
 def find_files(patterns: Sequence[str | Path]) -> list[str]:
@@ -132,7 +140,8 @@ def find_files(patterns: Sequence[str | Path]) -> list[str]:
             else:
                 matches = sorted(match for match in system.glob(path) if system.isfile(match))
         if not matches:
-            raise MissingError(f"{pattern}: no file matches")
+            hint = "; folders are divided by / here" if "\\" in pattern else ""
+            raise MissingError(f"{pattern}: no file matches{hint}")
         located += [system.unstrip_protocol(match) for match in matches]
     return located
 
@@ -183,18 +192,32 @@ def open_unpacked(location: str, remarks: Remarks | None = None) -> Iterator[IO[
         try:
             with system.open(path, "rb") as opened:
                 file = io.BufferedReader(opened, _BUFFER)
-                head = file.peek(512)
+                head = file.peek(_HEAD)
                 unpack = next((unpack for magic, unpack in _PACKED.values() if head.startswith(magic)), None)
                 suffix = os.path.splitext(path)[1]
                 if unpack is None and suffix in _PACKED and head:
                     raise MissingError(f"{name}: its name ends in {suffix}, and it is not packed like that")
-                for kind, (start, magic) in _ARCHIVES.items():
-                    if head[start:].startswith(magic):
-                        raise MissingError(f"{name}: a {kind} archive; unpack it, and name the files in it")
                 with remarks.reading(file) if remarks else contextlib.nullcontext():
-                    yield io.BufferedReader(unpack(file), _BUFFER) if unpack else file
+                    unpacked = io.BufferedReader(unpack(file), _BUFFER) if unpack else file
+                    _check_head(unpacked.peek(_HEAD), name)
+                    yield unpacked
         except (EOFError, zlib.error, lzma.LZMAError) as error:
             raise MissingError(f"{name}: cannot be unpacked ({error})") from error
+
+
+def _check_head(head: bytes, name: str) -> None:
+    """Raises MissingError for a file that begins as archives and UTF-16 do."""
+    for start, magic, what in _REFUSED:
+        if head[start:].startswith(magic):
+            raise MissingError(f"{name}: {what}")
+
+
+def check_text(head: bytes, name: str) -> None:
+    """Raises MissingError for a file that begins with more than a few NUL bytes, or whose lines end in CR alone."""
+    if head.count(0) > _MOST_NULS * len(head):
+        raise MissingError(f"{name}: not text: {head.count(0):,} of its first {len(head):,} bytes are NUL")
+    if b"\n" not in head and b"\r" in head.rstrip():
+        raise MissingError(f"{name}: its lines end in CR alone, as on old Macs; write them with LF")
 
 
 def read_lines(location: str, remarks: Remarks | None = None, *, keep_ends: bool = False) -> Iterator[tuple[int, str]]:

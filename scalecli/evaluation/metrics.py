@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
+from scalecli.data.tasks.schema import METRICS as NAMES
 from scalecli.data.tasks.task import Example
 from scalecli.errors import ConfigurationError, MissingError, nearest
 from scalecli.evaluation import answers, measures
@@ -212,22 +213,8 @@ def rouge_lsum(outcomes: Outcomes) -> Measure:
     return _mean_of_best(answers.rouge_lsum, outcomes)
 
 
-# Task files are checked against these names too (scalecli.data.tasks.task), which can't import from here.
-METRICS: dict[str, Callable[[Outcomes], Measure]] = {
-    "accuracy": accuracy,
-    "f1": f1,
-    "matthews": matthews,
-    "pearson": pearson,
-    "spearman": spearman,
-    "exact_match": exact_match,
-    "token_f1": token_f1,
-    "squad_v2_exact_match": squad_v2_exact_match,
-    "squad_v2_f1": squad_v2_f1,
-    "rouge_lsum": rouge_lsum,
-    "rouge_l": rouge_l,
-    "group_exact_match": group_exact_match,
-    "referent_accuracy": referent_accuracy,
-}
+# Each name that a task file may have is that of a function above.
+METRICS: dict[str, Callable[[Outcomes], Measure]] = {name: globals()[name] for name in NAMES}
 
 
 def _right(outcomes: Outcomes) -> list[bool]:

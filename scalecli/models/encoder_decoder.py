@@ -35,8 +35,8 @@ class Output(NamedTuple):
 class Memory(NamedTuple):
     """What decoding needs at every token of an encoded batch, computed once.
 
-    `layers`: what the decoder's repeats need. `context`, `position_biases` ([1, heads, length, length] by heads): as in
-    training. `embedding`, `head`: the tensors of the token embedding and of the output head.
+    `layers`: what the decoder's repeats need. `context`: as in training. `position_biases`: [1, heads, length, length]
+    by heads, with the causal mask. `embedding`, `head`: the tensors of the token embedding and of the output head.
     """
 
     layers: list[Any]
@@ -135,12 +135,14 @@ class EncoderDecoder(SpecModel):
         if beams > 1:
             memory, memory_segments = (ops.repeat(x, beams, axis=0) for x in (memory, memory_segments))
         rows = memory.shape[0]
-        context = Context(memory=memory, cross_mask=_mask(ops.ones((rows, 1), "int32"), memory_segments))
+        later = MASKED * (1 - ops.tril(ops.ones((1, 1, length, length))))
+        cross_mask = _mask(ops.ones((rows, 1), "int32"), memory_segments)
+        context = Context(memory=memory, cross_mask=cross_mask, self_mask=later)
         embedding = self.embedding.weights_for_compute()
         encoded = Memory(
             layers=self.decoder.start_decoding(context),
             context=context,
-            position_biases=self.decoder.biases(length),
+            position_biases={heads: bias + later for heads, bias in self.decoder.biases(length).items()},
             embedding=embedding,
             head=self.output_head.prepare(embedding),
         )
@@ -148,16 +150,17 @@ class EncoderDecoder(SpecModel):
 
     def decode_token(self, memory: Memory, state: Any, tokens: Any, position: Any) -> tuple[Any, Any]:
         """Logits [batch, vocabulary] of the token after `tokens` [batch], which stands at `position`; and the state."""
-        context = memory.context._replace(tokens=_present(tokens[:, None]), position=position)
-        biases = memory.position_biases
-        if biases:
-            length = next(iter(biases.values())).shape[3]
-            later = ops.arange(length, dtype="int32") > position
-            rows = {
-                heads: ops.slice(bias, (0, 0, position, 0), (1, heads, 1, length)) for heads, bias in biases.items()
-            }
-            mask = ops.cast(later, "float32")[None, None, None, :] * MASKED
-            context = context._replace(position_biases=rows, self_mask=mask)
+
+        def row(added: Any) -> Any:
+            """What is added to the scores of this token, of that of all tokens [1, heads, length, length]."""
+            return ops.slice(added, (0, 0, position, 0), (1, added.shape[1], 1, added.shape[3]))
+
+        context = memory.context._replace(
+            position_biases={heads: row(bias) for heads, bias in memory.position_biases.items()},
+            self_mask=row(memory.context.self_mask),
+            tokens=_present(tokens[:, None]),
+            position=position,
+        )
         embedded = self.embedding(memory.embedding, tokens[:, None])
         hidden, state = self.decoder.step(embedded, memory.layers, state, context)
         return self.output_head(memory.head, hidden)[:, 0], state

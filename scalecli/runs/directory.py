@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalecli.architectures import build_image_spec, build_spec, build_text_spec
+from scalecli.architectures import Shape, build_image_spec, build_spec, build_text_spec
+from scalecli.architectures.recorded import shape_of_run
 from scalecli.data.text.vocabulary import Vocabulary, load_vocabulary
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import FILE_NAME, Data, ImageData, Manifest, Parent, load_manifest, manifest_hash
 from scalecli.manifest import Vocabulary as VocabularyEntry
 from scalecli.runs.differences import differences
-from scalecli.shape import Shape
 from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
 from scalecli.storage import layout
 from scalecli.storage.files import are_plain, is_remote, write_atomically
@@ -45,8 +45,7 @@ def held_place(place: Place, devices: Devices, say: Callable[[str], None]) -> It
         HeldError: another process is at work on the run.
         ScalecliError: the directory can't be made or written, or what is kept can't be read.
     """
-    prepare_directory(place.directory)
-    with contextlib.ExitStack() as held:
+    with prepared_directory(place.directory), contextlib.ExitStack() as held:
         if devices.chief:
             place.hold = held.enter_context(holding(place.holder_record(), place.address, say))
         with devices.watched():
@@ -55,18 +54,27 @@ def held_place(place: Place, devices: Devices, say: Callable[[str], None]) -> It
         yield
 
 
-def prepare_directory(directory: Path) -> None:
-    """Makes a directory, or finds that it can be used.
+@contextlib.contextmanager
+def prepared_directory(directory: Path) -> Iterator[None]:
+    """Within it a directory is there and can be written; one made for it that an error leaves empty is removed.
 
     Raises:
         ScalecliError: it can't be made or written.
     """
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):  # says more than permission bits do: root, read-only mounts
-            pass
-    except OSError as error:
-        raise ScalecliError(f"{directory}: not a directory that can be written ({error.strerror})") from error
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=directory):  # says more than permission bits do: root, read-only mounts
+                pass
+        except OSError as error:
+            raise ScalecliError(f"{directory}: not a directory that can be written ({error.strerror})") from error
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # of the first that is not empty
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def take_up(manifest: Manifest, place: Place) -> Manifest:
@@ -85,6 +93,7 @@ def take_up(manifest: Manifest, place: Place) -> Manifest:
         raise ConfigurationError(
             f"{place.address}: holds a run of another configuration ({'; '.join(found)}); choose another directory"
         )
+    shape_of_run(before, place.address)  # says what else has changed in the code of an architecture
     if before.steps > manifest.steps:
         raise ConfigurationError(f"{place.address}: holds a run of {before.steps} steps; {manifest.steps} asked for")
     if before.status == "completed" and before.steps == manifest.steps:
@@ -126,7 +135,7 @@ class Trained:
     @property
     def shape(self) -> Shape:
         """The model's shape."""
-        return Shape.from_dict(self.manifest.shape, f"{self.address}: shape")
+        return shape_of_run(self.manifest, self.address)
 
     @property
     def spec(self) -> ModelSpec:

@@ -16,6 +16,7 @@ from scalecli.interchange.hugging_face import vit as vit_hugging_face
 from scalecli.interchange.hugging_face.model_card import model_card
 from scalecli.interchange.weight_map import Exported
 from scalecli.runs.directory import Trained
+from scalecli.storage.files import sha256_of
 
 # The module that writes each format, of models of text and of images, and the library that loads what it has written.
 _OF_TEXT: dict[str, tuple[Any, str]] = {
@@ -31,6 +32,9 @@ MODEL_CARD = "README.md"
 
 def export(trained: Trained, target: str, directory: Path, precision: str, cache_directory: Path) -> list[Path]:
     """Writes a run's checkpoint in another library's format; returns the files, in order of their names.
+
+    The same files, where they are in the directory already, are left as they are; a preset of keras-hub has dates in
+    it, and is never the same.
 
     `target` is `hugging-face`, `keras-hub` (text) or `npz` (images), `precision` the dtype of the weights there,
     float32 or bfloat16.
@@ -51,7 +55,9 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
         )
     module, library = targets[target]
     module.check(trained.manifest.architecture, trained.shape)
-    _check_free(directory)
+    is_free = _is_free(directory)
+    if not (is_free or (directory / MODEL_CARD).is_file()):  # before the weights are read
+        raise _taken(directory)
     model = Exported(
         shape=trained.shape,
         spec=trained.spec,
@@ -66,7 +72,10 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
         temporary.mkdir(parents=True)
         module.write(temporary, model)
         (temporary / MODEL_CARD).write_text(model_card(trained.manifest, trained.step, library), encoding="utf-8")
-        os.replace(temporary, directory)
+        if is_free:
+            os.replace(temporary, directory)
+        elif _contents(temporary) != _contents(directory):
+            raise _taken(directory)
     except (OSError, SafetensorError) as error:
         raise ScalecliError(f"{directory}: can't be written ({error})") from error
     finally:
@@ -74,9 +83,16 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
     return sorted(file for file in directory.rglob("*") if file.is_file())
 
 
-def _check_free(directory: Path) -> None:
-    """Raises ConfigurationError when a file, or a folder with something in it, is there already."""
-    if directory.is_dir() and not any(directory.iterdir()):
-        return
-    if os.path.lexists(directory):
-        raise ConfigurationError(f"{directory}: something is there already; an empty or a new directory is accepted")
+def _is_free(directory: Path) -> bool:
+    """Whether a directory is new or empty."""
+    return not os.path.lexists(directory) or (directory.is_dir() and not any(directory.iterdir()))
+
+
+def _taken(directory: Path) -> ConfigurationError:
+    return ConfigurationError(f"{directory}: something else is there already; an empty or a new directory is accepted")
+
+
+def _contents(directory: Path) -> dict[str, str]:
+    """The SHA-256 of each file in a folder."""
+    files = {file.relative_to(directory).as_posix(): file for file in directory.rglob("*") if file.is_file()}
+    return {name: sha256_of(file) for name, file in files.items()}

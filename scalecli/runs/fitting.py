@@ -1,4 +1,4 @@
-"""Whether a training step fits into memory, by estimate, before it is tried."""
+"""Whether a training step fits into memory, and how long the run will take, by estimate, before it is tried."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from scalecli.costs import Batch
 from scalecli.costs.hardware import Machine
 from scalecli.costs.memory import Training, device_memory
+from scalecli.costs.this_machine import rough_duration, seconds_here, this_machine
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import Data, Manifest
 from scalecli.runs.recipe import Recipe
 from scalecli.specs import ModelSpec
 from scalecli.tables import humanise
 
+SHORT_SECONDS = 60.0
 _GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -23,15 +25,10 @@ def memory_warning(spec: ModelSpec, manifest: Manifest, recipe: Recipe) -> str |
 
     Known is the memory of a machine that trains on its processors.
     """
-    if any(device.startswith(("GPU", "TPU", "CUDA")) for device in manifest.environment.devices):
-        return None
-    lengths = spec.lengths
-    if isinstance(manifest.data, Data):
-        lengths = manifest.data.inputs_length, manifest.data.targets_length
+    batch = _batch(spec, manifest, recipe.batch // recipe.accumulation)
     capacity = machine_memory()
-    if lengths is None or capacity is None:
+    if batch is None or capacity is None or not _is_on_processors(manifest):
         return None
-    batch = Batch(recipe.batch // recipe.accumulation, *lengths)
     training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
     try:
         needed = device_memory(spec, batch, Machine("cpu", chips=1), training).total
@@ -43,6 +40,31 @@ def memory_warning(spec: ModelSpec, manifest: Manifest, recipe: Recipe) -> str |
         f"a step on {batch.sequences:,} examples at once needs {humanise(needed, 'bytes')} by estimate, and this "
         f"machine has {humanise(capacity, 'bytes')}; less --batch, or more --accumulation, needs less"
     )
+
+
+def time_note(spec: ModelSpec, manifest: Manifest, recipe: Recipe, steps_done: int) -> str | None:
+    """Says how long the rest of a run will take; None for a minute or less, and where that can't be estimated."""
+    batch, steps = _batch(spec, manifest, recipe.batch), recipe.steps - steps_done
+    if batch is None or manifest.strategy.kind == "multi-worker":
+        return None
+    machine = Machine("cpu", chips=1) if _is_on_processors(manifest) else this_machine()
+    training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
+    seconds = seconds_here(spec, batch, training, steps, machine)
+    if seconds is None or seconds <= SHORT_SECONDS:
+        return None
+    return f"{steps:,} steps take about {rough_duration(seconds)} on this machine, by estimate, without validation"
+
+
+def _is_on_processors(manifest: Manifest) -> bool:
+    return not any(device.startswith(("GPU", "TPU", "CUDA")) for device in manifest.environment.devices)
+
+
+def _batch(spec: ModelSpec, manifest: Manifest, sequences: int) -> Batch | None:
+    """So many examples of a run at once, None where their lengths are not known."""
+    lengths = spec.lengths
+    if isinstance(manifest.data, Data):
+        lengths = manifest.data.inputs_length, manifest.data.targets_length
+    return lengths and Batch(sequences, *lengths)
 
 
 def machine_memory() -> int | None:

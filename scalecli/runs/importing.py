@@ -29,7 +29,7 @@ from scalecli.manifest import (
     utc_now,
 )
 from scalecli.released import ReleasedCheckpoint, released_by_name, released_checkpoints
-from scalecli.runs.directory import keep_vocabulary, prepare_directory, take_up, vocabulary_entry
+from scalecli.runs.directory import keep_vocabulary, prepared_directory, take_up, vocabulary_entry
 from scalecli.runs.recipe import environment, parameter_counts
 from scalecli.runs.text.pretraining import objective_entry
 from scalecli.runs.verifying import check, log_likelihood
@@ -164,9 +164,8 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`); then there is no run, or the one that was.
     """
-    prepare_directory(job.directory)
     place = Place(job.directory)
-    with holding(place.holder_record(), place.address, reporter.message):
+    with prepared_directory(job.directory), holding(place.holder_record(), place.address, reporter.message):
         return _import_run(job, place, imported, vocabulary, reporter)
 
 

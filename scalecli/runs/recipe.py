@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from scalecli import __version__
+from scalecli.architectures.recorded import architecture_file
 from scalecli.costs import Batch, batch_of, flops
 from scalecli.costs.hardware import Precision
 from scalecli.costs.memory import Optimizer
@@ -133,6 +134,7 @@ def new_manifest(
         command_line=command_line,
         parent=parent,
         architecture=spec.architecture,
+        architecture_file=architecture_file(spec.architecture),
         shape=dict(shape.to_dict()),
         parameters=parameter_counts(spec),
         flops=Flops(

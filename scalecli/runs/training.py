@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from scalecli.architectures.recorded import keep_code
 from scalecli.devices import AUTOMATIC, Batches, Devices, Request, open_devices
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
 from scalecli.runs.directory import Trained, held_place, take_up
-from scalecli.runs.fitting import memory_warning
+from scalecli.runs.fitting import memory_warning, time_note
 from scalecli.runs.recipe import Recipe, build_model, new_manifest
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
-from scalecli.storage.layout import OPTIMIZER, WEIGHTS
+from scalecli.storage.layout import CHECKPOINTS, OPTIMIZER, WEIGHTS
 from scalecli.storage.run_storage import Place
-from scalecli.training.checkpoints import Saving
+from scalecli.training.checkpoints import Saving, checkpoint_steps
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
@@ -113,8 +114,12 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
         reporter.message(f"{job.place.address}: already complete")
         return manifest
     inputs.keep(job.place.directory)
+    keep_code(manifest.architecture, job.place.directory)
     if too_large := memory_warning(inputs.spec, manifest, job.recipe):
         reporter.message(f"warning: {too_large}")
+    steps_done = max(checkpoint_steps(job.place.directory / CHECKPOINTS), default=manifest.start_step)
+    if note := time_note(inputs.spec, manifest, job.recipe, steps_done):
+        reporter.message(note)
     model = build_model(inputs.spec, job.recipe, devices)
     if initial:
         initial.load_into(model)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from scalecli.architectures import DEFAULT_ARCHITECTURE, KNOBS, build_spec, named
+from scalecli.architectures import DEFAULT_ARCHITECTURE, KNOBS, build_spec, load
+from scalecli.architectures.loading import SUFFIX
 from scalecli.errors import ConfigurationError
 from scalecli.references import ModelReference
 from scalecli.shape import Shape, parse_name, shape_name
@@ -46,7 +47,10 @@ def trials(study: Study, source: str) -> list[Trial]:
             none, or too many runs.
     """
     budgets: tuple[float | None, ...] = study.budgets or (None,)
-    names = list(_model_names(study))
+    try:
+        names = list(_model_names(study))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{source}: {error}") from None
     if len(names) * len(budgets) * len(study.seeds) > MOST_RUNS:
         raise ConfigurationError(f"{source}: more than {MOST_RUNS:,} runs")
     try:
@@ -85,33 +89,39 @@ def budget_name(budget: float) -> str:
 
 
 def _model_names(study: Study) -> dict[str, tuple[str, str]]:
-    """The architecture and the shape of each model, as the file writes them, by the model's name in the study."""
+    """The architecture and the shape's name of each model, by the model's name in the study."""
     with_base = [] if study.base is None else [study.base, *(f"{study.base}-{text}" for text in study.operators)]
     narrow = [f"narrow{study.narrow}"] if study.narrow > 1 else []
     return {
-        "-".join([*narrow, *([] if architecture == DEFAULT_ARCHITECTURE else [architecture]), shape]): (
-            architecture,
-            shape,
-        )
-        for architecture in study.architectures
+        "-".join([*narrow, *_unless_default(architecture, knobs), shape]): (architecture, "-".join([shape, *knobs]))
+        for architecture, knobs in map(_architecture, study.architectures)
         for shape in map(str.lower, (*with_base, *study.shapes))
     }
+
+
+def _architecture(text: str) -> tuple[str, list[str]]:
+    """The name of an architecture and its knobs, from `switch-ne8` or `./mine.py-np64`."""
+    file, suffix, rest = text.partition(SUFFIX)
+    address, _, knobs = (file + suffix, "", rest.removeprefix("-")) if suffix else text.partition("-")
+    try:
+        return load(address), [knobs] if knobs else []
+    except ConfigurationError as error:
+        raise ConfigurationError(f"architectures: {error}") from None
+
+
+def _unless_default(architecture: str, knobs: list[str]) -> list[str]:
+    return [architecture, *knobs] if knobs or architecture != DEFAULT_ARCHITECTURE else []
 
 
 def _models(study: Study) -> Iterator[tuple[str, ModelReference]]:
     """The models that are trained at all, each with its name in the study."""
     seen: set[tuple[str, Shape]] = set()
-    for name, (text, shape_text) in _model_names(study).items():
-        architecture, _, knobs = text.partition("-")
-        try:
-            named(architecture)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"architectures: {error}") from None
+    for name, (architecture, shape_text) in _model_names(study).items():
         if name in study.without:  # perhaps a size that this architecture does not have
             continue
         if not is_directory_name(name):
             raise ConfigurationError(f"{name!r} can't be a directory's name")
-        shape = _shape(f"{shape_text}-{knobs}" if knobs else shape_text, architecture, study.narrow)
+        shape = _shape(shape_text, architecture, study.narrow)
         if (architecture, shape) not in seen:
             seen.add((architecture, shape))
             yield name, ModelReference(shape_name(shape, architecture), architecture, shape)

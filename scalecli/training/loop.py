@@ -199,6 +199,7 @@ class _Run:
                 step=self.step,
                 steps=self.manifest.steps,
                 loss=float(figures.losses.mean()),
+                loss_steps=count,
                 speed=speed,
                 input_wait=min(float(figures.waits.sum()) / seconds, 1.0),
             )

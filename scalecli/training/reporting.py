@@ -11,7 +11,7 @@ from scalecli.manifest import Throughput
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: step of `steps`, and mean loss (nats) and speed of the last call.
+    """Where a run stands: step of `steps`, mean loss (nats) and speed of the last call, which did `loss_steps` steps.
 
     `speed` is None after the first call, most of which compiled. `input_wait` is the share of the time in which devices
     waited for the next batch.
@@ -20,6 +20,7 @@ class Progress:
     step: int
     steps: int
     loss: float
+    loss_steps: int
     speed: Throughput | None
     input_wait: float
 

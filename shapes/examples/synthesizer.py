@@ -1,16 +1,10 @@
-"""Dense Synthesizer: each position predicts its own attention scores, without keys (Tay et al. 2021, section 3.1).
-
-scalecli shape small --arch ./synthesizer.py --longest 1024
-"""
-
-from __future__ import annotations
+"""Dense Synthesizer: each position predicts its own attention scores, without keys (Tay et al. 2021, section 3.1)."""
 
 from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
 from scalecli import api
-from scalecli.api import Shape, Weight, dense
 
 
 @dataclass(frozen=True)
@@ -23,10 +17,11 @@ class Synthesis(api.LayerSpec):
     longest: int
     packing_refused: ClassVar[str | None] = "its scores belong to the positions of a row"
 
-    def weights(self) -> dict[str, Weight]:
-        """`hidden`, `value` [d_model, heads * d_kv], `scores` [heads, d_kv, longest], `output` back to d_model."""
-        down, scores = dense(self.d_model, self.heads * self.d_kv), Weight((self.heads, self.d_kv, self.longest), 0.02)
-        return {"hidden": down, "scores": scores, "value": down, "output": dense(self.heads * self.d_kv, self.d_model)}
+    def weights(self) -> dict[str, api.Weight]:
+        """`hidden` and `value` to all heads, `scores` of each head, and `output` back to d_model."""
+        down, up = api.dense(self.d_model, self.heads * self.d_kv), api.dense(self.heads * self.d_kv, self.d_model)
+        scores = api.Weight((self.heads, self.d_kv, self.longest), stddev=self.d_kv**-0.5)
+        return {"hidden": down, "scores": scores, "value": down, "output": up}
 
     def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
         """Three projections; the scores and the mixing are both as long as the sequence."""
@@ -41,45 +36,44 @@ class Synthesis(api.LayerSpec):
 
     @classmethod
     def keras_layer(cls) -> type:
-        """Imported only when a model is built."""
+        """Imports Keras only when a model is built."""
         from keras import ops
 
         from scalecli.api.layers import MASKED, SpecLayer
 
-        class Dense(SpecLayer):
+        class Synthesizer(SpecLayer):
             def heads(self, x, matrix):  # [batch, length, d_model] -> [batch, heads, length, d_kv]
                 split = ops.reshape(ops.matmul(x, matrix), (*x.shape[:2], self.spec.heads, self.spec.d_kv))
                 return ops.transpose(split, (0, 2, 1, 3))
 
             def mixed(self, weights, x, values, mask):
                 scores = ops.matmul(ops.relu(self.heads(x, weights["hidden"])), weights["scores"])
-                scores = ops.cast(scores[..., : values.shape[2]], "float32") + mask
-                mixed = ops.matmul(ops.cast(ops.softmax(scores), x.dtype), values)
-                mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (*x.shape[:2], -1))
-                return ops.matmul(mixed, weights["output"])
+                shares = ops.softmax(ops.cast(scores[..., : values.shape[2]], "float32") + mask)
+                mixed = ops.transpose(ops.matmul(ops.cast(shares, x.dtype), values), (0, 2, 1, 3))
+                return ops.matmul(ops.reshape(mixed, (*x.shape[:2], -1)), weights["output"])
 
             def call(self, weights, x, context, dropout):
                 return self.mixed(weights, x, self.heads(x, weights["value"]), context.self_mask)
 
-            def initial_state(self, batch, length, dtype):
+            def initial_state(self, batch, length, dtype):  # the values of all tokens, for decoding
                 return {"values": ops.zeros((batch, self.spec.heads, length, self.spec.d_kv), dtype)}
 
-            def step(self, weights, x, constants, state, context):
+            def step(self, weights, x, constants, state, context):  # one token, x [batch, 1, d_model]
                 new = self.heads(x, weights["value"])
                 values = ops.slice_update(state["values"], (0, 0, context.position, 0), new)
                 later = ops.arange(values.shape[2], dtype="int32") > context.position
                 return self.mixed(weights, x, values, ops.cast(later, "float32") * MASKED), {"values": values}
 
-        return Dense
+        return Synthesizer
 
 
-def build(shape: Shape) -> api.EncoderDecoder:
+def build(shape: api.Shape) -> api.EncoderDecoder:
     """Synthesized self-attention in both stacks; cross-attention stays."""
     mixing = Synthesis(shape.d_model, shape.heads, shape.d_kv, shape.longest)
-    encoder, decoder = (block(shape, mixing=mixing) for block in (api.encoder_block, api.decoder_block))
-    encoder = api.stack(shape, api.Repeat(encoder, shape.encoder_layers), bidirectional=True, bias_heads=())
-    decoder = api.stack(shape, api.Repeat(decoder, shape.decoder_layers), bidirectional=False, bias_heads=())
-    return api.encoder_decoder("synthesizer", shape, encoder=encoder, decoder=decoder)
+    encoder, decoder = api.encoder_block(shape, mixing=mixing), api.decoder_block(shape, mixing=mixing)
+    stacked = api.stack(shape, api.Repeat(encoder, shape.encoder_layers), bidirectional=True, bias_heads=())
+    causal = api.stack(shape, api.Repeat(decoder, shape.decoder_layers), bidirectional=False, bias_heads=())
+    return api.encoder_decoder("synthesizer", shape, encoder=stacked, decoder=causal)
 
 
 longest = api.Knob("longest", "ll", "--longest", "Longest input or target, in tokens.", default=512)

@@ -2,11 +2,16 @@
 
 import json
 import os
+import re
 
+import click
 import pytest
 
 from scalecli.cli.main import run
+from scalecli.costs.hardware import Machine
+from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS
 from scalecli.data.text.vocabulary_training import train_vocabulary
+from scalecli.errors import ScalecliError
 from scalecli.manifest import save_manifest
 from scalecli.shape import presets
 from tests.manifests import example_manifest
@@ -117,3 +122,48 @@ def test_the_directory_may_be_the_one_at_hand(plan, folder, monkeypatch):
     (folder / "study").mkdir()
     monkeypatch.chdir(folder / "study")
     assert json.loads(plan("tiny", "--run", ".")[1])["directory"] == str(folder / "study")
+
+
+@pytest.fixture
+def start(monkeypatch, capsys):
+    """Runs a command that would train; gives its exit code and stderr, which ends in STARTED where it got so far."""
+
+    def started(job, reporter):
+        raise ScalecliError("STARTED")
+
+    monkeypatch.setattr("scalecli.runs.training.carry_out", started)
+
+    def invoke(*arguments):
+        return run(["pretrain", *arguments]), capsys.readouterr().err
+
+    return invoke
+
+
+def test_a_dry_run_estimates_the_time_on_this_machine(plan):
+    def hours(steps):
+        return json.loads(plan(*USUAL, "--steps", steps)[1])["hours"]
+
+    start = (IMPORT_SECONDS + COMPILE_SECONDS) / 3600
+    assert hours(2000) - start == pytest.approx(2 * (hours(1000) - start))
+    assert hours(1000) > start
+
+
+def test_a_default_of_steps_that_takes_days_is_warned_of_or_asked_about(start, monkeypatch, folder):
+    monkeypatch.setattr("scalecli.costs.this_machine.this_machine", lambda: Machine("cpu", 1))
+    code, err = start("base", "--vocabulary", "v.model")
+    warning, last = err.splitlines()
+    assert code == 1 and last == "error: STARTED"
+    assert re.fullmatch(
+        r"warning: 524,288 steps, the default of --steps, take about [\d,.]+ days on this machine", warning
+    )
+    assert "default of --steps" not in start("base", "--vocabulary", "v.model", "--steps", "524288")[1]
+    assert "default of --steps" not in start("shape.yaml", "--vocabulary", "v.model", "--inputs-length", "8")[1]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    asked = []
+    monkeypatch.setattr(click, "confirm", lambda text, **options: asked.append((text, options)))
+    assert "STARTED" in start("base", "--vocabulary", "v.model")[1]
+    ((text, options),) = asked
+    assert text.endswith(" on this machine. Start?") and options == {"abort": True, "err": True}
+    (folder / "runs" / "base").mkdir(parents=True)  # a run that is gone on with
+    assert "default of --steps" not in start("base", "--vocabulary", "v.model")[1] and len(asked) == 1

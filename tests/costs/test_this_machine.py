@@ -61,3 +61,23 @@ def test_the_time_here_is_that_of_all_processors_after_the_start(drivers, monkey
     two_cores = 1000 / estimate(spec, batch, Machine("cpu", 1), Training(precision="float32")).steps_per_s
     start = this_machine.IMPORT_SECONDS + this_machine.COMPILE_SECONDS
     assert this_machine.seconds_here(spec, batch, Training(), 1000) == pytest.approx(start + two_cores / 8)
+
+
+def test_a_precision_that_the_machine_can_t_have_gives_no_time(drivers):
+    spec = build_spec("transformer", parse_name("tiny"))
+    assert this_machine.seconds_here(spec, Batch(7, 64, 16), Training(), 10, Machine("tpu-v3", 4)) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (50, "50 s"),
+        (119, "119 s"),
+        (130, "2.2 minutes"),
+        (7200, "2 hours"),
+        (34 * 86400, "34 days"),
+        (1e9, "11,574 days"),
+    ],
+)
+def test_a_duration_is_as_exact_as_an_estimate(seconds, text):
+    assert this_machine.rough_duration(seconds) == text

@@ -115,6 +115,13 @@ def test_values_longer_than_what_is_read_at_once(tmp_path):
         ("a.xz", lzma.compress(LINES)[:-9], r"a\.xz: cannot be unpacked"),
         ("a.xz", b"plain", r"a\.xz: its name ends in \.xz"),
         ("a.txt", b"PK\x03\x04rest", r"a\.txt: a ZIP archive; unpack it"),
+        ("a.tar.gz", gzip.compress(b"x".ljust(257, b"\0") + b"ustar\x0000"), r"a\.tar\.gz: a tar archive; unpack it"),
+        ("a.txt", "a line\n".encode("utf-16"), r"a\.txt: UTF-16 text; write it as UTF-8"),
+        ("a.csv", "text\na line\n".encode("utf-16-le"), r"a\.csv: not text: 12 of its first 24 bytes are NUL"),
+        ("a.txt", b"a line\n" + bytes(4_089), r"a\.txt: not text: 4,089 of its first 4,096 bytes are NUL"),
+        ("a.txt", b"one\rtwo\r", r"a\.txt: its lines end in CR alone"),
+        ("a.jsonl", b'{"text": 5}', r"a\.jsonl:1: 'text' is 5, not a string; --text-field"),
+        ("a.jsonl", b'{"text": "x",}\n{"text": "y"}', r"a\.jsonl:1: not JSON"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path, name, content, message):
@@ -122,6 +129,14 @@ def test_what_cannot_be_read_is_one_line(tmp_path, name, content, message):
     with pytest.raises(MissingError, match=message) as raised:
         list(text_documents([tmp_path / name]))
     assert "\n" not in str(raised.value)
+
+
+def test_text_of_other_systems(tmp_path):
+    """A byte order mark, CRLF, a NUL among much else, characters that Python's splitlines cuts at, no last line end."""
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\0\r\n\r\n" + b"x" * 300 + "\r\na\x0b\u2028b".encode())
+    assert list(text_documents([tmp_path / "a.txt"])) == ["one", "two\0", "x" * 300, "a\x0b\u2028b"]
+    with pytest.raises(MissingError, match=r"no file matches; folders are divided by / here"):
+        find_files(["C:\\data\\a.txt"])
 
 
 def test_folders_of_splits_and_of_selections(tmp_path):

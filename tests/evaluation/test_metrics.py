@@ -5,7 +5,6 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from scalecli.data.tasks.task import METRICS as TASK_METRICS
 from scalecli.data.tasks.task import Example
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.evaluation import metrics
@@ -47,10 +46,6 @@ def one(metric, predictions, targets, labels=None, **more):
 def texts(codes, labels):
     """The labels at these places; places beyond the list become texts that are no label."""
     return [labels[code] if 0 <= code < len(labels) else f"nonsense {code}" for code in codes]
-
-
-def test_every_metric_of_task_files_is_registered():
-    assert tuple(METRICS) == TASK_METRICS
 
 
 def test_metrics_come_back_by_name_in_the_order_asked_for():

@@ -99,6 +99,10 @@ def test_keras_hub_has_the_weights(reference, tmp_path):
     ran = export(reference, "keras-hub", tmp_path / "preset")
     assert ran.code == 0, ran.err
     assert {"README.md", "config.json", "model.weights.h5"} < {row["file"] for row in json.loads(ran.out)}
+    # Without the time of writing, so that a second export is the same bytes.
+    metadata = json.loads((tmp_path / "preset/metadata.json").read_text())
+    total = yaml.safe_load((reference / "run.yaml").read_text())["parameters"]["total"]
+    assert metadata["parameter_count"] == total and "date_saved" not in metadata
     found = keras_hub.read(tmp_path / "preset", step=None, optimizer=False)
     expected = weights_of(reference, 24)
     assert all(found.weights[path].tobytes() == expected[path].tobytes() for path in expected)
@@ -138,9 +142,19 @@ def test_what_is_there_is_not_overwritten(reference, tmp_path):
     (tmp_path / "full" / "mine.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for name in ("full", "file"):
-        assert "something is there already" in export(reference, "hugging-face", tmp_path / name).failed(3)
+        assert "something else is there already" in export(reference, "hugging-face", tmp_path / name).failed(3)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "full"]
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
+
+
+def test_the_same_export_once_more_changes_nothing(reference, tmp_path):
+    assert export(reference, "hugging-face", tmp_path / "out").code == 0
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*")}
+    assert export(reference, "hugging-face", tmp_path / "out").code == 0
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*")} == before
+    (tmp_path / "out" / "README.md").write_text("another")
+    assert "something else is there already" in export(reference, "hugging-face", tmp_path / "out").failed(3)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_full_disk_leaves_nothing_behind(reference, tmp_path, monkeypatch):

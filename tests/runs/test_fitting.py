@@ -1,5 +1,7 @@
 """A step that can't fit is said before it is tried."""
 
+import re
+
 from scalecli.runs import fitting
 from tests.runs.conftest import command
 
@@ -13,6 +15,13 @@ def test_too_large_a_batch_is_said_and_a_small_one_not(place, no_training, tmp_p
     line = next(line for line in ran.err.splitlines() if "by estimate" in line)
     assert line.startswith("warning: a step on 4 examples at once needs ")
     assert line.endswith(", and this machine has 100 kB; less --batch, or more --accumulation, needs less")
+
+
+def test_a_run_says_at_its_start_how_long_it_will_take(place, no_training, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "SHORT_SECONDS", 0.0)
+    ran = command(*place.pretraining(tmp_path / "run", steps=3))
+    assert ran.code == 0
+    assert re.search(r"^3 steps take about \d+ s on this machine, by estimate, without validation$", ran.err, re.M)
 
 
 def test_a_limit_of_the_group_counts(monkeypatch, tmp_path):

@@ -91,15 +91,15 @@ def test_a_profile_that_cannot_be(place, tmp_path, flag):
 @pytest.mark.parametrize(("share", "said"), [(0.34, True), (0.02, False)])
 def test_an_input_pipeline_that_is_too_slow_is_said(capsys, share, said):
     speed = Throughput(steps_per_s=2.0, tokens_per_s=100.0)
-    ConsoleReporter().progress(Progress(step=5, steps=10, loss=2.0, speed=speed, input_wait=share))
+    ConsoleReporter().progress(Progress(step=5, steps=10, loss=2.0, loss_steps=3, speed=speed, input_wait=share))
     line = capsys.readouterr().err
     assert ("input pipeline too slow: 34% of the time waits for it" in line) == said
-    assert line.startswith("step 5 of 10  loss 2.0000  2 steps/s  100 tokens/s") and line.endswith("  0:02 left\n")
+    assert line.startswith("step 5 of 10  0:02 left  loss 2.0000 (mean of 3 steps)  2 steps/s")
 
 
 def test_the_call_that_compiles_gives_no_speed_and_no_time_left(capsys, place, tmp_path, waiting):
-    ConsoleReporter().progress(Progress(step=1, steps=10, loss=2.0, speed=None, input_wait=0.9))
-    assert capsys.readouterr().err == "step 1 of 10  loss 2.0000\n"
+    ConsoleReporter().progress(Progress(step=1, steps=10, loss=2.0, loss_steps=3, speed=None, input_wait=0.9))
+    assert capsys.readouterr().err == "step 1 of 10  loss 2.0000 (mean of 3 steps)\n"
     assert command(*place.pretraining(tmp_path / "run", steps=4)).code == 0
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     ends = [row for row in rows if "input_wait_s" in row]

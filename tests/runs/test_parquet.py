@@ -61,6 +61,6 @@ def test_few_rows_are_tokenised_as_a_whole(place, shards, tmp_path):
 
 def test_a_field_that_is_not_there(place, shards, tmp_path):
     line = command(*place.pretraining(tmp_path, text=shards), "--dry-run").failed(4)
-    assert "no field 'text' with a string; it has 'url', 'body'; --text-field names another one" in line
+    assert "no field 'text'; it has 'url', 'body'; --text-field names another one" in line
     line = command(*place.pretraining(tmp_path, text=None, text_field="x")).failed(3)
     assert line == "--text-field goes with --text or --dataset"

@@ -84,6 +84,15 @@ class FigureSpec:
         return list(dict.fromkeys(one.group for one in each if one.group is not None))
 
     @property
+    def text(self) -> str:
+        """All that is written in it, as one text."""
+        parts = [self.title, self.grouping, *self.caption, *self.groups]
+        for panel in self.panels:
+            parts += [panel.title, panel.x.title, panel.y.title]
+            parts += [mark.label for mark in panel.marks] + [line.label for line in panel.lines]
+        return "".join(parts)
+
+    @property
     def kinds(self) -> set[str]:
         """The kinds of lines that it has."""
         return {line.kind for panel in self.panels for line in panel.lines}

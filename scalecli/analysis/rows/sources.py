@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scalecli.analysis.papers.findings import findings_of, sequences_of
@@ -31,14 +33,14 @@ def row_of_run(path: str, convention: Convention) -> Row:
     from scalecli.analysis.rows.run_costs import hours_of_devices
     from scalecli.analysis.rows.shape_costs import batch_for, flops_of, parameters_of
     from scalecli.analysis.rows.upstream import final_results, pretrained_of, read_run, throughput_of, upstream_of
+    from scalecli.architectures.recorded import shape_of_run
     from scalecli.manifest import manifest_path
-    from scalecli.shape import Shape
 
     file = manifest_path(path)
     manifest, _ = read_run(file)
     architecture = manifest.architecture
+    shape = shape_of_run(manifest, file)
     try:
-        shape = Shape.from_dict(manifest.shape, "shape")
         parameters = parameters_of(architecture, shape)
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}") from None
@@ -98,6 +100,18 @@ def row_of_published(model: PublishedModel) -> Row:
         traits=model.traits,
         findings=findings_of(model),
     )
+
+
+def with_assumed_data(rows: Sequence[Row]) -> list[Row]:
+    """The rows, the paper's few-shot models as having seen what the runs beside them did, if these saw as much.
+
+    How many images the paper's models saw is not printed; where runs saw several amounts, nothing is assumed.
+    """
+    seen = {row.seen for row in rows if row.run and row.few_shot is not None}
+    if len(seen) != 1:
+        return list(rows)
+    (images,) = seen
+    return [row if row.run or row.few_shot is None else replace(row, assumed_seen=images) for row in rows]
 
 
 def _pretraining_of_published(model: PublishedModel) -> dict[str, Any]:

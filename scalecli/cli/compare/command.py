@@ -22,6 +22,7 @@ from scalecli.cli.compare.report import report_option
 from scalecli.cli.compare.runs import list_option, print_runs
 from scalecli.cli.compare.table import Choice, known_columns, model_table, narrowed
 from scalecli.cli.options.groups import Command
+from scalecli.cli.options.model import load_architectures
 from scalecli.cli.output.formats import FOR_PEOPLE, csv_text, format_option, print_record, print_tables, terminal_width
 from scalecli.cli.output.terminal import say, say_wrapped
 from scalecli.costs import Convention
@@ -42,7 +43,13 @@ if TYPE_CHECKING:
     help="Add a paper (scale-efficiently, architectures), a table (table-4, architectures/table-1), a model or a glob "
     "of models.",
 )
-@click.option("--arch", multiple=True, metavar="NAME", help="Only rows of this architecture.")
+@click.option(
+    "--arch",
+    multiple=True,
+    metavar="NAME|FILE",
+    callback=load_architectures,
+    help="Only rows of this architecture; your own ones by their files or modules.",
+)
 @click.option("--where", multiple=True, metavar="CONDITION", help="Only rows such as 'parameters<300M' or 'chips=16'.")
 @click.option("--columns", metavar="A,B,C", help="Columns to show; each result of a run is one, such as sst2/accuracy.")
 @click.option("--differing", is_flag=True, help="Show only columns in which the rows differ.")

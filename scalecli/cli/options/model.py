@@ -104,6 +104,25 @@ def _collect(options: dict[str, Any]) -> None:
     options["architecture"] = None if arch is None else load(arch)
 
 
+def load_architectures(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of architectures, those of the user's own after their code was loaded."""
+    return tuple(load(text) if "/" in text or "." in text else text for text in values)
+
+
+def _load(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        load(value)
+
+
+# For commands that take a run, whose manifest says which architecture it is.
+code_option = click.option(
+    "--arch",
+    metavar="FILE",
+    callback=_load,
+    expose_value=False,
+    help="Your own architecture that RUN has, a file such as ./fnet.py or an installed module. A run's copy of it is "
+    "never executed.",
+)
 # `--arch` and one option for each operator; they arrive as `architecture` and `operators`.
 shape_options = option_group(
     click.option(

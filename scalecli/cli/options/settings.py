@@ -33,7 +33,7 @@ def checked_options(command: click.Command, section: dict[Any, Any], where: str)
             option.type_cast_value(click.Context(command), texts if option.multiple else texts[0])
         except click.BadParameter as error:
             raise ConfigurationError(f"{where}.{key}: {' '.join(error.message.split())}") from None
-        values[str(option.name)] = texts if option.multiple else value
+        values[str(option.name)] = texts if option.multiple else value if option.is_flag else texts[0]
     return values
 
 

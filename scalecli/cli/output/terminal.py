@@ -1,11 +1,17 @@
-"""Lines on stderr. What comes from a file, a name or an error of a library must not drive the terminal."""
+"""Lines on stderr, and one live line below them.
+
+What comes from a file, a name or an error of a library must not drive the terminal.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
 import sys
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
 
 import click
 
@@ -14,13 +20,20 @@ from scalecli.tables import printable
 
 _LONGEST_WORD, _ENDS = 1000, 100
 
+_stream: TextIO | None = None  # where lines go while something else has stderr
+_console: Any = None  # rich's, while there is a live line
 
-def say(text: str, **style: Any) -> None:
-    """Prints one line to stderr, in which what is no letter, sign or space is a space; the style is click's.
+
+def say(text: str, bold: bool = False) -> None:
+    """Prints one line to stderr, in which what is no letter, sign or space is a space; a live line stays below it.
 
     Words of more than 1,000 characters are shortened.
     """
-    click.secho(re.sub(rf"\S{{{_LONGEST_WORD},}}", _shortened, printable(text)), err=True, **style)
+    line = re.sub(rf"\S{{{_LONGEST_WORD},}}", _shortened, printable(text))
+    if _console is not None:
+        _console.print(line, style="bold" if bold else None, markup=False, highlight=False, soft_wrap=True)
+    else:
+        click.secho(line, file=_stream, err=True, bold=bold or None)
 
 
 def say_wrapped(text: str) -> None:
@@ -33,3 +46,43 @@ def say_wrapped(text: str) -> None:
 def _shortened(word: re.Match[str]) -> str:
     text = word[0]
     return f"{text[:_ENDS]}[... {len(text) - 2 * _ENDS:,} characters ...]{text[-_ENDS:]}"
+
+
+Line = Callable[[list[str]], None]
+
+
+@contextlib.contextmanager
+def live_line() -> Iterator[Line | None]:
+    """Keeps other libraries' logs off stderr and, on a terminal, a live line at its end.
+
+    Gives a function that sets the line, from its parts in the order of their importance, or None where there is no
+    terminal. Parts that the terminal has no room for are left out.
+    """
+    global _stream, _console
+    from scalecli.cli.output.logs import without_logs
+
+    with without_logs() as _stream:
+        try:
+            if not _stream.isatty() or os.environ.get("TERM") == "dumb":
+                yield None
+                return
+            from rich.console import Console
+
+            _console = Console(file=_stream)
+            with _console.status("starting") as status:
+                yield lambda parts: _set(status, parts)
+        finally:
+            _stream = _console = None
+
+
+def _set(status: Any, parts: list[str]) -> None:
+    from rich.text import Text
+
+    assert _stream is not None
+    with contextlib.suppress(OSError):
+        _console.width = os.get_terminal_size(_stream.fileno()).columns
+    line = parts[0]
+    for part in parts[1:]:
+        if len(line) + 2 + len(part) <= _console.width - 2:  # the spinner takes two
+            line += f"  {part}"
+    status.update(Text(printable(line), no_wrap=True, overflow="ellipsis"))

@@ -34,6 +34,7 @@ PLAN_COLUMNS = (
     Column("seed", "Seed"),
     Column("training_flops_per_step", "Training FLOPs per step", "flops"),
     Column("training_flops", "Training FLOPs of the run", "flops"),
+    Column("hours", "Hours on this machine, estimated", "float"),
 )
 
 
@@ -50,13 +51,19 @@ def print_plan(
 ) -> None:
     """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do, from `start_step` on."""
     from scalecli import costs
+    from scalecli.costs.memory import Training
+    from scalecli.costs.this_machine import seconds_here
     from scalecli.storage.layout import CHECKPOINTS
     from scalecli.training.checkpoints import checkpoint_steps
 
-    per_step = sum(costs.flops(spec, costs.Batch(recipe.batch, inputs, targets), "training").values())
+    batch = costs.Batch(recipe.batch, inputs, targets)
+    per_step = sum(costs.flops(spec, batch, "training").values())
     schedule = recipe.schedule
     there = place.to_read()
     there.bring()
+    steps_done = max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step)
+    training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
+    seconds = seconds_here(spec, batch, training, recipe.steps - steps_done)
     record = {
         "directory": place.address,
         "architecture": spec.architecture,
@@ -67,7 +74,7 @@ def print_plan(
         "lengths": f"{inputs}/{targets}",
         "batch": f"{recipe.batch} in {recipe.accumulation} parts" if recipe.accumulation > 1 else recipe.batch,
         "steps": recipe.steps,
-        "steps_done": max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step),
+        "steps_done": steps_done,
         "optimizer": recipe.optimizer + (f", weight decay {recipe.weight_decay:g}" if recipe.weight_decay else ""),
         "schedule": f"{schedule.name}, learning rate {schedule.learning_rate:g}, warm-up {schedule.warmup}",
         "precision": recipe.precision,
@@ -75,6 +82,7 @@ def print_plan(
         "seed": recipe.seed,
         "training_flops_per_step": per_step,
         "training_flops": per_step * (recipe.steps - start_step),
+        "hours": seconds and seconds / 3600,
         **rest,
     }
     columns = (*PLAN_COLUMNS, *COMPILED_COLUMNS)

@@ -49,7 +49,7 @@ def texts_of(task: Task, row: Row, split: str, place: str) -> Iterable[Texts]:
     """
     for column in task.input_columns():
         value = row.get(column, "")
-        if value is None or (isinstance(value, list) and None in value):
+        if any(map(_is_null, value if isinstance(value, list) else [value])):
             raise LeftOut(f"{column} is null")
     try:
         return _FORMS[task.form](task, row, split, place)
@@ -68,11 +68,16 @@ def needed_columns(task: Task, split: str) -> tuple[str, ...]:
 def _raw_target(task: Task, row: Row, split: str) -> Any:
     """Returns a row's target as it stands there, or None where the test set doesn't tell it."""
     value = row.get(task.target) if split == "test" else row[task.target]
-    if value is None and split != "test":
+    if _is_null(value) and split != "test":
         raise LeftOut(f"{task.target} is null")
     if as_text(value).strip() in task.skip_labels:
         raise LeftOut(f"label {value!r}, of skip_labels")
-    return None if value == "" and split == "test" else value
+    return None if (value == "" or _is_null(value)) and split == "test" else value
+
+
+def _is_null(value: Any) -> bool:
+    """Whether a value is null, or the NaN that stands for it in tables of numbers."""
+    return value is None or value != value
 
 
 def _label(task: Task, row: Row, split: str, place: str) -> str:

@@ -14,7 +14,7 @@ from scalecli.data.tasks.layouts import FORMATS
 from scalecli.errors import ConfigurationError, nearest
 from scalecli.storage.files import is_remote
 
-# What `scalecli.evaluation.metrics` can compute, which can't be imported from here.
+# Each is a function of `scalecli.evaluation.metrics`.
 METRICS = (
     "accuracy",
     "f1",

@@ -24,10 +24,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from scalecli.data.tasks.schema import METRICS, SPLITS, Form, Lengths, TaskFile, check, columns_by_split
+from scalecli.data.tasks.schema import SPLITS, Form, Lengths, TaskFile, check, columns_by_split
 from scalecli.strict import from_mapping, load_yaml, to_mapping
 
-__all__ = ["METRICS", "SPLITS", "UNANSWERABLE", "UNLABELLED", "Example", "Form", "Task", "as_text", "load_task"]
+__all__ = ["SPLITS", "UNANSWERABLE", "UNLABELLED", "Example", "Form", "Task", "as_text", "load_task"]
 
 UNLABELLED = "<unk>"  # the target of a test example whose label isn't published, as in T5
 # The target of a question without an answer (SQuAD v2). T5 has no such task; this is FLAN's (Wei et al. 2022).
@@ -138,10 +138,11 @@ class Task:
         """Returns the text of a raw label, or None for one that is none; a label that isn't known is `UNLABELLED`.
 
         A number counts the labels from 0, and so does a text that is a number; otherwise a text is one of the labels,
-        capitals or not. Raw labels that a task file maps are as that says.
+        capitals or not. Raw labels that a task file maps are as that says. 1.0 is 1, as which tables with gaps have it.
         """
         if self.raw_labels is not None:
             raw = value.strip() if isinstance(value, str) else json.dumps(value)
+            raw = raw if raw in self.raw_labels else raw.removesuffix(".0")
             return self.raw_labels.get(raw, UNLABELLED if raw == "-1" else None)
         assert self.labels is not None
         if self.threshold is not None:
@@ -152,9 +153,10 @@ class Task:
         if isinstance(value, str):
             value = value.strip()
             same = [label for label in self.labels if label.casefold() == value.casefold()]
-            if same or not value.removeprefix("-").isdecimal():
+            number = value.removesuffix(".0")
+            if same or not number.removeprefix("-").isdecimal():
                 return value if value in same else next(iter(same), None)
-            value = int(value)
+            value = int(number)
         if value == -1:
             return UNLABELLED
         return self.labels[int(value)] if value in range(len(self.labels)) else None

@@ -26,7 +26,7 @@ from scalecli.data.text.vocabulary import (
     USER_DEFINED,
     model_proto,
 )
-from scalecli.errors import ConfigurationError, MissingError
+from scalecli.errors import ConfigurationError, MissingError, reason_of
 
 _NORMALIZATIONS = ("identity", "nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf")  # SentencePiece's own, by name
 _SPECIAL = ["<pad>", "</s>", "<unk>"]
@@ -51,8 +51,7 @@ def sentencepiece_model(content: bytes, name: str) -> bytes:
         values = json.loads(content)
         theirs = tokenizers.Tokenizer.from_str(content.decode())
     except Exception as error:  # the library's own class is no narrower
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MissingError(f"{name}: not a tokenizer.json, or a damaged one ({reason})") from error
+        raise MissingError(f"{name}: not a tokenizer.json, or a damaged one ({reason_of(error)})") from error
     kind = type(theirs.model).__name__
     if kind != "Unigram":
         raise ConfigurationError(f"{name}: holds a tokenizer of kind {kind}, and Unigram is accepted; {_ADVICE}")

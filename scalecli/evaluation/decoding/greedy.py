@@ -35,7 +35,7 @@ def greedy_decode(model: EncoderDecoder, inputs: Any, length: int) -> Any:
     def next_token(position: Any, tokens: Any, finished: Any, output: Any, state: Any) -> tuple[Any, ...]:
         logits, state = model.decode_token(memory, state, tokens, position)
         tokens = ops.where(finished, PAD, ops.cast(ops.argmax(logits, axis=-1), "int32"))
-        output = ops.slice_update(output, (0, position), tokens[:, None])
+        output = ops.where(ops.arange(length, dtype="int32") == position, tokens[:, None], output)
         return position + 1, tokens, ops.logical_or(finished, tokens == EOS), output, state
 
     # A row without input is one that fills up a batch: there is nothing to decode.

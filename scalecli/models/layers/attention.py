@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from scalecli import specs
-from scalecli.models.compiled import fuses_attention
+from scalecli.models.compiled import fuses_attention, uses_xla
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.base import Context, SpecLayer, Weights, projection
 from scalecli.models.layers.blockwise_attention import bias_tiles, blockwise_attention
@@ -47,12 +47,26 @@ class Attention(SpecLayer):
     ) -> tuple[Any, Weights]:
         """One token x [batch, 1, d_model], after its key and value have joined those of the tokens before it."""
         if self.spec.cross:
-            return self._attend(weights, x, constants, None, context.cross_mask, Dropout(0.0)), state
+            return self._attend_to(constants, weights, x, context.cross_mask), state
         state = {
-            name: ops.slice_update(state[name], (0, 0, context.position, 0), new)
+            name: updated_at(context.position, state[name], new)
             for name, new in self._keys_and_values(weights, x).items()
         }
-        return self._attend(weights, x, state, self._bias(context), context.self_mask, Dropout(0.0)), state
+        bias = self._bias(context)  # has the mask in it
+        return self._attend_to(state, weights, x, context.self_mask if bias is None else bias), state
+
+    def _attend_to(self, cached: Weights, weights: Weights, x: Any, added: Any) -> Any:
+        """The attention of one token to cached keys and values; `added` to the scores are mask and bias.
+
+        The keys stay as they are, and the query is the column: they are many, and it is one.
+        """
+        keys, values = (cached[self._projections()[number]] for number in (0, -1))
+        batch, heads, length = x.shape[0], self.spec.heads, keys.shape[2]
+        queries = ops.reshape(self._queries(weights, x), (batch, heads, self.spec.d_kv, 1))
+        scores = ops.reshape(ops.matmul(keys, queries), (batch, heads, 1, length))
+        shares = ops.softmax(ops.cast(scores, "float32") + added, axis=-1)
+        mixed = ops.matmul(ops.cast(shares, values.dtype), values)
+        return projection(weights, "output", ops.reshape(mixed, (batch, 1, self.spec.inner)))
 
     def _fused(self, weights: Weights, x: Any, context: Context, dropout: Dropout) -> Any:
         """`call` without scores in memory; queries, keys and values are [batch, length, heads, d_kv]."""
@@ -119,6 +133,18 @@ class Attention(SpecLayer):
         batch, _, length, _ = mixed.shape
         joined = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (batch, length, self.spec.inner))
         return projection(weights, "output", joined)
+
+
+def updated_at(position: Any, cache: Any, new: Any) -> Any:
+    """The cache [batch, heads, length, d_kv] with `new` [batch, heads, 1, d_kv] at a position of its length."""
+    if uses_xla():
+        return ops.slice_update(cache, (0, 0, position, 0), new)
+    # TensorFlow would run a slice update as an XLA program of its own, which copies; this it does in place.
+    batch, heads, length, width = cache.shape
+    rows = batch * heads
+    indices = ops.stack([ops.arange(rows, dtype="int32"), ops.broadcast_to(position, (rows,))], axis=1)
+    flat = ops.scatter_update(ops.reshape(cache, (rows, length, width)), indices, ops.reshape(new, (rows, width)))
+    return ops.reshape(flat, cache.shape)
 
 
 def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any, dropout: Dropout) -> Any:

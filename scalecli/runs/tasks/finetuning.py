@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,7 +22,11 @@ from scalecli.runs.tasks.examples import TaskData, described, read_tasks, remark
 from scalecli.runs.training import TrainingInputs, TrainingJob
 
 if TYPE_CHECKING:
+    from scalecli.evaluation.tasks import TaskScores, TaskSplit
     from scalecli.training.reporting import Reporter
+
+
+_SHOWN_TEXTS, _SHOWN_CHARACTERS = 3, 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +110,14 @@ class Finetuning(TrainingJob):
 
         def validation(model: Any) -> Callable[[], dict[str, float]]:
             evaluation = TaskEvaluation(model, inputs, devices=devices)
-            return lambda: figures(evaluation(reporter.examples), self.tasks)
+
+            def validate() -> dict[str, float]:
+                scores = evaluation(reporter.examples)
+                for note in filter(None, (zero_note(test, scores[test.task.name]) for test in tests)):
+                    reporter.message(note)
+                return figures(scores, self.tasks)
+
+            return validate
 
         only = self.measured_on[0]
         return TrainingInputs(
@@ -131,6 +143,20 @@ class Finetuning(TrainingJob):
             keep=partial(keep_vocabulary, vocabulary),
             validation=validation,
         )
+
+
+def zero_note(test: TaskSplit, found: TaskScores) -> str | None:
+    """Says what predictions without any score look like beside what is expected; None where there is a score."""
+    if not found.scores or any(score.value > 0 for score in found.scores.values()):
+        return None
+    predicted = Counter(text[:_SHOWN_CHARACTERS] for text in found.predictions).most_common(_SHOWN_TEXTS)
+    expected = test.task.labels or [example.target for example in test.examples]
+    return (
+        f"{test.task.name}: no score above 0. Of {len(found.predictions):,} predictions the most frequent are "
+        + ", ".join(f"{text!r} ({count:,} times)" for text, count in predicted)
+        + "; expected are texts such as "
+        + ", ".join(repr(text[:_SHOWN_CHARACTERS]) for text in expected[:_SHOWN_TEXTS])
+    )
 
 
 def training_batches(

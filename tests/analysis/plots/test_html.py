@@ -78,3 +78,25 @@ def test_in_a_browser_a_mark_tells_what_it_is_and_is_found_in_the_other_panel(br
     assert {each.get_attribute("id") for each in find(browser, ".plot-hit")} == {"figure-0-0", "figure-1-0"}
     ActionChains(browser).move_to_element(find(browser, "fieldset")[0]).perform()
     assert not tip.is_displayed() and complaints(browser) == []
+
+
+def columns(browser, width):
+    """In how many columns the panels stand, and whether the page is wider than the screen."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    lefts = {round(svg.location["x"]) for svg in find(browser, ".plot-panels > svg")}
+    script = "return document.documentElement.scrollWidth <= window.innerWidth"
+    return len(lefts), browser.execute_script(script)
+
+
+def test_in_a_browser_panels_stack_on_a_phone_and_turn_dark(browser):
+    assert columns(browser, 1280) == (2, True) and columns(browser, 390) == (1, True)
+    assert len(find(browser, "fieldset label svg")) == 12
+
+    def background():
+        return browser.execute_script("return getComputedStyle(document.querySelector('.plot-panels > svg')).filter")
+
+    assert background() == "none"
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    assert background().startswith("invert(")

@@ -2,6 +2,9 @@
 
 import json
 
+from scalecli.data.tasks.registry import all_tasks
+from tests.datasets import prepare
+
 PASSAGE = {"text": "Ann met Bob.\n@highlight\nIn Rome", "entities": [{"start": 0, "end": 2}, {"start": 8, "end": 10}]}
 ANSWERS = [{"start": 8, "end": 10, "text": "Bob"}, {"start": 8, "end": 10, "text": "Bob"}]
 WSC = {"text": "The cat ate because it was hungry.", "idx": 4, "label": True}
@@ -116,3 +119,30 @@ LAYOUTS = {
         [{"context": "c", "question": "q", "answer0": "0", "answer1": "1", "answer2": "2", "answer3": "3", "label": 2}],
     ),
 }
+
+
+def write(data_dir, path, content):
+    (data_dir / path).parent.mkdir(parents=True, exist_ok=True)
+    (data_dir / path).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def features_of(row):
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    kinds = {str: tfds.features.Text, int: lambda: tf.int32, float: lambda: tf.float32, bool: lambda: tf.int32}
+
+    def feature(value):
+        if isinstance(value, dict):
+            return {key: feature(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return tfds.features.Sequence(tfds.features.Text())
+        return kinds[type(value)]()
+
+    return {key: feature(value) for key, value in row.items()}
+
+
+def in_dataset(data_dir, name, rows, split="validation"):
+    task = all_tasks()[name]
+    split = task.dataset_splits()[split]
+    return prepare(data_dir, task.dataset, features_of(rows[0]), [rows], split=split)

@@ -41,7 +41,7 @@ def test_fsspec_url():
         ("a.txt.gz", gzip.compress(b"cut short" * 1_000)[:40], r"a\.txt\.gz"),
         ("a.jsonl", b'{"text": "x"}\n{"body": "x"}\n', r"a\.jsonl:2: no field 'text'.*'body'"),
         ("a.jsonl", b"{'text'}\n", r"a\.jsonl:1: not JSON"),
-        ("a.jsonl", b'{"text": 3}\n', r"a\.jsonl:1: no field 'text'"),
+        ("a.jsonl", b'{"text": 3}\n', r"a\.jsonl:1: 'text' is 3, not a string"),
     ],
 )
 def test_bad_text_is_named(tmp_path, name, content, message):

@@ -14,6 +14,7 @@ from scalecli.analysis.plots.scales import round_text
 
 _WIDEST = 150.0  # of a text
 _SYMBOL = 20.0  # width of the symbols' column
+_GAP = 12.0  # between columns
 _LINES: dict[LineKind, str] = {"frontier": "Pareto frontier", "fit": "fitted", "series": "only that knob scaled"}
 
 
@@ -28,28 +29,37 @@ class _Entry:
 
 
 class Legend:
-    """The legend of a figure: how much room it takes, and its drawing."""
+    """The legend of a figure: how much room it takes, and its drawing. It is one column, or a table of several."""
 
     def __init__(self, figure: FigureSpec, look: Look) -> None:
         self._look = look
         self._entries = _entries(figure, look)
         widths = (text_width(entry.text, LEGEND, entry.kind == "heading") for entry in self._entries)
-        self.width = _SYMBOL + max(widths)
-        self.height = sum(_height(entry) for entry in self._entries)
+        self._column = _SYMBOL + max(widths)
+        self.lay_out(self._column)
+
+    def lay_out(self, width: float) -> None:
+        """Sets it in as many columns as there is room for, all about as long."""
+        most = max(1, int((width + _GAP) // (self._column + _GAP)))
+        count = -(-len(self._entries) // most)
+        self._columns = [self._entries[start : start + count] for start in range(0, len(self._entries), count)]
+        self.width = len(self._columns) * (self._column + _GAP) - _GAP
+        self.height = max(sum(map(_height, column)) for column in self._columns)
 
     def draw(self, axes: Axes) -> None:
         """Draws it into axes that count points, `width` by `height` of them."""
-        y = self.height
-        for entry in self._entries:
-            y -= _height(entry)
-            middle = y + line_height(LEGEND) / 2
-            is_heading = entry.kind == "heading"
-            style = {"size": LEGEND, "color": INK, "weight": "bold" if is_heading else "normal"}
-            axes.text(0 if is_heading else _SYMBOL, middle, entry.text, va="center_baseline", **style)
-            self._symbol(axes, entry, middle)
+        for index, column in enumerate(self._columns):
+            x, y = index * (self._column + _GAP), self.height
+            for entry in column:
+                y -= _height(entry)
+                middle = y + line_height(LEGEND) / 2
+                is_heading = entry.kind == "heading"
+                style = {"size": LEGEND, "color": INK, "weight": "bold" if is_heading else "normal"}
+                axes.text(x if is_heading else x + _SYMBOL, middle, entry.text, va="center_baseline", **style)
+                self._symbol(axes, entry, x, middle)
 
-    def _symbol(self, axes: Axes, entry: _Entry, y: float) -> None:
-        middle, ends = _SYMBOL / 2 - 1, [(2.0, y), (_SYMBOL - 4, y)]
+    def _symbol(self, axes: Axes, entry: _Entry, x: float, y: float) -> None:
+        middle, ends = x + _SYMBOL / 2 - 1, [(x + 2.0, y), (x + _SYMBOL - 4, y)]
         if entry.kind == "mark":
             style = self._look.styles[entry.group]
             draw_mark(axes, middle, y, 3.2 * style.relative_size, style)

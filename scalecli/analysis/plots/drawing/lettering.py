@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import functools
 
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.textpath import TextToPath
 
 from scalecli.tables import printable
@@ -17,13 +17,33 @@ _FONT = "DejaVu Sans"  # comes with matplotlib: a picture is the same on every m
 _LINE_HEIGHT = 1.35
 _LONGEST = 300  # signs of a text; more are not as much as looked at
 SETTINGS = {
-    "font.family": [_FONT],
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
     "text.hinting": "none",
     "text.parse_math": False,  # a $ in a run's name is a $
     "text.usetex": False,
 }
+
+
+def families(text: str) -> list[str]:
+    """The font, and those of this machine that have what it lacks for a text: Chinese, Japanese, Korean and others."""
+    return [_FONT] if text.isascii() else [_FONT, *_others(frozenset(text))]
+
+
+@functools.lru_cache(1024)
+def _others(signs: frozenset[str]) -> tuple[str, ...]:
+    missing = {ord(sign) for sign in signs if sign.isprintable()} - _signs_of(findfont(_FONT))
+    found = []
+    for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)) if missing else ():
+        if font.style == "normal" and missing & (known := _signs_of(font.fname)):
+            missing -= known
+            found.append(font.name)
+    return tuple(found)
+
+
+@functools.cache
+def _signs_of(file: str) -> frozenset[int]:
+    return frozenset(get_font(file).get_charmap())
 
 
 def line_height(size: float) -> float:
@@ -34,7 +54,7 @@ def line_height(size: float) -> float:
 @functools.lru_cache(4096)
 def text_width(text: str, size: float, is_bold: bool = False) -> float:
     """How wide a text of one line is."""
-    font = FontProperties(family=_FONT, size=size, weight="bold" if is_bold else "normal")
+    font = FontProperties(family=families(text), size=size, weight="bold" if is_bold else "normal")
     return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -29,6 +30,7 @@ class _Text:
     gid: str
     at: Point
     radius: float = 0.0
+    is_first: bool = False
 
 
 def ticks_width(panel: Panel) -> float:
@@ -58,7 +60,7 @@ def draw_panel(axes: Axes, panel: Panel, look: Look, width: float, height: float
         inside = [(x, y) for x, y in corners if 0 <= x <= width and 0 <= y <= height]
         if line.label and inside:
             end = min((inside[-1], inside[0]), key=lambda corner: _crowd(corner, places))
-            texts.append(_Text(line.label, look.ink(line.group), gid, end))
+            texts.append(_Text(line.label, look.ink(line.group), gid, end, is_first=True))
 
     for index, (mark, (x, y), radius) in enumerate(zip(panel.marks, places, radii, strict=True)):
         draw_mark(axes, x, y, radius, look.styles[mark.group], mark.is_efficient, f"{prefix}-{index}")
@@ -66,9 +68,13 @@ def draw_panel(axes: Axes, panel: Panel, look: Look, width: float, height: float
     crowds = [_crowd(point, places) for point in places]
     for each in sorted(range(len(places)), key=lambda each: (not panel.marks[each].is_efficient, -crowds[each])):
         mark = panel.marks[each]
-        texts.append(_Text(mark.label, look.ink(mark.group), f"{prefix}-{each}", places[each], radii[each]))
+        gid = f"{prefix}-{each}"
+        texts.append(_Text(mark.label, look.ink(mark.group), gid, places[each], radii[each], mark.is_efficient))
     circles = [(x, y, radius) for (x, y), radius in zip(places, radii, strict=True)]
     return _write(axes, texts, circles, lines, width, height)
+
+
+_placed = lru_cache(maxsize=32)(place_labels)  # a panel is drawn as part of a picture, and alone for a page
 
 
 def _frame(axes: Axes, panel: Panel, width: float, height: float) -> None:
@@ -102,12 +108,13 @@ def _write(
 ) -> int:
     """Writes the texts, the first ones first, as long as there is room; returns for how many there is none."""
     shown = [shortened(each.text, LABEL, _WIDEST_LABEL) for each in texts]
-    labels = [
-        Label(*each.at, each.radius, text_width(text, LABEL), LABEL * 1.15)
+    labels = tuple(
+        Label(*each.at, each.radius, text_width(text, LABEL), LABEL * 1.15, each.is_first)
         for each, text in zip(texts, shown, strict=True)
-    ]
+    )
+    places = _placed(labels, tuple(marks), tuple(map(tuple, lines)), width, height)
     unplaced = 0
-    for each, text, found in zip(texts, shown, place_labels(labels, marks, lines, width, height), strict=True):
+    for each, text, found in zip(texts, shown, places, strict=True):
         if found is None:
             unplaced += 1
             continue

@@ -5,8 +5,11 @@ All is laid out in points (1/72 inch) before it is drawn, so that a picture is t
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -24,6 +27,7 @@ from scalecli.analysis.plots.drawing.lettering import (
     SETTINGS,
     TICK,
     TITLE,
+    families,
     line_height,
     shortened,
     wrapped,
@@ -46,63 +50,129 @@ _METADATA: dict[str, dict[str, None]] = {
 }
 
 
-def render(figure: FigureSpec, format: Literal["png", "svg", "pdf"], prefix: str = _PREFIX) -> bytes:
-    """The file of a picture, byte for byte the same with the same version of matplotlib.
+def render(figure: FigureSpec, format: Literal["png", "svg", "pdf"]) -> bytes:
+    """The file of a picture, byte for byte the same with the same version of matplotlib and the same fonts.
 
-    Ids in an SVG: `PREFIX-P-M` is mark M of panel P, `PREFIX-P-line-L` line L; with `-label`, `-back`
-    and `-leader` after them what belongs to these.
+    Ids in an SVG: `figure-P-M` is mark M of panel P, `figure-P-line-L` line L; with `-label`, `-back` and `-leader`
+    after them what belongs to these.
     """
-    stream = io.BytesIO()
+    with _settings(figure, _PREFIX):
+        return _saved(_drawn(figure), format)
+
+
+def render_panels(figure: FigureSpec, prefix: str) -> tuple[list[bytes], int]:
+    """An SVG of each panel for a page, and how many labels found no room; ids are as in `render`, after `prefix`.
+
+    What belongs to the whole figure (title, legend, caption) is left to the page.
+    """
+    look, panels, unplaced = Look(figure), [], 0
+    with _settings(figure, prefix):
+        for index in range(len(figure.panels)):
+            frame = _Frame.of(figure)
+            sheet = _Sheet(frame.column, frame.row + _EDGE)
+            unplaced += frame.draw(sheet, figure, look, index, frame.left, _EDGE / 2 + frame.below)
+            panels.append(
+                _saved(sheet.figure, "svg").replace(b'<g id="%s-' % _PREFIX.encode(), b'<g id="%s-' % prefix.encode())
+            )
+    return panels, unplaced
+
+
+@contextlib.contextmanager
+def _settings(figure: FigureSpec, salt: str) -> Iterator[None]:
+    """Matplotlib's own settings and ours, whatever the user's are."""
     with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()  # whatever the user's own settings are
-        matplotlib.rcParams.update({**SETTINGS, "svg.hashsalt": prefix})
-        # A sign that the font hasn't got is drawn as a box; the points' file has every name in full.
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**SETTINGS, "font.family": families(figure.text), "svg.hashsalt": salt})
+        # A sign that no font has is drawn as a box; the points' file has every name in full.
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        _drawn(figure).savefig(stream, format=format, dpi=_RESOLUTION, metadata=_METADATA[format])
-    return stream.getvalue().replace(b'<g id="%s-' % _PREFIX.encode(), b'<g id="%s-' % prefix.encode())
+        yield
+
+
+def _saved(drawn: Figure, format: str) -> bytes:
+    stream = io.BytesIO()
+    drawn.savefig(stream, format=format, dpi=_RESOLUTION, metadata=_METADATA[format])
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The room of each panel of a figure: its axes, what is left of, above and below them, and that of all together."""
+
+    width: float
+    height: float
+    left: float
+    above: float
+    below: float
+
+    @classmethod
+    def of(cls, figure: FigureSpec) -> _Frame:
+        is_one = len(figure.panels) == 1  # whose title is the figure's
+        return cls(
+            *(_ONE if is_one else _SEVERAL),
+            left=line_height(AXIS) + max(ticks_width(panel) for panel in figure.panels) + _TICK_AND_PADS,
+            above=8 if is_one else line_height(PANEL_TITLE) + 6,
+            below=line_height(AXIS) + line_height(TICK) + _TICK_AND_PADS,
+        )
+
+    @property
+    def column(self) -> float:
+        return self.left + self.width + _GAP
+
+    @property
+    def row(self) -> float:
+        return self.above + self.height + self.below
+
+    def draw(self, sheet: _Sheet, figure: FigureSpec, look: Look, index: int, x: float, y: float) -> int:
+        """Draws a panel with the corner of its axes at (x, y); returns how many labels found no room."""
+        axes = sheet.axes(x, y, self.width, self.height)
+        if len(figure.panels) > 1:
+            title = shortened(figure.panels[index].title, PANEL_TITLE, self.width, is_bold=True)
+            sheet.write(x, y + self.height + 8, title, PANEL_TITLE, color=INK, weight="bold")
+        return draw_panel(axes, figure.panels[index], look, self.width, self.height, f"{_PREFIX}-{index}")
 
 
 def draw(figure: FigureSpec) -> Figure:
     """The figure for matplotlib; `render` explains the ids and has the settings under which this is called."""
-    look = Look(figure)
+    look, frame = Look(figure), _Frame.of(figure)
     legend = Legend(figure, look)
-    panel_width, panel_height = _ONE if len(figure.panels) == 1 else _SEVERAL
-    left = line_height(AXIS) + max(ticks_width(panel) for panel in figure.panels) + _TICK_AND_PADS
-    below = line_height(AXIS) + line_height(TICK) + _TICK_AND_PADS
-    column = left + panel_width + _GAP
-    is_one = len(figure.panels) == 1  # whose title is the figure's
-    above = 8 if is_one else line_height(PANEL_TITLE) + 6
-    row = above + panel_height + below
     rows = -(-len(figure.panels) // figure.columns)
-    width = _EDGE + figure.columns * column + legend.width + _EDGE
+    width = 2 * _EDGE + figure.columns * frame.column
+    is_beside = legend.height <= rows * frame.row
+    if is_beside:
+        width += legend.width
+    else:
+        legend.lay_out(width - 2 * _EDGE)
     caption = [line for text in figure.caption for line in wrapped(text, CAPTION, width - 2 * _EDGE)]
     # One line more, for what there may be to say about labels.
     bottom = _EDGE + (len(caption) + 1) * line_height(CAPTION)
-    top = bottom + max(rows * row, legend.height + _EDGE)
+    base = bottom if is_beside else bottom + legend.height + _EDGE
+    top = base + max(rows * frame.row, legend.height + _EDGE if is_beside else 0)
     sheet = _Sheet(width, top + line_height(TITLE) + _EDGE)
 
     title = shortened(figure.title, TITLE, width - 2 * _EDGE, is_bold=True)
     sheet.write(_EDGE, top + 6, title, TITLE, color=INK, weight="bold")
     unplaced = 0
-    for index, panel in enumerate(figure.panels):
+    for index in range(len(figure.panels)):
         down, across = divmod(index, figure.columns)
-        x, y = _EDGE + across * column + left, top - (down + 1) * row + below
-        axes = sheet.axes(x, y, panel_width, panel_height)
-        if not is_one:
-            title = shortened(panel.title, PANEL_TITLE, panel_width, is_bold=True)
-            sheet.write(x, y + panel_height + 8, title, PANEL_TITLE, color=INK, weight="bold")
-        unplaced += draw_panel(axes, panel, look, panel_width, panel_height, f"{_PREFIX}-{index}")
-    beside = sheet.axes(_EDGE + figure.columns * column, top - legend.height, legend.width, legend.height)
-    beside.axis("off")
-    legend.draw(beside)
+        x, y = _EDGE + across * frame.column + frame.left, top - (down + 1) * frame.row + frame.below
+        unplaced += frame.draw(sheet, figure, look, index, x, y)
+    left, upper = (width - _EDGE - legend.width, top) if is_beside else (_EDGE, base - _EDGE / 2)
+    room = sheet.axes(left, upper - legend.height, legend.width, legend.height)
+    room.axis("off")
+    legend.draw(room)
     if unplaced:
-        caption.append(f"No room for {unplaced} label{'s' if unplaced > 1 else ''}: the points' file has all names.")
+        caption.append(no_room(unplaced))
     for index, line in enumerate(caption):
         sheet.write(_EDGE, bottom - (index + 1) * line_height(CAPTION), line, CAPTION, color=GREY)
     return sheet.figure
 
 
-_drawn = lru_cache(maxsize=8)(draw)  # a report has each of its figures in two formats
+def no_room(labels: int) -> str:
+    """What is said of labels that found no room."""
+    return f"No room for {labels} label{'s' if labels > 1 else ''}: the points' file has all names."
+
+
+_drawn = lru_cache(maxsize=8)(draw)  # a figure may be drawn in several formats
 
 
 class _Sheet:

@@ -26,13 +26,17 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True)
 class Label:
-    """A text of a width and height that wants to stand at a mark of a radius, in (x, y)."""
+    """A text of a width and height that wants to stand at a mark of a radius, in (x, y).
+
+    `is_first`: it chooses before those that are not, whatever room these find.
+    """
 
     x: float
     y: float
     radius: float
     width: float
     height: float
+    is_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ def place_labels(
 ) -> list[Place | None]:
     """A place for each label within a panel, None where there is no room for one.
 
-    The first labels choose first. If some find no room, there is another attempt, in which those choose before the
-    others that have failed more often; the best attempt counts.
+    Those that are to be first choose first, then the others in their order. If some find no room, there is another
+    attempt, in which those choose before others of their rank that have failed more often; the best attempt counts.
 
     Args:
         labels: what to place.
@@ -69,15 +73,21 @@ def place_labels(
     candidates = [panel.candidates(label) for label in labels]
     for _ in range(_ATTEMPTS):
         room = _Room()
-        order = sorted(range(len(labels)), key=lambda index: -failures[index])
+        order = sorted(range(len(labels)), key=lambda index: (not labels[index].is_first, -failures[index]))
         found = {index: room.take(candidates[index]) for index in order}
         places = [found[index] for index in range(len(labels))]
-        if places.count(None) < best.count(None):
+        if _unplaced(labels, places) < _unplaced(labels, best):
             best = places
         if None not in places:
             break
         failures = [failed + (place is None) for failed, place in zip(failures, places, strict=True)]
     return best
+
+
+def _unplaced(labels: Sequence[Label], places: Sequence[Place | None]) -> tuple[int, int]:
+    """How many labels have no place: of those that are to be first, and of all."""
+    missing = [label for label, place in zip(labels, places, strict=True) if place is None]
+    return sum(label.is_first for label in missing), len(missing)
 
 
 @dataclass(frozen=True)

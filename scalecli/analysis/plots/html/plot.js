@@ -1,9 +1,9 @@
 "use strict";
-// Hover and filters of the figures of a page: <figure class="plot" id="P"> with an SVG in which mark M of panel N has the
+// Hover and filters of the figures of a page: <figure class="plot" id="P"> with SVGs in which mark M of panel N has the
 // id P-N-M, a line L the id P-N-line-L, and what belongs to them that id with -label, -back or -leader behind it.
 for (const figure of document.querySelectorAll("figure.plot")) {
   const near = 24; // pixels from a mark at which the pointer is taken to mean it
-  const svg = figure.querySelector("svg");
+  const panels = figure.querySelector(".plot-panels");
   const tip = figure.querySelector(".plot-tip");
   const boxes = [...figure.querySelectorAll("input[type=checkbox]")];
   const search = figure.querySelector("input[type=search]");
@@ -59,7 +59,8 @@ for (const figure of document.querySelectorAll("figure.plot")) {
     const frame = figure.getBoundingClientRect();
     const [x, y] = middle(mark);
     const isLeft = x - frame.left > frame.width / 2;
-    tip.style.left = `${x - frame.left + (isLeft ? -14 - tip.offsetWidth : 14)}px`;
+    const left = x - frame.left + (isLeft ? -14 - tip.offsetWidth : 14);
+    tip.style.left = `${Math.max(0, Math.min(left, frame.width - tip.offsetWidth))}px`;
     tip.style.top = `${Math.max(0, y - frame.top - tip.offsetHeight / 2)}px`;
   }
 
@@ -68,7 +69,7 @@ for (const figure of document.querySelectorAll("figure.plot")) {
     return [box.left + box.width / 2, box.top + box.height / 2];
   }
 
-  svg.addEventListener("pointermove", (event) => {
+  panels.addEventListener("pointermove", (event) => {
     let best = null;
     let least = near;
     for (const mark of marks) {
@@ -79,7 +80,7 @@ for (const figure of document.querySelectorAll("figure.plot")) {
     }
     point(best);
   });
-  svg.addEventListener("pointerleave", () => point(null));
+  panels.addEventListener("pointerleave", () => point(null));
   for (const mark of marks) {
     mark.element.setAttribute("tabindex", "0");
     mark.element.setAttribute("role", "img");

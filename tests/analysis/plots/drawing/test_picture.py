@@ -1,13 +1,18 @@
 import itertools
+import warnings
 
 import matplotlib
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
 from scalecli.analysis.plots import Line, cost_quality, with_lines
+from scalecli.analysis.plots.drawing import lettering
 from scalecli.analysis.plots.drawing.lettering import SETTINGS, shortened, text_width, wrapped
-from scalecli.analysis.plots.drawing.picture import draw, render
+from scalecli.analysis.plots.drawing.picture import draw, render, render_panels
 from tests.analysis.plots.figures import figure_of, mark, published_rows
 
 
@@ -57,7 +62,10 @@ def test_the_same_figure_gives_the_same_bytes(format):
 
 def test_ids_lead_to_marks_labels_and_lines():
     line = Line("frontier", (1e12, 2e12), (50.0, 60.0), label="64 chips")
-    svg = render(figure_of([mark("a"), mark("b", x=2e12, y=60.0)], [line]), "svg", "here").decode()
+    figure = figure_of([mark("a"), mark("b", x=2e12, y=60.0)], [line])
+    (svg,), unplaced = render_panels(figure, "here")
+    svg = svg.decode()
+    assert unplaced == 0 and 'id="figure-0-line-0"' in render(figure, "svg").decode()
     for name in ("here-0-0", "here-0-1", "here-0-0-label", "here-0-1-back", "here-0-line-0", "here-0-line-0-label"):
         assert f'id="{name}"' in svg
     assert "<dc:date>" not in svg
@@ -84,6 +92,53 @@ def test_whatever_names_and_values_there_are_the_texts_keep_apart(marks):
         for (_, box), (_, beside) in itertools.combinations(found, 2)
     )
     render(figure_of(marks), "png")
+
+
+def test_a_long_legend_becomes_a_table_below():
+    few, many = (
+        [mark(str(index), x=1e12 + index, group=f"group-{index}") for index in range(count)] for count in (8, 54)
+    )
+    (short, sheet), (long, larger) = texts(figure_of(few), 1), texts(figure_of(many), 1)
+    boxes = {text: box for text, box in long if text.startswith("group-")}
+    axis = next(box for text, box in long if text == "FLOPs")
+    assert len(boxes) == 54 and len({round(box.x0) for box in boxes.values()}) > 3
+    assert all(box.y1 < axis.y0 for box in boxes.values()) and larger.x1 < sheet.x1
+    assert len({round(box.x0) for text, box in short if text.startswith("group-")}) == 1
+
+
+def test_signs_that_the_font_lacks_are_taken_from_another_one(tmp_path):
+    sign = "漢"
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder([".notdef", "sign"])
+    builder.setupCharacterMap({ord(sign): "sign"})
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 900), (900, 900), (900, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    square = pen.glyph()
+    builder.setupGlyf({".notdef": square, "sign": square})
+    builder.setupHorizontalMetrics({".notdef": (1000, 0), "sign": (2500, 0)})
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": "AAA Test Square", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(tmp_path / "square.ttf")
+    before = list(fontManager.ttflist)
+    try:
+        fontManager.addfont(tmp_path / "square.ttf")
+        lettering._others.cache_clear()
+        assert lettering.families(f"a{sign}") == ["DejaVu Sans", "AAA Test Square"]
+        assert lettering.families("é") == ["DejaVu Sans"]
+        text_width.cache_clear()
+        assert text_width(sign, 10) == pytest.approx(25, abs=0.5)  # as wide as that font says
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            render(figure_of([mark(f"{sign}-model")]), "png")
+    finally:
+        fontManager.ttflist[:] = before
+        lettering._others.cache_clear()
+        text_width.cache_clear()
 
 
 def test_labels_without_room_are_counted():

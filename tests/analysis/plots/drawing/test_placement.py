@@ -1,5 +1,6 @@
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -75,3 +76,13 @@ def test_a_label_rather_keeps_off_a_line():
     line = [(100, 100), (300, 100)]
     (place,) = place_labels([Label(100, 100, 3, 30, 8)], [(100, 100, 3)], [line], WIDTH, HEIGHT)
     assert not (abs(place.y - 100) < 4 and place.x > 100)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_those_that_are_to_be_first_win_over_the_others(seed):
+    labels = scattered(150, seed, 0.03)
+    labels = [replace(label, is_first=index % 8 == 0) for index, label in enumerate(labels)]
+    marks = [(label.x, label.y, label.radius) for label in labels]
+    places = place_labels(labels, marks, [], WIDTH, HEIGHT)
+    missing = [label.is_first for label, place in zip(labels, places, strict=True) if place is None]
+    assert len(missing) > 10 and not any(missing)

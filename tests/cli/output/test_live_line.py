@@ -1,0 +1,125 @@
+"""What a person sees of a run in a terminal, and what does not get there."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from scalecli.cli.output.progress import ConsoleReporter
+from scalecli.manifest import Throughput
+from scalecli.training.reporting import Progress
+
+LOGS = [
+    b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n",
+    b"I0000 00:00:1764198272.195642    4242 device_compiler.h:196] Compiled cluster using XLA!  This line is once.\n",
+    b"2026-11-26 23:04:32.195642: E external/local_xla/xla/cuda_platform.cc:51] failed call to cuInit: INTERNAL\n",
+    b"W1126 23:04:32.195642 4242 pjrt.cc:12] something\n",
+]
+PROGRAM = f"""
+import os, sys, time
+from scalecli.cli.output.progress import ConsoleReporter
+from scalecli.cli.output.terminal import say
+from scalecli.manifest import Throughput
+from scalecli.manifest import Throughput
+from scalecli.training.reporting import Progress
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = sys.argv[1]
+with ConsoleReporter() as reporter:
+    for step in range(1, 4):
+        speed = Throughput(steps_per_s=3.25, tokens_per_s=1234.5, model_flops_utilisation=0.25)
+        reporter.progress(Progress(100 * step, 300, 2.5, 57, speed, 0.0))
+        time.sleep(0.2)
+        reporter.message(f"message {{step}} of [bold]no markup[/bold]")
+        say(f"warning {{step}}")
+        for line in {LOGS}:
+            os.write(2, line)
+        os.write(2, b"F0000 00:00:1764198272.195642 4242 a.cc:1] Check failed: that is told\\n")
+        time.sleep(0.2)
+print("results")
+say("after it")
+"""
+
+
+def screen(output):
+    """The lines that are left on a terminal, of what rich and the filter send to it."""
+    lines, row, column = [""], 0, 0
+    for piece in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b]", output):
+        if piece == "\r":
+            column = 0
+        elif piece == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        elif piece == "\x1b[2K":
+            lines[row] = ""
+        elif piece.endswith("A"):
+            row -= int(piece[2:-1])
+        elif piece[0] != "\x1b":
+            lines[row] = f"{lines[row][:column]:<{column}}{piece}{lines[row][column + 1 :]}"
+            column += 1
+    return [line.rstrip() for line in lines]
+
+
+def in_terminal(columns, *arguments):
+    """What the program sends to a terminal of that many columns."""
+    child, terminal = pty.fork()
+    if not child:
+        os.environ.update(PYTHONPATH=str(Path(__file__).parents[3]), TERM="xterm")
+        os.environ.pop("COLUMNS", None)
+        os.execv(sys.executable, [sys.executable, "-c", PROGRAM, *arguments])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    output = b""
+    try:
+        while piece := os.read(terminal, 65536):
+            output += piece
+    except OSError:  # the other end is closed
+        pass
+    assert os.waitpid(child, 0)[1] == 0, output
+    return output.decode()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_messages_stand_above_the_live_line(columns):
+    output = in_terminal(columns, "3")
+    shown = screen(output)
+    told = "F0000 00:00:1764198272.195642 4242 a.cc:1] Check failed: that is told"
+    expected = []
+    for step in range(1, 4):
+        expected += [f"message {step} of [bold]no markup[/bold]", f"warning {step}", told]
+    assert sorted(line for line in shown if line) == sorted([*expected, "results", "after it"])
+    parts = ["step 200 of 300  0:31 left", "loss 2.5000 (mean of 57 steps)", "3.25 steps/s"]
+    parts += ["25.0% of peak FLOPs", "1,234 tokens/s"]
+    assert [part for part in parts if part in output] == parts[: {40: 1, 80: 3, 120: 5}[columns]]
+
+
+def test_log_lines_never_show_unless_they_are_asked_for():
+    quiet, asked = in_terminal(120, "3"), in_terminal(120, "0")
+    for line in LOGS:
+        assert line.decode().strip() not in quiet.replace("\r\n", " ")
+        assert line.decode().strip() in asked
+
+
+def test_the_baseline_is_said_once(capsys):
+    reporter = ConsoleReporter()
+    for step in (1, 2):
+        reporter.results(
+            step, {"validation/negative_log_perplexity": -step, "validation/unigram_negative_log_perplexity": -5.0}
+        )
+    assert capsys.readouterr().err.splitlines() == [
+        "validation/unigram_negative_log_perplexity -5.0000: what guessing by frequency gives",
+        "step 1: validation/negative_log_perplexity -1.0000",
+        "step 2: validation/negative_log_perplexity -2.0000",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"), [(1, "loss 2.5000 (of 1 step)"), (1234, "loss 2.5000 (mean of 1,234 steps)")]
+)
+def test_the_loss_says_what_it_is_a_mean_of(capsys, steps, text):
+    ConsoleReporter().progress(Progress(5, 10, 2.5, steps, Throughput(steps_per_s=3.25, tokens_per_s=1234.5), 0.0))
+    assert text in capsys.readouterr().err
