@@ -88,6 +88,14 @@ class MixingLayer(SpecLayer):
         return ops.matmul(x + total, weights["kernel"]), {"sum": total}
 
 
+def test_a_decoder_without_position_biases_passes():
+    def build(shape):
+        repeat = Repeat(decoder_block(shape), shape.decoder_layers)
+        return encoder_decoder("plain", shape, decoder=stack(shape, repeat, bidirectional=False, bias_heads=()))
+
+    assert failures(build, presets("transformer")["tiny"]) == {}
+
+
 def mixed(fault, in_encoder, shape):
     """The Transformer with `Mixing` in the place of one stack's self-attention."""
     mixing = Mixing(shape.d_model, fault)
