@@ -28,7 +28,7 @@ def kind_of(head: bytes, name: str) -> Literal["parquet", "arrow"] | None:
 
 
 def read_rows(location: str, remarks: Remarks | None = None) -> Iterator[tuple[str, Row]]:
-    """Yields place, file:row, and row of a file, as Python values.
+    """Yields file:row and row for each row of a file, as Python values.
 
     Raises MissingError for a file that can't be read, ConfigurationError for two columns of one name.
     """

@@ -15,7 +15,7 @@ from scalecli.interchange.hugging_face.files import write_json
 from scalecli.interchange.imported import Imported, SourceFile, logits_of
 from scalecli.interchange.plain_t5 import ARCHITECTURE_OF, check_plain
 from scalecli.interchange.safe_files import plain_name, read_json
-from scalecli.interchange.weight_map import Exported, Place, check_weights_alone, gather, precision_of, scatter
+from scalecli.interchange.weight_map import Exported, Location, check_weights_alone, gather, precision_of, scatter
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 
@@ -45,7 +45,7 @@ _NORMS = {
 }
 
 
-def wanted(names: Iterable[str], step: int | None) -> list[str]:
+def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """Which of a folder's files make the model; none where it is not of this format."""
     present = set(names)
     if not present & {_WEIGHTS, _INDEX}:
@@ -54,9 +54,9 @@ def wanted(names: Iterable[str], step: int | None) -> list[str]:
     return sorted(name for name in present if name in (_CONFIG, _INDEX, _VOCABULARY) or name.endswith(suffix))
 
 
-def recognises(folder: Path) -> bool:
+def recognizes(folder: Path) -> bool:
     """Whether a folder holds weights under KerasHub's names."""
-    return folder.is_dir() and bool(wanted((file.name for file in folder.iterdir()), None))
+    return folder.is_dir() and bool(select_files((file.name for file in folder.iterdir()), None))
 
 
 def check(architecture: str, shape: Shape) -> None:
@@ -88,7 +88,7 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         format=FORMAT,
         architecture=architecture,
         shape=shape,
-        weights=gather(spec, places(spec), arrays, str(folder)),
+        weights=gather(spec, locations(spec), arrays, str(folder)),
         optimizer=None,
         step=0,
         precision=precision_of(arrays),
@@ -120,7 +120,7 @@ def write(folder: Path, model: Exported) -> None:
             tie_embedding_weights=model.spec.logits.weights() == {},
             dtype=model.precision,
         )
-        for name, array in scatter(model, places(model.spec)):
+        for name, array in scatter(model, locations(model.spec)):
             _variable(backbone, name).assign(array)
         backbone.save_to_preset(str(folder))
         if model.vocabulary is not None:
@@ -131,27 +131,27 @@ def write(folder: Path, model: Exported) -> None:
     write_json(folder / _METADATA, metadata)
 
 
-def places(spec: ModelSpec) -> dict[str, Place]:
+def locations(spec: ModelSpec) -> dict[str, Location]:
     """Where a preset's file has each weight of a plain T5; transformer layers are counted through both stacks."""
     found = {}
     for path, (copies, _) in spec.weights().items():
         if path == "embedding/table":
-            found[path] = Place(("layers/reversible_embedding/vars/0",))
+            found[path] = Location(("layers/reversible_embedding/vars/0",))
         elif path == "logits/kernel":
-            found[path] = Place(("layers/reversible_embedding/vars/1",))
+            found[path] = Location(("layers/reversible_embedding/vars/1",))
         else:
             side, *rest = path.split("/")
-            found[path] = _place_in_stack(spec, side, rest, copies)
+            found[path] = _location_in_stack(spec, side, rest, copies)
     return found
 
 
-def _place_in_stack(spec: ModelSpec, side: str, rest: list[str], copies: int) -> Place:
+def _location_in_stack(spec: ModelSpec, side: str, rest: list[str], copies: int) -> Location:
     first = 0 if side == "encoder" else spec.encoder.repeats[0].times
     if rest == ["final_norm", "scale"]:
-        return Place((f"layers/{_numbered('t5_layer_norm', 0 if side == 'encoder' else 1)}/vars/0",))
+        return Location((f"layers/{_numbered('t5_layer_norm', 0 if side == 'encoder' else 1)}/vars/0",))
     if rest == ["position_bias", "table"]:
         name = _numbered("t5_transformer_layer", first)
-        return Place((f"layers/{name}/self_attention/vars/0",), transposed=True)
+        return Location((f"layers/{name}/self_attention/vars/0",), transposed=True)
     _, sublayer, *weight = rest
     if weight == ["norm", "scale"]:
         part = _NORMS[sublayer]
@@ -160,7 +160,7 @@ def _place_in_stack(spec: ModelSpec, side: str, rest: list[str], copies: int) ->
     else:
         part = f"{sublayer}/{_ATTENTION[weight[0]]}"
     layers = (_numbered("t5_transformer_layer", first + layer) for layer in range(copies))
-    return Place(tuple(f"layers/{name}/{part}/vars/0" for name in layers))
+    return Location(tuple(f"layers/{name}/{part}/vars/0" for name in layers))
 
 
 def _numbered(name: str, number: int) -> str:

@@ -13,7 +13,7 @@ from scalecli.architectures import build_image_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.imported import Imported, SourceFile
 from scalecli.interchange.plain_t5 import check_own_keys_and_values
-from scalecli.interchange.weight_map import Exported, Place, check_weights_alone, gather, precision_of, scatter
+from scalecli.interchange.weight_map import Exported, Location, check_weights_alone, gather, precision_of, scatter
 from scalecli.shape import Shape
 from scalecli.specs import EncoderOnly
 from scalecli.specs.vision import CHANNELS
@@ -36,16 +36,16 @@ _MODULES = {
 _KERNEL, _POSITIONS, _HEAD = "embedding/kernel", "Transformer/posembed_input/pos_embedding", "head/kernel"
 
 
-def wanted(names: Iterable[str], step: int | None) -> list[str]:
+def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """The one such file of a folder; none where it has none or several."""
     found = [name for name in names if name.endswith(_SUFFIX)]
     return found if len(found) == 1 else []
 
 
-def recognises(path: Path) -> bool:
+def recognizes(path: Path) -> bool:
     """Whether a path is such a file, or a folder that has just one."""
     if path.is_dir():
-        return bool(wanted((file.name for file in path.iterdir()), None))
+        return bool(select_files((file.name for file in path.iterdir()), None))
     return path.suffix == _SUFFIX and path.is_file()
 
 
@@ -74,7 +74,7 @@ def read(path: Path, *, step: int | None, optimizer: bool) -> Imported:
         format=FORMAT,
         architecture="vit",
         shape=shape,
-        weights=gather(spec, places(spec), arrays, str(file)),
+        weights=gather(spec, locations(spec), arrays, str(file)),
         optimizer=None,
         step=0,
         precision=precision_of(arrays),
@@ -94,11 +94,11 @@ def write(folder: Path, model: Exported) -> None:
     if model.precision != "float32":
         raise ConfigurationError(f"--precision {model.precision}: the original ViT's files hold float32")
     assert isinstance(model.spec, EncoderOnly)
-    arrays: dict[str, Any] = dict(scatter(model, places(model.spec)))
+    arrays: dict[str, Any] = dict(scatter(model, locations(model.spec)))
     np.savez(folder / f"model{_SUFFIX}", **arrays)
 
 
-def places(spec: EncoderOnly) -> dict[str, Place]:
+def locations(spec: EncoderOnly) -> dict[str, Location]:
     """Where the original has each weight; it keeps heads apart, and patches as rows, columns and colours."""
     embedding = spec.embedding
     width, side = embedding.d_model, embedding.patch_size
@@ -110,20 +110,20 @@ def places(spec: EncoderOnly) -> dict[str, Place]:
         "output": (*split, width),
     }
     found = {
-        "embedding/kernel": Place((_KERNEL,), shape=(side, side, CHANNELS, width)),
-        "embedding/bias": Place(("embedding/bias",)),
-        "embedding/class_token": Place(("cls",), shape=(1, 1, width)),
-        "embedding/positions": Place((_POSITIONS,), shape=(1, embedding.patches + 1, width)),
-        "encoder/final_norm/scale": Place(("Transformer/encoder_norm/scale",)),
-        "encoder/final_norm/bias": Place(("Transformer/encoder_norm/bias",)),
-        "logits/kernel": Place((_HEAD,)),
-        "logits/bias": Place(("head/bias",)),
+        "embedding/kernel": Location((_KERNEL,), shape=(side, side, CHANNELS, width)),
+        "embedding/bias": Location(("embedding/bias",)),
+        "embedding/class_token": Location(("cls",), shape=(1, 1, width)),
+        "embedding/positions": Location((_POSITIONS,), shape=(1, embedding.patches + 1, width)),
+        "encoder/final_norm/scale": Location(("Transformer/encoder_norm/scale",)),
+        "encoder/final_norm/bias": Location(("Transformer/encoder_norm/bias",)),
+        "logits/kernel": Location((_HEAD,)),
+        "logits/bias": Location(("head/bias",)),
     }
     for path, (copies, _) in spec.weights().items():
         if path not in found:
             _, _, sublayer, *rest = path.split("/")
             names = tuple(_LAYER.format(layer) + _name(sublayer, rest) for layer in range(copies))
-            found[path] = Place(names, shape=shapes.get(rest[0]) if sublayer == "self_attention" else None)
+            found[path] = Location(names, shape=shapes.get(rest[0]) if sublayer == "self_attention" else None)
     return found
 
 

@@ -20,7 +20,7 @@ DTYPES = ("float32", "bfloat16", "float16")  # float32 holds the numbers of all 
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where another library keeps one of our weights.
 
     `names` has an array's name for each layer, or one where no layers are stacked. `transposed`: it is a matrix whose
@@ -33,19 +33,19 @@ class Place:
     shape: tuple[int, ...] | None = None
     axes: tuple[int, ...] | None = None
 
-    def shape_there(self, ours: tuple[int, ...]) -> tuple[int, ...]:
+    def their_shape(self, ours: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of one layer's array there."""
         return self.shape or (ours[::-1] if self.transposed else ours)
 
-    def taken(self, array: np.ndarray, ours: tuple[int, ...]) -> np.ndarray:
+    def to_ours(self, array: np.ndarray, ours: tuple[int, ...]) -> np.ndarray:
         """Their array as ours."""
         return array.transpose(self._order(array.ndim)).reshape(ours)
 
-    def given(self, array: np.ndarray) -> np.ndarray:
+    def to_theirs(self, array: np.ndarray) -> np.ndarray:
         """Our array as theirs."""
         import numpy as np
 
-        there = self.shape_there(array.shape)
+        there = self.their_shape(array.shape)
         order = self._order(len(there))
         return array.reshape([there[axis] for axis in order]).transpose(np.argsort(order))
 
@@ -86,7 +86,7 @@ def check_weights_alone(folder: Path, step: int | None, optimizer: bool) -> None
 
 
 def gather(
-    spec: ModelSpec, places: Mapping[str, Place], arrays: Mapping[str, np.ndarray], source: str
+    spec: ModelSpec, locations: Mapping[str, Location], arrays: Mapping[str, np.ndarray], source: str
 ) -> dict[str, np.ndarray]:
     """Our weights, float32 and stacked, from another library's arrays.
 
@@ -98,32 +98,32 @@ def gather(
 
     weights = {}
     for path, (copies, weight) in spec.weights().items():
-        place = places[path]
-        whole = np.empty((len(place.names), *weight.shape), np.float32)
-        for layer, name in enumerate(place.names):
+        location = locations[path]
+        whole = np.empty((len(location.names), *weight.shape), np.float32)
+        for layer, name in enumerate(location.names):
             if name not in arrays:
                 raise MissingError(f"{source}: lacks {name!r}{nearest(name, arrays)}")
-            array, wanted = arrays[name], place.shape_there(weight.shape)
+            array, wanted = arrays[name], location.their_shape(weight.shape)
             if array.shape != wanted:
                 raise ConfigurationError(
                     f"{source}: {name!r} is {list(array.shape)}; by its configuration it has to be {list(wanted)}"
                 )
             if str(array.dtype) not in DTYPES:
                 raise ConfigurationError(f"{source}: {name!r} is {array.dtype}; {', '.join(DTYPES)} are accepted")
-            whole[layer] = place.taken(array, weight.shape)
+            whole[layer] = location.to_ours(array, weight.shape)
         weights[path] = whole if copies else whole[0]
-    known = {name for place in places.values() for name in place.names}
+    known = {name for location in locations.values() for name in location.names}
     if unknown := sorted(arrays.keys() - known):
         raise ConfigurationError(f"{source}: has {unknown[0]!r}, which this model hasn't")
     return weights
 
 
-def scatter(model: Exported, places: Mapping[str, Place]) -> Iterator[tuple[str, np.ndarray]]:
+def scatter(model: Exported, locations: Mapping[str, Location]) -> Iterator[tuple[str, np.ndarray]]:
     """Another library's arrays by name, one after the other, from our weights: what `gather` undoes."""
     for path, (copies, _) in model.spec.weights().items():
-        place = places[path]
-        for layer, name in enumerate(place.names):
-            yield name, place.given(model.weights[path][layer] if copies else model.weights[path])
+        location = locations[path]
+        for layer, name in enumerate(location.names):
+            yield name, location.to_theirs(model.weights[path][layer] if copies else model.weights[path])
 
 
 def precision_of(arrays: Mapping[str, np.ndarray]) -> str:

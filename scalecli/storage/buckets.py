@@ -54,7 +54,7 @@ class Object:
         return not self.hash or digest(file, self.hash_kind) == self.hash
 
 
-class Progress:
+class Transfer:
     """Counts bytes and reports them; the rate is that of the bytes that were fetched since the start."""
 
     def __init__(self, total: int, report: Report) -> None:
@@ -136,7 +136,7 @@ class BucketFolder:
             parent = f"{parent}/{part}"
         return "holds no files"
 
-    def download(self, source: Object, target: Path, progress: Progress) -> None:
+    def download(self, source: Object, target: Path, progress: Transfer) -> None:
         """Fetches one object, or what is missing of it, checks it, and gives it its name.
 
         A file that is whole is left as it is. What came of one that could not be finished stays for the next call.

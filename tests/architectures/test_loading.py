@@ -174,6 +174,13 @@ def test_a_name_for_its_variable(monkeypatch, capsys):
     assert "tiny-rk4,mine," in capsys.readouterr().out
 
 
+def test_its_knobs_in_a_file_of_options(capsys):
+    write("shape: {arch: ./mine.py, rank: 4}", "options.yaml")
+    write(MINE)
+    assert run(["--config", "options.yaml", "shape", "tiny", "--format", "csv"]) == 0
+    assert "tiny-rk4,mine," in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_examples_are_short_and_need_no_keras(name):
     import subprocess

@@ -8,7 +8,7 @@ import pytest
 
 from scalecli.manifest import load_manifest
 from scalecli.storage import layout
-from scalecli.storage.run_storage import place_at
+from scalecli.storage.run_storage import open_storage
 from scalecli.training import checkpoints
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.runs.conftest import command, metrics
@@ -31,8 +31,8 @@ def stored(bucket, reference):
 
 def brought(cache, *steps):
     """What a machine gets of the run."""
-    place = place_at(RUN, cache)
-    place.bring()
+    place = open_storage(RUN, cache)
+    place.refresh()
     for step in steps:
         folder = place.directory / f"checkpoints/{step:08d}"
         place.fetch(folder / layout.WEIGHTS, folder / layout.OPTIMIZER)
@@ -113,8 +113,8 @@ def test_a_run_is_gone_on_from_where_it_is(bucket, stored, reference, place, tmp
     assert ran.code == 0, ran.err
     child = load_manifest("gs://bucket/deep/child")
     assert (child.start_step, child.parent.path) == (24, "../run")
-    other = place_at("gs://bucket/deep/child", tmp_path / "another machine")
-    other.bring()
+    other = open_storage("gs://bucket/deep/child", tmp_path / "another machine")
+    other.refresh()
     folder = other.directory / "checkpoints/00000025"
     other.fetch(folder / layout.WEIGHTS)
     weights = checkpoints.load_arrays(folder, layout.WEIGHTS)

@@ -111,11 +111,14 @@ FAULTS = {  # fault, in the encoder: the checks that fail, and what the first of
     ("weights", False): ([WEIGHTS], r"hidden \[3\] is a Keras layer's, and its spec doesn't list it; list it in"),
     ("flops", False): ([FLOPS], r"the spec says [\d,]+ for a forward pass and the program has [\d,]+ \(\+\d"),
     ("unused", False): ([GRADIENTS], "decoder/0/mixing/unused of layer 0 gets no gradient; look whether the layer"),
-    ("future", False): ([FUTURE, PACKING, DECODING], "change with the target at 2, which is not read before 3"),
+    ("future", False): (
+        [FUTURE, PACKING, DECODING],
+        "of target 0 change with the target at 0, which is not read before 1",
+    ),
     ("padding", True): ([PADDING, PACKING], "change with the padding behind the inputs; look whether the encoder's"),
     ("packing", False): ([PACKING], "packed example 2 changes with the tokens of example 1; mask what lies"),
     ("decoding", False): ([PACKING, DECODING], "packed example 2 changes with the tokens of example 1"),
-    ("raises", False): ([FLOPS], r"test_checking.py:\d+: ValueError: lengths differ$"),
+    ("raises", False): ([FLOPS], r"test_checks.py:\d+: ValueError: lengths differ$"),
 }
 
 

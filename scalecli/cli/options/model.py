@@ -34,8 +34,11 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]  # bash forgets what is before "file"
 
 
-def _complete_architecture(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in ARCHITECTURES if name.startswith(incomplete)]
+def _complete_architecture(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
+    from click.shell_completion import CompletionItem
+
+    names = [CompletionItem(name) for name in ARCHITECTURES if name.startswith(incomplete)]
+    return names or [CompletionItem(incomplete, type="file")]
 
 
 def _checked_operator(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
@@ -71,11 +74,12 @@ class ModelCommand(Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own, and those of knobs that users' architectures declare."""
-        params = super().get_params(ctx)
-        if not any("--nl" in param.opts for param in params):
-            return params
-        known = {flag for param in params for flag in param.opts}
-        return [*params, *(_knob_option(each) for each in operators().values() if each.option not in known)]
+        return [*self.users_knobs(), *super().get_params(ctx)]
+
+    def users_knobs(self) -> list[click.Parameter]:
+        """The options of knobs that users' architectures declare."""
+        known = {flag for param in self.params for flag in param.opts}
+        return [_knob_option(each) for each in operators().values() if each.option not in known]
 
     def _named(self, ctx: click.Context, args: list[str]) -> list[str]:
         """What `--arch` names on the command line, else in its variable or in the --config file."""

@@ -10,7 +10,7 @@ from scalecli.cli.output.formats import Column, print_record
 if TYPE_CHECKING:
     from scalecli.runs.recipe import Recipe
     from scalecli.specs import ModelSpec
-    from scalecli.storage.run_storage import Place
+    from scalecli.storage.run_storage import RunStorage
 
 PLAN_COLUMNS = (
     Column("directory", "Directory"),
@@ -34,7 +34,7 @@ PLAN_COLUMNS = (
     Column("seed", "Seed"),
     Column("training_flops_per_step", "Training FLOPs per step", "flops"),
     Column("training_flops", "Training FLOPs of the run", "flops"),
-    Column("hours", "Hours on this machine, estimated", "float"),
+    Column("hours", "Time on this machine, estimated", "hours"),
 )
 
 
@@ -44,7 +44,7 @@ def print_plan(
     recipe: Recipe,
     inputs: int,
     targets: int,
-    place: Place,
+    place: RunStorage,
     format: str,
     start_step: int = 0,
     **rest: Any,
@@ -59,8 +59,8 @@ def print_plan(
     batch = costs.Batch(recipe.batch, inputs, targets)
     per_step = sum(costs.flops(spec, batch, "training").values())
     schedule = recipe.schedule
-    there = place.to_read()
-    there.bring()
+    there = place.reading_copy()
+    there.refresh()
     steps_done = max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step)
     training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
     seconds = seconds_here(spec, batch, training, recipe.steps - steps_done)
@@ -89,7 +89,7 @@ def print_plan(
     print_record(record, [column for column in columns if column.key in record], format)
 
 
-def print_results(manifest: Any, place: Place, format: str) -> None:
+def print_results(manifest: Any, place: RunStorage, format: str) -> None:
     """Prints where a finished run is, its results at the last step, and those at the best where that is another."""
     last = max(manifest.results, default=None)
     results = {} if last is None else manifest.results[last]

@@ -1,4 +1,4 @@
-"""Tables: the rows of TSV, CSV, JSON, Parquet and Arrow files, values by column, with the place of each."""
+"""Tables: the rows of TSV, CSV, JSON, Parquet and Arrow files, values by column, each with its file and line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_table(
     skipped: Counter[str] | None = None,
     remarks: Remarks | None = None,
 ) -> Iterator[tuple[str, Row]]:
-    """Yields place, file:line, and row of a table, values as they stand there.
+    """Yields file:line and row for each row of a table, values as they stand there.
 
     A row has at least the needed columns. JSON, Parquet and Arrow are known by the content; else the format is by the
     file's name unless given. `columns` names the columns of a file without a header. `skipped`, where there is one,
@@ -36,14 +36,14 @@ def read_table(
     if kind in ("csv", "tsv"):
         yield from rows
         return
-    for place, row in rows:
+    for where, row in rows:
         for column in needed:
             value = row[column]
             items = value if isinstance(value, list) else [value]
             if not all(isinstance(item, str | bool | int | float | None) for item in items):
                 shown = json.dumps(value, default=str)[:40]
-                raise MissingError(f"{place}: {column!r} is {shown}, not a text or number")
-        yield place, row
+                raise MissingError(f"{where}: {column!r} is {shown}, not a text or number")
+        yield where, row
 
 
 def _kind(location: str, format_name: str | None) -> Kind:

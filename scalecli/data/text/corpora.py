@@ -166,11 +166,11 @@ def _documents(location: str, field: str | None, remarks: Remarks) -> Iterator[s
         yield from (text for _, line in read_lines(location, remarks) if (text := line.strip()))
         return
     name = field or TEXT
-    for place, row in read_rows(location, kind, (), remarks=remarks):
-        if text := text_of(row, name, place):
+    for where, row in read_rows(location, kind, (), remarks=remarks):
+        if text := text_of(row, name, where):
             yield text
         else:
-            remarks.add(NO_TEXT, place)
+            remarks.add(NO_TEXT, where)
 
 
 def _listed(remarks: Remarks) -> str:

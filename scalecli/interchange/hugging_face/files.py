@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalecli.interchange.safe_files import WEIGHT_FILES
-from scalecli.interchange.weight_map import Exported, Place, scatter
+from scalecli.interchange.weight_map import Exported, Location, scatter
 from scalecli.storage.files import give_usual_mode
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ CONFIG = "config.json"
 _SHARD_BYTES = 5 * 10**9  # no more than this is copied at a time
 
 
-def write_weights(folder: Path, model: Exported, places: Mapping[str, Place]) -> None:
+def write_weights(folder: Path, model: Exported, locations: Mapping[str, Location]) -> None:
     """One safetensors file, or shards and their index.
 
     Raises:
@@ -30,7 +30,7 @@ def write_weights(folder: Path, model: Exported, places: Mapping[str, Place]) ->
     from safetensors.numpy import save_file
 
     dtype = np.dtype(ml_dtypes.bfloat16 if model.precision == "bfloat16" else model.precision)
-    of_file = list(_shards(scatter(model, places), dtype.itemsize))
+    of_file = list(_shards(scatter(model, locations), dtype.itemsize))
     names = {}
     for number, tensors in enumerate(of_file, start=1):
         file = f"model-{number:05d}-of-{len(of_file):05d}.safetensors" if len(of_file) > 1 else WEIGHT_FILES[0]

@@ -19,7 +19,7 @@ from scalecli.interchange.hugging_face.tokenizer import SENTENCEPIECE_FILE, TOKE
 from scalecli.interchange.imported import Imported, SourceFile, logits_of
 from scalecli.interchange.plain_t5 import ARCHITECTURE_OF, check_plain
 from scalecli.interchange.safe_files import WEIGHT_FILES, read_json, read_weights
-from scalecli.interchange.weight_map import Exported, Place, check_weights_alone, gather, precision_of
+from scalecli.interchange.weight_map import Exported, Location, check_weights_alone, gather, precision_of
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 
@@ -58,7 +58,7 @@ _ATTENTION = {"query": "q", "key": "k", "value": "v", "output": "o"}
 _FEED_FORWARD = {False: {"input": "wi", "output": "wo"}, True: {"gate": "wi_0", "input": "wi_1", "output": "wo"}}
 
 
-def wanted(names: Iterable[str], step: int | None) -> list[str]:
+def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """Which of a folder's files make the model; none where it is not of this format."""
     present = set(names)
     weights = next((name for name in WEIGHT_FILES if name in present), None)
@@ -69,9 +69,9 @@ def wanted(names: Iterable[str], step: int | None) -> list[str]:
     return sorted(name for name in present if name in others or (shards and name.endswith(f".{shards}")))
 
 
-def recognises(folder: Path) -> bool:
+def recognizes(folder: Path) -> bool:
     """Whether a folder holds weights under Hugging Face's names."""
-    return folder.is_dir() and bool(wanted((file.name for file in folder.iterdir()), None))
+    return folder.is_dir() and bool(select_files((file.name for file in folder.iterdir()), None))
 
 
 def check(architecture: str, shape: Shape) -> None:
@@ -99,7 +99,7 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
     if max(shape.encoder_layers, shape.decoder_layers) > len(arrays):  # before anything is made for each layer
         raise MissingError(f"{folder}: has fewer weights than {CONFIG} has layers")
     spec = build_spec(architecture, shape)
-    weights = gather(spec, places(spec), arrays, str(folder))
+    weights = gather(spec, locations(spec), arrays, str(folder))
     tokenizers = (folder / name for name in (SENTENCEPIECE_FILE, TOKENIZER_FILE))
     vocabulary = next((file for file in tokenizers if file.is_file()), None)
     read_too = [folder / CONFIG, *files, *((vocabulary,) if vocabulary else ())]
@@ -145,28 +145,28 @@ def write(folder: Path, model: Exported) -> None:
     write_json(folder / CONFIG, config)
     special = {key: value for key, value in _CONSTANT.items() if key.endswith("token_id")}
     write_json(folder / "generation_config.json", special)
-    write_weights(folder, model, places(model.spec))
+    write_weights(folder, model, locations(model.spec))
 
 
-def places(spec: ModelSpec) -> dict[str, Place]:
+def locations(spec: ModelSpec) -> dict[str, Location]:
     """Where T5ForConditionalGeneration has each weight of a plain T5; its linear layers are [outputs, inputs]."""
     found = {}
     for path, (copies, _) in spec.weights().items():
         if path == "embedding/table":
-            found[path] = Place((_EMBEDDING,))
+            found[path] = Location((_EMBEDDING,))
         elif path == "logits/kernel":
-            found[path] = Place((_LOGITS,), transposed=True)
+            found[path] = Location((_LOGITS,), transposed=True)
         else:
             side, *rest = path.split("/")
-            found[path] = _place_in_stack(spec, side, rest, copies)
+            found[path] = _location_in_stack(spec, side, rest, copies)
     return found
 
 
-def _place_in_stack(spec: ModelSpec, side: str, rest: list[str], copies: int) -> Place:
+def _location_in_stack(spec: ModelSpec, side: str, rest: list[str], copies: int) -> Location:
     if rest == ["final_norm", "scale"]:
-        return Place((f"{side}.final_layer_norm.weight",))
+        return Location((f"{side}.final_layer_norm.weight",))
     if rest == ["position_bias", "table"]:
-        return Place((f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",), transposed=True)
+        return Location((f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",), transposed=True)
     _, sublayer, *weight = rest
     block = spec.stacks()[side]
     number = [each.name for each in block.repeats[0].block.residuals()].index(sublayer)
@@ -177,7 +177,7 @@ def _place_in_stack(spec: ModelSpec, side: str, rest: list[str], copies: int) ->
         parts = _FEED_FORWARD[gated] if sublayer == "feed_forward" else _ATTENTION
         name = f"{_MODULES[sublayer]}.{parts[weight[0]]}"
     names = (f"{side}.block.{layer}.layer.{number}.{name}.weight" for layer in range(copies))
-    return Place(tuple(names), transposed=name != "layer_norm")
+    return Location(tuple(names), transposed=name != "layer_norm")
 
 
 def _check_config(config: dict[str, Any], file: Path) -> tuple[bool, bool]:

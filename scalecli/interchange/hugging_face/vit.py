@@ -11,7 +11,7 @@ from scalecli.interchange.hugging_face.files import CONFIG, FORMAT, write_json, 
 from scalecli.interchange.imported import Imported, SourceFile
 from scalecli.interchange.plain_t5 import check_own_keys_and_values
 from scalecli.interchange.safe_files import read_weights
-from scalecli.interchange.weight_map import Exported, Place, gather, precision_of
+from scalecli.interchange.weight_map import Exported, Location, gather, precision_of
 from scalecli.shape import Shape
 from scalecli.specs import EncoderOnly
 
@@ -90,7 +90,7 @@ def read(folder: Path, config: dict[str, Any]) -> Imported:
         format=FORMAT,
         architecture="vit",
         shape=shape,
-        weights=gather(spec, places(spec), arrays, str(folder)),
+        weights=gather(spec, locations(spec), arrays, str(folder)),
         optimizer=None,
         step=0,
         precision=precision,
@@ -129,10 +129,10 @@ def write(folder: Path, model: Exported) -> None:
     }
     write_json(folder / _PROCESSOR, processor)
     assert isinstance(model.spec, EncoderOnly)
-    write_weights(folder, model, places(model.spec))
+    write_weights(folder, model, locations(model.spec))
 
 
-def places(spec: EncoderOnly) -> dict[str, Place]:
+def locations(spec: EncoderOnly) -> dict[str, Location]:
     """Where ViTForImageClassification has each weight; its linear layers are [outputs, inputs].
 
     Its patches come from a convolution [d_model, colours, rows, columns].
@@ -140,18 +140,20 @@ def places(spec: EncoderOnly) -> dict[str, Place]:
     embedding = spec.embedding
     width, side = embedding.d_model, embedding.patch_size
     found = {
-        **{path: Place((name,)) for path, name in _ENDS.items()},
-        "embedding/kernel": Place((_KERNEL,), shape=(width, 3, side, side), axes=(2, 3, 1, 0)),
-        "embedding/class_token": Place(("vit.embeddings.cls_token",), shape=(1, 1, width)),
-        "embedding/positions": Place(("vit.embeddings.position_embeddings",), shape=(1, embedding.patches + 1, width)),
-        "logits/kernel": Place((_HEAD,), transposed=True),
+        **{path: Location((name,)) for path, name in _ENDS.items()},
+        "embedding/kernel": Location((_KERNEL,), shape=(width, 3, side, side), axes=(2, 3, 1, 0)),
+        "embedding/class_token": Location(("vit.embeddings.cls_token",), shape=(1, 1, width)),
+        "embedding/positions": Location(
+            ("vit.embeddings.position_embeddings",), shape=(1, embedding.patches + 1, width)
+        ),
+        "logits/kernel": Location((_HEAD,), transposed=True),
     }
     for path, (copies, weight) in spec.weights().items():
         if path not in found:
             _, _, sublayer, *rest = path.split("/")
             module, kind = _module(rest)
             names = (f"vit.encoder.layer.{layer}.{_SUBLAYERS[sublayer][module]}.{kind}" for layer in range(copies))
-            found[path] = Place(tuple(names), transposed=len(weight.shape) == 2)
+            found[path] = Location(tuple(names), transposed=len(weight.shape) == 2)
     return found
 
 

@@ -39,12 +39,12 @@ _PLACES = {
 _VOCABULARIES = ("spiece.model", "sentencepiece.model")
 
 
-def recognises(folder: Path) -> bool:
+def recognizes(folder: Path) -> bool:
     """Whether a folder holds such checkpoints."""
     return folder.is_dir() and bool(_steps(each.name for each in folder.iterdir()))
 
 
-def wanted(names: Iterable[str], step: int | None) -> list[str]:
+def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """Of the files in a folder those of one checkpoint, the newest if no step is asked for; none if it holds none.
 
     Raises:

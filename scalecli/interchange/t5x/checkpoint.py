@@ -13,7 +13,7 @@ from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.imported import Imported, SourceFile, logits_of
 from scalecli.interchange.plain_t5 import ARCHITECTURE_OF
 from scalecli.interchange.t5x.files import Chunked, Stored, read_tree
-from scalecli.interchange.weight_map import DTYPES, Place, gather
+from scalecli.interchange.weight_map import DTYPES, Location, gather
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 
@@ -46,12 +46,12 @@ _FEED_FORWARD = {
 _GATE_NOTE = "T5X's files don't say what passes the gates; it is taken to be GELU, as T5 v1.1 has it"
 
 
-def recognises(folder: Path) -> bool:
+def recognizes(folder: Path) -> bool:
     """Whether a folder holds such checkpoints or is one, or a file is one."""
     return bool(_checkpoints(folder))
 
 
-def wanted(names: Iterable[str], step: int | None) -> list[str]:
+def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """Of the files in a folder those of one checkpoint, the newest if no step is asked for; none if it holds none.
 
     Raises:
@@ -86,7 +86,7 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
     target = {path.removeprefix(_TARGET): leaf for path, leaf in leaves.items() if path.startswith(_TARGET)}
     architecture, shape = _identify(target, file)
     spec = build_spec(architecture, shape)
-    names = places(spec)
+    names = locations(spec)
     _check_shapes(spec, names, target, file)
     used = list(target.values())
     state = None
@@ -118,7 +118,7 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
     return imported
 
 
-def places(spec: ModelSpec) -> dict[str, Place]:
+def locations(spec: ModelSpec) -> dict[str, Location]:
     """Where T5X has each weight of a plain T5: its matrices stand as ours do, heads and their widths joined."""
     found = {}
     for path, (copies, _) in spec.weights().items():
@@ -133,9 +133,9 @@ def places(spec: ModelSpec) -> dict[str, Place]:
             case ["position_bias", "table"]:
                 name = f"{side}/relpos_bias/rel_embedding"
             case _:
-                found[path] = Place(tuple(_name_in_layer(spec, path, layer) for layer in range(copies)))
+                found[path] = Location(tuple(_name_in_layer(spec, path, layer) for layer in range(copies)))
                 continue
-        found[path] = Place((name,))
+        found[path] = Location((name,))
     return found
 
 
@@ -228,7 +228,7 @@ def _identify(target: Mapping[str, Stored | Chunked], file: Path) -> tuple[str, 
 
 
 def _check_shapes(
-    spec: ModelSpec, names: Mapping[str, Place], target: Mapping[str, Stored | Chunked], file: Path
+    spec: ModelSpec, names: Mapping[str, Location], target: Mapping[str, Stored | Chunked], file: Path
 ) -> None:
     """Checks the arrays' shapes before any is read."""
     for path, (_, weight) in spec.weights().items():
@@ -249,7 +249,7 @@ def _step_of(leaves: Mapping[str, Stored | Chunked], number: int, file: Path) ->
 
 
 def _statistics(
-    spec: ModelSpec, names: Mapping[str, Place], leaves: Mapping[str, Stored | Chunked], file: Path
+    spec: ModelSpec, names: Mapping[str, Location], leaves: Mapping[str, Stored | Chunked], file: Path
 ) -> dict[str, list[Stored | Chunked]]:
     """The arrays of Adafactor's second moments, for each of our statistics those of all layers.
 

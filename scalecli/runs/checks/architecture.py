@@ -5,6 +5,7 @@ Everything runs at a tiny size on this machine, in seconds. Weights are random a
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -98,5 +99,8 @@ def _described(error: Exception) -> str:
     own = [frame for frame in frames if "site-packages" not in frame.filename]
     outside = [frame for frame in own if package not in Path(frame.filename).parents]
     where = "".join(f"{frame.filename}:{frame.lineno}: " for frame in (outside or own or frames)[-1:])
-    text = str(error).strip().splitlines() or [""]
-    return f"{where}{type(error).__name__}: {text[0]}" if not isinstance(error, ScalecliError) else str(error)
+    if isinstance(error, ScalecliError):
+        return str(error)
+    lines = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines()  # Keras prints them in bold, below a line of its own
+    said = (line for line in lines if line.strip() and not line.startswith("Exception encountered when calling"))
+    return f"{where}{type(error).__name__}: {next(said, '')}"

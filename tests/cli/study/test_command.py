@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,10 @@ from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS
 from scalecli.data.text.span_corruption import SpanCorruption
 from scalecli.shape import parse_name
 from scalecli.specs.base import VOCABULARY_ROWS
-from scalecli.storage.holding import FileRecord, holding
+from scalecli.storage.holding import FileRecord, Holder, holding
 from scalecli.studies import execution
 from tests.analysis.runs import save_run
+from tests.studies.test_execution import until
 
 STUDY = """
 base: tiny
@@ -176,7 +178,7 @@ def test_only_what_is_missing_is_left(study):
 def test_a_complete_run_of_another_command_is_checked_again(study):
     complete(commands(study)[0].replace("--batch 32", "--batch 33"))
     rows = json.loads(study("run", "--dry-run", "--format", "json")[1])
-    assert rows[0]["to_do"] == "check: another command made it"
+    assert rows[0]["to_do"] == "check: made by another command"
     assert len(commands(study)) == 2
 
 
@@ -228,6 +230,42 @@ def test_a_run_that_another_process_is_at_work_on_is_left_to_it_and_is_no_failur
     assert started == ["# tiny-nl2", "# tiny-nl2-finetuned"]
     holder = f"process {os.getpid()} on {platform.node()}"
     assert err.splitlines()[-1] == f"tiny: left to {holder}, which is at work on it, so there is no tiny-finetuned"
+
+
+HELD_RUN = """
+import sys, time
+from pathlib import Path
+from scalecli.storage.holding import FileRecord, Holder, holding
+from scalecli.studies.child import end_with_parent
+end_with_parent()
+directory = Path(sys.argv[sys.argv.index("--run") + 1])
+directory.mkdir(parents=True)
+with holding(FileRecord(directory), directory.name, print):
+    time.sleep(60)
+"""
+STUDY_RUN = f"""
+import sys
+from scalecli.cli.main import run
+from scalecli.studies import execution
+execution.PROGRAM = (sys.executable, "-c", {HELD_RUN!r})
+sys.exit(run(["study", "run", "s.yaml"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_second_study_run_leaves_held_runs_alone_and_killing_the_first_ends_its_run(study, tmp_path):
+    study("status", text=STUDY.replace("operators: [nl2]\n", ""))
+    first = subprocess.Popen([sys.executable, "-c", STUDY_RUN], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    record = FileRecord(tmp_path / "runs/s/tiny")
+    until(lambda: Holder.read(record.read()))
+    held_by = Holder.read(record.read()).pid
+    second = subprocess.run([sys.executable, "-c", STUDY_RUN], capture_output=True, text=True, timeout=60)
+    assert second.returncode == 0
+    assert second.stderr.splitlines()[-1].startswith(f"tiny: left to process {held_by} on ")
+    first.kill()
+    first.wait()
+    state = Path(f"/proc/{held_by}/stat")
+    until(lambda: not state.exists() or ") Z " in state.read_text())
 
 
 def test_text_that_is_not_there_is_found_before_anything_is_started(study, monkeypatch):
