@@ -113,7 +113,7 @@ FAULTS = {  # fault, in the encoder: the checks that fail, and what the first of
     ("unused", False): ([GRADIENTS], "decoder/0/mixing/unused of layer 0 gets no gradient; look whether the layer"),
     ("future", False): (
         [FUTURE, PACKING, DECODING],
-        "of target 0 change with the target at 0, which is not read before 1",
+        "of target 0 change with the target at 0, which is not read",
     ),
     ("padding", True): ([PADDING, PACKING], "change with the padding behind the inputs; look whether the encoder's"),
     ("packing", False): ([PACKING], "packed example 2 changes with the tokens of example 1; mask what lies"),
