@@ -187,7 +187,7 @@ def command(
             table = table_of_tasks(manifest, found)
     for warning in manifest.warnings:
         say(warning)
-    print_table(*table, format)
+    print_table("results", *table, format)
     steps = f"step {last.step:,}" if len(measured_at) == 1 else f"{len(measured_at)} checkpoints"
     say(f"{last.address} at {steps}: results in {this.place.address}")
 

@@ -116,7 +116,7 @@ def command(
             job.place,
             format,
             data=f"{tasks_name}, {packing}",
-            rates=", ".join(f"{name} {rate:.4g}" for name, rate in job.rates.items()),
+            rates=dict(job.rates),
             vocabulary=f"of {parent.address}, step {parent.step}",
         )
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 from scalecli.costs import Batch
 from scalecli.costs.hardware import Machine
 from scalecli.costs.memory import Training, device_memory
-from scalecli.costs.this_machine import rough_duration, seconds_here, this_machine
+from scalecli.costs.this_machine import rough_duration, seconds_here
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import Data, Manifest
 from scalecli.runs.recipe import Recipe
@@ -47,7 +47,7 @@ def time_note(spec: ModelSpec, manifest: Manifest, recipe: Recipe, steps_done: i
     batch, steps = _batch(spec, manifest, recipe.batch), recipe.steps - steps_done
     if batch is None or manifest.strategy.kind == "multi-worker":
         return None
-    machine = Machine("cpu", chips=1) if _is_on_processors(manifest) else this_machine()
+    machine = Machine("cpu", chips=1) if _is_on_processors(manifest) else None
     training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
     seconds = seconds_here(spec, batch, training, steps, machine)
     if seconds is None or seconds <= SHORT_SECONDS:

@@ -173,7 +173,7 @@ def untrained_accuracy(folder, manifest):
 def test_few_shot_accuracy_on_other_classes_is_above_that_of_the_untrained_model(folder, run):
     ran = command(*few_shot(folder, run, "--format", "json"))
     assert ran.code == 0, ran.err
-    found = {row["result"]: row["value"] for row in json.loads(ran.out)}
+    found = {row["result"]: row["value"] for row in json.loads(ran.out)["tables"]["results"]}
     (directory,) = (run / "eval").iterdir()
     manifest = load_manifest(directory)
     assert directory.name.startswith("10-shot-high-") and directory.name.endswith(f"-{STEPS}")

@@ -77,7 +77,7 @@ def test_every_checkpoint_is_scored_and_the_best_named(place, mixture, tmp_path)
     averages = {step: found["mean_over_tasks"] for step, found in manifest.results.items()}
     assert manifest.best.step == max(averages, key=averages.get)
     assert manifest.results[60].items() >= load_manifest(mixture).results[60].items()
-    rows = {row["result"]: row for row in json.loads(ran.out)}
+    rows = {row["result"]: row for row in json.loads(ran.out)["tables"]["results"]}
     assert rows["mean_over_tasks"]["value"] == pytest.approx(max(averages.values()))
     # Each task at its own best step.
     peaks = []

@@ -37,7 +37,7 @@ def print_checks(models: Sequence[str], architecture: str | None, operators: dic
         }
         for check in checks
     ]
-    print_table(rows, _COLUMNS, format)
+    print_table("checks", rows, _COLUMNS, format)
     failed = sum(check.failure is not None for check in checks)
     if failed:
         raise ScalecliError(f"{reference.architecture}: {failed} of {len(checks)} checks failed")

@@ -80,7 +80,7 @@ def print_shapes(rows: Sequence[dict[str, Any]], format: str) -> None:
         costs_of = _RUN_COSTS if "chip" in rows[0] else {**fields, **_NARROW_COSTS}
         titles = {"name": "Name", **mixed, **costs_of}
         columns = [replace(column, title=titles[column.key]) for column in columns if column.key in titles]
-    print_table(rows, columns, format)
+    print_table("shapes", rows, columns, format)
 
 
 def print_shape(row: dict[str, Any], format: str) -> None:
@@ -90,7 +90,7 @@ def print_shape(row: dict[str, Any], format: str) -> None:
         counts = [column.key for column in columns if column.key.endswith("parameters")]
         row = {**row, **{key: f"{row[key]:,}" for key in counts}}
         columns = [replace(column, kind="text") if column.key in counts else column for column in columns]
-    print_record(row, columns, format)
+    print_record("shapes", row, columns, format)
 
 
 def _filled(rows: Sequence[dict[str, Any]]) -> list[Column]:

@@ -59,7 +59,7 @@ def print_plan(plan: Plan, format: str) -> None:
         }
         for run, now, hours in zip(plan.runs, progress, hours_by_run(plan.runs, progress), strict=True)
     ]
-    print_table(rows, PLAN_COLUMNS, format)
+    print_table("plan", rows, PLAN_COLUMNS, format)
     print_notes([*totals(plan, progress), *run_notes(plan.machine)], format)
 
 
