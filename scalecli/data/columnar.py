@@ -69,7 +69,6 @@ def rows_and_bytes(location: str, column: str) -> tuple[int, int]:
 
 
 def _batches(location: str, column: str | None, start: int) -> Iterator[Any]:
-    """Yields the record batches from a row on, of one column or of all."""
     name = display_name(location)
     with _opened(location) as stream, _one_line(name):
         head = stream.read(8)
@@ -116,7 +115,6 @@ def _arrow_batches(stream: Any, column: str | None, start: int, name: str) -> It
 
 
 def _without_first(batches: Iterator[Any], skip: int) -> Iterator[Any]:
-    """Yields batches without the first `skip` rows."""
     for batch in batches:
         if skip < batch.num_rows:
             yield batch.slice(skip)

@@ -207,7 +207,6 @@ def _prepared_folder(name: str, data_dir: str | None) -> str | None:
 
 
 def _builder_of_code(name: str, data_dir: str | None) -> Any:
-    """Returns the builder that the TFDS package has for a name."""
     import tensorflow_datasets as tfds
 
     name = ":".join(filter(None, _named(name)))
@@ -231,7 +230,6 @@ def _builder_of_code(name: str, data_dir: str | None) -> Any:
 
 
 def _download(name: str, builder: Any) -> None:
-    """Downloads and prepares a dataset in TFDS's own folder."""
     import tensorflow_datasets as tfds
 
     if isinstance(builder, tfds.core.BeamBasedBuilder):

@@ -196,7 +196,6 @@ def _is_json(line: bytes) -> bool:
 
 
 def _json_lines(location: str, remarks: Remarks | None) -> Iterator[tuple[int, Any]]:
-    """Yields the number and the value of each line that isn't blank."""
     for number, line in read_lines(location, remarks):
         if not line.strip():
             continue

@@ -147,7 +147,6 @@ def find_files(patterns: Sequence[str | Path]) -> list[str]:
 
 
 def _saved_files(system: Any, path: str, pattern: str) -> list[str]:
-    """Returns the Arrow files of a folder that `datasets` saved, in its own order."""
     path = path.rstrip("/")
     if system.isfile(f"{path}/dataset_dict.json"):
         splits = _json_file(system, f"{path}/dataset_dict.json").get("splits", [])

@@ -120,7 +120,7 @@ class BucketFolder:
             if not each.endswith("/")  # what consoles make for an empty folder
         }
 
-    def what_is_missing(self) -> str:
+    def describe_missing(self) -> str:
         """Says which part of the path is the first that the bucket hasn't got, with the one there most like it.
 
         Raises:

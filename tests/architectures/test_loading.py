@@ -168,6 +168,12 @@ def test_its_knobs_are_options(words, capsys):
     assert "--rank" in capsys.readouterr().out
 
 
+def test_a_flag_of_the_command_is_not_a_knobs(capsys):
+    write(MINE.replace("--rank", "--batch"))
+    message = "error: the flag --batch of the knob rank is taken: scalecli shape has it"
+    assert error_of(capsys, "shape", "tiny", "--arch", "./mine.py") == (3, message)
+
+
 def test_a_name_for_its_variable(monkeypatch, capsys):
     monkeypatch.setenv("SCALECLI_SHAPE_ARCH", write(MINE))
     assert run(["shape", "tiny-rk4", "--format", "csv"]) == 0

@@ -149,7 +149,6 @@ class DatasetImages:
         return records.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def _records(self) -> Any:
-        """The serialized examples of the split in order, a tf.data.Dataset."""
         import tensorflow as tf
 
         paths, skips, lengths = map(list, zip(*self.split.shards(), strict=True))

@@ -76,7 +76,6 @@ class ImageTree:
         return _cut_in_two(learned)
 
     def _holds_classes(self, folder: str) -> bool:
-        """Whether a folder has folders with images in them."""
         return any(file.startswith(f"{folder}/") and file.count("/") > 1 + folder.count("/") for file in self.files)
 
     def _split(self, folder: str) -> ImageFiles:

@@ -122,7 +122,6 @@ class FinetuningBatches:
         return rows.batch(share.piece(self._batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
     def _row(self, n: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the row at position n of training."""
         import tensorflow as tf
 
         task, row_of_task = self._task_and_row(n)

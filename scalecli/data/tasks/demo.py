@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scalecli.data.tasks.task import Task
-from scalecli.data.text.corpora import Docstring
+from scalecli.data.text.docstrings import Docstring
 from scalecli.errors import MissingError
 from scalecli.storage.files import write_atomically
 from scalecli.strict import write_yaml

@@ -1,24 +1,26 @@
 """The files that data sets are published in, read as rows with the fields that TensorFlow Datasets give them.
 
-A row comes with its file:line, for messages. Tables (`tables`) are rows as they are; the layouts here are
-nested, or have their labels or spans elsewhere.
+A row comes with its file:line, for messages. Tables, JSON, Parquet and Arrow are rows as they are, known by
+their content or else by their name; the layouts are nested, or have their labels or spans elsewhere.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from scalecli.data.records import read_json
+from scalecli.data import records
+from scalecli.data.records import Kind, read_json
 from scalecli.data.sources import Remarks, display_name, read_lines
-from scalecli.data.tasks import tables
-from scalecli.errors import MissingError
+from scalecli.errors import ConfigurationError, MissingError
 
 Row = Mapping[str, Any]
 Rows = Iterator[tuple[str, Row]]
 
+_TABLES = ("tsv", "csv", "jsonl")
 _NO_FIX = ("Kamenev and Zinoviev", "Kamenev, Zinoviev, and Stalin")
 
 
@@ -27,10 +29,10 @@ def read_rows(
     format_name: str | None,
     *,
     needed: Sequence[str],
-    columns: Sequence[str] | None,
-    skipped: Counter[str] | None,
+    columns: Sequence[str] | None = None,
+    skipped: Counter[str] | None = None,
     remarks: Remarks | None = None,
-) -> Iterator[tuple[str, Row]]:
+) -> Rows:
     """Yields file:line and row for each row of a file, read by its format or, without one, by its name.
 
     A row has the needed columns. `columns` names those of a table without a header. `skipped`, where there is one,
@@ -40,7 +42,34 @@ def read_rows(
     if format_name is not None and format_name in LAYOUTS:
         yield from _checked(LAYOUTS[format_name](location), location)
         return
-    yield from tables.read_table(location, needed, format_name, columns, skipped, remarks)
+    kind = _kind(location, format_name)
+    for where, row in records.read_rows(location, kind, needed, header=columns or (), skipped=skipped, remarks=remarks):
+        if kind not in ("csv", "tsv"):
+            _check_values(row, needed, where)
+        yield where, row
+
+
+def _kind(location: str, format_name: str | None) -> Kind:
+    if format_name == "jsonl":
+        return "json"
+    kind = records.kind_of(location)
+    if kind == "text" and format_name is None:
+        accepted = ", ".join(_TABLES)
+        name = display_name(location)
+        raise ConfigurationError(f"{name}: its name doesn't say its format; set format to one of {accepted}")
+    if kind in ("parquet", "arrow") or format_name is None:
+        return kind
+    return "tsv" if format_name == "tsv" else "csv"
+
+
+def _check_values(row: Mapping[str, Any], needed: Sequence[str], where: str) -> None:
+    """Raises MissingError for a needed column that holds something other than texts and numbers, or lists of them."""
+    for column in needed:
+        value = row[column]
+        items = value if isinstance(value, list) else [value]
+        if not all(isinstance(item, str | bool | int | float | None) for item in items):
+            shown = json.dumps(value, default=str)[:40]
+            raise MissingError(f"{where}: {column!r} is {shown}, not a text or number")
 
 
 def _checked(rows: Rows, location: str) -> Rows:
@@ -172,4 +201,4 @@ LAYOUTS: dict[str, Callable[[str], Rows]] = {
     "dpr": _dpr,
     "labels_beside": _labels_beside,
 }
-FORMATS = (*tables.FORMATS, *LAYOUTS)
+FORMATS = (*_TABLES, *LAYOUTS)

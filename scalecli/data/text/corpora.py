@@ -17,12 +17,10 @@ from pathlib import Path
 from scalecli.data.datasets import DatasetSplit, open_split
 from scalecli.data.records import NO_TEXT, TEXT, Kind, kind_of, read_rows, text_of
 from scalecli.data.sources import Remarks, display_name, find_files, fingerprint, read_lines, size_of
-from scalecli.data.text.docstrings import Docstring, cached_docstrings, docstring_documents
+from scalecli.data.text.docstrings import cached_docstrings
 from scalecli.data.text.parquet_shards import ParquetShards
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.storage.cache import Say
-
-__all__ = ["HELD_OUT_EVERY", "Corpus", "Docstring", "docstring_documents", "open_text", "text_documents"]
 
 # Where no validation text is given, the documents 0, 50, 100 ... are for validation and the others for training.
 HELD_OUT_EVERY = 50
@@ -158,7 +156,6 @@ def text_documents(
 
 
 def _documents(location: str, field: str | None, remarks: Remarks) -> Iterator[str]:
-    """Yields the documents of one file, without the empty ones."""
     kind = kind_of(location)
     if kind == "text":
         if field is not None:

@@ -88,7 +88,6 @@ def _roots() -> list[Path]:
 
 
 def _packages() -> Iterator[tuple[str, list[Path]]]:
-    """Yields each top-level package's name and its Python files in order of name."""
     for root in _roots():
         for entry in sorted(root.iterdir(), key=lambda path: path.name):
             if entry.is_dir() and entry.name.isidentifier() and entry.name not in _FOLDERS_LEFT_OUT:

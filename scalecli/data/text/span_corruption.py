@@ -231,7 +231,6 @@ def _example(
     objective: SpanCorruption,
     sentinels: Sequence[int],
 ) -> dict[str, tf.Tensor]:
-    """Returns example `n`: the segment at `index` in `tokens` [any], corrupted."""
     import tensorflow as tf
 
     segment = tf.slice(tokens, [index * objective.segment_length], [objective.segment_length])

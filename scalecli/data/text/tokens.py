@@ -226,7 +226,6 @@ def _tokenized(
 
 
 def _batches(documents: Iterator[str]) -> Iterator[tuple[list[str], list[bool]]]:
-    """Yields batches of pieces, and which of them begin a document."""
     batch: list[str] = []
     begins: list[bool] = []
     characters = 0

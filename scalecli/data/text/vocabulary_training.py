@@ -71,7 +71,6 @@ def _coverage(sample: Sequence[str], most: int) -> float:
 
 
 def _explain(error: Exception, pieces: int) -> str:
-    """Returns one line about a training that failed; the trainer's message holds the limit."""
     message = str(error)
     if most := re.search(r"value <= (\d+)", message):
         return f"vocabulary: this text is too small for {pieces} pieces; the most that it gives is {most[1]}"
