@@ -124,15 +124,14 @@ def command(
     """Score RUN on tasks, measure its perplexity on text, or its few-shot accuracy on images.
 
     RUN is a run's directory or manifest, or the folder of one of its checkpoints. Tasks are those of the papers by name
-    (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task) or described by flags; they are decoded
-    greedily, or by beam search (--beams). Predictions, the scores with their 95% intervals, and what they were measured
-    on go into a directory of their own; predictions for the test sets of GLUE and SuperGLUE, with their diagnostic
-    sets, also as the files that are handed in. Test sets without labels are predicted, not scored. A finetuned run is
-    scored on its own tasks when neither tasks nor --text are given.
+    (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task), or described by options; without tasks and
+    --text, a finetuned run is scored on its own. Texts are decoded greedily, or by beam search (--beams).
 
-    --few-shot N --images says how well the frozen features of a vision transformer tell classes apart: N images of each
-    are drawn from the training images, for each of several seeds, a ridge regression onto one-hot labels is fitted in
-    closed form, and its accuracy on the held-out images is given with its 95% interval over the seeds.
+    Predictions and scores, with their 95% intervals, go into a directory of their own. For the test sets of GLUE and
+    SuperGLUE, which have no labels, the predictions are written as the files to hand in.
+
+    --few-shot N --images DIR draws N training images of each class, fits a ridge regression on a vision transformer's
+    frozen features of them, and gives its accuracy on the held-out images, with the 95% interval over several draws.
     """
     if list_tasks:
         print_tasks(format)
@@ -148,14 +147,14 @@ def command(
 
     from scalecli.cli.output.progress import ConsoleReporter
     from scalecli.runs.evaluation import Evaluation, default_place, evaluate, open_checkpoints
-    from scalecli.storage.run_storage import place_at
+    from scalecli.storage.run_storage import open_storage
 
     measured_at = open_checkpoints(model, checkpoints, cache_directory)
     last = measured_at[-1]
     devices = devices_asked_for(device_values, last.manifest.architecture, last.shape)
 
     def job(measured: str) -> Evaluation:
-        place = place_at(run, cache_directory) if run else default_place(measured_at, measured)
+        place = open_storage(run, cache_directory) if run else default_place(measured_at, measured)
         return Evaluation(measured_at, batch, place, cache_directory, this_command_line(), devices)
 
     with ConsoleReporter() as reporter:
@@ -187,7 +186,7 @@ def command(
             table = table_of_tasks(manifest, found)
     for warning in manifest.warnings:
         say(warning)
-    print_table(*table, format)
+    print_table("results", *table, format)
     steps = f"step {last.step:,}" if len(measured_at) == 1 else f"{len(measured_at)} checkpoints"
     say(f"{last.address} at {steps}: results in {this.place.address}")
 

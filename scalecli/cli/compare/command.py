@@ -173,7 +173,7 @@ def command(
     width = terminal_width() if format == "table" and not columns else None
     table, left_out = narrowed(table, width) if width else (table, [])
     if is_record:
-        print_record(table.rows[0], table.columns, format)
+        print_record(table.key, table.rows[0], table.columns, format)
     else:
         print_tables([table, *analysis_tables(rows, analyses, costs, qualities, format)], format)
     for line in lines:

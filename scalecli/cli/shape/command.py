@@ -12,6 +12,7 @@ from scalecli.analysis.advice.shapes import Setting
 from scalecli.analysis.advice.warnings import warnings
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.cli.options.batch import batch_options
+from scalecli.cli.options.groups import option_group
 from scalecli.cli.options.machine import Run, run_from, run_notes, run_options
 from scalecli.cli.options.model import ModelCommand, complete_model, shape_options
 from scalecli.cli.output.formats import format_option, print_notes, print_table
@@ -41,11 +42,17 @@ from scalecli.specs.vision import CLASSES
 @batch_options
 @run_options
 @choosing_options
-@click.option("--released", is_flag=True, help="List the checkpoints that were released with Scale Efficiently.")
-@click.option("--size", metavar="SIZE", help="Of --released, only this size, such as small.")
-@click.option("--knob", metavar="OPERATOR", help="Of --released, only those with this operator, such as nl.")
-@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write the shape of one MODEL as YAML.")
-@format_option
+@option_group(
+    click.option("--released", is_flag=True, help="List the checkpoints that were released with Scale Efficiently."),
+    click.option("--size", metavar="SIZE", help="With --released: only checkpoints of this size, such as small."),
+    click.option("--knob", metavar="OPERATOR", help="With --released: only those with this operator, such as nl."),
+    heading="Find a shape, instead of MODEL",
+)
+@option_group(
+    click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write the shape of one MODEL as YAML."),
+    format_option,
+    heading="Output",
+)
 def command(
     models: tuple[str, ...],
     architecture: str | None,
@@ -79,7 +86,7 @@ def command(
     measuring = {"--batch and the like": lengths, "--chip and the like": run}
     if released:
         _refuse("--released", {**only_models, **shaping, **measuring, "--like": like, "--budget": budgets})
-        print_table(*released_table(size, knob), format)
+        print_table("released", *released_table(size, knob), format)
     elif size or knob:
         raise UsageError("--size and --knob choose from the released checkpoints; add --released")
     elif like is not None and cheaper is not None:
@@ -87,13 +94,13 @@ def command(
         reference = resolve_model(like, architecture=architecture, operators=operators, reshape_runs=True)
         setting = _setting(run, reference.architecture, reference.shape, lengths)
         rows = alternative_rows(reference, cheaper, setting)
-        print_table(rows, ALTERNATIVE_COLUMNS, format)
+        print_table("alternatives", rows, ALTERNATIVE_COLUMNS, format)
         print_notes(alternative_notes(reference, cheaper, rows, setting), format)
     elif budgets:
         _refuse("--budget", {**only_models, "--nl and the like": operators})
         chosen = architecture or DEFAULT_ARCHITECTURE
         setting = _setting(run, chosen, next(iter(presets(chosen).values())), lengths)
-        print_table(candidate_rows(chosen, budgets, setting), CANDIDATE_COLUMNS, format)
+        print_table("candidates", candidate_rows(chosen, budgets, setting), CANDIDATE_COLUMNS, format)
         print_notes(candidate_notes(setting), format)
     else:
         references = [

@@ -139,6 +139,7 @@ class Pretraining(PretrainingJob):
             keep=partial(keep_vocabulary, vocabulary),
             validation=validation,
             reading=reading,
+            files=[training.file],
         )
 
 
