@@ -119,7 +119,7 @@ class FileRecord:
 
 
 class BucketRecord:
-    """The record in a run's folder of a bucket, where the last one to write is the holder."""
+    """The record in a run's folder of a bucket. The first to write it is the holder; of a dead one's, the last."""
 
     def __init__(self, folder: BucketFolder) -> None:
         self._folder = folder
@@ -129,14 +129,17 @@ class BucketRecord:
         return self._folder.read(RECORD)
 
     def replace(self, before: bytes, after: bytes) -> bool:
-        """Two that write at the same time both look afterwards who was last."""
+        """Reads afterwards who has it, since another process may have written at the same time."""
         if self.read() != before:
             return False
         if not after:
             self._folder.remove(RECORD)
             return True
-        self._folder.upload(after, RECORD)
-        time.sleep(_SETTLE_SECONDS)
+        if before:
+            self._folder.upload(after, RECORD)
+            time.sleep(_SETTLE_SECONDS)
+        else:
+            self._folder.create(after, RECORD)
         return self.read() == after
 
 
