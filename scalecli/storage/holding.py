@@ -228,7 +228,7 @@ def living_holder(record: Record, say: Say = lambda message: None) -> Holder | N
 def _locked(path: Path, flags: int, kind: int) -> Iterator[int]:
     """Opens a file that others may remove, and locks it where the file system has locks."""
     while True:
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)  # which would wait at a pipe
         try:
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, kind)
