@@ -12,6 +12,7 @@ from scalecli.analysis.advice.shapes import Setting
 from scalecli.analysis.advice.warnings import warnings
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.cli.options.batch import batch_options
+from scalecli.cli.options.groups import option_group
 from scalecli.cli.options.machine import Run, run_from, run_notes, run_options
 from scalecli.cli.options.model import ModelCommand, complete_model, shape_options
 from scalecli.cli.output.formats import format_option, print_notes, print_table
@@ -41,11 +42,17 @@ from scalecli.specs.vision import CLASSES
 @batch_options
 @run_options
 @choosing_options
-@click.option("--released", is_flag=True, help="List the checkpoints that were released with Scale Efficiently.")
-@click.option("--size", metavar="SIZE", help="Of --released, only this size, such as small.")
-@click.option("--knob", metavar="OPERATOR", help="Of --released, only those with this operator, such as nl.")
-@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write the shape of one MODEL as YAML.")
-@format_option
+@option_group(
+    click.option("--released", is_flag=True, help="List the checkpoints that were released with Scale Efficiently."),
+    click.option("--size", metavar="SIZE", help="With --released: only checkpoints of this size, such as small."),
+    click.option("--knob", metavar="OPERATOR", help="With --released: only those with this operator, such as nl."),
+    heading="Find a shape, instead of MODEL",
+)
+@option_group(
+    click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write the shape of one MODEL as YAML."),
+    format_option,
+    heading="Output",
+)
 def command(
     models: tuple[str, ...],
     architecture: str | None,
