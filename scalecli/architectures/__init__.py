@@ -1,7 +1,7 @@
 """The architectures: pure functions from a `Shape` to a `ModelSpec`, and what each says about itself.
 
-The papers' have a file each in `papers/`, which ends in its `architecture`; a file that is put there is found. Users
-name theirs by a file or a module, which `load` reads.
+Each of the papers' is a file in `papers/`, which ends in its `architecture`; every file there counts. Users name theirs
+by a file or a module, which `load` reads.
 """
 
 from __future__ import annotations

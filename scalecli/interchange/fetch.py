@@ -23,12 +23,12 @@ def fetch(source: str, cache_directory: Path, choose: Callable[[list[str]], list
     Raises:
         UsageError: `source` is not in a bucket of Google Cloud Storage.
         MissingError: there is no such bucket or folder, it can't be read, or a file came damaged (it is removed).
-        ScalecliError: the cache can't be written.
+        ScalecliError: the cache cannot be written.
     """
     bucket = BucketFolder(source, anonymous=True)
     objects = bucket.objects()
     if not objects:
-        raise MissingError(f"{source}: {bucket.what_is_missing()}")
+        raise MissingError(f"{source}: {bucket.describe_missing()}")
     name, first = next(iter(objects.items()))
     folder = cache_directory.joinpath("checkpoints", *first.path.removesuffix(f"/{name}").split("/"))
     chosen = choose(sorted(objects))

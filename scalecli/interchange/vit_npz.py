@@ -13,7 +13,15 @@ from scalecli.architectures import build_image_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.imported import Imported, SourceFile
 from scalecli.interchange.plain_t5 import check_own_keys_and_values
-from scalecli.interchange.weight_map import Exported, Location, check_weights_alone, gather, precision_of, scatter
+from scalecli.interchange.weight_map import (
+    Exported,
+    Location,
+    all_locations,
+    check_only_weights,
+    gather,
+    scatter,
+    stored_precision,
+)
 from scalecli.shape import Shape
 from scalecli.specs import EncoderOnly
 from scalecli.specs.vision import CHANNELS
@@ -50,7 +58,7 @@ def recognizes(path: Path) -> bool:
 
 
 def check(architecture: str, shape: Shape) -> None:
-    """Checks that the layout can hold a model of images. Raises ConfigurationError where it can't; says why."""
+    """Checks that the layout can hold a model of images. Raises ConfigurationError with the reason where it cannot."""
     check_own_keys_and_values(shape, "the original ViT")
     if shape.numerics is not None:
         raise ConfigurationError(
@@ -63,9 +71,9 @@ def read(path: Path, *, step: int | None, optimizer: bool) -> Imported:
 
     Raises:
         MissingError: the file is damaged, or the optimizer's state was asked for.
-        ConfigurationError: a model that scalecli hasn't got; says what is different. Or a step was asked for.
+        ConfigurationError: a model that scalecli does not have; says what is different. Or a step was asked for.
     """
-    check_weights_alone(path, step, optimizer)
+    check_only_weights(path, step, optimizer)
     file = path if path.is_file() else next(each for each in path.iterdir() if each.suffix == _SUFFIX)
     arrays = _read_arrays(file)
     shape = _shape(arrays, file)
@@ -75,9 +83,7 @@ def read(path: Path, *, step: int | None, optimizer: bool) -> Imported:
         architecture="vit",
         shape=shape,
         weights=gather(spec, locations(spec), arrays, str(file)),
-        optimizer=None,
-        step=0,
-        precision=precision_of(arrays),
+        precision=stored_precision(arrays),
         files=(SourceFile.of(file.parent, file.name),),
     )
 
@@ -87,7 +93,7 @@ def write(folder: Path, model: Exported) -> None:
 
     Raises:
         ConfigurationError: another precision than float32 is asked for.
-        OSError: it can't be written.
+        OSError: it cannot be written.
     """
     import numpy as np
 
@@ -109,7 +115,7 @@ def locations(spec: EncoderOnly) -> dict[str, Location]:
         **dict.fromkeys(("query_bias", "key_bias", "value_bias"), split),
         "output": (*split, width),
     }
-    found = {
+    others = {
         "embedding/kernel": Location((_KERNEL,), shape=(side, side, CHANNELS, width)),
         "embedding/bias": Location(("embedding/bias",)),
         "embedding/class_token": Location(("cls",), shape=(1, 1, width)),
@@ -119,12 +125,13 @@ def locations(spec: EncoderOnly) -> dict[str, Location]:
         "logits/kernel": Location((_HEAD,)),
         "logits/bias": Location(("head/bias",)),
     }
-    for path, (copies, _) in spec.weights().items():
-        if path not in found:
-            _, _, sublayer, *rest = path.split("/")
-            names = tuple(_LAYER.format(layer) + _name(sublayer, rest) for layer in range(copies))
-            found[path] = Location(names, shape=shapes.get(rest[0]) if sublayer == "self_attention" else None)
-    return found
+
+    def in_layers(path: str, copies: int) -> Location:
+        _, _, sublayer, *rest = path.split("/")
+        names = tuple(_LAYER.format(layer) + _name(sublayer, rest) for layer in range(copies))
+        return Location(names, shape=shapes.get(rest[0]) if sublayer == "self_attention" else None)
+
+    return all_locations(spec, others, in_layers)
 
 
 def _name(sublayer: str, rest: list[str]) -> str:
@@ -136,11 +143,7 @@ def _name(sublayer: str, rest: list[str]) -> str:
 
 
 def _read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """Every array by name; nothing in the file is run, and no more memory taken than its size allows.
-
-    Raises:
-        MissingError: it can't be read, or is no .npz file of arrays.
-    """
+    """Every array by name; nothing in the file is run, and no more memory taken than its size allows."""
     import numpy as np
 
     try:
@@ -155,11 +158,6 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def _shape(arrays: dict[str, np.ndarray], file: Path) -> Shape:
-    """The model's shape, from the arrays'.
-
-    Raises:
-        ConfigurationError: it is no ViT that ours can be.
-    """
     if extra := sorted(name for name in arrays if name.startswith("pre_logits/")):
         raise ConfigurationError(f"{file}: has {extra[0]!r}, a layer before the head, which scalecli's ViT hasn't")
     query = _LAYER.format(0) + _name("self_attention", ["query"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalecli.errors import ConfigurationError, MissingError, nearest
 from scalecli.shape import Shape
@@ -72,7 +72,7 @@ class Exported:
     classes: tuple[str, ...] = ()
 
 
-def check_weights_alone(folder: Path, step: int | None, optimizer: bool) -> None:
+def check_only_weights(folder: Path, step: int | None, optimizer: bool) -> None:
     """Checks that nothing is wanted of a folder beyond one set of weights, which is all that it has.
 
     Raises:
@@ -83,6 +83,22 @@ def check_weights_alone(folder: Path, step: int | None, optimizer: bool) -> None
         raise ConfigurationError(f"{folder}: holds one model and no steps; leave out --step {step}")
     if optimizer:
         raise MissingError(f"{folder}: holds no state of an optimizer; leave out --optimizer")
+
+
+def all_locations(
+    spec: ModelSpec, others: Mapping[str, Location], in_layers: Callable[[str, int], Location]
+) -> dict[str, Location]:
+    """The locations of a spec's weights by path.
+
+    Args:
+        spec: The model.
+        others: The locations of weights outside the layers, by path.
+        in_layers: Returns the location of a weight in the layers from its path and the number of layers.
+    """
+    return {
+        path: others[path] if path in others else in_layers(path, copies)
+        for path, (copies, _) in spec.weights().items()
+    }
 
 
 def gather(
@@ -126,7 +142,7 @@ def scatter(model: Exported, locations: Mapping[str, Location]) -> Iterator[tupl
             yield name, location.to_theirs(model.weights[path][layer] if copies else model.weights[path])
 
 
-def precision_of(arrays: Mapping[str, np.ndarray]) -> str:
+def stored_precision(arrays: Mapping[str, Any]) -> str:
     """The dtype of a model's arrays; float32, which holds all of them, where they have several."""
     dtypes = {str(array.dtype) for array in arrays.values()}
     return dtypes.pop() if len(dtypes) == 1 else "float32"

@@ -204,11 +204,7 @@ def warnings(job: Importing, imported: Imported) -> list[str]:
 
 
 def _t5_for(imported: Imported) -> str:
-    """`t5`, for a checkpoint without a vocabulary whose embedding has as many rows as T5's.
-
-    Raises:
-        MissingError: it has more or fewer.
-    """
+    """`t5`, for a checkpoint without a vocabulary whose embedding has as many rows as T5's."""
     t5 = Vocabulary(Path(), "", T5_PIECES)
     if not t5.size <= imported.shape.vocabulary <= t5.rows:
         raise MissingError(
@@ -288,5 +284,4 @@ def _manifest(job: Importing, imported: Imported, vocabulary: Vocabulary | None)
 
 
 def _released_folder(address: str) -> ReleasedCheckpoint | None:
-    """The released checkpoint of an address, or None."""
     return next((each for each in released_checkpoints() if each.url == address.rstrip("/")), None)

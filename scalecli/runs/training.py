@@ -119,6 +119,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
     keep_code(manifest.architecture, job.place.directory)
     if too_large := memory_warning(inputs.spec, manifest, job.recipe):
         reporter.message(f"warning: {too_large}")
+        manifest = replace(manifest, warnings=list(dict.fromkeys((*manifest.warnings, too_large))))
     steps_done = max(checkpoint_steps(job.place.directory / CHECKPOINTS), default=manifest.start_step)
     if note := time_note(inputs.spec, manifest, job.recipe, steps_done):
         reporter.message(note)

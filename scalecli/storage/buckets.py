@@ -120,7 +120,7 @@ class BucketFolder:
             if not each.endswith("/")  # what consoles make for an empty folder
         }
 
-    def what_is_missing(self) -> str:
+    def describe_missing(self) -> str:
         """Says which part of the path is the first that the bucket hasn't got, with the one there most like it.
 
         Raises:
@@ -200,6 +200,20 @@ class BucketFolder:
             self._write(path, lambda: self._client.pipe_file(path, content, **options))
         else:
             self._write(path, lambda: self._client.put_file(str(content), path, **options))
+
+    def create(self, content: bytes, name: str) -> None:
+        """Writes a small object, unless there is one of that name already. Of several writers one succeeds.
+
+        Raises:
+            ScalecliError: as `upload` does.
+        """
+        path = f"{self.path}/{name}"
+
+        def work() -> None:
+            with contextlib.suppress(FileExistsError):
+                self._client.pipe_file(path, content, mode="create")
+
+        self._write(path, work)
 
     def remove(self, name: str) -> None:
         """Removes an object, if it is there.

@@ -168,7 +168,7 @@ def test_what_was_cut_or_left_out_is_counted_in_the_manifest(place, reference, t
         (["--mixing", "marker"], 2, "--mixing: 'marker'; accepted: examples, equal, or weights"),
         (["--mixing-cap", 0], 3, "cap is 0"),
         (["--temperature", 0], 3, "temperature is 0"),
-        (["--show-examples", 0], 2, "--show-examples is 0"),
+        (["--show-examples", 0], 2, "'--show-examples': 0 is not in the range"),
         (["--name", "x"], 2, "leave out --name"),
         (["--task", "x.yaml"], 2, "--tasks and --task are two ways"),
     ],
