@@ -57,7 +57,7 @@ class VisionTransformer(SpecModel):
         encoded, reports = self._encoded(batch["images"], dropout_seed)
         head = self.output_head
         found = chunked_cross_entropy(
-            head, head.prepare({}), encoded, batch["labels"][:, None], self.spec.logits.vocabulary
+            head, head.prepare({}), encoded, batch["labels"][:, None], self.spec.logits.classes
         )
         cross_entropy, log_normaliser = (each[:, 0] for each in found)
         return Losses(cross_entropy, log_normaliser, ops.zeros(()), reports)

@@ -96,6 +96,8 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
     for run in filter(None, (initial, start)):
         run.place.report = reporter.fetched
     inputs = job.open(initial, devices, reporter)
+    for warning in inputs.warnings:
+        reporter.message(warning)
     manifest = new_manifest(
         job.kind,
         name=job.place.name,
@@ -136,7 +138,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
                 batches=inputs.batches,
                 validate=validate,
                 best=inputs.best,
-                tokens_per_step=job.recipe.batch * inputs.positions,
+                positions_per_step=job.recipe.batch * inputs.positions,
                 peak_flops=job.peak_flops,
                 start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
             ),

@@ -105,8 +105,6 @@ class Finetuning(TrainingJob):
         tests = [TaskSplit(task, measured.examples[task.name]) for task in self.measured_on]
         inputs = TaskInputs(tests, "validation", vocabulary, devices.divisible(self.evaluation_batch), reporter.working)
         warnings += [*measured.warnings, *inputs.warnings, *remarks(self.measured_on)]
-        for warning in warnings:
-            reporter.message(warning)
 
         def validation(model: Any) -> Callable[[], dict[str, float]]:
             evaluation = TaskEvaluation(model, inputs, devices=devices)
