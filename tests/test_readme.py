@@ -38,7 +38,7 @@ def is_light(words):
     return (
         words[0] in LIGHT
         or (words[0] == "compare" and {"--published", "--reproduction"} & {*words})
-        or words in (["eval", "--list-tasks"], ["study", "run", "knobs-micro", "--dry-run"])
+        or words in (["eval", "--list-tasks"], ["study", "run", "scaling-micro", "--dry-run"])
         or "--help" in words
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
+from scalecli.interchange.hugging_face.files import write_json
 from scalecli.interchange.imported import Imported, SourceFile, logits_of
 from scalecli.interchange.plain_t5 import ARCHITECTURE_OF, check_plain
 from scalecli.interchange.safe_files import plain_name, read_json
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 FORMAT = "keras-hub"
-_CONFIG, _VOCABULARY = "config.json", "assets/tokenizer/vocabulary.spm"
+_CONFIG, _METADATA, _VOCABULARY = "config.json", "metadata.json", "assets/tokenizer/vocabulary.spm"
 _WEIGHTS, _INDEX = "model.weights.h5", "model.weights.json"
 _BACKBONE = "keras_hub>T5Backbone"
 _GELU = "keras_hub>gelu_approximate"
@@ -124,6 +126,9 @@ def write(folder: Path, model: Exported) -> None:
         if model.vocabulary is not None:
             tokenizer = keras_hub.models.T5Tokenizer(proto=model.vocabulary.path.read_bytes())
             tokenizer.save_to_preset(str(folder))
+    metadata = json.loads((folder / _METADATA).read_text())
+    del metadata["date_saved"]  # the same export is the same bytes
+    write_json(folder / _METADATA, metadata)
 
 
 def places(spec: ModelSpec) -> dict[str, Place]:

@@ -1,4 +1,4 @@
-"""Another `scalecli` in a process of its own, which ends when this one does, however that happens."""
+"""Another `scalecli` in its own process, which ends when this one does, however that happens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def start_child(words: Sequence[str], program: Sequence[str] = PROGRAM, **option
 
 
 def end_with_parent() -> None:
-    """In a child: asks this process to stop, as SIGTERM does, when the process that started it has ended."""
+    """In a child: sends this process SIGTERM when the process that started it has ended."""
     if os.environ.pop(_WATCHES_STDIN, None) is None:
         return
 

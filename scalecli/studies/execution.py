@@ -1,4 +1,4 @@
-"""One run after the other on one device, each in a process of its own: a run that fails stops none of the others."""
+"""Runs one after the other, each in its own process: a run that fails stops none of the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 @dataclass(frozen=True)
 class Command:
-    """What makes one run: its name in the study, its directory, and the words after `scalecli`."""
+    """The command of one run: the run's name in the study, its directory, and the words after `scalecli`."""
 
     name: str
     directory: Path
@@ -27,7 +27,7 @@ class Command:
 
     @property
     def line(self) -> str:
-        """The command as it is typed, and as the run's manifest keeps it."""
+        """The command as it is typed and as the run's manifest records it."""
         return shlex.join(["scalecli", *self.words])
 
     @property
@@ -36,56 +36,55 @@ class Command:
         return read_progress(self.directory).is_done(self.line)
 
     def holder(self) -> Holder | None:
-        """The process that is at work on its run, if there is one. Raises as `living_holder` does."""
+        """The process that is working on its run, if any. Raises as `living_holder` does."""
         return living_holder(FileRecord(self.directory))
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A run that ended with another exit code than 0, and the runs that need it and were not started.
+class Unfinished:
+    """A run that failed, with its exit code, or that `holder`, another process, is working on.
 
-    Of one that was left to the process which is at work on it, `holder` says which, and there is no exit code.
+    `not_started` are the runs that need it.
     """
 
     name: str
     code: int
-    left_out: tuple[str, ...]
+    not_started: tuple[str, ...]
     holder: str | None = None
 
 
-def run_jobs(jobs: Sequence[Sequence[Command]], starting: Callable[[Command], None]) -> list[Failure]:
-    """Runs what is missing, in order; returns what failed, and what another process is at work on.
+def run_jobs(jobs: Sequence[Sequence[Command]], on_start: Callable[[Command], None]) -> list[Unfinished]:
+    """Carries out the missing runs in order; returns those that failed or that other processes are working on.
 
-    A job is a chain of commands, each of which needs the run of the one before it. `starting` is told of each command
-    that is started.
+    A job is a chain of commands, each of which needs the run before it. `on_start` is called before each run.
 
     Raises:
-        InterruptedRunError: Ctrl-C or SIGTERM, after the run that was under way has saved a checkpoint.
+        InterruptedRunError: Ctrl-C or SIGTERM, after the present run has saved a checkpoint.
     """
-    failures = []
+    unfinished = []
     for job in jobs:
         for position, command in enumerate(job):
             if command.is_done:
                 continue
             code, holder = 0, command.holder()
             if holder is None:
-                starting(command)
+                on_start(command)
                 code = run_process(command.words)
                 if code == InterruptedRunError.exit_code:
-                    raise InterruptedRunError(f"{command.name}: interrupted; the same command goes on from there")
+                    raise InterruptedRunError(f"{command.name}: interrupted; the same command continues")
                 if code == HeldError.exit_code:
-                    holder = command.holder()  # one that came between
+                    holder = command.holder()  # it has come in the meantime
             if code or holder:
-                left_out = tuple(later.name for later in job[position + 1 :])
-                failures.append(Failure(command.name, code, left_out, str(holder) if holder else None))
+                not_started = tuple(later.name for later in job[position + 1 :])
+                unfinished.append(Unfinished(command.name, code, not_started, str(holder) if holder else None))
                 break
-    return failures
+    return unfinished
 
 
 def run_process(words: Sequence[str]) -> int:
-    """Runs `scalecli` with these words in a process of its own; returns its exit code. Its results are not shown.
+    """Runs `scalecli` with these words in its own process, without its output; returns its exit code.
 
-    It ends with this process, even where that is killed. Ctrl-C and SIGTERM are handed on, and the process is waited
+    The process ends when this one does, even by SIGKILL. Ctrl-C and SIGTERM are passed on, and the process is waited
     for; a second Ctrl-C kills it.
 
     Raises:

@@ -99,6 +99,10 @@ def test_keras_hub_has_the_weights(reference, tmp_path):
     ran = export(reference, "keras-hub", tmp_path / "preset")
     assert ran.code == 0, ran.err
     assert {"README.md", "config.json", "model.weights.h5"} < {row["file"] for row in json.loads(ran.out)}
+    # Without the time of writing, so that a second export is the same bytes.
+    metadata = json.loads((tmp_path / "preset/metadata.json").read_text())
+    total = yaml.safe_load((reference / "run.yaml").read_text())["parameters"]["total"]
+    assert metadata["parameter_count"] == total and "date_saved" not in metadata
     found = keras_hub.read(tmp_path / "preset", step=None, optimizer=False)
     expected = weights_of(reference, 24)
     assert all(found.weights[path].tobytes() == expected[path].tobytes() for path in expected)

@@ -14,7 +14,7 @@ import pytest
 from scalecli.errors import InterruptedRunError
 from scalecli.storage.holding import FileRecord, holding
 from scalecli.studies import execution
-from scalecli.studies.execution import Command, Failure, run_jobs, run_process
+from scalecli.studies.execution import Command, Unfinished, run_jobs, run_process
 from tests.analysis.runs import save_run
 
 
@@ -49,13 +49,13 @@ def test_what_is_complete_is_not_run_and_a_failure_stops_its_own_job_only(progra
     )
     names, failures = started([[done, good], [bad, good], [good]])
     assert names == ["good", "bad", "good"]
-    assert failures == [Failure("bad", 5, ("good",))]
+    assert failures == [Unfinished("bad", 5, ("good",))]
 
 
 def test_a_killed_run_is_a_failure_like_any(program, tmp_path):
     program("import os; os.kill(os.getpid(), 9)")
     _, failures = started([[Command("a", tmp_path, ())]])
-    assert failures == [Failure("a", 137, ())]
+    assert failures == [Unfinished("a", 137, ())]
 
 
 def test_an_interrupted_run_ends_the_study(program, tmp_path):
@@ -122,7 +122,7 @@ def test_a_run_that_another_process_is_at_work_on_is_left_to_it(program, tmp_pat
     with holding(FileRecord(held.directory), "held", lambda message: None):
         names, failures = started([[held, after], [other]])
     assert names == ["other"]
-    assert failures == [Failure("held", 0, ("after",), f"process {os.getpid()} on {platform.node()}")]
+    assert failures == [Unfinished("held", 0, ("after",), f"process {os.getpid()} on {platform.node()}")]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -3,10 +3,11 @@
 import pytest
 
 from scalecli.analysis.papers.published import published_models
+from scalecli.architectures import build_spec
 from scalecli.cli.study.command import command
 from scalecli.cli.study.plan import hours_by_run, make_plan
+from scalecli.costs import Batch, flops
 from scalecli.released import released_checkpoints
-from scalecli.shape import parse_name
 from scalecli.studies.models import trials
 from scalecli.studies.progress import Progress
 from scalecli.studies.study import load_study, ready_made
@@ -21,25 +22,24 @@ def rows_of(source, table):
     return {each.name for each in published_models().values() if (each.source, each.table) == (source, table)}
 
 
-def test_there_are_three_each_with_a_micro_one_and_help_names_them():
-    assert ready_made() == sorted(
-        f"{name}{suffix}" for name in ("architectures", "deep-narrow", "knobs") for suffix in ("", "-micro")
-    )
+def test_help_names_all_of_them():
+    assert ready_made() == ["architectures", "architectures-micro", "deep-narrow", "knobs", "scaling-micro"]
     assert all(name in " ".join(command.help.split()) for name in ready_made())
 
 
 def test_deep_narrow_has_the_rows_of_table_4():
     assert set(found("deep-narrow")) == rows_of("scale-efficiently", "table-4")
-    micro = {name.removeprefix("narrow16-") for name in found("deep-narrow-micro")}
-    assert micro == set(found("deep-narrow")) - {"xl", "large-nl36", "xxl", "xl-nl32"}
 
 
 def test_architectures_has_the_rows_of_table_1():
     ours = {f"{trial.model.architecture}-{trial.model.name}" for trial in found("architectures").values()}
     assert ours == rows_of("architectures", "table-1")
+
+
+def test_the_micro_architectures_are_those_of_table_1_at_three_sizes_with_two_seeds():
     micro = [trial.model.architecture for trial in found("architectures-micro").values()]
-    assert len(set(micro)) == 12
-    assert all(micro.count(architecture) == 3 for architecture in micro)
+    assert {*micro} == {trial.model.architecture for trial in found("architectures").values()}
+    assert all(micro.count(name) == 6 for name in micro)
 
 
 def test_knobs_has_every_released_model_that_is_one_operator_from_base():
@@ -47,10 +47,16 @@ def test_knobs_has_every_released_model_that_is_one_operator_from_base():
     assert {trial.model.shape for trial in found("knobs").values()} == released
 
 
-def test_a_knob_of_the_micro_study_is_narrower_by_the_same():
-    micro = found("knobs-micro")
-    assert all(len(name.split("-")) <= 3 for name in micro)
-    assert micro["narrow16-base-ff6k"].model.shape.d_ff == parse_name("base-ff6k").d_ff // 16
+def test_scaling_micro_has_four_sizes_over_a_factor_of_30_and_two_seeds_of_the_smallest():
+    models = {name: trial.model for name, trial in found("scaling-micro").items()}
+    assert sorted(name for name in models if name.endswith("-seed1")) == [
+        f"tiny-nl2-{rest}-seed1" for rest in ("dm16-ff64-kv8-nh2", "dm32-ff128-kv8")
+    ]
+    costs = []
+    for model in models.values():
+        parts = flops(build_spec(model.architecture, model.shape), Batch(32, 64, 14), "forward")
+        costs.append(sum(parts.values()) - parts["logits"])
+    assert len({*costs}) == 4 and max(costs) > 30 * min(costs)
 
 
 @pytest.mark.parametrize("name", ready_made())

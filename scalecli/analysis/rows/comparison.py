@@ -78,6 +78,7 @@ class Row:
         run: the run behind it, if it is one of ours.
         averaged: the runs that it is the mean of, which differ in their seed alone.
         intervals: of such means, 95%, by column.
+        assumed_seen: of a published model whose data is not printed, that of the runs beside it.
         model: the name in the manifest or the paper, where `name` was made another one to tell rows apart.
     """
 
@@ -104,6 +105,7 @@ class Row:
     run: Run | None = None
     averaged: tuple[Row, ...] = ()
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    assumed_seen: str | None = None
     model: str | None = None
 
     def value(self, key: str) -> Any:
@@ -131,11 +133,8 @@ class Row:
         return self.measured_on(cost), self.measured_on(quality), seen
 
     def trained_on(self, key: str) -> tuple[str | None, ...]:
-        """The data that the model saw, where the column `key` is a quality, which more data makes better.
-
-        Not of `few_shot`: how many images the paper's models saw is not printed.
-        """
-        is_quality = key in ("upstream", "downstream") or key in self.results
+        """The data that the model saw, where the column `key` is a quality, which more data makes better."""
+        is_quality = key in ("upstream", "downstream", "few_shot") or key in self.results
         return (self.seen,) if is_quality else ()
 
     @property
@@ -143,7 +142,7 @@ class Row:
         """The data of its pretraining, such as `9,600 tokens`; None where that is not known."""
         if self.run is not None:
             return self.run.seen
-        return None if self.tokens is None else f"{self.tokens:,} tokens"
+        return self.assumed_seen if self.tokens is None else f"{self.tokens:,} tokens"
 
     @property
     def chip(self) -> str | None:
@@ -183,7 +182,7 @@ class Row:
         return few_shot_name(self.run.manifest if self.run else None)
 
 
-_NO_COLUMNS = ("results", "traits", "findings", "run", "averaged", "intervals", "model")
+_NO_COLUMNS = ("results", "traits", "findings", "run", "averaged", "intervals", "assumed_seen", "model")
 FIXED_COLUMNS = tuple(name for name in Row.__dataclass_fields__ if name not in _NO_COLUMNS)
 TEXT_COLUMNS = ("name", "source", "table", "architecture", "flops_convention")
 _HIGHEST_SCORE = 100

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scalecli.analysis.papers.findings import findings_of, sequences_of
@@ -98,6 +100,18 @@ def row_of_published(model: PublishedModel) -> Row:
         traits=model.traits,
         findings=findings_of(model),
     )
+
+
+def with_assumed_data(rows: Sequence[Row]) -> list[Row]:
+    """The rows, the paper's few-shot models as having seen what the runs beside them did, if these saw as much.
+
+    How many images the paper's models saw is not printed; where runs saw several amounts, nothing is assumed.
+    """
+    seen = {row.seen for row in rows if row.run and row.few_shot is not None}
+    if len(seen) != 1:
+        return list(rows)
+    (images,) = seen
+    return [row if row.run or row.few_shot is None else replace(row, assumed_seen=images) for row in rows]
 
 
 def _pretraining_of_published(model: PublishedModel) -> dict[str, Any]:

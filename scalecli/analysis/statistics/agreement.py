@@ -50,16 +50,20 @@ class Agreement:
 
 
 def agreements(rows: Sequence[Row]) -> list[Agreement]:
-    """The agreement of each table that has models with both figures, and of all runs of one upstream text."""
-    kinds: dict[tuple[str, str | None], list[Point]] = {}
+    """The agreement of each table that has models with both figures, and of runs on one text that saw as much of it."""
+    kinds: dict[tuple[str, str, str], list[Point]] = {}
     for point in points(rows, UPSTREAM, DOWNSTREAM):
-        kinds.setdefault((point.row.origin, point.row.upstream_text), []).append(point)
-    origins = [origin for origin, _ in kinds]
-    return [
-        _agreement(origin if origins.count(origin) == 1 else f"{origin}: {text}", members)
-        for (origin, text), members in kinds.items()
-        if len(members) > 1
-    ]
+        row = point.row
+        kinds.setdefault((row.origin, row.upstream_text or "", row.seen or "unknown data"), []).append(point)
+    return [_agreement(_name(kind, list(kinds)), members) for kind, members in kinds.items() if len(members) > 1]
+
+
+def _name(kind: tuple[str, str, str], kinds: Sequence[tuple[str, str, str]]) -> str:
+    """The origin, with the text and the data where others of that origin have others."""
+    origin, *conditions = kind
+    others = zip(*(other[1:] for other in kinds if other[0] == origin), strict=True)
+    apart = [own for own, values in zip(conditions, others, strict=True) if len(set(values)) > 1]
+    return f"{origin}: {', '.join(apart)}" if apart else origin
 
 
 def _agreement(group: str, known: Sequence[Point]) -> Agreement:

@@ -9,8 +9,8 @@ objective is a sum, in units of its threshold, so that the optimizer does not st
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class DataLaw:
 
 @dataclass(frozen=True)
 class DataLawFit:
-    """A law, and those of sets of as many runs drawn from the same with replacement: how far off it may be."""
+    """A law, and those of the same runs with losses as they could have been as well: how far off it may be."""
 
     law: DataLaw
     samples: tuple[DataLaw, ...]
@@ -74,11 +74,7 @@ def fit_data_law(sizes: np.ndarray, data: np.ndarray, losses: np.ndarray) -> Dat
     best = min((problem.polished(start) for start in problem.starts()), key=lambda found: found[1])[0]
     if _is_at_an_end(best):
         return None
-    generator = np.random.default_rng(_SEED)
-    samples = []
-    for _ in range(SAMPLES):
-        drawn = problem.drawn(generator.integers(len(losses), size=len(losses)))
-        samples.append(drawn.law(drawn.polished(best)[0]))
+    samples = [problem.law(drawn.polished(best)[0]) for drawn in problem.resampled(best)]
     return DataLawFit(problem.law(best), tuple(samples))
 
 
@@ -107,9 +103,17 @@ class _Problem:
         x, y = np.log(sizes), np.log(data)
         return cls(x - x.mean(), y - y.mean(), np.log(losses), (float(x.mean()), float(y.mean())))
 
-    def drawn(self, indices: np.ndarray) -> _Problem:
-        """The same of some of the runs."""
-        return _Problem(self.x[indices], self.y[indices], self.z[indices], self.means)
+    def resampled(self, point: np.ndarray) -> Iterator[_Problem]:
+        """The same runs with losses as others could have had them: the deviations from a law, drawn with replacement.
+
+        Deviations are smaller than the noise, as the constants follow it; that is made up for.
+        """
+        runs = len(self.z)
+        fitted = self._fitted(point)
+        deviations = (self.z - fitted) * math.sqrt(runs / (runs - PARAMETERS))
+        drawn = np.random.default_rng(_SEED).integers(runs, size=(SAMPLES, runs))
+        for own in (deviations - deviations.mean())[drawn]:
+            yield replace(self, z=fitted + own)
 
     def starts(self) -> list[np.ndarray]:
         """For each pair of exponents the terms that fit best by least squares; the best pairs."""
@@ -137,6 +141,11 @@ class _Problem:
         e, size, data, a, b = (float(value) for value in point)
         middle, centre = self.means
         return DataLaw(math.exp(e), math.exp(size + a * middle), math.exp(data + b * centre), a, b)
+
+    def _fitted(self, point: np.ndarray) -> np.ndarray:
+        """Logarithms of the law's losses."""
+        e, size, data, a, b = point
+        return np.logaddexp.reduce([np.full_like(self.x, e), size - a * self.x, data - b * self.y])
 
     def _misfit(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """The sum of Huber's losses in units of the threshold, and its gradient."""

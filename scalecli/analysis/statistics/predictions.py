@@ -8,6 +8,7 @@ line over log10(cost). The score is on a line in its log-odds over the loss, so 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -74,6 +75,23 @@ def predict(
         for target in (*own, *of_group):
             found += _ladder(rows, group, kept, target, cost, qualities)
     return found
+
+
+def estimated_cost(rows: Sequence[Row], cost: str, flops: float) -> tuple[float, float] | None:
+    """A cost of a model by its FLOPs, on a line in logarithms through `rows`, and by what factor these are off it.
+
+    None where no two different models have both.
+    """
+    known = [
+        (math.log(flops_of_row), math.log(value))
+        for row in rows
+        if (flops_of_row := row.figure("flops")) and (value := row.figure(cost)) and value > 0
+    ]
+    if len({x for x, _ in known}) < 2:
+        return None
+    slope, intercept = statistics.linear_regression(*zip(*known, strict=True))
+    off = max(abs(y - intercept - slope * x) for x, y in known)
+    return math.exp(intercept + slope * math.log(flops)), math.exp(off)
 
 
 def _alike(members: Sequence[Point]) -> list[Point]:

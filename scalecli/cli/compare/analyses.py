@@ -174,8 +174,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--predict": {
         "multiple": True,
         "metavar": "MODEL",
-        "help": "Predict upstream, and --quality from it, of a shape by its --cost (flops or parameters), from the "
-        "models of its architecture; may be given several times.",
+        "help": "Predict upstream, and --quality from it, of a shape by its --cost, from the models of its "
+        "architecture; may be given several times.",
     },
     "--predict-at": {
         "multiple": True,

@@ -10,7 +10,7 @@ import click
 
 from scalecli.analysis.papers.published import PublishedModel, find_published, published_models, published_names
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.rows.sources import row_of_published, row_of_run
+from scalecli.analysis.rows.sources import row_of_published, row_of_run, with_assumed_data
 from scalecli.cli.output.terminal import say
 from scalecli.costs import Convention
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, nearest
@@ -68,7 +68,7 @@ def rows_of(models: Iterable[PublishedModel | str], convention: Convention) -> l
         say(f"warning: left out: {reason}")
     if not rows:
         raise damage[-1]
-    return rows
+    return with_assumed_data(rows)
 
 
 def _paths(model: str) -> list[str]:

@@ -159,18 +159,26 @@ def _headlines(rows: Sequence[Row], choice: Choice, is_for_people: bool) -> list
 
 
 def _pareto(rows: Sequence[Row], choice: Choice, is_for_people: bool) -> dict[str, list[Any]]:
-    """The Pareto columns: one for each quality, with a mark, or with the costs for which the row is efficient."""
-    columns: dict[str, list[Any]] = {}
-    costs = choice.costs
+    """The Pareto columns: for people one for each quality, with a mark or the costs for which the row is efficient.
+
+    Programs get one, an object: for each quality for which the row is efficient, the costs.
+    """
+    efficient: dict[str, list[list[str]]] = {}
     for quality in choice.qualities:
-        marks = {cost: efficient_rows(rows, cost, quality) for cost in costs}
-        cells: list[Any] = [[cost for cost in costs if marks[cost][index]] for index in range(len(rows))]
-        if len(costs) == 1:
-            cells = [bool(cell) for cell in cells]
-        if is_for_people:
-            cells = [("●" if cell else "") if isinstance(cell, bool) else ", ".join(cell) for cell in cells]
-        columns["pareto" if len(choice.qualities) == 1 else f"pareto/{quality}"] = cells
-    return columns
+        marks = {cost: efficient_rows(rows, cost, quality) for cost in choice.costs}
+        efficient[quality] = [[cost for cost in choice.costs if marks[cost][index]] for index in range(len(rows))]
+    if not is_for_people:
+        objects = [
+            {key: costs[index] for key, costs in efficient.items() if costs[index]} for index in range(len(rows))
+        ]
+        return {"pareto": objects}
+    has_mark = len(choice.costs) == 1
+    return {
+        "pareto" if len(efficient) == 1 else f"pareto/{quality}": [
+            ("●" if own else "") if has_mark else ", ".join(own) for own in costs
+        ]
+        for quality, costs in efficient.items()
+    }
 
 
 def _findings(row: Row) -> list[dict[str, Any]]:

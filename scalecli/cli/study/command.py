@@ -1,4 +1,4 @@
-"""`scalecli study`: many runs from one file; the plan with its cost, the runs, and how far they are."""
+"""`scalecli study`: many runs from one file; the plan with its cost, the runs, and their progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scalecli.errors import ScalecliError, UsageError
 
 if TYPE_CHECKING:
     from scalecli.cli.study.plan import Plan
-    from scalecli.studies.execution import Command, Failure
+    from scalecli.studies.execution import Command, Unfinished
 
 
 @click.group("study")
@@ -26,8 +26,8 @@ def command() -> None:
     """Run a whole study from one YAML file, and watch it.
 
     STUDY is a YAML file, or the name of one that comes with the package: knobs, deep-narrow or architectures at the
-    papers' scale, knobs-micro, deep-narrow-micro or architectures-micro for two CPU cores. Its runs lie in
-    DIRECTORY/NAME and are runs like any other: scalecli compare DIRECTORY/*.
+    papers' scale, scaling-micro or architectures-micro for two CPU cores. Each run has a directory of its own within
+    the study's, and is a run like any other: scalecli compare runs/STUDY/*.
     """
 
 
@@ -37,7 +37,7 @@ def _directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(),
         callback=local_path,
         metavar="DIRECTORY",
-        help="Where the runs lie. [default: runs/STUDY]",
+        help="Directory of the runs. [default: runs/STUDY]",
     )(function)
 
 
@@ -47,15 +47,18 @@ def _directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--chip",
     metavar="NAME",
-    help="Accelerator that the time is estimated for. [default: the study's, else this machine's]",
+    help="Estimate the time for this accelerator. [default: the study's, else this machine's]",
 )
 @click.option(
-    "--chips", type=click.IntRange(1), metavar="N", help="Number of them. [default: the study's, else this machine's]"
+    "--chips",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many. [default: the study's, else this machine's]",
 )
-@click.option("--dry-run", is_flag=True, help="Show the plan, its cost and its time, and start nothing.")
-@click.option("--commands", is_flag=True, help="Print what is missing, one job a line, and start nothing.")
-@click.option("--slurm", type=click.Path(), metavar="FILE", help="Write what is missing as an array job of Slurm.")
-@click.option("--parallel", type=click.Path(), metavar="FILE", help="Write what is missing for GNU parallel.")
+@click.option("--dry-run", is_flag=True, help="Show every run with its cost and time, and start nothing.")
+@click.option("--commands", is_flag=True, help="Print the missing jobs, one shell line each, and start nothing.")
+@click.option("--slurm", type=click.Path(), metavar="FILE", help="Write the missing jobs as an array job for Slurm.")
+@click.option("--parallel", type=click.Path(), metavar="FILE", help="Write the missing jobs for GNU parallel.")
 @format_option
 def run(
     study: str,
@@ -68,11 +71,11 @@ def run(
     parallel: str | None,
     format: str,
 ) -> None:
-    """Run what is missing of STUDY, one run after the other.
+    """Carry out the missing runs of STUDY, one after the other.
 
-    A run that fails stops none of the others, and one that another process is at work on is left to it. The same
-    command goes on where a study was stopped, tries again what failed, and starts what was added to the file. A job is
-    one model's runs, of which finetuning follows pretraining; jobs can be run anywhere in any order.
+    A run that fails does not stop the others, and a run that another process is working on is left to it. The same
+    command continues a study that was stopped, tries failed runs again, and starts those that were added to the file. A
+    job is the runs of one model, pretraining and then finetuning; jobs may run anywhere and in any order.
     """
     if sum((dry_run, commands, slurm is not None, parallel is not None)) > 1:
         raise UsageError("--dry-run, --commands, --slurm and --parallel: give one of them")
@@ -95,10 +98,10 @@ def run(
 @_directory_option
 @format_option
 def status(study: str, directory: Path | None, format: str) -> None:
-    """Show how far the runs of STUDY are.
+    """Show the progress of the runs of STUDY.
 
     On a terminal the table is live until all runs have ended, or Ctrl-C; elsewhere it is printed once. Runs may be
-    under way on any machine that writes to DIRECTORY. One that was killed still says running, and was written long ago.
+    on any machine that writes to DIRECTORY. A run that was killed still says "running"; its "Written" is long ago.
     """
     from scalecli.cli.study.tables import STATUS_COLUMNS, status_rows, watch
 
@@ -139,7 +142,7 @@ def _write_jobs(name: str, folder: Path, jobs: list[list[Command]], slurm: str |
 
 
 def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> None:
-    """Runs the jobs, and prints how far the study is then.
+    """Carries out the jobs, and prints the progress of the study.
 
     Raises:
         ScalecliError: some runs failed.
@@ -154,26 +157,23 @@ def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> 
         plan.pretraining.check_source()
     total, number = sum(map(len, jobs)), 0
 
-    def starting(command: Command) -> None:
+    def on_start(command: Command) -> None:
         nonlocal number
         number += 1
         click.echo(err=True)
         for line in (f"# {command.name}, {number} of {total}", f"$ {command.line}"):
             say(line, bold=True)
 
-    ended = run_jobs(jobs, starting)
+    unfinished = run_jobs(jobs, on_start)
     print_table(status_rows(plan), STATUS_COLUMNS, format)
-    for left in ended:
-        if left.holder:
-            say(f"{left.name}: left to {left.holder}, which is at work on it{_left_out(left)}")
-    if failures := [failure for failure in ended if not failure.holder]:
-        found = "; ".join(map(_described, failures))
-        raise ScalecliError(f"{name}: {len(failures)} of {total} runs failed: {found}; the same command tries again")
+    for run in unfinished:
+        if run.holder:
+            say(f"{run.name}: left to {run.holder}, which is at work on it{_not_started(run)}")
+    if failures := [f"{run.name} by exit code {run.code}{_not_started(run)}" for run in unfinished if not run.holder]:
+        raise ScalecliError(
+            f"{name}: {len(failures)} of {total} runs failed: {'; '.join(failures)}; the same command tries again"
+        )
 
 
-def _described(failure: Failure) -> str:
-    return f"{failure.name} by exit code {failure.code}{_left_out(failure)}"
-
-
-def _left_out(failure: Failure) -> str:
-    return f", so there is no {' and no '.join(failure.left_out)}" if failure.left_out else ""
+def _not_started(run: Unfinished) -> str:
+    return f", so there is no {' and no '.join(run.not_started)}" if run.not_started else ""

@@ -1,4 +1,4 @@
-"""What a study comes to: the command of each of its runs, what it costs, and what is left to do."""
+"""The plan of a study: the command of each run, and what it costs."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from scalecli.studies.progress import Progress
 from scalecli.studies.study import Study
 from scalecli.tables import humanise
 
-# What a study says in its own keys, or by its runs' names, and `pretrain` and `finetune` of its file can't say again.
-_SAID = {"run", "seed", "dry-run", "show-examples", "format"}
-_SAID_OF_FINETUNE = _SAID | {"tasks", "task"} | {key.replace("_", "-") for key in DESCRIPTION}
+# Options that a study sets by its own keys or by its runs' names, and that its sections can't set again.
+_OWN = {"run", "seed", "dry-run", "show-examples", "format"}
+_OWN_IN_FINETUNE = _OWN | {"tasks", "task"} | {key.replace("_", "-") for key in DESCRIPTION}
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's jobs, each a chain of runs, in order; `source` is what they are pretrained on.
+    """A study's jobs, each a chain of runs, in order.
 
-    `is_here`: whether `machine` is the one that this runs on.
+    `machine` is what times are estimated for, `is_here` whether it is this machine. `pretraining` is the first trial's.
     """
 
     jobs: tuple[tuple[PlannedRun, ...], ...]
@@ -91,7 +91,7 @@ def make_plan(study: Study, source: str, directory: Path, chip: str | None = Non
         *option_words(pretrain, _section(study.pretrain, source, "pretrain", study.data), f"{source}: pretrain"),
     ]
     tuning_words = option_words(finetune, _section(study.finetune, source, "finetune"), f"{source}: finetune")
-    with _named(source):
+    with _naming(source):
         job = _pretraining(study, all_trials[0], reading_words)
         tuning = _finetuning(study, tuning_words) if study.tasks else None
         machine, is_here = _machine(study, chip, chips)
@@ -99,7 +99,7 @@ def make_plan(study: Study, source: str, directory: Path, chip: str | None = Non
     jobs = []
     for trial in all_trials:
         spec = build_spec(trial.model.architecture, replace(job, model=trial.model).planned_shape())
-        with _named(f"{source}: {trial.name}"):
+        with _naming(f"{source}: {trial.name}"):
             steps = _steps(study, trial, spec, batch)
         run = directory / trial.name
         command = Command(trial.name, run, _pretrain_words(trial, run, steps, reading_words))
@@ -117,7 +117,7 @@ def make_plan(study: Study, source: str, directory: Path, chip: str | None = Non
 
 
 def _machine(study: Study, chip: str | None, chips: int | None) -> tuple[Run, bool]:
-    """What times are estimated for, and whether it is this machine: the study's, unless options say otherwise."""
+    """The machine of the options, else of the study, else this one; and whether it is this one."""
     if chip is None and study.machine is not None:
         chip, chips = study.machine.chip, chips or study.machine.chips
     is_here = chip is None
@@ -128,26 +128,27 @@ def _machine(study: Study, chip: str | None, chips: int | None) -> tuple[Run, bo
 
 
 def _steps(study: Study, trial: Trial, spec: ModelSpec, batch: Batch) -> int:
-    """The steps of a trial's pretraining: the study's, or as many whole ones as its budget pays for.
+    """The steps of a trial's pretraining: the study's, or as many as its budget pays for, rounded down.
 
     Raises:
-        ConfigurationError: that is none.
+        ConfigurationError: the budget pays for none.
     """
     if trial.budget is None:
         assert study.steps is not None  # a study without budgets has steps
         return study.steps
     step_flops = sum(costs.flops(spec, batch, "training").values())
-    if trial.budget < step_flops:
+    steps = int(trial.budget) // step_flops
+    if not steps:
         raise ConfigurationError(
             f"budgets: {budget_name(trial.budget)} training FLOPs pay for no step of this model, which takes "
             f"{humanise(step_flops, 'flops')}"
         )
-    return int(trial.budget // step_flops)
+    return steps
 
 
 @contextlib.contextmanager
-def _named(source: str) -> Iterator[None]:
-    """Has a bad configuration say which file it is from."""
+def _naming(source: str) -> Iterator[None]:
+    """Puts the source of a bad configuration before its error."""
     try:
         yield
     except ConfigurationError as error:
@@ -157,11 +158,11 @@ def _named(source: str) -> Iterator[None]:
 def _section(
     section: dict[str, Any], source: str, name: str, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A section of options, none of which the study says elsewhere."""
+    """A section of options. Raises ConfigurationError for one that the study sets elsewhere."""
     options = {operator.option[2:] for operator in operators().values()}
-    said = _SAID_OF_FINETUNE if name == "finetune" else _SAID | {"arch", "steps"} | options
+    own = _OWN_IN_FINETUNE if name == "finetune" else _OWN | {"arch", "steps"} | options
     for key in section:
-        if str(key).replace("_", "-") in said:
+        if str(key).replace("_", "-") in own:
             raise ConfigurationError(f"{source}: {name}.{key}: a study says this in its own keys, for all runs alike")
         if before is not None and key in before:
             raise ConfigurationError(f"{source}: {name}.{key}: data says it already")
@@ -210,7 +211,7 @@ def _planned(
     is_here: bool,
     budget: float | None = None,
 ) -> PlannedRun:
-    with _named(command.name):
+    with _naming(command.name):
         flops = recipe.steps * sum(costs.flops(spec, batch, "training").values())
     run = PlannedRun(command, kind, spec.parameters(), recipe.steps, flops, budget)
     try:

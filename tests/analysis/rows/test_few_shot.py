@@ -1,11 +1,13 @@
 """Vision transformers in a comparison: few-shot accuracy of runs and of Table 5, against what they cost."""
 
+from dataclasses import replace
+
 import pytest
 
 from scalecli.analysis.papers.published import find_published
 from scalecli.analysis.rows.comparison import dominating_rows
 from scalecli.analysis.rows.fairness import differences
-from scalecli.analysis.rows.sources import row_of_published, row_of_run
+from scalecli.analysis.rows.sources import row_of_published, row_of_run, with_assumed_data
 from tests.analysis.runs import few_shot_run, image_data, save_run
 from tests.documents import models
 
@@ -69,9 +71,13 @@ def test_folders_of_other_images_are_told_apart_wherever_they_lie(tmp_path):
 
 def test_only_accuracies_on_the_same_images_are_compared(tmp_path):
     runs = [few_shot_run(tmp_path / "best", "vit-s", 63.0), few_shot_run(tmp_path / "other", "vit-s", 99.0, shots=5)]
-    rows = [*table_5(), *(row_of_run(run, "paper") for run in runs)]
+    rows = with_assumed_data([*table_5(), *(row_of_run(run, "paper") for run in runs)])
     beaten = [found and {row.name for row in found} for found in dominating_rows(rows, "flops", "few_shot")]
     assert beaten == [{"vit-s"}] * 4 + [[], None]
+    # Nor do those of models that saw other images: then nothing is assumed of the paper's.
+    longer = replace(rows[4], run=replace(rows[4].run, seen="9 images"))
+    apart = with_assumed_data([*table_5(), rows[4], longer])
+    assert dominating_rows(apart, "flops", "few_shot")[4:] == [None, None]
     # Speeds on other devices than the paper's 64 chips do not compare.
     assert dominating_rows(rows[:5], "steps_per_s", "few_shot")[3:] == [[], None]
 
@@ -86,7 +92,7 @@ def test_table_5_and_runs_side_by_side(compare, tmp_path):
     assert "62*" in lines[0] and lines[0].rstrip().endswith("flops, parameters")
     assert not lines[1].rstrip().endswith("flops, parameters")  # the pretraining itself has no few-shot figure
     rows = models(compare("--published", "table-5", run, "--format", "json")[0])
-    assert [row["pareto"] for row in rows] == [True, True, False, True, False]
+    assert [bool(row["pareto"]) for row in rows] == [True, True, False, True, False]
     assert "few_shot" not in models(compare("small", "--format", "json")[0])[0]
 
 

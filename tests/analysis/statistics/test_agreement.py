@@ -85,3 +85,16 @@ def test_rank_correlations_are_scipys_where_models_tie():
     )
     assert found.spearman == pytest.approx(stats.spearmanr(upstream, downstream)[0], rel=1e-12)
     assert found.kendall == pytest.approx(stats.kendalltau(upstream, downstream)[0], rel=1e-12)
+
+
+def test_models_that_saw_more_data_are_ranked_apart():
+    rows = [
+        row(f"{tokens}-{index}", upstream=-3.0 + 0.1 * index, downstream=60.0 - index, tokens=tokens)
+        for tokens in (1000, 2000)
+        for index in range(3)
+    ]
+    found = agreements(rows)
+    assert [(each.group, each.n, len(each.disagreements)) for each in found] == [
+        ("made-up: 1,000 tokens", 3, 3),
+        ("made-up: 2,000 tokens", 3, 3),
+    ]

@@ -11,7 +11,6 @@ from scalecli.shape import parse_name
 from tests.analysis.rows.synthetic import row
 from tests.analysis.runs import save_run
 from tests.analysis.statistics.data_laws import NAMES, TRUTH, covered, synthetic_runs
-from tests.cli.conftest import compare  # noqa: F401
 
 FEW = 5  # samples, where intervals are not looked at
 
@@ -110,7 +109,7 @@ def test_what_has_no_law_says_why(few_samples, sizes, data, losses, reason):
     assert isinstance(fit, NoFit) and reason in fit.reason
 
 
-def test_runs_on_several_texts_have_laws_of_their_own(tmp_path, compare):  # noqa: F811
+def test_runs_on_several_texts_have_laws_of_their_own(tmp_path, compare):
     paths = []
     for number, (size, steps) in enumerate(
         (size, steps) for size in ("tiny", "mini", "small") for steps in (100, 400, 900)
@@ -127,7 +126,7 @@ def test_runs_on_several_texts_have_laws_of_their_own(tmp_path, compare):  # noq
     )
 
 
-def test_the_tables_for_people_and_programs(tmp_path, compare, few_samples):  # noqa: F811
+def test_the_tables_for_people_and_programs(tmp_path, compare, few_samples):
     paths = []
     for size in ("tiny", "mini", "small", "base"):
         shape = parse_name(size)
@@ -143,9 +142,10 @@ def test_the_tables_for_people_and_programs(tmp_path, compare, few_samples):  # 
     assert code == 0 and "Least loss for a budget" in out and "geometric mean of the models" in out
     found = {line.split()[3]: float(line.split()[4]) for line in out.splitlines() if line.startswith("transformer  up")}
     assert found == pytest.approx({"E": 1.69, "A": 406.4, "B": 410.7, "a": 0.34, "b": 0.28}, rel=1e-3)
-    csv = compare(*paths, "--fit", "parameters,tokens:upstream", "--format", "csv")[1]
-    assert "group,quality,n,constant,value,low,high" in csv
-    assert "group,budget,parameters,parameters_low,parameters_high,tokens" in csv
+    compare(*paths, "--fit", "parameters,tokens:upstream", "--tables", str(tmp_path / "tables"))
+    laws, optima = ((tmp_path / f"tables/{name}.csv").read_text() for name in ("data_laws", "compute_optimal"))
+    assert laws.startswith("group,quality,n,constant,value,low,high\n")
+    assert optima.startswith("group,budget,parameters,parameters_low,parameters_high,tokens,")
 
 
 @pytest.mark.parametrize(
@@ -158,6 +158,6 @@ def test_the_tables_for_people_and_programs(tmp_path, compare, few_samples):  # 
         (["--fit", "parameters,tokens:upstream", "--budget", "-1"], "--budget -1: a number above 0 is accepted"),
     ],
 )
-def test_what_does_not_go_together(compare, arguments, message):  # noqa: F811
+def test_what_does_not_go_together(compare, arguments, message):
     code, out, err = compare("small", *arguments)
     assert (code, out) == (2, "") and message in err and err.count("\n") == 1

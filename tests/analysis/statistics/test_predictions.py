@@ -179,10 +179,27 @@ def test_people_see_how_many_measured_figures_are_within(compare):
         (["--predict-at", "flops"], "--predict-at flops: COST=VALUE is accepted"),
         (["--predict-at", "flops=0"], "--predict-at flops=0: a number above 0"),
         (["--predict-at", "flop=1e9"], "no column 'flop'"),
-        (["--predict", "base", "--cost", "steps_per_s"], "goes with --cost flops or parameters, not steps_per_s"),
+        (["--predict", "switch-base", "--cost", "steps_per_s"], "no two switch models have both flops and steps_per_s"),
         (["--hold-out", "nobody"], "--hold-out nobody: no model of that name has flops and upstream"),
     ],
 )
 def test_what_does_not_go_together(compare, arguments, message):
     code, out, err = compare("small", "base", *arguments)
     assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+
+
+def test_costs_that_depend_on_data_and_machine_are_those_of_the_other_models(compare):
+    arguments = ("--published", "table-4", "--predict", "small-nl32", "--cost", "training_flops,device_hours")
+    found = tables(compare(*arguments, "--format", "json")[1])
+    rows = [each for each in table_rows("scale-efficiently/table-4") if each.flops_sequences == 128]
+    of_training, of_hours = (
+        next(each for each in found["predictions"] if each["cost"] == cost)
+        for cost in ("training_flops", "device_hours")
+    )
+    # All of them saw as much data: three passes of as many steps.
+    assert of_training["at"] / 3 / 2**19 == pytest.approx(13.2e12, rel=0.05)
+    x, y = (np.log([getattr(each, key) for each in rows]) for key in ("flops", "device_hours"))
+    slope, intercept = np.polyfit(x, y, 1)
+    flops = of_training["at"] / (rows[0].training_flops / rows[0].flops)
+    assert of_hours["at"] == pytest.approx(np.exp(intercept + slope * np.log(flops)), rel=1e-3)
+    assert "device_hours of small-nl32: " in compare(*arguments)[1]

@@ -32,14 +32,20 @@ def test_runs_and_published_models_in_one_json(runs, compare):
     first, second, small, switch = models(out)
     assert first == {
         **{"name": "first", "source": "run", "architecture": "transformer", "parameters": 60_506_624},
-        **{"flops": 3_694_433_140_736, "steps_per_s": 2.5, "upstream": -4.25, "downstream": None, "pareto": True},
+        **{
+            "flops": 3_694_433_140_736,
+            "steps_per_s": 2.5,
+            "upstream": -4.25,
+            "downstream": None,
+            "pareto": {"upstream": ["flops"]},
+        },
         **{"flops_convention": "paper", "flops_sequences": 128, "chips": None, "table": None, "findings": []},
         "path": "runs/first",
         "upstream_text": "C4 (English), 32,000 pieces",
         "data_seen": "42,010,148,864 tokens",
         "best": ["parameters", "flops"],
     }
-    assert second["downstream"] == 60.0 and second["upstream"] is None and second["pareto"] is False
+    assert second["downstream"] == 60.0 and second["upstream"] is None and second["pareto"] == {}
     assert (small["source"], small["flops"], small["flops_convention"]) == ("scale-efficiently", 3.7e12, "paper")
     assert (small["upstream"], small["downstream"]) == (-2.021, 73.57)
     assert (switch["architecture"], switch["best"]) == ("switch", ["upstream", "downstream"])
@@ -100,7 +106,7 @@ def test_csv_yaml_markdown_and_table_show_the_same_rows(compare):
     assert [row["parameters"] for row in rows] == ["61000000", "193000000", "223000000"]
     assert rows[0]["best"] == "parameters flops steps_per_s"
     plain = yaml.safe_load(compare(*arguments, "--format", "yaml")[1])["tables"]["models"]
-    assert [row["pareto"] for row in plain] == [True, True, True]
+    assert [row["pareto"] for row in plain] == [{"upstream": ["flops"]}] * 3
     markdown = compare(*arguments, "--format", "markdown")[1].splitlines()
     assert "| small-nl24 | scale-efficiently | transformer | 193M | 10.0T | 9 | -1.783 | **79.92**\\* | ● |" in markdown
     table = compare(*arguments)[1].splitlines()
@@ -152,10 +158,10 @@ def test_sorting_puts_the_unknown_last(runs, compare):
 
 def test_pareto_columns_are_chosen(compare):
     arguments = ("base", "small-nl16", "small-nl22", "--format", "json")
-    pareto = [row["pareto"] for row in models(compare(*arguments)[1])]
+    pareto = [bool(row["pareto"]) for row in models(compare(*arguments)[1])]
     assert pareto == [True, True, True]
     chosen = compare(*arguments, "--cost", "parameters", "--quality", "downstream")[1]
-    assert [row["pareto"] for row in models(chosen)] == [False, True, True]
+    assert [row["pareto"] for row in models(chosen)] == [{}, *[{"downstream": ["parameters"]}] * 2]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +203,7 @@ def test_an_architecture_of_another_version_is_left_out(runs, compare):
     save_run("runs/third", architecture="hyena")
     code, out, err = compare("runs/*", "--format", "json")
     assert (code, names(out)) == (0, ["first", "second"])
-    assert err.startswith("warning: left out: runs/third/run.yaml: no architecture 'hyena'; there are transformer, ")
+    assert err.startswith("warning: left out: runs/third/run.yaml: no architecture 'hyena'; there are albert, ")
     assert err.endswith(FORWARD_NOTE) and err.count("\n") == 2
     code, out, err = compare("runs/third")
     assert (code, out) == (3, "") and err.startswith("error: runs/third/run.yaml: no architecture 'hyena'")

@@ -50,18 +50,17 @@ def test_no_row_is_left(compare):
 def test_several_costs_and_qualities(compare):
     choice = ("--published", "table-4", "--where", "parameters<300M", "--cost", "parameters,flops, steps_per_s")
     rows = {row["name"]: row for row in models(compare(*choice, "--format", "json")[1])}
-    assert rows["small-nl24"]["pareto"] == ["parameters", "flops"]
-    assert rows["base"]["pareto"] == ["parameters", "flops", "steps_per_s"]
-    assert rows["small-nl22"]["pareto"] == []
+    assert rows["small-nl24"]["pareto"] == {"upstream": ["parameters", "flops"]}
+    assert rows["base"]["pareto"] == {"upstream": ["parameters", "flops", "steps_per_s"]}
+    assert rows["small-nl22"]["pareto"] == {}
     rows = {row["name"]: row for row in models(compare(*choice, "--quality", "upstream,glue", "--format", "json")[1])}
-    assert rows["small-el32"]["pareto/upstream"] == [] and rows["small-el32"]["pareto/glue"] == ["parameters"]
-    assert "pareto" not in rows["base"]
+    assert rows["small-el32"]["pareto"] == {"glue": ["parameters"]}
     out = compare(*choice, "--quality", "upstream,glue")[1]
     assert out.splitlines()[0].split()[-4:] == ["Pareto:", "upstream", "Pareto:", "glue"]
     (line,) = (line for line in out.splitlines() if line.split()[0] == "small-nl24")
     assert line.rstrip().endswith("parameters, flops")
     table = list(csv.DictReader(io.StringIO(compare(*choice, "--format", "csv")[1])))
-    assert table[-2]["pareto"] == "parameters flops"
+    assert json.loads(table[-2]["pareto"]) == {"upstream": ["parameters", "flops"]}
     two = compare("small", "base", "--quality", "glue,squad", "--columns", "name,pareto,flops", "--format", "markdown")[
         1
     ]

@@ -26,7 +26,7 @@ def test_tasks_are_offered_one_after_the_other():
 
 
 def test_studies_are_offered_by_name():
-    assert offered("study", "run", "kn") == ["knobs", "knobs-micro"]
+    assert offered("study", "run", "arch") == ["architectures", "architectures-micro"]
 
 
 @pytest.mark.parametrize("subcommand", ["finetune", "eval", "export"])

@@ -306,7 +306,7 @@ def test_a_bad_study_is_one_line_and_starts_nothing(study, subcommand, text, mes
     ("arguments", "code", "message"),
     [
         (["run", "s.yaml", "--commands", "--dry-run"], 2, "--dry-run, --commands, --slurm and --parallel: give one"),
-        (["run", "knobs-mikro", "--dry-run"], 3, "did you mean 'knobs-micro'?"),
+        (["run", "scaling-mikro", "--dry-run"], 3, "did you mean 'scaling-micro'?"),
         (["run", "s.yaml", "--directory", "gs://bucket/runs"], 3, "must be a local directory"),
         (["run", "none.yaml"], 4, "none.yaml: no such file"),
         (["stats", "s.yaml"], 2, "No such command 'stats'"),

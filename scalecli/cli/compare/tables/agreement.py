@@ -55,7 +55,11 @@ def agreement_tables(rows: Sequence[Row], format: str) -> list[Table]:
         for pair in (each.disagreements[:_SHOWN] if is_for_people else each.disagreements)
     ]
     slopes = [slope for each in found for slope in each.slopes]
-    nothing = [] if found else ["nothing to compare: no two models of one table have both upstream and downstream"]
+    nothing = (
+        []
+        if found
+        else ["no two models of one table, or runs that saw as much data, have both upstream and downstream"]
+    )
     more = [
         f"{each.group}: the {_SHOWN} clearest of {len(each.disagreements)} pairs; --format json has all"
         for each in found

@@ -43,15 +43,29 @@ def frontier_tables(rows: Sequence[Row], costs: Sequence[str], qualities: Sequen
 
 
 def _dominated(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: str) -> Table:
-    columns = [Column("name", "Name"), Column("source", "Source")]
-    cells: list[dict[str, Any]] = [{"name": row.name, "source": row.source} for row in rows]
-    for cost, quality in pairs:
-        columns.append(Column(f"{cost}:{quality}", f"{cost}: {quality}"))
-        for cell, beaten_by in zip(cells, dominating_rows(rows, cost, quality), strict=True):
-            names = None if beaten_by is None else [row.name for row in beaten_by]
-            cell[f"{cost}:{quality}"] = _text(names) if format in FOR_PEOPLE else names
+    """For people a column for each pair of a cost and a quality; for programs a row for each model and pair."""
+    title = "Dominated by: cost: quality"
+    beaten = {pair: dominating_rows(rows, *pair) for pair in pairs}
+    names = {
+        pair: [None if others is None else [row.name for row in others] for others in found]
+        for pair, found in beaten.items()
+    }
+    if format not in FOR_PEOPLE:
+        keys = ("name", "source", "cost", "quality", "dominated_by")
+        long = [
+            dict(zip(keys, (row.name, row.source, *pair, names[pair][index]), strict=True))
+            for pair in pairs
+            for index, row in enumerate(rows)
+        ]
+        return Table("dominated_by", title, long, [Column(key, key) for key in keys])
+    cells: list[dict[str, Any]] = [
+        {"name": row.name, "source": row.source, **{":".join(pair): _text(own[index]) for pair, own in names.items()}}
+        for index, row in enumerate(rows)
+    ]
+    columns = [Column(":".join(pair), ": ".join(pair)) for pair in pairs]
     notes = ["●: on the Pareto frontier; -: not known, or measured like no other."]
-    return Table("dominated_by", "Dominated by: cost: quality", cells, columns, notes=notes)
+    columns = [Column("name", "Name"), Column("source", "Source"), *columns]
+    return Table("dominated_by", title, cells, columns, notes=notes)
 
 
 def _depth(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: str) -> Table:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.predictions import Prediction, Target, predict
+from scalecli.analysis.statistics.predictions import Prediction, Target, estimated_cost, predict
 from scalecli.cli.output.formats import FOR_PEOPLE
 from scalecli.errors import UsageError
-from scalecli.tables import Column, Table
+from scalecli.tables import Column, Table, humanise
 
 _COLUMNS = (
     Column("group", "Of"),
     Column("model", "Model"),
     Column("cost", "Cost"),
-    Column("at", "At", "count"),
+    Column("at_text", "At"),
     Column("n", "n", "float"),
     Column("form", "On a"),
     Column("quality", "Quality"),
@@ -46,14 +46,17 @@ def prediction_table(
     """What was asked for: names, costs with values, and what is held out.
 
     Raises:
-        UsageError: a model that is held out is not there, or the cost of a named one can't be computed.
+        UsageError: a model that is held out is not there, or the cost of a named one is not known.
         ConfigurationError: a name of no shape.
     """
     names, values, held_out = asked
     scores = [quality for quality in qualities if quality != "upstream"] or _scores(rows)
     pairs: list[tuple[str, Prediction]] = []
+    estimates: list[str] = []
     for cost in costs if names or held_out else ():
-        targets = [_target(name, cost, rows) for name in names]
+        asked_for = [_target(name, cost, rows) for name in names]
+        targets = [target for target, _ in asked_for]
+        estimates += [note for _, note in asked_for if note]
         pairs += [(cost, found) for found in predict(rows, cost, scores, targets, held_out)]
     for cost, value in values:
         target = Target(name="-", architecture=None, cost=value)
@@ -65,31 +68,49 @@ def prediction_table(
             "predictions", "Predictions", [_cells(*pair) for pair in pairs], [Column(key, key) for key in _FOR_PROGRAMS]
         )
     known = [pair for pair in pairs if pair[1].value is not None]
-    return Table("predictions", "Predictions", [_cells(*pair) for pair in known], _COLUMNS, notes=_notes(pairs))
+    return Table(
+        "predictions", "Predictions", [_cells(*pair) for pair in known], _COLUMNS, notes=[*_notes(pairs), *estimates]
+    )
 
 
 def _scores(rows: Sequence[Row]) -> list[str]:
     return ["downstream"] if any(row.downstream is not None for row in rows) else []
 
 
-def _target(name: str, cost: str, rows: Sequence[Row]) -> Target:
-    """A shape with its cost, as the comparison counts it."""
+def _target(name: str, cost: str, rows: Sequence[Row]) -> tuple[Target, str]:
+    """A shape with its cost, as the comparison counts it, and what there is to say about that.
+
+    Costs that depend on data and machine are those that models of its architecture had: on a line over FLOPs.
+
+    Raises:
+        UsageError: the cost is not known.
+    """
     from scalecli.analysis.rows.shape_costs import flops_of, parameters_of
     from scalecli.references import resolve_model
 
     model = resolve_model(name)
-    value: float | None
+    flops = flops_of(model.architecture, model.shape, rows[0].flops_convention) if rows else None
+    value, note = float(flops or 0), ""
     if cost == "parameters":
         value = parameters_of(model.architecture, model.shape)
-    elif cost == "flops":
-        value = flops_of(model.architecture, model.shape, rows[0].flops_convention) if rows else None
-    else:
-        raise UsageError(
-            f"--predict {name} goes with --cost flops or parameters, not {cost}; --predict-at takes any cost"
+    elif not flops:
+        raise UsageError(f"--predict {name}: it cannot have inputs of the length that FLOPs are counted for")
+    elif cost != "flops":
+        own = [row for row in rows if row.architecture == model.architecture]
+        kinds = [row.measured_for("flops", cost) for row in own]
+        alike = [row for row, kind in zip(own, kinds, strict=True) if kind == max(kinds, key=kinds.count)]
+        estimate = estimated_cost(alike, cost, flops)
+        if estimate is None:
+            raise UsageError(
+                f"--predict {name}: no two {model.architecture} models have both flops and {cost}; "
+                f"--predict-at {cost}=VALUE takes any"
+            )
+        value, factor = estimate
+        note = (
+            f"{cost} of {model.name}: {value:.3g}, from a line over FLOPs (both in logarithms) through the "
+            f"{model.architecture} models, which are within a factor of {factor:.3g} of it."
         )
-    if value is None:
-        raise UsageError(f"--predict {name}: it can't have inputs of the length that FLOPs are counted for")
-    return Target(name=model.name, architecture=model.architecture, cost=value)
+    return Target(name=model.name, architecture=model.architecture, cost=value), note
 
 
 def _cells(cost: str, found: Prediction) -> dict[str, Any]:
@@ -98,6 +119,7 @@ def _cells(cost: str, found: Prediction) -> dict[str, Any]:
         "model": found.model,
         "cost": cost,
         "at": found.cost,
+        "at_text": humanise(found.cost, "flops" if "flops" in cost else "count"),
         "n": found.n,
         "form": found.form,
         "quality": found.quality,
