@@ -169,7 +169,11 @@ def training_graph(devices, model, batch):
 def step_graph(devices, model, batch):
     """One training step, which takes half as long to trace as the loop over steps."""
     steps, _ = steps_of(model, 0.01, devices=devices)
-    step = tf.function(lambda rows: devices.distribute.run(steps.step, (rows,)), autograph=False)
+
+    @tf.function(autograph=False)
+    def step(rows):
+        return devices.distribute.run(steps.step, (rows,))
+
     return step.get_concrete_function(next(repeated(batch)(devices)))
 
 
