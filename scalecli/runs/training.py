@@ -50,7 +50,7 @@ class TrainingInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob(abc.ABC):
-    """What every training run is told: how it trains, when it saves, and where it lies."""
+    """The settings of every training run: how it trains, when it saves, and where it is stored."""
 
     kind: ClassVar[Literal["pretrain", "finetune"]]
     recipe: Recipe

@@ -46,7 +46,7 @@ class ImagePretraining(PretrainingJob):
         return build_image_spec(self.model.architecture, self.model.shape).lengths
 
     def check_source(self) -> None:
-        """Looks whether the images are there. Raises as `ImageSource.count_classes` does."""
+        """Checks that the images are there. Raises as `ImageSource.count_classes` does."""
         self.source.count_classes()
 
     def planned_shape(self) -> Shape:
