@@ -55,7 +55,7 @@ class MeasuredInputs:
     """What a measure reads, opened: what the manifest says of it, and how a model is measured on it.
 
     `examples` are measured at each checkpoint. `on(model)` gives the function that measures the model with the weights
-    of a step, which it is told. `best` is the result whose highest value names the best of several steps, None where
+    of a step, its argument. `best` is the result whose highest value names the best of several steps, None where
     none is named.
     """
 

@@ -49,12 +49,12 @@ def repeated(batch):
 
 FIRST, SECOND = batch_of(packed=True), batch_of(seed=1, packed=True)
 TEXT = repeated({name: np.concatenate([FIRST[name], SECOND[name]]) for name in FIRST})  # each step has rows of its own
-ALONE = TensorFlowDevices(tf.distribute.get_strategy(), "one")
+ONE_DEVICE = TensorFlowDevices(tf.distribute.get_strategy(), "one")
 
 
 @pytest.fixture(scope="module")
 def alone():
-    return trial_on(ALONE, TEXT)
+    return trial_on(ONE_DEVICE, TEXT)
 
 
 def rematerialised(dropout):
@@ -73,7 +73,7 @@ def test_cores_are_one_device(computing, alone, cores, options):
 def test_a_vision_transformer_on_cores_is_one_device(computing):
     options = {"make": vision_model, "rate": SMALL_RATE}
     images = repeated(images_batch())
-    assert_same(trial_on(tpu_of(2), images, **options), trial_on(ALONE, images, **options))
+    assert_same(trial_on(tpu_of(2), images, **options), trial_on(ONE_DEVICE, images, **options))
 
 
 def test_dropout_differs_between_cores_steps_and_parts(computing, monkeypatch):
@@ -95,7 +95,7 @@ def evaluated(devices):
 
 @pytest.fixture(scope="module")
 def evaluated_alone():
-    return evaluated(ALONE)
+    return evaluated(ONE_DEVICE)
 
 
 @pytest.mark.parametrize("cores", [1, 2])
@@ -120,7 +120,7 @@ def test_first_weights_are_computed_on_the_host():
 def test_the_wait_for_input_is_measured(computing, cores):
     from tensorflow.python.data.experimental.ops.testing import sleep
 
-    devices = tpu_of(cores) if cores else ALONE
+    devices = tpu_of(cores) if cores else ONE_DEVICE
 
     def slow(start_step, share):
         rows = tf.data.Dataset.from_tensor_slices(batch_of()).repeat()

@@ -20,7 +20,7 @@ from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, figures,
 from scalecli.results import FEW_SHOT_ACCURACY, FEW_SHOT_EXAMPLES
 from scalecli.runs.directory import Trained
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs
-from scalecli.runs.images.pretraining import image_data, tell_about
+from scalecli.runs.images.pretraining import image_data, report_images
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
@@ -47,7 +47,7 @@ def open_images(
     """
     build_image_spec(trained.manifest.architecture, trained.shape)
     images = source.open(cache_directory, reporter.working, reporter.message)
-    tell_about(*images, reporter)
+    report_images(*images, reporter)
     return images
 
 

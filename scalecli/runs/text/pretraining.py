@@ -70,7 +70,7 @@ class Pretraining(PretrainingJob):
         return self.objective.inputs_length, self.objective.targets_length
 
     def check_source(self) -> None:
-        """Looks whether the text is there. Raises as `TextSource.check` does."""
+        """Checks that the text is there. Raises as `TextSource.check` does."""
         self.source.check()
 
     def planned_shape(self) -> Shape:
@@ -266,7 +266,7 @@ def _with_rows_for(model: ModelReference, vocabulary: Vocabulary) -> Shape:
 
 
 def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabulary:
-    """The vocabulary that the run is told to use; one that is to be trained is trained once for a text, into the cache.
+    """The run's vocabulary. With `train:N` it is trained once for a text, into the cache.
 
     Of a run that goes on it is the run's own: whether that fits is found out when manifests are compared.
     """
