@@ -316,7 +316,7 @@ def save_manifest(manifest: Manifest, directory: str | os.PathLike[str]) -> str:
     return file
 
 
-def seen_from(file: str, path: str) -> str:
+def resolve_from(file: str, path: str) -> str:
     """A path that the manifest in `file` states as seen from its own directory, as seen from here."""
     if is_remote(path) or os.path.isabs(path):
         return path

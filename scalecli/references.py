@@ -59,7 +59,7 @@ def resolve_model(
     `reshape_runs` is on: the answer is then a shape and no run any more. What comes back can be built.
 
     Raises:
-        ConfigurationError: neither a name nor a file, a bad file, a shape that can't be or not of this architecture,
+        ConfigurationError: neither a name nor a file, a bad file, an impossible shape or one of another architecture,
             an unknown architecture or another one than the file's, or operators on a run.
         MissingError: a path where nothing is or that cannot be read.
     """
@@ -121,22 +121,22 @@ def _read_model(path: str, architecture: str | None) -> ModelReference:
         shape = shape_of_run(manifest, str(file))
         _check_architecture(manifest.architecture, architecture, shape, str(file))
         return ModelReference(manifest.name, manifest.architecture, shape, os.path.dirname(file) or os.curdir)
-    found = values.pop("architecture", architecture or DEFAULT_ARCHITECTURE)
+    stated = values.pop("architecture", architecture or DEFAULT_ARCHITECTURE)
     shape = Shape.from_dict(values, path)
-    _check_architecture(found, architecture, shape, path)
+    _check_architecture(stated, architecture, shape, path)
     return ModelReference(
-        shape_name(shape, found), found, shape, states_vocabulary=not {"vocabulary", "classes"}.isdisjoint(values)
+        shape_name(shape, stated), stated, shape, states_vocabulary=not {"vocabulary", "classes"}.isdisjoint(values)
     )
 
 
-def _check_architecture(found: Any, wanted: str | None, shape: Shape, file: str) -> None:
+def _check_architecture(stated: Any, wanted: str | None, shape: Shape, file: str) -> None:
     """Checks that a file's architecture is one, is the one that was asked for, and has the knobs of the shape."""
-    if not isinstance(found, str):
-        raise ConfigurationError(f"{file}: architecture: expected text, found {found!r}")
+    if not isinstance(stated, str):
+        raise ConfigurationError(f"{file}: architecture: expected text, found {stated!r}")
     try:
-        presets(found)
-        if wanted is not None and wanted != found:
-            raise ConfigurationError(f"its architecture is {found}, not {wanted}; leave out --arch {wanted}")
-        check_knobs(shape, found)
+        presets(stated)
+        if wanted is not None and wanted != stated:
+            raise ConfigurationError(f"its architecture is {stated}, not {wanted}; leave out --arch {wanted}")
+        check_knobs(shape, stated)
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}") from None

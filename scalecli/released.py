@@ -117,11 +117,11 @@ def released_by_name(name: str) -> tuple[ReleasedCheckpoint, ...]:
         MissingError: no released checkpoint has that name; names the nearest.
     """
     wanted = RELEASED_PREFIX + name.lower().removeprefix("google/").removeprefix(RELEASED_PREFIX)
-    found = tuple(each for each in released_checkpoints() if each.name == wanted)
-    if not found:
+    folders = tuple(each for each in released_checkpoints() if each.name == wanted)
+    if not folders:
         hint = nearest(wanted, dict.fromkeys(each.name for each in released_checkpoints()))
         raise MissingError(f"no released checkpoint {name!r}{hint}")
-    return found
+    return folders
 
 
 def released_by_folder(folder: str) -> ReleasedCheckpoint:

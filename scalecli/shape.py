@@ -137,7 +137,7 @@ def parse_name(name: str, architecture: str = DEFAULT_ARCHITECTURE) -> Shape:
 
 
 def _hyphenated(text: str, architecture: str) -> str:
-    """Says that hyphens instead of underscores make a name of `text`, or nothing where they don't."""
+    """Says that hyphens instead of underscores make a name of `text`, or nothing where they do not."""
     name = text.replace("_", "-")
     if name == text:
         return ""

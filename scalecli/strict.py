@@ -51,7 +51,7 @@ def parse_yaml(content: bytes, path: str) -> dict[Any, Any]:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigurationError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{path}: expected a mapping of keys to values, found {_found(value)}")
+        raise ConfigurationError(f"{path}: expected a mapping of keys to values, found {_shown(value)}")
     return value
 
 
@@ -168,11 +168,11 @@ def _convert(kind: Any, value: Any, where: str, path: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise _wrong(where, path, "a mapping of keys to values", value)
-        of_keys, of_values = arguments
-        if all(_is_right(of_keys, key) and _is_right(of_values, item) for key, item in value.items()):
+        key_kind, value_kind = arguments
+        if all(_is_right(key_kind, key) and _is_right(value_kind, item) for key, item in value.items()):
             return dict(value)
         return {
-            _convert(of_keys, key, where, f"key of {path}"): _convert(of_values, item, where, _join(path, key))
+            _convert(key_kind, key, where, f"key of {path}"): _convert(value_kind, item, where, _join(path, key))
             for key, item in value.items()
         }
     if origin in (list, tuple):
@@ -207,7 +207,7 @@ def _join(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def _found(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -217,5 +217,5 @@ def _found(value: Any) -> str:
 
 
 def _wrong(where: str, path: str, expected: str, value: Any, hint: str = "") -> ConfigurationError:
-    place = f"{where}: {path}" if path else where
-    return ConfigurationError(f"{place}: expected {expected}, found {_found(value)}{hint}")
+    key = f"{where}: {path}" if path else where
+    return ConfigurationError(f"{key}: expected {expected}, found {_shown(value)}{hint}")

@@ -68,6 +68,11 @@ def humanise(value: Any, kind: str) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        parts = {printable(str(name)): humanise(part, "float") for name, part in value.items()}
+        return ", ".join(part if name == "name" else f"{name} {part}" for name, part in parts.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(printable(str(part)) for part in value)
     if kind == "float":
         return f"{value:.4g}" if isinstance(value, float) else str(value)
     if kind == "hours" and math.isfinite(value):

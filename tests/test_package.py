@@ -29,5 +29,6 @@ def test_a_wheel_holds_every_module_every_shape_and_every_task(tmp_path):
     shapes = {f"scalecli/shapes/{file.relative_to(shapes_directory())}" for file in shapes_directory().rglob("*.yaml")}
     tasks = {str(file.relative_to(ROOT)) for file in (ROOT / "scalecli/data/tasks/registry").glob("*.yaml")}
     pages = {str(file.relative_to(ROOT)) for end in ("css", "js") for file in (ROOT / "scalecli").rglob(f"*.{end}")}
-    assert len(shapes) >= 4 and len(tasks) == 6 and len(pages) >= 2
+    shapes |= {f"scalecli/shapes/examples/{file.name}" for file in (shapes_directory() / "examples").glob("*.py")}
+    assert len(shapes) >= 6 and len(tasks) == 6 and len(pages) >= 2
     assert modules | shapes | tasks | pages | {"scalecli/py.typed", "scalecli/devices/tpu-constraints.txt"} <= names

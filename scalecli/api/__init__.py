@@ -5,7 +5,7 @@ Such a file ends in `architecture = Architecture(name=..., build=...)`, and `--a
 within `keras_layer()`.
 
     Architecture, Knob, Shape     what the file declares, and what its function gets
-    encoder_decoder, stack,       T5's Transformer, with what you give in the place of its parts
+    encoder_decoder, stack,       T5's Transformer, with what you give instead of its parts
     encoder_block, decoder_block
     block, attention, feed_forward
     Attention ... TransformGates  the layers that there are, as specs

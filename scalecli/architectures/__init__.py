@@ -1,7 +1,7 @@
 """The architectures: pure functions from a `Shape` to a `ModelSpec`, and what each says about itself.
 
-The papers' have a file each in `papers/`, which ends in its `architecture`; a file that is put there is found. Users
-name theirs by a file or a module, which `load` reads.
+Each of the papers' is a file in `papers/`, which ends in its `architecture`; every file there counts. Users name theirs
+by a file or a module, which `load` reads.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ DEFAULT_ARCHITECTURE = "transformer"
 for _module in pkgutil.iter_modules(papers.__path__, f"{papers.__name__}."):
     register(importlib.import_module(_module.name).architecture)
 
-# Those of the papers, by what they read.
+# Those of the papers, by what they read, and their knobs.
 TEXT_ARCHITECTURES = tuple(name for name, each in ARCHITECTURES.items() if each.reads == "text")
 IMAGE_ARCHITECTURES = tuple(name for name, each in ARCHITECTURES.items() if each.reads == "images")
+PAPERS_KNOBS = tuple(KNOBS)
 
 
 def build_spec(architecture: str, shape: Shape) -> ModelSpec:
@@ -75,6 +76,7 @@ __all__ = [
     "IMAGE_ARCHITECTURES",
     "KNOBS",
     "LARGEST",
+    "PAPERS_KNOBS",
     "SHARED_FIELDS",
     "TEXT_ARCHITECTURES",
     "Architecture",

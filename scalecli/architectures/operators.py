@@ -59,11 +59,11 @@ def operators() -> Mapping[str, Operator]:
 
 @functools.cache
 def _operators(architectures: tuple[str, ...]) -> Mapping[str, Operator]:
-    found = dict(_SHARED)
+    known = dict(_SHARED)
     for name, knob in KNOBS.items():
         owners = ", ".join(sorted(each for each in architectures if ARCHITECTURES[each].has(name)))
-        found[knob.letters] = Operator((name,), knob.flag, f"{knob.help.removesuffix('.')} ({owners}).", knob.values)
-    return MappingProxyType(found)
+        known[knob.letters] = Operator((name,), knob.flag, f"{knob.help.removesuffix('.')} ({owners}).", knob.values)
+    return MappingProxyType(known)
 
 
 def operator_forms(code: str) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def shape_of_run(manifest: Manifest, where: str) -> Shape:
             batch = Batch(manifest.batch, manifest.data.inputs_length, manifest.data.targets_length)
             then["FLOPs of a forward pass"] = manifest.flops.forward_per_batch
             now["FLOPs of a forward pass"] = sum(flops(spec, batch, "forward").values())
-        found = [f"{then[what]:,} {what} then, {now[what]:,} now" for what in then if then[what] != now[what]]
-        if found:
-            raise ConfigurationError(f"{where}: {code.address} has changed since: {'; '.join(found)}")
+        changes = [f"{then[what]:,} {what} then, {now[what]:,} now" for what in then if then[what] != now[what]]
+        if changes:
+            raise ConfigurationError(f"{where}: {code.address} has changed since: {'; '.join(changes)}")
     return shape

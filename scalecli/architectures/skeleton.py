@@ -43,13 +43,13 @@ def block(shape: Shape, **layers: LayerSpec) -> Block:
 
 
 def encoder_block(shape: Shape, mixing: LayerSpec | None = None, transform: LayerSpec | None = None) -> Block:
-    """Self-attention, or `mixing` in its place; feed-forward, or `transform` in its place."""
+    """Self-attention, or `mixing` instead; feed-forward, or `transform` instead."""
     name, layer = ("self_attention", attention(shape)) if mixing is None else ("mixing", mixing)
     return block(shape, **{name: layer}, feed_forward=transform or feed_forward(shape))
 
 
 def decoder_block(shape: Shape, mixing: LayerSpec | None = None, transform: LayerSpec | None = None) -> Block:
-    """Causal self-attention, or `mixing` in its place; cross-attention; feed-forward, or `transform` in its place."""
+    """Causal self-attention, or `mixing` instead; cross-attention; feed-forward, or `transform` instead."""
     name, layer = ("self_attention", attention(shape, causal=True)) if mixing is None else ("mixing", mixing)
     cross = attention(shape, cross=True)
     return block(shape, **{name: layer}, cross_attention=cross, feed_forward=transform or feed_forward(shape))

@@ -51,8 +51,8 @@ def command(format: str, strategy: Any, tpu: str | None, model_parallel: int | N
         "strategy": devices.strategy.kind,
         "replicas": devices.replicas,
         "topology": devices.strategy.topology,
-        "devices": ", ".join(environment().devices),
-        "tpu_chips": ", ".join(tpu_chips()) or None,
+        "devices": environment().devices,
+        "tpu_chips": tpu_chips() or None,
         **{name: installed(name) for name in _PACKAGES},
     }
-    print_record(record, COLUMNS, format)
+    print_record("devices", record, COLUMNS, format)

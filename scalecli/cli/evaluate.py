@@ -148,14 +148,14 @@ def command(
 
     from scalecli.cli.output.progress import ConsoleReporter
     from scalecli.runs.evaluation import Evaluation, default_place, evaluate, open_checkpoints
-    from scalecli.storage.run_storage import place_at
+    from scalecli.storage.run_storage import open_storage
 
     measured_at = open_checkpoints(model, checkpoints, cache_directory)
     last = measured_at[-1]
     devices = devices_asked_for(device_values, last.manifest.architecture, last.shape)
 
     def job(measured: str) -> Evaluation:
-        place = place_at(run, cache_directory) if run else default_place(measured_at, measured)
+        place = open_storage(run, cache_directory) if run else default_place(measured_at, measured)
         return Evaluation(measured_at, batch, place, cache_directory, this_command_line(), devices)
 
     with ConsoleReporter() as reporter:
@@ -187,7 +187,7 @@ def command(
             table = table_of_tasks(manifest, found)
     for warning in manifest.warnings:
         say(warning)
-    print_table(*table, format)
+    print_table("results", *table, format)
     steps = f"step {last.step:,}" if len(measured_at) == 1 else f"{len(measured_at)} checkpoints"
     say(f"{last.address} at {steps}: {manifest.examples_per_s:,.1f} examples/s; results in {this.place.address}")
 

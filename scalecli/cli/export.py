@@ -63,5 +63,5 @@ def command(
     directory = Path(os.path.abspath(directory))
     files = export(trained, to, directory, precision, cache_directory)
     rows = [{"file": file.relative_to(directory).as_posix(), "bytes": file.stat().st_size} for file in files]
-    print_table(rows, [Column("file", "File"), Column("bytes", "Size", "bytes")], format)
+    print_table("files", rows, [Column("file", "File"), Column("bytes", "Size", "bytes")], format)
     say(f"{trained.address} at step {trained.step:,}: written to {directory}")

@@ -72,7 +72,7 @@ def command(
     from scalecli.runs.directory import open_trained
     from scalecli.runs.tasks.finetuning import Finetuning, example_batches
     from scalecli.runs.training import carry_out
-    from scalecli.storage.run_storage import place_at
+    from scalecli.storage.run_storage import open_storage
 
     if not tasks or tasks_name is None:
         raise UsageError(
@@ -90,7 +90,7 @@ def command(
         recipe=recipe,
         saving=saving,
         evaluation_batch=evaluation_batch,
-        place=place_at(run, cache_directory) if run else parent.place.at(f"../{parent.place.name}-{tasks_name}"),
+        place=open_storage(run, cache_directory) if run else parent.place.at(f"../{parent.place.name}-{tasks_name}"),
         cache_directory=cache_directory,
         command_line=this_command_line(),
         peak_flops=peak_flops,
@@ -116,7 +116,7 @@ def command(
             job.place,
             format,
             data=f"{tasks_name}, {packing}",
-            rates=", ".join(f"{name} {rate:.4g}" for name, rate in job.rates.items()),
+            rates=dict(job.rates),
             vocabulary=f"of {parent.address}, step {parent.step}",
         )
         return

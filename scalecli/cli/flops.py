@@ -68,7 +68,7 @@ def command(
         rows, columns = _side_by_side(counts)
     else:
         rows, columns = _breakdown(counts[chosen[0]], tokens(batches[chosen[0]]))
-    print_table(rows, columns, format)
+    print_table("components", rows, columns, format)
     notes = [
         f"{name}, {reference.name} ({reference.architecture}), {batch_text(spec, batch)}: {_COUNTED[name]}."
         for name, batch in batches.items()

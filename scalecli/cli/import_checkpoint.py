@@ -98,7 +98,7 @@ def command(
         imported, its_vocabulary = job.read(reporter)
         if not dry_run:
             import_run(job, imported, its_vocabulary, reporter)
-    print_record(_record(job, imported, dry_run), [*_COLUMNS], format)
+    print_record("run", _record(job, imported, dry_run), _COLUMNS, format)
 
 
 def _record(job: Importing, imported: Imported, dry_run: bool) -> dict[str, object]:
@@ -111,7 +111,7 @@ def _record(job: Importing, imported: Imported, dry_run: bool) -> dict[str, obje
         "format": imported.format,
         "source": job.source.address,
         "architecture": imported.architecture,
-        "shape": ", ".join(f"{name} {size}" for name, size in imported.shape.to_dict().items()),
+        "shape": imported.shape.to_dict(),
         "parameters": build_spec(imported.architecture, imported.shape).parameters(),
         "step": imported.step,
         "precision": imported.precision,

@@ -171,6 +171,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         command = error.ctx.command_path if error.ctx else "scalecli"
         _report(f"{command} has no option {error.option_name}{near or f'; {command} --help lists them'}")
         return error.exit_code
+    except click.MissingParameter as error:
+        usage = " ".join(error.ctx.get_usage().split()).replace("Usage: ", "usage: ") if error.ctx else ""
+        _report(f"{error.format_message().removesuffix('.')}; {usage}")
+        return error.exit_code
     except click.ClickException as error:
         _report(error.format_message())
         return error.exit_code

@@ -251,7 +251,7 @@ def pretraining_job(
     from scalecli.data.text.span_corruption import SpanCorruption
     from scalecli.runs.text.pretraining import Pretraining
     from scalecli.runs.text.source import TextSource
-    from scalecli.storage.run_storage import place_at
+    from scalecli.storage.run_storage import open_storage
 
     check_model_reads(model, images)
     recipe, saving = recipe_and_saving(recipe_values)
@@ -260,7 +260,7 @@ def pretraining_job(
         "recipe": recipe,
         "saving": saving,
         "validation_examples": validation_examples,
-        "place": place_at(run or Path("runs").absolute() / model.name, cache_directory),
+        "place": open_storage(run or Path("runs").absolute() / model.name, cache_directory),
         "cache_directory": cache_directory,
         "command_line": this_command_line(),
         "peak_flops": peak_flops,

@@ -74,7 +74,7 @@ def batch_of(spec: ModelSpec, convention: Convention = "forward", **given: int) 
 
 
 def flops(spec: ModelSpec, batch: Batch, convention: Convention, model_parallel: int = 1) -> dict[str, int]:
-    """FLOPs of one batch, by component; components that the model hasn't got are left out.
+    """FLOPs of one batch, by component; components that the model does not have are left out.
 
     `forward`: twice the multiply-adds of the work really done in one forward pass. `training`: three times that, for
     the backward pass. `paper`: what the two papers print, the multiply-adds of one forward pass, not doubled, with
@@ -83,7 +83,7 @@ def flops(spec: ModelSpec, batch: Batch, convention: Convention, model_parallel:
     leave out; of vision transformers it is one image.
 
     Raises:
-        ConfigurationError: the architecture can't have examples of these lengths.
+        ConfigurationError: the architecture does not take examples of these lengths.
     """
     counts = spec.multiply_adds(batch.inputs, batch.targets)
     if unknown := counts.keys() - set(COMPONENTS):

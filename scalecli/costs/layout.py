@@ -2,7 +2,7 @@
 
 As Mesh-TensorFlow laid out both papers' models: the devices of a replica share heads, d_ff and the vocabulary among
 them, and experts are spread over the replicas. What is only as wide as d_model, every device has whole; and so a head
-for classes whose number doesn't divide.
+for classes whose number does not divide.
 """
 
 from __future__ import annotations
@@ -76,16 +76,16 @@ def mesh_axes(layer: LayerSpec, model_parallel: int, replicas: int) -> dict[str,
         ConfigurationError: heads, d_ff or the vocabulary do not divide into `model_parallel` parts.
     """
     if isinstance(layer, Parallel):
-        of_branches = [(name, mesh_axes(branch, model_parallel, replicas)) for name, branch in layer.branches]
-        inside = {f"{name}/{weight}": axes for name, found in of_branches for weight, axes in found.items()}
+        axes_of = [(name, mesh_axes(branch, model_parallel, replicas)) for name, branch in layer.branches]
+        inside = {f"{name}/{weight}": axes for name, inner in axes_of for weight, axes in inner.items()}
         return {name: inside[name] for name in layer.weights()}
-    split, found = _split_axes(layer, model_parallel), {}
+    split, axes_by_weight = _split_axes(layer, model_parallel), {}
     for name, weight in layer.weights().items():
-        axes: list[str | None] = [MODEL if split.get(name) == place else None for place in range(len(weight.shape))]
+        axes: list[str | None] = [MODEL if split.get(name) == axis else None for axis in range(len(weight.shape))]
         if isinstance(layer, MixtureOfExperts) and name != "router" and layer.experts % replicas == 0:
             axes[0] = DATA
-        found[name] = tuple(axes)
-    return found
+        axes_by_weight[name] = tuple(axes)
+    return axes_by_weight
 
 
 def local_activations(layer: LayerSpec, whole: int, parts: int) -> int:
@@ -147,7 +147,7 @@ def _split_axes(layer: LayerSpec, parts: int) -> dict[str, int]:
             what, size, axes = "d_ff", layer.d_ff, {"input": 2, "output": 1}
         case Embedding():
             what, size, axes = "vocabulary", layer.vocabulary, {"table": 0}
-        # Classes are as many as the images have: where they don't divide, each device has the whole head.
+        # Classes are as many as the images have: where they do not divide, each device has the whole head.
         case Logits() if not layer.biased or layer.classes % parts == 0:
             what, size, axes = "vocabulary", layer.classes, {"kernel": 1, "bias": 0}
     if size % parts:

@@ -58,7 +58,7 @@ def device_memory(spec: ModelSpec, batch: Batch, machine: Machine, training: Tra
 
     Raises:
         ConfigurationError: the batch does not divide over the replicas, or heads, d_ff or the vocabulary over a
-            replica's devices; or the architecture can't have inputs of that length.
+            replica's devices; or the architecture does not take inputs of that length.
     """
     sequences = machine.sequences_per_replica(batch.sequences)
     local = list(local_weights(spec, machine))
@@ -82,7 +82,7 @@ def fits(memory: DeviceMemory, machine: Machine) -> bool:
 
 
 def remedies(spec: ModelSpec, batch: Batch, machine: Machine, training: Training) -> list[str]:
-    """Options that make a model fit that doesn't, each by itself and as little of it as is enough."""
+    """Options that make a model fit that does not, each alone and changed as little as is enough."""
 
     def enough(**changed: Any) -> bool:
         def with_changes(part: T) -> T:
@@ -102,12 +102,12 @@ def remedies(spec: ModelSpec, batch: Batch, machine: Machine, training: Training
         ("--chips", "chips", [machine.chips * 2**power for power in range(1, 8)]),
         ("--batch", "sequences", [batch.sequences // 2**power for power in range(1, 8) if batch.sequences >= 2**power]),
     ]
-    found = []
+    options = []
     for option, field, values in trials:
         value = next((value for value in values if enough(**{field: value})), None)
         if value is not None:
-            found.append(option if value is True else f"{option} {value}")
-    return found
+            options.append(option if value is True else f"{option} {value}")
+    return options
 
 
 def _adafactor_size(weight: LocalWeight) -> int:

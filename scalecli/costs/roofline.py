@@ -87,7 +87,8 @@ def estimate(spec: ModelSpec, batch: Batch, machine: Machine, training: Training
     """Speed of training.
 
     Raises:
-        ConfigurationError: the layout can't be (see `memory.device_memory`), or the chip can't have that precision.
+        ConfigurationError: the model cannot be laid out so (see `memory.device_memory`), or the chip does not have that
+            precision.
     """
     return Estimate(step_seconds(device_work(spec, batch, machine, training), machine, training))
 
@@ -96,7 +97,7 @@ def step_seconds(work: Work, machine: Machine, training: Training, constants: Co
     """Seconds of one training step by what takes them.
 
     Raises:
-        ConfigurationError: the chip can't have that precision.
+        ConfigurationError: the chip does not have that precision.
     """
     chip = machine.chip
     elementwise_bytes = constants.elementwise_bytes * BYTES[training.precision] / BYTES["bfloat16"]
@@ -117,7 +118,7 @@ def device_work(spec: ModelSpec, batch: Batch, machine: Machine, training: Train
     does for itself.
 
     Raises:
-        ConfigurationError: the layout can't be (see `memory.device_memory`).
+        ConfigurationError: the model cannot be laid out so (see `memory.device_memory`).
     """
     sequences = machine.sequences_per_replica(batch.sequences)
     passes = costs.TRAINING_PASSES + training.rematerialised

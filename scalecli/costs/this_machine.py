@@ -21,9 +21,19 @@ _GPUS = Path("/proc/driver/nvidia/gpus")
 _TPU_TYPE = re.compile(r"v(2|3|4|5p|5litepod|6e)-(\d+)")
 
 
-def this_machine() -> Machine:
-    """The machine that this runs on: its TPU, its NVIDIA GPUs where they are known, else its processors."""
-    return _tpu() or _gpus() or Machine("cpu", chips=1)
+def this_machine() -> Machine | None:
+    """The machine that this runs on: its TPU, its visible NVIDIA GPUs, else its processors.
+
+    None where the GPUs are of several kinds, or of one that is not among the chips.
+    """
+    if tpu := _tpu():
+        return tpu
+    models = _gpu_models()
+    names = {_gpu_chip(model) for model in models}
+    if not models:
+        return Machine("cpu", chips=1)
+    name = names.pop() if len(names) == 1 else None
+    return Machine(name, len(models)) if name else None
 
 
 def seconds_here(
@@ -31,9 +41,11 @@ def seconds_here(
 ) -> float | None:
     """How long so many steps would take on this machine, start-up and compiling included; an estimate.
 
-    None where its chips can't have this batch or precision (see `roofline.estimate`).
+    None where its chips are not known, or can't have this batch or precision (see `roofline.estimate`).
     """
     machine = machine or this_machine()
+    if machine is None:
+        return None
     if machine.name == "cpu":
         training = replace(training, precision="float32")
     try:
@@ -67,16 +79,13 @@ def _tpu() -> Machine | None:
     return Machine(f"tpu-v{version}", count if version in ("5e", "6e") else max(1, count // 2))  # else it counts cores
 
 
-def _gpus() -> Machine | None:
-    """The GPUs that are visible, where all of them are of one known kind."""
+def _gpu_models() -> list[str]:
+    """The models of the visible GPUs, as NVIDIA's driver names them."""
     models = []
     for file in sorted(_GPUS.glob("*/information")):
         models += [line.partition(":")[2].strip() for line in file.read_text().splitlines() if line.startswith("Model")]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = len(models) if visible is None else min(len(models), len([each for each in visible.split(",") if each]))
-    names = {_gpu_chip(model) for model in models}
-    name = names.pop() if len(names) == 1 else None
-    return Machine(name, count) if name and count else None
+    return models if visible is None else models[: len(list(filter(None, visible.split(","))))]
 
 
 def _gpu_chip(model: str) -> str | None:

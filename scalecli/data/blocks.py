@@ -48,6 +48,6 @@ class Blocks:
             self._next = None  # until the block is whole
             records = list(islice(self._records, int(count)))
             self._next = name, first + len(records)
-        found = np.empty(len(records), object)
-        found[:] = records
-        return found
+        block = np.empty(len(records), object)
+        block[:] = records
+        return block

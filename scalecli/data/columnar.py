@@ -28,7 +28,7 @@ def kind_of(head: bytes, name: str) -> Literal["parquet", "arrow"] | None:
 
 
 def read_rows(location: str, remarks: Remarks | None = None) -> Iterator[tuple[str, Row]]:
-    """Yields place, file:row, and row of a file, as Python values.
+    """Yields file:row and row for each row of a file, as Python values.
 
     Raises MissingError for a file that can't be read, ConfigurationError for two columns of one name.
     """
@@ -69,7 +69,6 @@ def rows_and_bytes(location: str, column: str) -> tuple[int, int]:
 
 
 def _batches(location: str, column: str | None, start: int) -> Iterator[Any]:
-    """Yields the record batches from a row on, of one column or of all."""
     name = display_name(location)
     with _opened(location) as stream, _one_line(name):
         head = stream.read(8)
@@ -116,7 +115,6 @@ def _arrow_batches(stream: Any, column: str | None, start: int, name: str) -> It
 
 
 def _without_first(batches: Iterator[Any], skip: int) -> Iterator[Any]:
-    """Yields batches without the first `skip` rows."""
     for batch in batches:
         if skip < batch.num_rows:
             yield batch.slice(skip)

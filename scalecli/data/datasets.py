@@ -1,4 +1,4 @@
-"""TensorFlow Datasets: found where they are prepared, or downloaded, and read row by row.
+"""TensorFlow Datasets: opened where they are prepared, or downloaded, and read row by row.
 
 A dataset is named as there: `glue/mrpc`, `c4/en`, or with a version, `c4/en:3.0.1` or `c4/en/3.0.1`. A split may be a
 part: `train[:1%]`, or by files, `train[:16shard]`.
@@ -201,13 +201,12 @@ def _prepared_folder(name: str, data_dir: str | None) -> str | None:
         versions = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     except Exception as error:  # every kind of bucket raises errors of its own
         raise MissingError(f"{folder}: cannot be read ({reason_of(error)})") from error
-    found = [each for each in versions if _VERSION.fullmatch(each) and version in ("", each)]
-    latest = max(found, key=lambda each: [int(part) for part in each.split(".")], default=None)
+    fitting = [name for name in versions if _VERSION.fullmatch(name) and version in ("", name)]
+    latest = max(fitting, key=lambda name: [int(part) for part in name.split(".")], default=None)
     return None if latest is None else str(folder / latest)
 
 
 def _builder_of_code(name: str, data_dir: str | None) -> Any:
-    """Returns the builder that the TFDS package has for a name."""
     import tensorflow_datasets as tfds
 
     name = ":".join(filter(None, _named(name)))
@@ -231,7 +230,6 @@ def _builder_of_code(name: str, data_dir: str | None) -> Any:
 
 
 def _download(name: str, builder: Any) -> None:
-    """Downloads and prepares a dataset in TFDS's own folder."""
     import tensorflow_datasets as tfds
 
     if isinstance(builder, tfds.core.BeamBasedBuilder):

@@ -1,4 +1,4 @@
-"""Records: the rows of JSON, Parquet, Arrow, CSV and TSV files, with the place of each.
+"""Records: the rows of JSON, Parquet, Arrow, CSV and TSV files, each with its file and line.
 
 What a file holds is known by its content, whatever it is called: JSON by its first value (an object, or a list of
 objects), Parquet and Arrow by the bytes they begin with. A name counts where the content does not decide (CSV, TSV), or
@@ -54,10 +54,10 @@ def kind_of(location: str) -> Kind:
 
 
 def read_json(location: str, remarks: Remarks | None = None) -> Iterator[tuple[str, Row]]:
-    """Yields the place, file:line, and each object of a file: one a line, objects of several lines, or a list of them.
+    """Yields file:line and object for each object of a file: one a line, objects of several lines, or a list of them.
 
     Lone surrogates, which no UTF-8 can hold, become U+FFFD; `remarks` count the records that have one. Raises
-    MissingError, with the place, for what is not JSON, not an object, or has a key twice.
+    MissingError, with file:line, for what is not JSON, not an object, or has a key twice.
     """
     name = display_name(location)
     with open_unpacked(location) as file:
@@ -67,11 +67,11 @@ def read_json(location: str, remarks: Remarks | None = None) -> Iterator[tuple[s
     for number, record in read(location, remarks):
         if not isinstance(record, dict):
             raise MissingError(f"{name}:{number}: not a JSON object")
-        place = f"{name}:{number}"
+        where = f"{name}:{number}"
         replaced = _without_surrogates(record)
         if remarks is not None and replaced is not record:
-            remarks.add(f"records with {SURROGATES}", place)
-        yield place, replaced
+            remarks.add(f"records with {SURROGATES}", where)
+        yield where, replaced
 
 
 def read_separated(location: str, kind: Separated, remarks: Remarks | None = None) -> Iterator[tuple[int, list[str]]]:
@@ -103,7 +103,7 @@ def read_rows(
     skipped: Counter[str] | None = None,
     remarks: Remarks | None = None,
 ) -> Iterator[tuple[str, Row]]:
-    """Yields place, file:line or file:row, and row of a file of that kind, values as they stand there.
+    """Yields file:line (or file:row) and row for each row of a file of that kind, values as they stand there.
 
     A row has at least the needed columns. `header` names the columns of a table without one. `skipped`, where there is
     one, counts rows with too few or too many columns, which are left out; else they are errors. Raises MissingError for
@@ -113,12 +113,12 @@ def read_rows(
     if kind in ("csv", "tsv"):
         yield from _table_rows(location, kind, needed, list(header), skipped, remarks)
         return
-    for place, row in read_json(location, remarks) if kind == "json" else columnar.read_rows(location, remarks):
-        check_needed(needed, row, place)
-        yield place, row
+    for where, row in read_json(location, remarks) if kind == "json" else columnar.read_rows(location, remarks):
+        check_needed(needed, row, where)
+        yield where, row
 
 
-def text_of(row: Mapping[str, Any], field: str, place: str) -> str:
+def text_of(row: Mapping[str, Any], field: str, where: str) -> str:
     """Returns the text in a field of a row, stripped; empty where it is null. Raises MissingError for other values."""
     text = row.get(field)
     if text is None and field in row:
@@ -127,11 +127,11 @@ def text_of(row: Mapping[str, Any], field: str, place: str) -> str:
         try:
             text = text.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise not_utf_8(place, error) from error
+            raise not_utf_8(where, error) from error
     if not isinstance(text, str):
         known = f"; it has {', '.join(map(repr, row))}" if row else ""
-        found = f"{field!r} is {str(text)[:40]}, not a string" if field in row else f"no field {field!r}{known}"
-        raise MissingError(f"{place}: {found}; --text-field names another one")
+        problem = f"{field!r} is {str(text)[:40]}, not a string" if field in row else f"no field {field!r}{known}"
+        raise MissingError(f"{where}: {problem}; --text-field names another one")
     return text.strip()
 
 
@@ -147,21 +147,21 @@ def _table_rows(
     if header:
         _check_header(header, needed, name)
     for line, record in read_separated(location, kind, remarks):
-        place = f"{name}:{line}"
+        where = f"{name}:{line}"
         if not header:
             header = [column.strip() for column in record]
-            _check_header(header, needed, place)
+            _check_header(header, needed, where)
         elif len(record) == len(header):
-            yield place, dict(zip(header, record, strict=True))
+            yield where, dict(zip(header, record, strict=True))
         elif skipped is not None:
             skipped["not as many columns as the header"] += 1
         else:
-            raise MissingError(f"{place}: {len(record)} columns, expected {len(header)} ({', '.join(header)})")
+            raise MissingError(f"{where}: {len(record)} columns, expected {len(header)} ({', '.join(header)})")
 
 
-def _check_header(header: Sequence[str], needed: Sequence[str], place: str) -> None:
-    check_names(header, place)
-    check_needed(needed, header, place)
+def _check_header(header: Sequence[str], needed: Sequence[str], where: str) -> None:
+    check_names(header, where)
+    check_needed(needed, header, where)
 
 
 def _begins_as_json(head: bytes) -> bool:
@@ -196,7 +196,6 @@ def _is_json(line: bytes) -> bool:
 
 
 def _json_lines(location: str, remarks: Remarks | None) -> Iterator[tuple[int, Any]]:
-    """Yields the number and the value of each line that isn't blank."""
     for number, line in read_lines(location, remarks):
         if not line.strip():
             continue
@@ -259,11 +258,11 @@ def _text_blocks(location: str, remarks: Remarks | None) -> Iterator[str]:
 
 def _object(pairs: list[tuple[str, Any]]) -> Row:
     """Returns an object of JSON; raises ValueError for a key that stands twice, of which Python would take the last."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key {twice!r} stands twice")
-    return found
+    return values
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)

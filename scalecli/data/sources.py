@@ -51,10 +51,10 @@ class Remarks:
         """Bytes of files read so far, as they lie on the disk."""
         return self.closed_bytes + (self.open_file.tell() if self.open_file else 0)
 
-    def add(self, what: str, place: str) -> None:
+    def add(self, what: str, where: str) -> None:
         """Counts one more of them."""
         self.counts[what] += 1
-        self.first.setdefault(what, place)
+        self.first.setdefault(what, where)
 
     def lines(self) -> list[str]:
         """Returns one line for each kind."""
@@ -147,7 +147,6 @@ def find_files(patterns: Sequence[str | Path]) -> list[str]:
 
 
 def _saved_files(system: Any, path: str, pattern: str) -> list[str]:
-    """Returns the Arrow files of a folder that `datasets` saved, in its own order."""
     path = path.rstrip("/")
     if system.isfile(f"{path}/dataset_dict.json"):
         splits = _json_file(system, f"{path}/dataset_dict.json").get("splits", [])
@@ -237,9 +236,9 @@ def read_lines(location: str, remarks: Remarks | None = None, *, keep_ends: bool
             raise not_utf_8(f"{display_name(location)}:{number}", error) from error
 
 
-def not_utf_8(place: str, error: UnicodeDecodeError) -> MissingError:
-    """Returns the error that says which byte of a place is none of UTF-8."""
-    return MissingError(f"{place}: not UTF-8 (byte {error.object[error.start]:#04x})")
+def not_utf_8(where: str, error: UnicodeDecodeError) -> MissingError:
+    """Returns the error that says which byte is not UTF-8."""
+    return MissingError(f"{where}: not UTF-8 (byte {error.object[error.start]:#04x})")
 
 
 def fingerprint(location: str) -> str:

@@ -65,6 +65,14 @@ class Devices(Mapped, Protocol):
     def numpy(self, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Copies of Keras variables, whole and contiguous; all processes must ask for them together."""
 
+    def check_readable(self, files: Sequence[str]) -> None:
+        """Checks that every host on which this process reads can read these files.
+
+        Raises:
+            MissingError: one can't; names the host and the file.
+        """
+        return
+
     def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
         """The batches from a step on; `batches(start_step, share)` is the dataset of a host's share of them."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,9 @@ from scalecli.models.trainable import Trainable
 
 # What TensorFlow raises when another worker is gone, is not the one it was, or has never come.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError)
+
+_SHARED = "text, images, datasets and --cache-directory must lie on a path that all hosts have"
+_GLOB = re.compile(r"([*?\[\]\\])")
 
 
 class TensorFlowDevices(Devices):
@@ -60,6 +64,21 @@ class TensorFlowDevices(Devices):
             return contextlib.nullcontext()
         task = self.distribute.extended.worker_devices[0].rpartition("/")[0]
         return tf.device(f"{task}/device:CPU:0")
+
+    def check_readable(self, files: Sequence[str]) -> None:
+        """Has each host of a slice look for the files."""
+        if self.hosts == 1:
+            return
+        for host in sorted({device.rpartition("/")[0] for device in self.distribute.extended.worker_devices}):
+            number = host.rpartition(":")[2]
+            for file in files:
+                with tf.device(f"{host}/device:CPU:0"):
+                    try:
+                        is_there = bool(tf.size(tf.io.matching_files(_GLOB.sub(r"\\\1", file))))
+                    except tf.errors.OpError as error:
+                        raise MissingError(f"host {number} of this slice: {file}: {reason_of(error)[:200]}") from error
+                if not is_there:
+                    raise MissingError(f"host {number} of this slice has no {file}; {_SHARED}")
 
     def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
         """The batches from a step on, each host's part read by that host."""
@@ -151,8 +170,7 @@ class TensorFlowDevices(Devices):
             if self.hosts == 1:
                 raise
             raise MissingError(
-                f"another host of this slice can't read what this one can ({reason_of(error)[:200]}); text, images, "
-                "datasets and --cache-directory must lie on a path that all hosts have"
+                f"another host of this slice can't read what this one can ({reason_of(error)[:200]}); {_SHARED}"
             ) from error
 
 

@@ -56,7 +56,7 @@ class TaskSplit:
 
     @property
     def _metrics(self) -> tuple[str, ...]:
-        return self.task.metrics if all(example.is_labelled for example in self.examples) else ()
+        return self.task.metrics if all(example.is_labeled for example in self.examples) else ()
 
 
 @dataclass(frozen=True)

@@ -7,32 +7,32 @@ from pathlib import Path
 from typing import Any
 
 from scalecli.errors import MissingError, ScalecliError
-from scalecli.storage.buckets import BucketFolder, Progress, Report, digest
+from scalecli.storage.buckets import BucketFolder, Report, Transfer, digest
 from scalecli.storage.files import are_plain
 
 _HUB_SECONDS = 10.0
 
 
-def fetch(source: str, cache_directory: Path, wanted: Callable[[list[str]], list[str]], report: Report) -> Path:
+def fetch(source: str, cache_directory: Path, choose: Callable[[list[str]], list[str]], report: Report) -> Path:
     """Fetches files of a folder in a public bucket (`gs://BUCKET/FOLDER`, or one file) and returns where they lie.
 
-    `wanted` gets the names in the folder, with `/` where they have folders of their own, and picks some. Files that are
+    `choose` gets the names in the folder, with `/` where they have folders of their own, and picks some. Files that are
     in the cache are used when their hashes are the bucket's. What was fetched of a file that could not be finished
     stays, and the next call goes on from there.
 
     Raises:
         UsageError: `source` is not in a bucket of Google Cloud Storage.
         MissingError: there is no such bucket or folder, it can't be read, or a file came damaged (it is removed).
-        ScalecliError: the cache can't be written.
+        ScalecliError: the cache cannot be written.
     """
     bucket = BucketFolder(source, anonymous=True)
     objects = bucket.objects()
     if not objects:
-        raise MissingError(f"{source}: {bucket.what_is_missing()}")
+        raise MissingError(f"{source}: {bucket.describe_missing()}")
     name, first = next(iter(objects.items()))
     folder = cache_directory.joinpath("checkpoints", *first.path.removesuffix(f"/{name}").split("/"))
-    chosen = wanted(sorted(objects))
-    progress = Progress(sum(objects[name].bytes for name in chosen), report)
+    chosen = choose(sorted(objects))
+    progress = Transfer(sum(objects[name].bytes for name in chosen), report)
     for name in chosen:
         if not are_plain(name.split("/")):
             raise MissingError(f"{source}: has an object named {name!r}, which can't be the name of a file here")
@@ -58,8 +58,8 @@ def hub_snapshot(name: str, cache_directory: Path, report: Report) -> Path:
     try:
         model = hub.HfApi().model_info(name, files_metadata=True, timeout=_HUB_SECONDS)
         files = {file.rfilename: file for file in model.siblings or []}
-        chosen = formats.wanted([each for each in sorted(files) if are_plain(each.split("/"))], None)
-        progress = Progress(sum(files[each].size or 0 for each in chosen), report)
+        chosen = formats.select_files([each for each in sorted(files) if are_plain(each.split("/"))], None)
+        progress = Transfer(sum(files[each].size or 0 for each in chosen), report)
         for each in chosen:
             size, large, before = files[each].size or 0, files[each].lfs, progress.done
             hub.hf_hub_download(name, each, revision=model.sha, local_dir=folder, tqdm_class=_silent_bar(progress))
@@ -75,7 +75,7 @@ def hub_snapshot(name: str, cache_directory: Path, report: Report) -> Path:
     return folder
 
 
-def _silent_bar(progress: Progress) -> Any:
+def _silent_bar(progress: Transfer) -> Any:
     """A class of progress bars that show nothing, and report."""
     from tqdm import tqdm
 

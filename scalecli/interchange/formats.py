@@ -17,13 +17,13 @@ from scalecli.interchange.t5x import checkpoint as t5x
 class Format(Protocol):
     """What the module of a format offers."""
 
-    def recognises(self, folder: Path) -> bool:
+    def recognizes(self, folder: Path) -> bool:
         """Whether a folder holds checkpoints of the format."""
 
     def read(self, folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         """The checkpoint of a step, or the newest."""
 
-    def wanted(self, names: Iterable[str], step: int | None) -> list[str]:
+    def select_files(self, names: Iterable[str], step: int | None) -> list[str]:
         """Of the files in a folder those that `read` takes; none if they are of another format."""
 
 
@@ -45,14 +45,14 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         ConfigurationError: its model can't be had here.
     """
     for module in FORMATS.values():
-        if module.recognises(folder):
+        if module.recognizes(folder):
             return module.read(folder, step=step, optimizer=optimizer)
     if not folder.exists():
         raise MissingError(f"{folder}: no such folder")
     raise MissingError(f"{folder}: no checkpoint in a known format: {', '.join(FORMATS)}")
 
 
-def wanted(names: Iterable[str], step: int | None) -> list[str]:
+def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """Of the files in a folder that is elsewhere those to fetch.
 
     Raises:
@@ -60,6 +60,6 @@ def wanted(names: Iterable[str], step: int | None) -> list[str]:
     """
     names = list(names)
     for module in FORMATS.values():
-        if found := module.wanted(names, step):
+        if found := module.select_files(names, step):
             return found
     raise MissingError(f"the folder has no checkpoint in a known format: {', '.join(FORMATS)}")

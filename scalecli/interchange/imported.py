@@ -42,7 +42,7 @@ class Imported:
 
     `format` is `mesh-tensorflow`, `hugging-face`, `keras-hub` or `t5x`. `weights` are float32 by the paths of
     `ModelSpec.weights()`, layers stacked on a leading axis. `optimizer` is Adafactor's state as
-    `Adafactor.state_by_path` names it, None where it wasn't asked for. `precision` is the dtype of the weights in the
+    `Adafactor.state_by_path` names it, None where it was not asked for. `precision` is the dtype of the weights in the
     files, `files` all that was read, `vocabulary` a SentencePiece model that lay beside them. `notes` say what a reader
     should know, such as that encoder and decoder share their parameters.
     """
@@ -51,10 +51,10 @@ class Imported:
     architecture: str
     shape: Shape
     weights: dict[str, np.ndarray]
-    optimizer: dict[str, np.ndarray] | None
-    step: int
     precision: str
     files: tuple[SourceFile, ...]
+    optimizer: dict[str, np.ndarray] | None = None
+    step: int = 0
     vocabulary: Path | None = None
     notes: tuple[str, ...] = ()
 
@@ -77,6 +77,6 @@ class Imported:
                 raise ConfigurationError(f"{path!r} is {found} in the checkpoint, {list(wanted[path])} in the model")
 
 
-def logits_of(architecture: str, tied: bool) -> str | None:
+def logits_field(architecture: str, tied: bool) -> str | None:
     """`Shape.logits` of a transformer or glu: None where it is as the architecture has it, else `tied` or `untied`."""
     return None if tied == (architecture == "transformer") else "tied" if tied else "untied"

@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any
 from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face.files import write_json
-from scalecli.interchange.imported import Imported, SourceFile, logits_of
-from scalecli.interchange.plain_t5 import ARCHITECTURE_OF, check_plain
-from scalecli.interchange.safe_files import plain_name, read_json
-from scalecli.interchange.weight_map import Exported, Place, check_weights_alone, gather, precision_of, scatter
+from scalecli.interchange.imported import Imported, SourceFile, logits_field
+from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE, check_plain
+from scalecli.interchange.safe_files import plain_name, read_json, require
+from scalecli.interchange.weight_map import (
+    Exported,
+    Location,
+    all_locations,
+    check_only_weights,
+    gather,
+    scatter,
+    stored_precision,
+)
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 
@@ -45,7 +53,7 @@ _NORMS = {
 }
 
 
-def wanted(names: Iterable[str], step: int | None) -> list[str]:
+def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """Which of a folder's files make the model; none where it is not of this format."""
     present = set(names)
     if not present & {_WEIGHTS, _INDEX}:
@@ -54,13 +62,13 @@ def wanted(names: Iterable[str], step: int | None) -> list[str]:
     return sorted(name for name in present if name in (_CONFIG, _INDEX, _VOCABULARY) or name.endswith(suffix))
 
 
-def recognises(folder: Path) -> bool:
+def recognizes(folder: Path) -> bool:
     """Whether a folder holds weights under KerasHub's names."""
-    return folder.is_dir() and bool(wanted((file.name for file in folder.iterdir()), None))
+    return folder.is_dir() and bool(select_files((file.name for file in folder.iterdir()), None))
 
 
 def check(architecture: str, shape: Shape) -> None:
-    """Checks that T5Backbone can hold a model. Raises ConfigurationError where it can't; says why."""
+    """Checks that T5Backbone can hold a model. Raises ConfigurationError with the reason where it cannot."""
     check_plain(architecture, shape, "KerasHub's T5Backbone")
     if shape.encoder_layers != shape.decoder_layers:
         raise ConfigurationError(
@@ -74,9 +82,9 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
 
     Raises:
         MissingError: a file is not there or damaged, or the optimizer's state was asked for.
-        ConfigurationError: a model that scalecli hasn't got; says what is different. Or a step was asked for.
+        ConfigurationError: a model that scalecli does not have; says what is different. Or a step was asked for.
     """
-    check_weights_alone(folder, step, optimizer)
+    check_only_weights(folder, step, optimizer)
     architecture, shape = _read_config(folder / _CONFIG)
     vocabulary = folder / _VOCABULARY
     arrays, files = _read_weights(folder)
@@ -88,10 +96,8 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         format=FORMAT,
         architecture=architecture,
         shape=shape,
-        weights=gather(spec, places(spec), arrays, str(folder)),
-        optimizer=None,
-        step=0,
-        precision=precision_of(arrays),
+        weights=gather(spec, locations(spec), arrays, str(folder)),
+        precision=stored_precision(arrays),
         files=tuple(SourceFile.of(folder, file.relative_to(folder).as_posix()) for file in read_too),
         vocabulary=vocabulary if vocabulary.is_file() else None,
     )
@@ -101,7 +107,7 @@ def write(folder: Path, model: Exported) -> None:
     """Writes a model into an empty folder as KerasHub does it: T5Backbone.from_preset and T5Seq2SeqLM's read it.
 
     Raises:
-        OSError: it can't be written.
+        OSError: it cannot be written.
     """
     from scalecli.models.keras_settings import settle_keras
 
@@ -111,7 +117,7 @@ def write(folder: Path, model: Exported) -> None:
         import keras
         import keras_hub
 
-        shape, gated = model.shape, model.spec.architecture == ARCHITECTURE_OF[True]
+        shape, gated = model.shape, model.spec.architecture == ARCHITECTURE_BY_GATE[True]
         backbone = keras_hub.models.T5Backbone(
             **{theirs: getattr(shape, ours) for ours, theirs in _SIZES.items()},
             **({} if model.dropout is None else {"dropout": model.dropout}),
@@ -120,7 +126,7 @@ def write(folder: Path, model: Exported) -> None:
             tie_embedding_weights=model.spec.logits.weights() == {},
             dtype=model.precision,
         )
-        for name, array in scatter(model, places(model.spec)):
+        for name, array in scatter(model, locations(model.spec)):
             _variable(backbone, name).assign(array)
         backbone.save_to_preset(str(folder))
         if model.vocabulary is not None:
@@ -131,36 +137,30 @@ def write(folder: Path, model: Exported) -> None:
     write_json(folder / _METADATA, metadata)
 
 
-def places(spec: ModelSpec) -> dict[str, Place]:
+def locations(spec: ModelSpec) -> dict[str, Location]:
     """Where a preset's file has each weight of a plain T5; transformer layers are counted through both stacks."""
-    found = {}
-    for path, (copies, _) in spec.weights().items():
-        if path == "embedding/table":
-            found[path] = Place(("layers/reversible_embedding/vars/0",))
-        elif path == "logits/kernel":
-            found[path] = Place(("layers/reversible_embedding/vars/1",))
+    first_layers = {"encoder": 0, "decoder": spec.encoder.repeats[0].times}
+    others = {
+        "embedding/table": Location(("layers/reversible_embedding/vars/0",)),
+        "logits/kernel": Location(("layers/reversible_embedding/vars/1",)),
+    }
+    for norm, (side, layer) in enumerate(first_layers.items()):
+        others[f"{side}/final_norm/scale"] = Location((f"layers/{_numbered('t5_layer_norm', norm)}/vars/0",))
+        name = _numbered("t5_transformer_layer", layer)
+        others[f"{side}/position_bias/table"] = Location((f"layers/{name}/self_attention/vars/0",), transposed=True)
+
+    def in_layers(path: str, copies: int) -> Location:
+        side, _, sublayer, *weight = path.split("/")
+        if weight == ["norm", "scale"]:
+            part = _NORMS[sublayer]
+        elif sublayer == "feed_forward":
+            part = _FEED_FORWARD[spec.architecture == ARCHITECTURE_BY_GATE[True]][weight[0]]
         else:
-            side, *rest = path.split("/")
-            found[path] = _place_in_stack(spec, side, rest, copies)
-    return found
+            part = f"{sublayer}/{_ATTENTION[weight[0]]}"
+        layers = (_numbered("t5_transformer_layer", first_layers[side] + layer) for layer in range(copies))
+        return Location(tuple(f"layers/{name}/{part}/vars/0" for name in layers))
 
-
-def _place_in_stack(spec: ModelSpec, side: str, rest: list[str], copies: int) -> Place:
-    first = 0 if side == "encoder" else spec.encoder.repeats[0].times
-    if rest == ["final_norm", "scale"]:
-        return Place((f"layers/{_numbered('t5_layer_norm', 0 if side == 'encoder' else 1)}/vars/0",))
-    if rest == ["position_bias", "table"]:
-        name = _numbered("t5_transformer_layer", first)
-        return Place((f"layers/{name}/self_attention/vars/0",), transposed=True)
-    _, sublayer, *weight = rest
-    if weight == ["norm", "scale"]:
-        part = _NORMS[sublayer]
-    elif sublayer == "feed_forward":
-        part = _FEED_FORWARD[spec.architecture == ARCHITECTURE_OF[True]][weight[0]]
-    else:
-        part = f"{sublayer}/{_ATTENTION[weight[0]]}"
-    layers = (_numbered("t5_transformer_layer", first + layer) for layer in range(copies))
-    return Place(tuple(f"layers/{name}/{part}/vars/0" for name in layers))
+    return all_locations(spec, others, in_layers)
 
 
 def _numbered(name: str, number: int) -> str:
@@ -180,12 +180,6 @@ def _variable(backbone: Any, name: str) -> Any:
 
 
 def _read_config(file: Path) -> tuple[str, Shape]:
-    """Architecture and shape of config.json.
-
-    Raises:
-        MissingError: it is not there.
-        ConfigurationError: it is of another model, or of one that our architectures can't be.
-    """
     values = read_json(file)
     name, config = values.get("registered_name"), values.get("config")
     if name != _BACKBONE or not isinstance(config, dict):
@@ -203,21 +197,14 @@ def _read_config(file: Path) -> tuple[str, Shape]:
         raise ConfigurationError(f"{file}: layer_norm_epsilon is {epsilon!r}; scalecli's T5 has 1e-6")
     if not isinstance(tied, bool):
         raise ConfigurationError(f"{file}: tie_embedding_weights is {tied!r}; true or false is accepted")
-    for key in _SIZES.values():
-        if config.get(key) is None:
-            raise ConfigurationError(f"{file}: lacks {key}")
-    architecture = ARCHITECTURE_OF[bool(gated)]
+    require(config, _SIZES.values(), file)
+    architecture = ARCHITECTURE_BY_GATE[bool(gated)]
     sizes = {ours: config[theirs] for ours, theirs in _SIZES.items()}
-    return architecture, Shape.from_dict({**sizes, "logits": logits_of(architecture, tied)}, str(file))
+    return architecture, Shape.from_dict({**sizes, "logits": logits_field(architecture, tied)}, str(file))
 
 
 def _read_weights(folder: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]:
-    """The arrays of a preset by their names in its files, and those files, the index among them.
-
-    Raises:
-        MissingError: a file is not there, or damaged.
-        ConfigurationError: the index is not valid.
-    """
+    """The arrays of a preset by their names in its files, and those files, the index among them."""
     if (folder / _WEIGHTS).is_file():
         return _read_file(folder / _WEIGHTS), (folder / _WEIGHTS,)
     index = folder / _INDEX
@@ -240,9 +227,6 @@ def _read_file(file: Path) -> dict[str, np.ndarray]:
 
     HDF5 is asked only where they lie. What lies in other files, is packed or has never been written has no place in
     this one, so that what a file declares takes no memory.
-
-    Raises:
-        MissingError: it is no HDF5 file, a damaged one, or holds something else than arrays of numbers.
     """
     import h5py
     import ml_dtypes

@@ -5,18 +5,18 @@ from __future__ import annotations
 from scalecli.errors import ConfigurationError
 from scalecli.shape import Shape
 
-GATED_OF = {"transformer": False, "glu": True}  # whether an architecture's feed-forward layers have a gate
-ARCHITECTURE_OF = {gated: architecture for architecture, gated in GATED_OF.items()}
+IS_GATED = {"transformer": False, "glu": True}  # whether an architecture's feed-forward layers have a gate
+ARCHITECTURE_BY_GATE = {gated: architecture for architecture, gated in IS_GATED.items()}
 
 
 def check_plain(architecture: str, shape: Shape, holder: str) -> None:
     """Checks that a library whose T5 is plain, the `holder`, can hold a model.
 
     Raises:
-        ConfigurationError: it can't; says why.
+        ConfigurationError: it cannot; says why.
     """
-    if architecture not in GATED_OF:
-        raise ConfigurationError(f"{holder} has no {architecture}; it can hold {' and '.join(GATED_OF)}")
+    if architecture not in IS_GATED:
+        raise ConfigurationError(f"{holder} has no {architecture}; it can hold {' and '.join(IS_GATED)}")
     check_own_keys_and_values(shape, holder)
     if shape.shared_stacks:
         raise ConfigurationError(f"{holder} has layers for each stack; this run's stacks share theirs (SS)")

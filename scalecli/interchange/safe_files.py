@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def require(values: Mapping[str, Any], keys: Iterable[str], file: Path) -> None:
+    """Raises ConfigurationError for the first key that a configuration lacks."""
+    for key in keys:
+        if values.get(key) is None:
+            raise ConfigurationError(f"{file}: lacks {key}")
+
+
+def first_file(folder: Path, names: Iterable[str]) -> Path | None:
+    """The first of several files that a folder has, or None."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file by name, in the dtypes of the file; bfloat16 is that of ml_dtypes.
 
@@ -91,7 +103,7 @@ def read_weights(folder: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]
         MissingError: no file of weights, one that is not there or damaged, or an index that does not fit its shards.
         ConfigurationError: an index that is not valid.
     """
-    file = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    file = first_file(folder, WEIGHT_FILES)
     if file is None:
         raise MissingError(f"{folder}: has no weights; one of {', '.join(WEIGHT_FILES)} is accepted")
     read = read_safetensors if "safetensors" in file.name else read_torch
@@ -101,7 +113,6 @@ def read_weights(folder: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]
 def _read_shards(
     index: Path, read: Callable[[Path], dict[str, np.ndarray]]
 ) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]:
-    """The arrays of all shards that an index names, each in the shard that it says."""
     shard_of = read_json(index).get("weight_map")
     if not isinstance(shard_of, dict) or not shard_of:
         raise ConfigurationError(f"{index}: lacks weight_map, the shard of each weight")

@@ -13,7 +13,15 @@ from scalecli.architectures import build_image_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.imported import Imported, SourceFile
 from scalecli.interchange.plain_t5 import check_own_keys_and_values
-from scalecli.interchange.weight_map import Exported, Place, check_weights_alone, gather, precision_of, scatter
+from scalecli.interchange.weight_map import (
+    Exported,
+    Location,
+    all_locations,
+    check_only_weights,
+    gather,
+    scatter,
+    stored_precision,
+)
 from scalecli.shape import Shape
 from scalecli.specs import EncoderOnly
 from scalecli.specs.vision import CHANNELS
@@ -36,21 +44,21 @@ _MODULES = {
 _KERNEL, _POSITIONS, _HEAD = "embedding/kernel", "Transformer/posembed_input/pos_embedding", "head/kernel"
 
 
-def wanted(names: Iterable[str], step: int | None) -> list[str]:
+def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """The one such file of a folder; none where it has none or several."""
     found = [name for name in names if name.endswith(_SUFFIX)]
     return found if len(found) == 1 else []
 
 
-def recognises(path: Path) -> bool:
+def recognizes(path: Path) -> bool:
     """Whether a path is such a file, or a folder that has just one."""
     if path.is_dir():
-        return bool(wanted((file.name for file in path.iterdir()), None))
+        return bool(select_files((file.name for file in path.iterdir()), None))
     return path.suffix == _SUFFIX and path.is_file()
 
 
 def check(architecture: str, shape: Shape) -> None:
-    """Checks that the layout can hold a model of images. Raises ConfigurationError where it can't; says why."""
+    """Checks that the layout can hold a model of images. Raises ConfigurationError with the reason where it cannot."""
     check_own_keys_and_values(shape, "the original ViT")
     if shape.numerics is not None:
         raise ConfigurationError(
@@ -63,9 +71,9 @@ def read(path: Path, *, step: int | None, optimizer: bool) -> Imported:
 
     Raises:
         MissingError: the file is damaged, or the optimizer's state was asked for.
-        ConfigurationError: a model that scalecli hasn't got; says what is different. Or a step was asked for.
+        ConfigurationError: a model that scalecli does not have; says what is different. Or a step was asked for.
     """
-    check_weights_alone(path, step, optimizer)
+    check_only_weights(path, step, optimizer)
     file = path if path.is_file() else next(each for each in path.iterdir() if each.suffix == _SUFFIX)
     arrays = _read_arrays(file)
     shape = _shape(arrays, file)
@@ -74,10 +82,8 @@ def read(path: Path, *, step: int | None, optimizer: bool) -> Imported:
         format=FORMAT,
         architecture="vit",
         shape=shape,
-        weights=gather(spec, places(spec), arrays, str(file)),
-        optimizer=None,
-        step=0,
-        precision=precision_of(arrays),
+        weights=gather(spec, locations(spec), arrays, str(file)),
+        precision=stored_precision(arrays),
         files=(SourceFile.of(file.parent, file.name),),
     )
 
@@ -87,18 +93,18 @@ def write(folder: Path, model: Exported) -> None:
 
     Raises:
         ConfigurationError: another precision than float32 is asked for.
-        OSError: it can't be written.
+        OSError: it cannot be written.
     """
     import numpy as np
 
     if model.precision != "float32":
         raise ConfigurationError(f"--precision {model.precision}: the original ViT's files hold float32")
     assert isinstance(model.spec, EncoderOnly)
-    arrays: dict[str, Any] = dict(scatter(model, places(model.spec)))
+    arrays: dict[str, Any] = dict(scatter(model, locations(model.spec)))
     np.savez(folder / f"model{_SUFFIX}", **arrays)
 
 
-def places(spec: EncoderOnly) -> dict[str, Place]:
+def locations(spec: EncoderOnly) -> dict[str, Location]:
     """Where the original has each weight; it keeps heads apart, and patches as rows, columns and colours."""
     embedding = spec.embedding
     width, side = embedding.d_model, embedding.patch_size
@@ -109,22 +115,23 @@ def places(spec: EncoderOnly) -> dict[str, Place]:
         **dict.fromkeys(("query_bias", "key_bias", "value_bias"), split),
         "output": (*split, width),
     }
-    found = {
-        "embedding/kernel": Place((_KERNEL,), shape=(side, side, CHANNELS, width)),
-        "embedding/bias": Place(("embedding/bias",)),
-        "embedding/class_token": Place(("cls",), shape=(1, 1, width)),
-        "embedding/positions": Place((_POSITIONS,), shape=(1, embedding.patches + 1, width)),
-        "encoder/final_norm/scale": Place(("Transformer/encoder_norm/scale",)),
-        "encoder/final_norm/bias": Place(("Transformer/encoder_norm/bias",)),
-        "logits/kernel": Place((_HEAD,)),
-        "logits/bias": Place(("head/bias",)),
+    others = {
+        "embedding/kernel": Location((_KERNEL,), shape=(side, side, CHANNELS, width)),
+        "embedding/bias": Location(("embedding/bias",)),
+        "embedding/class_token": Location(("cls",), shape=(1, 1, width)),
+        "embedding/positions": Location((_POSITIONS,), shape=(1, embedding.patches + 1, width)),
+        "encoder/final_norm/scale": Location(("Transformer/encoder_norm/scale",)),
+        "encoder/final_norm/bias": Location(("Transformer/encoder_norm/bias",)),
+        "logits/kernel": Location((_HEAD,)),
+        "logits/bias": Location(("head/bias",)),
     }
-    for path, (copies, _) in spec.weights().items():
-        if path not in found:
-            _, _, sublayer, *rest = path.split("/")
-            names = tuple(_LAYER.format(layer) + _name(sublayer, rest) for layer in range(copies))
-            found[path] = Place(names, shape=shapes.get(rest[0]) if sublayer == "self_attention" else None)
-    return found
+
+    def in_layers(path: str, copies: int) -> Location:
+        _, _, sublayer, *rest = path.split("/")
+        names = tuple(_LAYER.format(layer) + _name(sublayer, rest) for layer in range(copies))
+        return Location(names, shape=shapes.get(rest[0]) if sublayer == "self_attention" else None)
+
+    return all_locations(spec, others, in_layers)
 
 
 def _name(sublayer: str, rest: list[str]) -> str:
@@ -136,11 +143,7 @@ def _name(sublayer: str, rest: list[str]) -> str:
 
 
 def _read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """Every array by name; nothing in the file is run, and no more memory taken than its size allows.
-
-    Raises:
-        MissingError: it can't be read, or is no .npz file of arrays.
-    """
+    """Every array by name; nothing in the file is run, and no more memory taken than its size allows."""
     import numpy as np
 
     try:
@@ -155,11 +158,6 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def _shape(arrays: dict[str, np.ndarray], file: Path) -> Shape:
-    """The model's shape, from the arrays'.
-
-    Raises:
-        ConfigurationError: it is no ViT that ours can be.
-    """
     if extra := sorted(name for name in arrays if name.startswith("pre_logits/")):
         raise ConfigurationError(f"{file}: has {extra[0]!r}, a layer before the head, which scalecli's ViT hasn't")
     query = _LAYER.format(0) + _name("self_attention", ["query"])

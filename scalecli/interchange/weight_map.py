@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalecli.errors import ConfigurationError, MissingError, nearest
 from scalecli.shape import Shape
@@ -20,7 +20,7 @@ DTYPES = ("float32", "bfloat16", "float16")  # float32 holds the numbers of all 
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where another library keeps one of our weights.
 
     `names` has an array's name for each layer, or one where no layers are stacked. `transposed`: it is a matrix whose
@@ -33,19 +33,19 @@ class Place:
     shape: tuple[int, ...] | None = None
     axes: tuple[int, ...] | None = None
 
-    def shape_there(self, ours: tuple[int, ...]) -> tuple[int, ...]:
+    def their_shape(self, ours: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of one layer's array there."""
         return self.shape or (ours[::-1] if self.transposed else ours)
 
-    def taken(self, array: np.ndarray, ours: tuple[int, ...]) -> np.ndarray:
+    def to_ours(self, array: np.ndarray, ours: tuple[int, ...]) -> np.ndarray:
         """Their array as ours."""
         return array.transpose(self._order(array.ndim)).reshape(ours)
 
-    def given(self, array: np.ndarray) -> np.ndarray:
+    def to_theirs(self, array: np.ndarray) -> np.ndarray:
         """Our array as theirs."""
         import numpy as np
 
-        there = self.shape_there(array.shape)
+        there = self.their_shape(array.shape)
         order = self._order(len(there))
         return array.reshape([there[axis] for axis in order]).transpose(np.argsort(order))
 
@@ -72,7 +72,7 @@ class Exported:
     classes: tuple[str, ...] = ()
 
 
-def check_weights_alone(folder: Path, step: int | None, optimizer: bool) -> None:
+def check_only_weights(folder: Path, step: int | None, optimizer: bool) -> None:
     """Checks that nothing is wanted of a folder beyond one set of weights, which is all that it has.
 
     Raises:
@@ -85,8 +85,24 @@ def check_weights_alone(folder: Path, step: int | None, optimizer: bool) -> None
         raise MissingError(f"{folder}: holds no state of an optimizer; leave out --optimizer")
 
 
+def all_locations(
+    spec: ModelSpec, others: Mapping[str, Location], in_layers: Callable[[str, int], Location]
+) -> dict[str, Location]:
+    """The locations of a spec's weights by path.
+
+    Args:
+        spec: The model.
+        others: The locations of weights outside the layers, by path.
+        in_layers: Returns the location of a weight in the layers from its path and the number of layers.
+    """
+    return {
+        path: others[path] if path in others else in_layers(path, copies)
+        for path, (copies, _) in spec.weights().items()
+    }
+
+
 def gather(
-    spec: ModelSpec, places: Mapping[str, Place], arrays: Mapping[str, np.ndarray], source: str
+    spec: ModelSpec, locations: Mapping[str, Location], arrays: Mapping[str, np.ndarray], source: str
 ) -> dict[str, np.ndarray]:
     """Our weights, float32 and stacked, from another library's arrays.
 
@@ -98,35 +114,35 @@ def gather(
 
     weights = {}
     for path, (copies, weight) in spec.weights().items():
-        place = places[path]
-        whole = np.empty((len(place.names), *weight.shape), np.float32)
-        for layer, name in enumerate(place.names):
+        location = locations[path]
+        whole = np.empty((len(location.names), *weight.shape), np.float32)
+        for layer, name in enumerate(location.names):
             if name not in arrays:
                 raise MissingError(f"{source}: lacks {name!r}{nearest(name, arrays)}")
-            array, wanted = arrays[name], place.shape_there(weight.shape)
+            array, wanted = arrays[name], location.their_shape(weight.shape)
             if array.shape != wanted:
                 raise ConfigurationError(
                     f"{source}: {name!r} is {list(array.shape)}; by its configuration it has to be {list(wanted)}"
                 )
             if str(array.dtype) not in DTYPES:
                 raise ConfigurationError(f"{source}: {name!r} is {array.dtype}; {', '.join(DTYPES)} are accepted")
-            whole[layer] = place.taken(array, weight.shape)
+            whole[layer] = location.to_ours(array, weight.shape)
         weights[path] = whole if copies else whole[0]
-    known = {name for place in places.values() for name in place.names}
+    known = {name for location in locations.values() for name in location.names}
     if unknown := sorted(arrays.keys() - known):
         raise ConfigurationError(f"{source}: has {unknown[0]!r}, which this model hasn't")
     return weights
 
 
-def scatter(model: Exported, places: Mapping[str, Place]) -> Iterator[tuple[str, np.ndarray]]:
+def scatter(model: Exported, locations: Mapping[str, Location]) -> Iterator[tuple[str, np.ndarray]]:
     """Another library's arrays by name, one after the other, from our weights: what `gather` undoes."""
     for path, (copies, _) in model.spec.weights().items():
-        place = places[path]
-        for layer, name in enumerate(place.names):
-            yield name, place.given(model.weights[path][layer] if copies else model.weights[path])
+        location = locations[path]
+        for layer, name in enumerate(location.names):
+            yield name, location.to_theirs(model.weights[path][layer] if copies else model.weights[path])
 
 
-def precision_of(arrays: Mapping[str, np.ndarray]) -> str:
+def stored_precision(arrays: Mapping[str, Any]) -> str:
     """The dtype of a model's arrays; float32, which holds all of them, where they have several."""
     dtypes = {str(array.dtype) for array in arrays.values()}
     return dtypes.pop() if len(dtypes) == 1 else "float32"

@@ -22,7 +22,7 @@ from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
 from scalecli.storage import layout
 from scalecli.storage.files import are_plain, is_remote, write_atomically
 from scalecli.storage.holding import holding
-from scalecli.storage.run_storage import Place, place_at
+from scalecli.storage.run_storage import RunStorage, open_storage
 from scalecli.training import checkpoints
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ CLASSES_FILE = "classes.txt"  # the names of the classes of images, a line each
 
 
 @contextlib.contextmanager
-def held_place(place: Place, devices: Devices, say: Callable[[str], None]) -> Iterator[None]:
+def held_place(place: RunStorage, devices: Devices, say: Callable[[str], None]) -> Iterator[None]:
     """Within it a run's directory is there, with what is kept of the run in it, and no other process works on the run.
 
     `say` hears what is waited for.
@@ -49,7 +49,7 @@ def held_place(place: Place, devices: Devices, say: Callable[[str], None]) -> It
         if devices.chief:
             place.hold = held.enter_context(holding(place.holder_record(), place.address, say))
         with devices.watched():
-            place.bring()
+            place.refresh()
             devices.highest([0.0])  # when all hosts have read: one of them will write
         yield
 
@@ -77,7 +77,7 @@ def prepared_directory(directory: Path) -> Iterator[None]:
         raise
 
 
-def resumed_manifest(manifest: Manifest, place: Place) -> Manifest:
+def resumed_manifest(manifest: Manifest, place: RunStorage) -> Manifest:
     """The manifest to go on with: `manifest` itself in a new place, else with what the run there has done so far.
 
     Of a run that is complete it is the run's own, unchanged.
@@ -113,7 +113,7 @@ def resumed_manifest(manifest: Manifest, place: Place) -> Manifest:
 class Trained:
     """A run that other runs start from, or that is evaluated: its manifest and one of its checkpoints."""
 
-    place: Place
+    place: RunStorage
     manifest: Manifest
     step: int
 
@@ -222,9 +222,9 @@ class Trained:
                 f"{self.address}: its optimizer is {its}, and this run's {name}; give --optimizer {its}"
             )
 
-    def as_parent(self, child: Place) -> Parent:
+    def as_parent(self, child: RunStorage) -> Parent:
         """How a child's manifest names this run: by its path seen from the child, its hash, and the step."""
-        return Parent(path=self.place.seen_from(child), sha256=manifest_hash(self.place.directory), step=self.step)
+        return Parent(path=self.place.relative_to(child), sha256=manifest_hash(self.place.directory), step=self.step)
 
 
 def open_trained(path: str, cache_directory: Path, step: int | None = None) -> Trained:
@@ -264,20 +264,20 @@ def _check_within(path: str, where: str) -> None:
         raise ConfigurationError(f"{where} is {path!r}; a path within the run's directory is accepted")
 
 
-def _local_place(path: str, cache_directory: Path) -> tuple[Place, int | None]:
+def _local_place(path: str, cache_directory: Path) -> tuple[RunStorage, int | None]:
     """Where the run is, and the step of the checkpoint whose folder the path is, if it is one's."""
     directory = Path(os.path.abspath(path))  # even `.` has a name and a parent then
     if (directory / layout.DESCRIPTION).is_file():
-        return Place(directory.parent.parent), checkpoints.read_description(directory).step
-    return Place(directory.parent if directory.is_file() else directory), None
+        return RunStorage(directory.parent.parent), checkpoints.read_description(directory).step
+    return RunStorage(directory.parent if directory.is_file() else directory), None
 
 
-def _bucket_place(address: str, cache_directory: Path) -> tuple[Place, int | None]:
+def _bucket_place(address: str, cache_directory: Path) -> tuple[RunStorage, int | None]:
     """Likewise in a bucket, from which its files are brought."""
     address = address.rstrip("/").removesuffix(f"/{FILE_NAME}")
     own = re.fullmatch(rf"(.+)/{layout.CHECKPOINTS}/([0-9]{{8,}})", address)
-    place = place_at(own[1] if own else address, cache_directory).to_read()
-    place.bring()
+    place = open_storage(own[1] if own else address, cache_directory).reading_copy()
+    place.refresh()
     if not (place.directory / FILE_NAME).is_file():
         raise MissingError(f"{place.address}: no {FILE_NAME} there, and so no run")
     return place, int(own[2]) if own else None

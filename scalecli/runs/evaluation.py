@@ -19,14 +19,14 @@ from scalecli.manifest import (
     Manifest,
     Scalar,
     load_manifest,
+    resolve_from,
     save_manifest,
-    seen_from,
     utc_now,
 )
 from scalecli.runs.directory import Trained, held_place, open_trained
 from scalecli.runs.recipe import environment
 from scalecli.storage.files import is_remote
-from scalecli.storage.run_storage import Place
+from scalecli.storage.run_storage import RunStorage
 from scalecli.training.checkpoints import checkpoint_steps
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Evaluation:
 
     checkpoints: tuple[Trained, ...]
     batch: int
-    place: Place
+    place: RunStorage
     cache_directory: Path
     command_line: str
     devices: Request = AUTOMATIC
@@ -83,7 +83,7 @@ def evaluate(job: Evaluation, measure: Measure[Inputs], reporter: Reporter) -> t
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`).
     """
-    job.place.reach()
+    job.place.connect()
     devices = open_devices(job.devices)
     job = replace(job, batch=devices.divisible(job.batch))
     with held_place(job.place, devices, reporter.message):
@@ -120,7 +120,7 @@ def _manifest(
     of_run, data = job.trained.manifest, inputs.data
     measured = {step: found[inputs.best] for step, found in results.items() if inputs.best and inputs.best in found}
     if isinstance(data, Data):
-        file = seen_from(f"{resolved(job.trained)}/{FILE_NAME}", data.vocabulary.file)
+        file = resolve_from(f"{resolved(job.trained)}/{FILE_NAME}", data.vocabulary.file)
         data = replace(data, vocabulary=replace(data.vocabulary, file=file))
     return replace(
         of_run,
@@ -172,13 +172,13 @@ def open_checkpoints(path: str, which: str | None, cache_directory: Path) -> tup
     return (open_trained(last.address, cache_directory, int(which) if which.isdecimal() else None),)
 
 
-def default_place(checkpoints: Sequence[Trained], measured: str) -> Place:
+def default_place(checkpoints: Sequence[Trained], measured: str) -> RunStorage:
     """Where the results of measuring a run go: one place for each thing measured, and for each step."""
     last = checkpoints[-1]
     return last.place.at(f"eval/{measured}-{last.step if len(checkpoints) == 1 else 'all'}")
 
 
-def check_replaceable(place: Place) -> None:
+def check_replaceable(place: RunStorage) -> None:
     """Checks that what is in the directory of results may be replaced.
 
     Raises:

@@ -84,7 +84,6 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
 
 
 def _is_free(directory: Path) -> bool:
-    """Whether a directory is new or empty."""
     return not os.path.lexists(directory) or (directory.is_dir() and not any(directory.iterdir()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from scalecli.costs import Batch
@@ -21,24 +22,31 @@ _GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def memory_warning(spec: ModelSpec, manifest: Manifest, recipe: Recipe) -> str | None:
-    """Says that a step of a run needs more memory than this machine has; None where it doesn't, or that isn't known.
+    """Says that a step of a run needs more memory than there is; None where it doesn't, or that isn't known.
 
-    Known is the memory of a machine that trains on its processors.
+    Known is the memory of this machine, for runs on its processors, and of a device of the accelerators that
+    `this_machine` knows, unless several share a model.
     """
     batch = _batch(spec, manifest, recipe.batch // recipe.accumulation)
-    capacity = machine_memory()
-    if batch is None or capacity is None or not _is_on_processors(manifest):
+    machine: Machine | None = Machine("cpu", chips=1)
+    owner, capacity = "this machine", machine_memory()
+    if not _is_on_processors(manifest):
+        machine = this_machine()
+        owner, capacity = "a device here", round(machine.device_memory_bytes) if machine else None
+        if machine and manifest.strategy.kind == "one":
+            machine = replace(machine, chips=1)
+    if batch is None or machine is None or capacity is None or manifest.strategy.kind == "jax-model-parallel":
         return None
     training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
     try:
-        needed = device_memory(spec, batch, Machine("cpu", chips=1), training).total
+        needed = device_memory(spec, batch, machine, training).total
     except ConfigurationError:  # a model that can't be estimated may be trained all the same
         return None
     if needed <= capacity:
         return None
     return (
-        f"a step on {batch.sequences:,} examples at once needs {humanise(needed, 'bytes')} by estimate, and this "
-        f"machine has {humanise(capacity, 'bytes')}; less --batch, or more --accumulation, needs less"
+        f"a step on {batch.sequences:,} examples at once needs {humanise(needed, 'bytes')} by estimate, and {owner} "
+        f"has {humanise(capacity, 'bytes')}; less --batch, or more --accumulation, needs less"
     )
 
 
@@ -47,7 +55,7 @@ def time_note(spec: ModelSpec, manifest: Manifest, recipe: Recipe, steps_done: i
     batch, steps = _batch(spec, manifest, recipe.batch), recipe.steps - steps_done
     if batch is None or manifest.strategy.kind == "multi-worker":
         return None
-    machine = Machine("cpu", chips=1) if _is_on_processors(manifest) else this_machine()
+    machine = Machine("cpu", chips=1) if _is_on_processors(manifest) else None
     training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
     seconds = seconds_here(spec, batch, training, steps, machine)
     if seconds is None or seconds <= SHORT_SECONDS:

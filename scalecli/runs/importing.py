@@ -37,7 +37,7 @@ from scalecli.shape import HUGGING_FACE_PREFIX, shape_name
 from scalecli.storage import layout
 from scalecli.storage.files import is_remote
 from scalecli.storage.holding import holding
-from scalecli.storage.run_storage import Place
+from scalecli.storage.run_storage import RunStorage
 from scalecli.training import checkpoints
 
 HUB = "hf:"
@@ -110,7 +110,7 @@ class Source:
         if self.address.startswith(HUB):
             return hub_snapshot(self.address.removeprefix(HUB), cache_directory, reporter.fetched)
         if is_remote(self.address):
-            choose: Callable[[list[str]], list[str]] = lambda names: formats.wanted(names, step)  # noqa: E731
+            choose: Callable[[list[str]], list[str]] = lambda names: formats.select_files(names, step)  # noqa: E731
             return fetch(self.address, cache_directory, choose, reporter.fetched)
         return Path(self.address).expanduser()
 
@@ -164,13 +164,13 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`); then there is no run, or the one that was.
     """
-    place = Place(job.directory)
+    place = RunStorage(job.directory)
     with prepared_directory(job.directory), holding(place.holder_record(), place.address, reporter.message):
         return _import_run(job, place, imported, vocabulary, reporter)
 
 
 def _import_run(
-    job: Importing, place: Place, imported: Imported, vocabulary: Vocabulary | None, reporter: Reporter
+    job: Importing, place: RunStorage, imported: Imported, vocabulary: Vocabulary | None, reporter: Reporter
 ) -> Manifest:
     manifest = resumed_manifest(_manifest(job, imported, vocabulary), place)
     folder = job.directory / layout.CHECKPOINTS
@@ -204,11 +204,7 @@ def warnings(job: Importing, imported: Imported) -> list[str]:
 
 
 def _t5_for(imported: Imported) -> str:
-    """`t5`, for a checkpoint without a vocabulary whose embedding has as many rows as T5's.
-
-    Raises:
-        MissingError: it has more or fewer.
-    """
+    """`t5`, for a checkpoint without a vocabulary whose embedding has as many rows as T5's."""
     t5 = Vocabulary(Path(), "", T5_PIECES)
     if not t5.size <= imported.shape.vocabulary <= t5.rows:
         raise MissingError(
@@ -288,5 +284,4 @@ def _manifest(job: Importing, imported: Imported, vocabulary: Vocabulary | None)
 
 
 def _released_folder(address: str) -> ReleasedCheckpoint | None:
-    """The released checkpoint of an address, or None."""
     return next((each for each in released_checkpoints() if each.url == address.rstrip("/")), None)

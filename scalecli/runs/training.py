@@ -18,7 +18,7 @@ from scalecli.runs.recipe import Recipe, build_model, new_manifest
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 from scalecli.storage.layout import CHECKPOINTS, OPTIMIZER, WEIGHTS
-from scalecli.storage.run_storage import Place
+from scalecli.storage.run_storage import RunStorage
 from scalecli.training.checkpoints import Saving, checkpoint_steps
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class TrainingInputs:
     `batches(step, share)`: see `training.job.Job`. `best` is the result whose highest value names the best step,
     `positions` counts inputs and targets of one example. `keep(directory)` writes what the run's directory holds of the
     inputs. `validation(model)` gives the function that measures the model, on all hosts alike. Within `reading()`
-    damaged data is an error of one line.
+    damaged data is an error of one line. `files` are among those that every host reads.
     """
 
     spec: ModelSpec
@@ -46,6 +46,7 @@ class TrainingInputs:
     reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
     objective: dict[str, Scalar] | None = None
     warnings: Sequence[str] = ()
+    files: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class TrainingJob(abc.ABC):
     kind: ClassVar[Literal["pretrain", "finetune"]]
     recipe: Recipe
     saving: Saving
-    place: Place
+    place: RunStorage
     cache_directory: Path
     command_line: str
     peak_flops: float | None = None
@@ -81,7 +82,7 @@ def carry_out(job: TrainingJob, reporter: Reporter) -> Manifest:
         ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
             its last checkpoint.
     """
-    job.place.reach()  # which takes less time to fail than TensorFlow to be imported
+    job.place.connect()  # which takes less time to fail than TensorFlow to be imported
     devices = open_devices(job.devices)
     job.place.report = reporter.fetched
     with held_place(job.place, devices, reporter.message):
@@ -96,6 +97,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
     for run in filter(None, (initial, start)):
         run.place.report = reporter.fetched
     inputs = job.open(initial, devices, reporter)
+    devices.check_readable(inputs.files)
     for warning in inputs.warnings:
         reporter.message(warning)
     manifest = new_manifest(
@@ -119,6 +121,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
     keep_code(manifest.architecture, job.place.directory)
     if too_large := memory_warning(inputs.spec, manifest, job.recipe):
         reporter.message(f"warning: {too_large}")
+        manifest = replace(manifest, warnings=list(dict.fromkeys((*manifest.warnings, too_large))))
     steps_done = max(checkpoint_steps(job.place.directory / CHECKPOINTS), default=manifest.start_step)
     if note := time_note(inputs.spec, manifest, job.recipe, steps_done):
         reporter.message(note)

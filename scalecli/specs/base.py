@@ -43,7 +43,7 @@ class LayerSpec:
     Components of multiply-adds are the rows of `scalecli flops` (see `scalecli.costs.COMPONENTS`).
     """
 
-    # Why examples that are packed into one row would see each other; None where they don't.
+    # Why examples that are packed into one row would see each other; None where they would not.
     packing_refused: ClassVar[str | None] = None
 
     def weights(self) -> dict[str, Weight]:

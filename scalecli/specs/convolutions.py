@@ -34,7 +34,7 @@ class GatedLinearUnit(LayerSpec):
 
 @dataclass(frozen=True)
 class LocalConvolution(LayerSpec):
-    """Lightweight or dynamic convolution in the place of self-attention (Wu et al. 2019, sections 3 and 4).
+    """Lightweight or dynamic convolution instead of self-attention (Wu et al. 2019, sections 3 and 4).
 
     Gated linear unit, depthwise convolution whose `taps` weights are a softmax over the kernel, a dense layer, and the
     output projection. Each channel has taps of its own: learned, or with `dynamic` predicted from the input at each

@@ -108,7 +108,7 @@ class MixtureOfExperts(LayerSpec):
 class TokenMixing(LayerSpec):
     """A feed-forward network across positions, the same for every channel (MLP-Mixer, Tolstikhin et al. 2021, eq. 1).
 
-    Its matrices belong to `positions` positions: shorter sequences use the first of them, longer ones can't be.
+    Its matrices belong to `positions` positions: shorter sequences use the first of them, longer ones are refused.
     """
 
     d_model: int

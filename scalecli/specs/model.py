@@ -37,7 +37,7 @@ class ModelSpec(abc.ABC):
         """Every stack that one example goes through, with its own length and that of the encoder's output.
 
         Raises:
-            ConfigurationError: the architecture can't have examples of these lengths.
+            ConfigurationError: the architecture does not take examples of these lengths.
         """
 
     @abc.abstractmethod
@@ -48,10 +48,10 @@ class ModelSpec(abc.ABC):
         """Multiply-adds of one example in one forward pass, by component.
 
         Raises:
-            ConfigurationError: the architecture can't have examples of these lengths.
+            ConfigurationError: the architecture does not take examples of these lengths.
         """
-        of_stacks = (stack.multiply_adds(length, memory) for stack, length, memory in self.passes(inputs, targets))
-        total = self.embedding.multiply_adds(targets, inputs) + sum(of_stacks, Counter())
+        in_stacks = (stack.multiply_adds(length, memory) for stack, length, memory in self.passes(inputs, targets))
+        total = self.embedding.multiply_adds(targets, inputs) + sum(in_stacks, Counter())
         return total + self.logits.multiply_adds(targets, inputs)
 
     def weights(self) -> dict[str, tuple[int, Weight]]:
@@ -80,7 +80,7 @@ class ModelSpec(abc.ABC):
         return sum(weight.size for part in parts for weight in part.weights().values())
 
     def packing_refused(self) -> str | None:
-        """Why examples can't be packed into one row, or None where they can."""
+        """Why examples cannot be packed into one row, or None where they can."""
         for stack in self.stacks().values():
             for repeat in stack.repeats:
                 for each in repeat.block.sublayers:
@@ -120,9 +120,9 @@ class EncoderDecoder(ModelSpec):
         """Positions that the encoder makes of `inputs` tokens.
 
         Raises:
-            ConfigurationError: the architecture can't have inputs of that length.
+            ConfigurationError: the architecture does not take inputs of that length.
         """
-        self.encoder.multiply_adds(inputs, inputs)  # raises where a layer can't
+        self.encoder.multiply_adds(inputs, inputs)  # raises where a layer does not take it
         return self.encoder.output_length(inputs)
 
 

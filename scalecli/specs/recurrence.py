@@ -13,7 +13,7 @@ RecurrenceType = Literal["basic", "act", "highway"]
 
 @dataclass(frozen=True)
 class TransformGates(LayerSpec):
-    """carry * x + transform * layer(Norm(x)) in the place of a sublayer's output, with sigmoid gates from a normed x.
+    """carry * x + transform * layer(Norm(x)) instead of a sublayer's output, with sigmoid gates from a normed x.
 
     The residual stream is added all the same.
     """

@@ -37,7 +37,7 @@ class Pooling:
     packing_refused: ClassVar[str | None] = "pooling takes the mean of neighbouring positions"
 
     def output_length(self, length: int) -> int:
-        """Positions after pooling (see `Stack.output_length` for lengths that don't come out even)."""
+        """Positions after pooling (see `Stack.output_length` for lengths that it does not divide)."""
         return length // self.window
 
 
@@ -85,10 +85,10 @@ class Stack:
 
     def weights(self) -> dict[str, tuple[int, Weight]]:
         """The stack's weights as in `ModelSpec.weights`, by paths without `encoder/` or `decoder/`."""
-        found: dict[str, tuple[int, Weight]] = {}
+        weights: dict[str, tuple[int, Weight]] = {}
 
         def add(prefix: str, layer: LayerSpec, copies: int = 0) -> None:
-            found.update({f"{prefix}{name}": (copies, weight) for name, weight in layer.weights().items()})
+            weights.update({f"{prefix}{name}": (copies, weight) for name, weight in layer.weights().items()})
 
         for name, position_bias in self.named_position_biases():
             add(f"{name}/", position_bias)
@@ -99,7 +99,7 @@ class Stack:
         if self.recurrence is not None:
             add("recurrence/", self.recurrence)
         add("final_norm/", self.final_norm)
-        return found
+        return weights
 
     def named_position_biases(self) -> Iterator[tuple[str, PositionBias]]:
         """The position biases by name: `position_bias`, `position_bias_2` ..."""
@@ -110,7 +110,7 @@ class Stack:
         """Positions that come out of the stack.
 
         Raises:
-            ConfigurationError: a pooling doesn't come out even.
+            ConfigurationError: a pooling does not divide the length.
         """
         windows = (
             each.window for repeat in self.repeats for each in repeat.block.sublayers if isinstance(each, Pooling)

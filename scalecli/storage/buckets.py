@@ -54,7 +54,7 @@ class Object:
         return not self.hash or digest(file, self.hash_kind) == self.hash
 
 
-class Progress:
+class Transfer:
     """Counts bytes and reports them; the rate is that of the bytes that were fetched since the start."""
 
     def __init__(self, total: int, report: Report) -> None:
@@ -120,7 +120,7 @@ class BucketFolder:
             if not each.endswith("/")  # what consoles make for an empty folder
         }
 
-    def what_is_missing(self) -> str:
+    def describe_missing(self) -> str:
         """Says which part of the path is the first that the bucket hasn't got, with the one there most like it.
 
         Raises:
@@ -136,7 +136,7 @@ class BucketFolder:
             parent = f"{parent}/{part}"
         return "holds no files"
 
-    def download(self, source: Object, target: Path, progress: Progress) -> None:
+    def download(self, source: Object, target: Path, progress: Transfer) -> None:
         """Fetches one object, or what is missing of it, checks it, and gives it its name.
 
         A file that is whole is left as it is. What came of one that could not be finished stays for the next call.

@@ -1,4 +1,4 @@
-"""Where a run is kept: in a directory here, or in a folder of a bucket of which a copy here is worked on."""
+"""Where a run is stored: in a local directory, or in a folder of a bucket with a local copy to work on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from scalecli.errors import MissingError, ScalecliError
-from scalecli.storage.buckets import PROTOCOL, BucketFolder, Object, Progress, Report
+from scalecli.storage.buckets import PROTOCOL, BucketFolder, Object, Report, Transfer
 from scalecli.storage.files import are_plain, is_remote, one_line_errors
 from scalecli.storage.holding import BucketRecord, FileRecord, Hold, Record
 from scalecli.storage.layout import CHECKPOINTS, DESCRIPTION, TENSORBOARD
@@ -21,11 +21,14 @@ _WORKED_ON, _READ = "runs", "runs-read"  # folders of the cache for copies
 _CHECKPOINT_FILE = re.compile(rf"{CHECKPOINTS}/([0-9]{{8,}})/([^/]+)")
 
 
-class Place:
-    """A directory here, which is both where the run is worked on and where it is kept.
+class RunStorage:
+    """A local directory, which is both where a run is worked on and where it is stored.
 
-    `directory` is where it is worked on, `address` what users call it, and `report` hears of files that are fetched.
-    `hold` is this process's, where it is at work on the run.
+    Attributes:
+        directory: where the run is worked on.
+        address: what users call it.
+        report: called while files are fetched.
+        hold: this process's hold on the run, if it has one.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -43,59 +46,59 @@ class Place:
         """The last part of the address."""
         return self.address.rpartition("/")[2]
 
-    def at(self, path: str) -> Place:
-        """The place at a path as seen from this one, such as `eval/sst2` or `../other`."""
-        return Place(Path(os.path.normpath(self.directory / path)))
+    def at(self, path: str) -> RunStorage:
+        """The storage at a path relative to this one, such as `eval/sst2` or `../other`."""
+        return RunStorage(Path(os.path.normpath(self.directory / path)))
 
-    def seen_from(self, other: Place) -> str:
-        """The path that leads from another place to this one, or the address where none does."""
+    def relative_to(self, other: RunStorage) -> str:
+        """The path from another storage to this one, or the address where there is no such path."""
         return self.address if is_remote(other.address) else os.path.relpath(self.directory, other.directory)
 
-    def to_read(self) -> Place:
-        """The same place, with a directory that nobody works on at the same time."""
+    def reading_copy(self) -> RunStorage:
+        """The same run, with a directory that no training run works in."""
         return self
 
     def holder_record(self) -> Record:
-        """Where it says which process is at work on the run."""
+        """The record of the process that works on the run."""
         return FileRecord(self.directory)
 
-    def reach(self) -> None:
-        """Looks whether what is kept can be reached at all. Raises MissingError where nothing answers."""
+    def connect(self) -> None:
+        """Checks that the storage answers. Raises MissingError where it does not."""
 
-    def bring(self) -> None:
-        """Makes the directory hold what is kept. Of checkpoints only their descriptions come; see `fetch`.
+    def refresh(self) -> None:
+        """Makes the directory hold what is stored. Of checkpoints only the descriptions come; see `fetch`.
 
         Raises:
-            MissingError: what is kept can't be read.
+            MissingError: the storage can't be read.
             ScalecliError: the directory can't be written.
         """
 
     def fetch(self, *files: Path) -> None:
-        """Brings some of the directory's files; those that are not kept are not there then.
+        """Fetches some of the directory's files; those that are not stored are not there afterwards.
 
         Raises:
-            ScalecliError: they can't be read, or not be written here.
+            ScalecliError: they can't be read, or can't be written here.
         """
 
     def store_checkpoint(self, step: int) -> None:
-        """Keeps the checkpoint of a step as it is in the directory; until it is kept as a whole it counts as none.
+        """Stores the directory's checkpoint of a step; it counts once all of it is stored.
 
         Raises:
             ScalecliError: it can't be written.
         """
 
     def store_records(self) -> None:
-        """Keeps what else is in the directory, and for TensorBoard, as it is now. Raises as `store_checkpoint` does."""
+        """Stores the directory's other files as they are now. Raises as `store_checkpoint` does."""
 
     def remove_checkpoints(self, steps: Collection[int]) -> None:
-        """Ceases to keep the checkpoints of some steps. Raises as `store_checkpoint` does."""
+        """Removes the checkpoints of some steps from the storage. Raises as `store_checkpoint` does."""
 
 
-class BucketPlace(Place):
-    """A folder of a bucket, of which the directory is a copy. What the bucket has is the truth whenever work begins.
+class BucketStorage(RunStorage):
+    """A folder of a bucket, with the directory as a copy. When work begins, the bucket is the truth.
 
-    A checkpoint's description is written last and removed first. So a checkpoint that has one is whole, at whatever
-    byte the process that writes is killed.
+    A checkpoint's description is written last and removed first, so a checkpoint that has one is whole, whenever the
+    writing process is killed.
 
     Raises:
         UsageError: `address` is no such folder's.
@@ -105,56 +108,56 @@ class BucketPlace(Place):
         self._folder, self._cache = BucketFolder(address), cache_directory
         super().__init__(cache_directory.joinpath(copies, *self._folder.path.split("/")))
         self.address = self._folder.address
-        self._kept: dict[str, Object] = {}
-        self._stored: dict[str, tuple[int, int]] = {}  # size and time of change of the records that are kept
+        self._objects: dict[str, Object] = {}
+        self._stored: dict[str, tuple[int, int]] = {}  # by name: size and time of change of what is stored
 
-    def at(self, path: str) -> Place:
-        """The place at a path as seen from this one, in the same bucket."""
-        return BucketPlace(PROTOCOL + posixpath.normpath(f"{self._folder.path}/{path}"), self._cache)
+    def at(self, path: str) -> RunStorage:
+        """The storage at a relative path, in the same bucket."""
+        return BucketStorage(PROTOCOL + posixpath.normpath(f"{self._folder.path}/{path}"), self._cache)
 
-    def seen_from(self, other: Place) -> str:
-        """The path that leads from another place in the same bucket to this one, else the address."""
+    def relative_to(self, other: RunStorage) -> str:
+        """The path from another storage in the same bucket, else the address."""
         own, its = self.address.removeprefix(PROTOCOL), other.address.removeprefix(PROTOCOL)
         if not is_remote(other.address) or own.split("/")[0] != its.split("/")[0]:
             return self.address
         return posixpath.relpath(own, its)
 
-    def to_read(self) -> Place:
-        """The same place with another copy."""
-        return BucketPlace(self.address, self._cache, _READ)
+    def reading_copy(self) -> RunStorage:
+        """The same folder with another copy."""
+        return BucketStorage(self.address, self._cache, _READ)
 
     def holder_record(self) -> Record:
-        """Where it says which process, of whatever machine, is at work on the run."""
+        """The record in the bucket."""
         return BucketRecord(self._folder)
 
-    def reach(self) -> None:
-        """Opens the bucket."""
+    def connect(self) -> None:
+        """Signs in to the bucket."""
         self._folder.open()
 
-    def bring(self) -> None:
-        """Makes the copy what the bucket has: the run's own files, and the descriptions of whole checkpoints."""
-        with self._alone():
-            self._kept = self._folder.objects()
-            brought = {name for name in self._kept if _is_record(name) or _is_description(name)}
-            for name in sorted(brought):
+    def refresh(self) -> None:
+        """Makes the copy equal the bucket: the run's own files, and the descriptions of whole checkpoints."""
+        with self._locked():
+            self._objects = self._folder.objects()
+            fetched = {name for name in self._objects if _is_record(name) or _is_description(name)}
+            for name in sorted(fetched):
                 self._download(name)
             self._stored = {}
             for file in self._records():
                 name = self._name(file)
-                if name in self._kept and self._kept[name].is_whole(file):
+                if name in self._objects and self._objects[name].is_whole(file):
                     self._stored[name] = _state(file)
                 else:
                     file.unlink()
             for checkpoint in (self.directory / CHECKPOINTS).glob("*"):
-                if self._name(checkpoint / DESCRIPTION) not in brought:
+                if self._name(checkpoint / DESCRIPTION) not in fetched:
                     shutil.rmtree(checkpoint)
 
     def fetch(self, *files: Path) -> None:
-        """Brings files whose hashes here are not the bucket's, and forgets those that the bucket lacks."""
-        with self._alone():
+        """Fetches files whose hashes differ from the bucket's, and removes those that the bucket lacks."""
+        with self._locked():
             try:
                 for file in files:
-                    if self._name(file) in self._kept:
+                    if self._name(file) in self._objects:
                         self._download(self._name(file))
                     else:
                         file.unlink(missing_ok=True)
@@ -192,21 +195,21 @@ class BucketPlace(Place):
                 self._folder.remove(name)
 
     def _records(self) -> list[Path]:
-        """The files in the copy's own folder, and those for TensorBoard; hidden ones belong to nobody."""
-        found = [*sorted(self.directory.glob("*")), *(self.directory / TENSORBOARD).rglob("*")]
-        return [file for file in found if file.is_file() and not file.name.startswith(".")]
+        """The visible files in the copy's own folder, and TensorBoard's."""
+        files = [*sorted(self.directory.glob("*")), *(self.directory / TENSORBOARD).rglob("*")]
+        return [file for file in files if file.is_file() and not file.name.startswith(".")]
 
     def _name(self, file: Path) -> str:
         """What a file of the copy is called in the bucket's folder."""
         return file.relative_to(self.directory).as_posix()
 
     def _download(self, name: str) -> None:
-        source = self._kept[name]
-        self._folder.download(source, self.directory / name, Progress(source.bytes, self.report))
+        source = self._objects[name]
+        self._folder.download(source, self.directory / name, Transfer(source.bytes, self.report))
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Within it no other process brings the same: the workers of a run may be on one machine."""
+    def _locked(self) -> Iterator[None]:
+        """Keeps other processes from fetching the same files: a run's workers may share a machine."""
         with one_line_errors(self.directory, ScalecliError, "cannot be written"):
             self.directory.mkdir(parents=True, exist_ok=True)
             with (self.directory / ".lock").open("w") as lock:
@@ -214,26 +217,24 @@ class BucketPlace(Place):
                 yield
 
 
-def place_at(address: str | os.PathLike[str], cache_directory: Path) -> Place:
-    """The place of a path, or of an address in a bucket, whose copy is then in the cache.
+def open_storage(address: str | os.PathLike[str], cache_directory: Path) -> RunStorage:
+    """The storage at a local path or at an address in a bucket; a bucket's copy is in the cache.
 
     Raises:
-        UsageError: it is an address, but not in a bucket.
+        UsageError: an address that is not a bucket's.
     """
-    return BucketPlace(os.fspath(address), cache_directory) if is_remote(address) else Place(Path(address))
+    return BucketStorage(os.fspath(address), cache_directory) if is_remote(address) else RunStorage(Path(address))
 
 
 def _is_record(name: str) -> bool:
-    """Whether a name in a bucket's folder is that of one of the run's own files."""
     return are_plain([name]) and not name.startswith(".")
 
 
 def _is_description(name: str) -> bool:
-    """Whether it is that of a checkpoint's description."""
     match = _CHECKPOINT_FILE.fullmatch(name)
     return bool(match) and match[2] == DESCRIPTION  # type: ignore[index]
 
 
 def _state(file: Path) -> tuple[int, int]:
-    found = file.stat()
-    return found.st_size, found.st_mtime_ns
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns

@@ -99,7 +99,6 @@ def _expect(next_event: Callable[[], Any], kind: type[yaml.Event]) -> None:
 
 
 def _value(event: Any, next_event: Callable[[], Any]) -> Any:
-    """The value that begins with an event."""
     kind = type(event)
     if kind not in _VALUES or event.anchor is not None or event.tag is not None:
         raise _UnusualError

@@ -1,4 +1,4 @@
-"""How far a run is, as its directory says; nothing here needs the process that trains it."""
+"""The progress of a run, from the files in its directory alone."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _TAIL_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Progress:
-    """What is known of a run.
+    """The progress of a run.
 
     `status` is the manifest's (running, completed, failed, interrupted), `missing` without a manifest, or `unreadable`.
-    `step` is the last one that was recorded, `loss` (nats) that step's; `updated` is when, in seconds of the epoch.
-    `upstream` and `downstream` are what `compare` shows. `other_seconds` of a complete run went into compiling,
-    validation and saving. `command_line` is that which the run was started by.
+    `step` is the last recorded one, `loss` (nats) that step's; `updated` is the time of the last write, in seconds of
+    the epoch. `upstream` and `downstream` are what `compare` shows. `other_seconds` is what a complete run took for
+    compiling, validation and saving. `command_line` is the command that started the run.
     """
 
     status: str = MISSING
@@ -40,12 +40,12 @@ class Progress:
     command_line: str | None = None
 
     def is_done(self, command_line: str) -> bool:
-        """Whether the run is complete, and just the one that this command line would make."""
+        """Whether the run is complete and was made by this command line."""
         return self.status == COMPLETED and self.command_line == command_line
 
 
 def read_progress(directory: Path) -> Progress:
-    """How far the run in a directory is; one that was killed still says `running`, and `updated` tells."""
+    """The progress of the run in a directory. One that was killed still says `running`; its `updated` is old."""
     try:
         manifest = load_manifest(directory)
     except MissingError:
@@ -84,7 +84,7 @@ def _other_seconds(manifest: Manifest) -> float | None:
 
 
 def _last_step(file: Path) -> dict[str, Any]:
-    """The last step's row of metrics.jsonl, as far as its end has been read; empty where it has none."""
+    """The last step's row at the end of metrics.jsonl; empty where there is none."""
     try:
         with file.open("rb") as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))

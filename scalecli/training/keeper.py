@@ -15,7 +15,7 @@ import numpy as np
 from scalecli.errors import MissingError
 from scalecli.manifest import Checkpoints, Manifest
 from scalecli.storage.layout import CHECKPOINTS, OPTIMIZER, WEIGHTS
-from scalecli.storage.run_storage import Place
+from scalecli.storage.run_storage import RunStorage
 from scalecli.training import checkpoints
 from scalecli.training.background import Background
 from scalecli.training.checkpoints import Saving
@@ -24,7 +24,7 @@ from scalecli.training.checkpoints import Saving
 class Keeper:
     """The checkpoints of a run, seen from the process that writes them."""
 
-    def __init__(self, place: Place, saving: Saving) -> None:
+    def __init__(self, place: RunStorage, saving: Saving) -> None:
         self.folder = place.directory / CHECKPOINTS
         self._place, self._saving = place, saving
         self._background = Background()

@@ -18,7 +18,7 @@ from scalecli.devices import check_batch
 from scalecli.errors import DivergedError, HeldError, InterruptedRunError, ScalecliError
 from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
 from scalecli.storage.layout import CHECKPOINTS, TENSORBOARD
-from scalecli.storage.run_storage import Place
+from scalecli.storage.run_storage import RunStorage
 from scalecli.training.job import Job
 from scalecli.training.keeper import Keeper, take_up
 from scalecli.training.records import Figures, Records
@@ -30,7 +30,7 @@ SECONDS_PER_CALL = 2.0  # how long the compiled function runs before the host lo
 MOST_STEPS_PER_CALL = 100
 
 
-def train(job: Job, place: Place, reporter: Reporter) -> Manifest:
+def train(job: Job, place: RunStorage, reporter: Reporter) -> Manifest:
     """Carries out a job, from its last checkpoint if there is one; returns the finished manifest.
 
     Raises:
@@ -89,7 +89,7 @@ def train(job: Job, place: Place, reporter: Reporter) -> Manifest:
 class _Run:
     """The state of a run while it is carried out."""
 
-    def __init__(self, job: Job, place: Place, reporter: Reporter) -> None:
+    def __init__(self, job: Job, place: RunStorage, reporter: Reporter) -> None:
         self.job, self.place, self.reporter = job, place, reporter
         self.manifest = job.manifest
         self.step = 0

@@ -168,9 +168,22 @@ def test_its_knobs_are_options(words, capsys):
     assert "--rank" in capsys.readouterr().out
 
 
+def test_a_flag_of_the_command_is_not_a_knobs(capsys):
+    write(MINE.replace("--rank", "--batch"))
+    message = "error: the flag --batch of the knob rank is taken: scalecli shape has it"
+    assert error_of(capsys, "shape", "tiny", "--arch", "./mine.py") == (3, message)
+
+
 def test_a_name_for_its_variable(monkeypatch, capsys):
     monkeypatch.setenv("SCALECLI_SHAPE_ARCH", write(MINE))
     assert run(["shape", "tiny-rk4", "--format", "csv"]) == 0
+    assert "tiny-rk4,mine," in capsys.readouterr().out
+
+
+def test_its_knobs_in_a_file_of_options(capsys):
+    write("shape: {arch: ./mine.py, rank: 4}", "options.yaml")
+    write(MINE)
+    assert run(["--config", "options.yaml", "shape", "tiny", "--format", "csv"]) == 0
     assert "tiny-rk4,mine," in capsys.readouterr().out
 
 

@@ -21,11 +21,11 @@ def evaluate(capsys):
 
 def test_the_tasks_are_listed(evaluate):
     code, out, _ = evaluate("--list-tasks", "--format", "json")
-    rows = {row["task"]: row for row in json.loads(out)}
+    rows = {row["task"]: row for row in json.loads(out)["tables"]["tasks"]}
     assert code == 0
-    assert rows["cola"]["group"] == "glue" and rows["cola"]["metrics"] == "matthews"
-    assert rows["multirc"]["metrics"] == "f1, group_exact_match" and rows["multirc"]["examples"] == 27_243
-    assert rows["squad"]["lengths"] == "512/97" and rows["ax"]["group"] == ""
+    assert rows["cola"]["group"] == "glue" and rows["cola"]["metrics"] == ["matthews"]
+    assert rows["multirc"]["metrics"] == ["f1", "group_exact_match"] and rows["multirc"]["examples"] == 27_243
+    assert rows["squad"]["lengths"] == {"inputs": 512, "targets": 97} and rows["ax"]["group"] == ""
     groups = [row["group"] for row in rows.values()]
     assert groups.count("glue") == 9 and groups.count("superglue") == 9 and groups.count("rainbow") == 6
 

@@ -53,7 +53,7 @@ def test_a_run_is_found_from_wherever_the_user_is(folder, finetune, monkeypatch,
     monkeypatch.chdir(folder / place)
     code, out, err = finetune(model, "--task", folder / "task.yaml")
     assert code == 0, err
-    assert json.loads(out)["directory"] == str(folder / "runs/first-sst2")
+    assert json.loads(out)["tables"]["plan"][0]["directory"] == str(folder / "runs/first-sst2")
     assert open_trained(model, folder).place.directory == folder / "runs/first"
 
 

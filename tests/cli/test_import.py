@@ -55,13 +55,13 @@ def importing(capsys, place, tmp_path):
 def test_what_it_says(importing, place, tmp_path):
     code, out, err = importing(place / "mesh", "--optimizer")
     assert code == 0, err
-    record = json.loads(out)
+    record = json.loads(out)["tables"]["run"][0]
     assert record == {
         "run": str(tmp_path / "run"),
         "format": "mesh-tensorflow",
         "source": str(place / "mesh"),
         "architecture": "transformer",
-        "shape": ", ".join(f"{name} {size}" for name, size in SHAPE.to_dict().items()),
+        "shape": SHAPE.to_dict(),
         "parameters": SPEC.parameters(),
         "step": 7,
         "precision": "bfloat16",
@@ -76,7 +76,10 @@ def test_what_it_says(importing, place, tmp_path):
 def test_a_dry_run_reads_all_and_writes_nothing(importing, place, tmp_path):
     code, out, err = importing(place / "mesh", "--dry-run", "--step", "3")
     assert code == 0, err
-    assert json.loads(out)["step"] == 3 and "(not written)" in json.loads(out)["run"]
+    assert (
+        json.loads(out)["tables"]["run"][0]["step"] == 3
+        and "(not written)" in json.loads(out)["tables"]["run"][0]["run"]
+    )
     assert not (tmp_path / "run").exists()
     broken = tmp_path / "mesh"
     shutil.copytree(place / "mesh", broken)
@@ -134,8 +137,8 @@ def test_a_released_name_is_fetched_and_verified(importing, released, place, tmp
         return
     assert code == 0, err
     assert re.search(r"log-likelihood -\d+\.\d{5}, within 0.05 of the original's", err)
-    assert json.loads(out)["source"] == released.url
-    assert "unlike its name" in json.loads(out)["notes"]
+    assert json.loads(out)["tables"]["run"][0]["source"] == released.url
+    assert "unlike its name" in json.loads(out)["tables"]["run"][0]["notes"]
     manifest = load_manifest(tmp_path / "run")
     assert (manifest.origin.source, manifest.steps) == (released.url, 7)
     fetched = {each.name for each in (tmp_path / "cache").rglob("*") if each.is_file()}
@@ -146,7 +149,7 @@ def test_a_released_name_is_fetched_and_verified(importing, released, place, tmp
 def test_a_step_of_a_bucket_is_chosen(importing, released, tmp_path):
     code, out, err = importing(released.url, "--step", "3", "--verify")
     assert code == 0, err
-    assert json.loads(out)["step"] == 3 and "known are those of t5-efficient-base" in err
+    assert json.loads(out)["tables"]["run"][0]["step"] == 3 and "known are those of t5-efficient-base" in err
     assert "no checkpoint of step 5; there are 3, 7" in importing(released.url, "--step", "5")[2]
 
 

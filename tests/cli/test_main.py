@@ -91,6 +91,7 @@ def test_a_broken_pipe_is_quiet(trial, capsys):
         (["trial", "--qqqqq"], "error: scalecli trial has no option --qqqqq; scalecli trial --help lists them"),
         (["trial", "--steps", "three"], "three"),
         (["trial", "extra"], "extra"),
+        (["flops"], "error: Missing argument 'MODEL'; usage: scalecli flops [OPTIONS] MODEL"),
         (["--confg", "x", "trial"], "--config"),
     ],
 )

@@ -42,7 +42,7 @@ def plan(capsys):
 
 
 def rows(out):
-    return int(json.loads(out)["shape"].rpartition("vocabulary ")[2])
+    return json.loads(out)["tables"]["plan"][0]["shape"]["vocabulary"]
 
 
 USUAL = ("shape.yaml", "--text", "text.txt", "--vocabulary", "v.model")
@@ -121,7 +121,7 @@ def test_a_run_that_is_remote_and_in_no_bucket_is_refused(plan):
 def test_the_directory_may_be_the_one_at_hand(plan, folder, monkeypatch):
     (folder / "study").mkdir()
     monkeypatch.chdir(folder / "study")
-    assert json.loads(plan("tiny", "--run", ".")[1])["directory"] == str(folder / "study")
+    assert json.loads(plan("tiny", "--run", ".")[1])["tables"]["plan"][0]["directory"] == str(folder / "study")
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def start(monkeypatch, capsys):
 
 def test_a_dry_run_estimates_the_time_on_this_machine(plan):
     def hours(steps):
-        return json.loads(plan(*USUAL, "--steps", steps)[1])["hours"]
+        return json.loads(plan(*USUAL, "--steps", steps)[1])["tables"]["plan"][0]["hours"]
 
     start = (IMPORT_SECONDS + COMPILE_SECONDS) / 3600
     assert hours(2000) - start == pytest.approx(2 * (hours(1000) - start))

@@ -35,8 +35,8 @@ def drivers(tmp_path, monkeypatch):
         (["NVIDIA A100-SXM4-40GB"], None, Machine("a100-40", 1)),
         (["NVIDIA H100 80GB HBM3"] * 4, "0,2", Machine("h100", 2)),
         (["NVIDIA H200"], "", Machine("cpu", 1)),
-        (["NVIDIA GeForce RTX 4090"], None, Machine("cpu", 1)),
-        (["NVIDIA H100 80GB HBM3", "NVIDIA H200"], None, Machine("cpu", 1)),
+        (["NVIDIA GeForce RTX 4090"], None, None),
+        (["NVIDIA H100 80GB HBM3", "NVIDIA H200"], None, None),
     ],
 )
 def test_gpus_are_those_of_the_driver_that_are_visible(drivers, monkeypatch, models, visible, machine):
@@ -61,6 +61,12 @@ def test_the_time_here_is_that_of_all_processors_after_the_start(drivers, monkey
     two_cores = 1000 / estimate(spec, batch, Machine("cpu", 1), Training(precision="float32")).steps_per_s
     start = this_machine.IMPORT_SECONDS + this_machine.COMPILE_SECONDS
     assert this_machine.seconds_here(spec, batch, Training(), 1000) == pytest.approx(start + two_cores / 8)
+
+
+def test_unknown_gpus_give_no_time(drivers):
+    drivers("NVIDIA GeForce RTX 4090")
+    spec = build_spec("transformer", parse_name("tiny"))
+    assert this_machine.seconds_here(spec, Batch(8, 64, 16), Training(), 10) is None
 
 
 def test_a_precision_that_the_machine_can_t_have_gives_no_time(drivers):

@@ -13,7 +13,7 @@ import zstandard
 
 from scalecli.data.records import kind_of, read_json
 from scalecli.data.sources import Remarks, find_files
-from scalecli.data.tasks.tables import read_table
+from scalecli.data.tasks.layouts import read_rows
 from scalecli.data.text.corpora import Corpus, text_documents
 from scalecli.errors import ConfigurationError, MissingError
 
@@ -71,7 +71,7 @@ def test_texts_and_tables_of_every_format(tmp_path, name, kind):
     assert list(text_documents([tmp_path / name])) == TEXTS
     assert list(Corpus.from_text([tmp_path / name], "all").documents()) == TEXTS
     (location,) = find_files([tmp_path / name])
-    rows = [row for _, row in read_table(location, ["text"])]
+    rows = [row for _, row in read_rows(location, None, needed=["text"])]
     assert [(int(row["id"]), row["text"]) for row in rows] == list(enumerate(TEXTS))
 
 
@@ -215,18 +215,18 @@ def test_two_columns_of_one_name_are_one_line(tmp_path, name):
         (tmp_path / name).write_text("text\ttext\nx\ty\n".replace("\t", "," if "csv" in name else "\t"))
     columns = ["text", "text"] if "headless" in name else None
     with pytest.raises(ConfigurationError, match="2 columns are called 'text'"):
-        list(read_table(str(tmp_path / name), ["text"], columns=columns))
+        list(read_rows(str(tmp_path / name), None, needed=["text"], columns=columns))
 
 
 def test_line_ends_within_a_csv_field_stay(tmp_path):
     (tmp_path / "a.csv").write_bytes(b'text,label\r\n"one\r\ntwo",1\r\n"three\nfour",0\r\n')
-    rows = [row for _, row in read_table(str(tmp_path / "a.csv"), ["text"])]
+    rows = [row for _, row in read_rows(str(tmp_path / "a.csv"), None, needed=["text"])]
     assert rows == [{"text": "one\r\ntwo", "label": "1"}, {"text": "three\nfour", "label": "0"}]
 
 
 def test_rows_of_empty_fields_are_rows(tmp_path):
     (tmp_path / "a.tsv").write_text("text\tlabel\nx\t1\n\t\n\ny\t0\n")
-    rows = [row for _, row in read_table(str(tmp_path / "a.tsv"), ["text"])]
+    rows = [row for _, row in read_rows(str(tmp_path / "a.tsv"), None, needed=["text"])]
     assert [row["text"] for row in rows] == ["x", "", "y"]
 
 

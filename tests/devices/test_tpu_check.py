@@ -111,7 +111,7 @@ def test_a_step_is_compiled_for_a_tpu(tmp_path, backend, model_parallel):
         timeout=600,
     )
     assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
+    found = json.loads(ran.stdout)["tables"]["plan"][0]
     spec = build_spec("transformer", Shape(**FIELDS, vocabulary=256))
     assert found["lengths"] == f"{BATCH.inputs}/{BATCH.targets}"
     rows = BATCH.sequences * model_parallel // 4
@@ -148,7 +148,7 @@ def test_a_step_of_two_replicas_is_compiled_on_tensorflow(tmp_path, architecture
         timeout=600,
     )
     assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
+    found = json.loads(ran.stdout)["tables"]["plan"][0]
     assert (found["replicas"], found["fits"]) == (2, True)
     # What is added up are the gradients, and a few sums.
     assert found["all_reduce_bytes"] == pytest.approx(found["weights_bytes"], rel=0.01)

@@ -189,3 +189,37 @@ def test_a_slice_of_two_hosts(place, tmp_path, start):  # noqa: F811
     )
     assert ended(tuned)[0] == 0, tuned.log.read_text()[-2000:]
     assert all(each.poll() is None for each in workers)
+
+
+PROGRAM = """
+import sys
+import tensorflow as tf
+from scalecli.devices import Request, open_devices
+from scalecli.errors import MissingError
+from tests.devices import emulated_tpu
+
+emulated_tpu.install(1, sys.argv[1].split(","))
+devices = open_devices(Request(tpu="slice"))
+with tf.device("/job:worker/task:0/device:CPU:0"):
+    tf.io.write_file("ram://one/own[1].npy", "")  # which is in that process's memory
+devices.check_readable([sys.argv[2]])
+for file in ("ram://one/own[1].npy", "/none/b.npy"):
+    try:
+        devices.check_readable([sys.argv[2], file])
+    except MissingError as error:
+        print(error)
+"""
+
+
+def test_hosts_that_do_not_see_a_file_are_named(tmp_path, start):
+    seen = tmp_path / "seen [*].npy"
+    seen.touch()
+    ports = free_ports(2)
+    workers_on(ports, start)
+    command = [sys.executable, "-c", PROGRAM, ",".join(ports), str(seen)]
+    ran = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=PATIENCE)
+    shared = "text, images, datasets and --cache-directory must lie on a path that all hosts have"
+    assert ran.stdout.splitlines() == [
+        f"host 1 of this slice has no ram://one/own[1].npy; {shared}",
+        f"host 0 of this slice has no /none/b.npy; {shared}",
+    ], ran.stderr[-2000:]

@@ -6,12 +6,12 @@ import zipfile
 import pytest
 
 from scalecli.data.tasks.registry import all_tasks
-from scalecli.data.tasks.task import UNLABELLED, Example
+from scalecli.data.tasks.task import UNLABELED, Example
 from scalecli.evaluation.submissions import FILES, submission, write_submissions
 
 
 def examples(*idx, targets=None):
-    return [Example("", targets[n] if targets else UNLABELLED, n, idx=each) for n, each in enumerate(idx)]
+    return [Example("", targets[n] if targets else UNLABELED, n, idx=each) for n, each in enumerate(idx)]
 
 
 @pytest.mark.parametrize(

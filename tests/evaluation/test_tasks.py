@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scalecli.data.tasks.registry import all_tasks
-from scalecli.data.tasks.task import UNLABELLED, Example
+from scalecli.data.tasks.task import UNLABELED, Example
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.evaluation import tasks as evaluation
 from scalecli.evaluation.tasks import TaskEvaluation, TaskInputs, TaskSplit, figures, figures_with_intervals
@@ -84,7 +84,7 @@ def test_figures_carry_intervals_and_numbers_of_examples(vocabulary, shapes):
     assert TaskSplit(task, rows).invalid(["noise", " text", "noises", ""]) == 2
 
 
-@pytest.mark.parametrize("row", [Example("text", UNLABELLED, 1), Example("text", "Bob", 1, label=-1)])
+@pytest.mark.parametrize("row", [Example("text", UNLABELED, 1), Example("text", "Bob", 1, label=-1)])
 def test_examples_without_labels_have_predictions_and_no_score(vocabulary, shapes, row):
     task = replace(COLA, labels=None, metrics=("exact_match",))
     test = TaskSplit(task, [Example("noise", "noise", 0), row])

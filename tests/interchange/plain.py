@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from scalecli.architectures import build_spec
-from scalecli.interchange.imported import logits_of
+from scalecli.interchange.imported import logits_field
 from scalecli.interchange.weight_map import Exported
 from scalecli.shape import Shape
 
@@ -17,7 +17,7 @@ FORMS = [("transformer", True), ("glu", False), ("glu", True), ("transformer", F
 def shape_of(architecture, tied, **fields):
     """A shape whose every size is another, so that no matrix passes for its transpose."""
     sizes = {"encoder_layers": 2, "decoder_layers": 3, "d_model": 32, "d_ff": 48, "d_kv": 8, "heads": 3}
-    return Shape(**{**sizes, "vocabulary": ROWS, "logits": logits_of(architecture, tied), **fields})
+    return Shape(**{**sizes, "vocabulary": ROWS, "logits": logits_field(architecture, tied), **fields})
 
 
 def _spread(path, shape):

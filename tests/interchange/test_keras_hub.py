@@ -266,9 +266,9 @@ def test_what_it_cannot_hold_is_refused(architecture, fields, message):
     ],
 )
 def test_of_a_folder_only_the_model_is_wanted(names, kept):
-    assert keras_hub.wanted(names, None) == kept
+    assert keras_hub.select_files(names, None) == kept
 
 
 def test_folders_are_recognised(valid, tmp_path):
-    assert keras_hub.recognises(valid)
-    assert not keras_hub.recognises(tmp_path)
+    assert keras_hub.recognizes(valid)
+    assert not keras_hub.recognizes(tmp_path)

@@ -41,7 +41,7 @@ def test_hugging_face_has_the_weights_of_the_step(reference, tmp_path, options, 
     ran = export(reference, "hugging-face", tmp_path / "new" / "hf", *options)
     assert ran.code == 0, ran.err
     assert f"at step {step}: written to {tmp_path}/new/hf" in ran.err
-    assert [row["file"] for row in json.loads(ran.out)] == HUGGING_FACE
+    assert [row["file"] for row in json.loads(ran.out)["tables"]["files"]] == HUGGING_FACE
     found = hugging_face.read(tmp_path / "new" / "hf", step=None, optimizer=False)
     expected = weights_of(reference, step)
     assert found.weights.keys() == expected.keys()
@@ -98,7 +98,8 @@ def test_keras_hub_has_the_weights(reference, tmp_path):
     (tmp_path / "preset").mkdir()  # an empty directory is as good as none
     ran = export(reference, "keras-hub", tmp_path / "preset")
     assert ran.code == 0, ran.err
-    assert {"README.md", "config.json", "model.weights.h5"} < {row["file"] for row in json.loads(ran.out)}
+    files = {row["file"] for row in json.loads(ran.out)["tables"]["files"]}
+    assert {"README.md", "config.json", "model.weights.h5"} < files
     # Without the time of writing, so that a second export is the same bytes.
     metadata = json.loads((tmp_path / "preset/metadata.json").read_text())
     total = yaml.safe_load((reference / "run.yaml").read_text())["parameters"]["total"]

@@ -1,8 +1,18 @@
 """A step that can't fit is said before it is tried."""
 
 import re
+from dataclasses import replace
 
+import pytest
+
+from scalecli.architectures import build_spec
+from scalecli.costs.hardware import Machine
+from scalecli.manifest import Strategy, load_manifest
 from scalecli.runs import fitting
+from scalecli.runs.recipe import Recipe
+from scalecli.shape import presets
+from scalecli.training.schedules import Schedule
+from tests.manifests import example_manifest
 from tests.runs.conftest import command
 
 
@@ -15,6 +25,20 @@ def test_too_large_a_batch_is_said_and_a_small_one_not(place, no_training, tmp_p
     line = next(line for line in ran.err.splitlines() if "by estimate" in line)
     assert line.startswith("warning: a step on 4 examples at once needs ")
     assert line.endswith(", and this machine has 100 kB; less --batch, or more --accumulation, needs less")
+    assert line.removeprefix("warning: ") in load_manifest(tmp_path / "large").warnings
+
+
+@pytest.mark.parametrize(("kind", "batch", "said"), [("one", 4096, True), ("one", 8, False), ("mirrored", 128, False)])
+def test_the_memory_of_an_accelerator_counts(monkeypatch, kind, batch, said):
+    monkeypatch.setattr(fitting, "this_machine", lambda: Machine("h100", chips=2))
+    example = example_manifest()
+    environment = replace(example.environment, devices=["GPU:0 NVIDIA H100", "GPU:1 NVIDIA H100"])
+    manifest = replace(example, environment=environment, strategy=Strategy(kind=kind, replicas=2))
+    recipe = Recipe(steps=1, batch=batch, schedule=Schedule("constant", 0.01, 0, 1), dropout=0.0, seed=0)
+    spec = build_spec("transformer", presets()["small"])
+    warning = fitting.memory_warning(spec, manifest, recipe)
+    assert (warning is not None) == said
+    assert not said or (f"{batch:,} examples" in warning and ", and a device here has 80.0 GB; " in warning)
 
 
 def test_a_run_says_at_its_start_how_long_it_will_take(place, no_training, tmp_path, monkeypatch):

@@ -167,7 +167,7 @@ def test_pretraining_goes_on_exactly(place, tmp_path):
             assert "holds no state of the optimizer" in planned.failed(refused)
             assert "holds no state of the optimizer; an import takes it by --optimizer" in ran.failed(refused)
     assert (ran.code, planned.code) == (0, 0), ran.err
-    plan = json.loads(planned.out)
+    plan = json.loads(planned.out)["tables"]["plan"][0]
     assert (plan["steps_done"], plan["training_flops"]) == (6, 3 * plan["training_flops_per_step"])
     manifest = load_manifest(tmp_path / "second0")
     assert (manifest.start_step, manifest.steps, manifest.checkpoints.kept[-1]) == (3, 6, 6)

@@ -27,7 +27,7 @@ def test_a_study_trains_what_is_missing_and_its_runs_are_runs_like_any_other(pla
 
     ran = command("study", "run", file, "--directory", directory, "--format", "json")
     assert "1 of 2 runs failed: narrow16-tiny by exit code 3" in ran.failed(1)
-    assert [row["status"] for row in json.loads(ran.out)] == ["completed", "completed"]
+    assert [row["status"] for row in json.loads(ran.out)["tables"]["status"]] == ["completed", "completed"]
     assert (other / "run.yaml").read_bytes() == in_the_way
 
     other.rename(tmp_path / "away")

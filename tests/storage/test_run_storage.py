@@ -9,7 +9,7 @@ from scalecli.errors import MissingError, ScalecliError, UsageError
 from scalecli.manifest import save_manifest
 from scalecli.storage import buckets
 from scalecli.storage.layout import DESCRIPTION, OPTIMIZER, WEIGHTS
-from scalecli.storage.run_storage import Place, place_at
+from scalecli.storage.run_storage import RunStorage, open_storage
 from scalecli.training import checkpoints
 from scalecli.training.checkpoints import checkpoint_steps
 from scalecli.training.keeper import Keeper
@@ -59,11 +59,11 @@ def a_run(place, *steps, trusted=True):
 
 
 def test_another_machine_has_what_the_first_one_stored(bucket, tmp_path):
-    first = place_at(ADDRESS, tmp_path / "first")
+    first = open_storage(ADDRESS, tmp_path / "first")
     a_run(first, 1, 2, 3)
     assert checkpoint_steps(first.directory / "checkpoints") == [2, 3]
-    second = place_at(ADDRESS, tmp_path / "second")
-    second.bring()
+    second = open_storage(ADDRESS, tmp_path / "second")
+    second.refresh()
     files = {str(each.relative_to(second.directory)) for each in second.directory.rglob("*") if each.is_file()}
     descriptions = {f"checkpoints/{step:08d}/{DESCRIPTION}" for step in (2, 3)}
     assert files == {"run.yaml", "metrics.jsonl", ".lock", *descriptions}
@@ -73,7 +73,7 @@ def test_another_machine_has_what_the_first_one_stored(bucket, tmp_path):
 
 
 def test_a_description_is_written_last_and_removed_first(bucket, tmp_path):
-    a_run(place_at(ADDRESS, tmp_path), 1, 2, 3)
+    a_run(open_storage(ADDRESS, tmp_path), 1, 2, 3)
     done = [(method, name.removeprefix("deep/run/")) for method, name in bucket.changes]
     for step in (1, 2, 3):
         folder = f"checkpoints/{step:08d}/"
@@ -90,7 +90,7 @@ def test_a_description_is_written_last_and_removed_first(bucket, tmp_path):
 @pytest.mark.parametrize("done", range(12))
 def test_an_end_between_any_two_requests(bucket, tmp_path, monkeypatch, done):
     """The third checkpoint, and then the removal of the first, take fewer requests than that in all."""
-    a_run(place_at(ADDRESS, tmp_path / "first"), 1, 2)
+    a_run(open_storage(ADDRESS, tmp_path / "first"), 1, 2)
     place = brought(tmp_path / "second")
     left = done
 
@@ -116,7 +116,7 @@ def test_an_end_between_any_two_requests(bucket, tmp_path, monkeypatch, done):
 
 
 def test_what_the_bucket_has_not_is_forgotten(bucket, tmp_path):
-    first = place_at(ADDRESS, tmp_path / "first")
+    first = open_storage(ADDRESS, tmp_path / "first")
     a_run(first, 1, 2)
     bucket.remove("bucket", "deep/run/checkpoints/00000002/" + DESCRIPTION)  # as where an upload was killed
     bucket.put("bucket", "deep/run/metrics.jsonl", b'{"step": 7}\n')
@@ -124,23 +124,23 @@ def test_what_the_bucket_has_not_is_forgotten(bucket, tmp_path):
     (first.directory / "own.txt").write_text("of a life that came to nothing")
     (first.directory / "tensorboard/train/events.2").write_bytes(b"likewise")
     (first.directory / "eval").mkdir()
-    first.bring()
+    first.refresh()
     assert (first.directory / "metrics.jsonl").read_text() == '{"step": 7}\n'
     assert checkpoint_steps(first.directory / "checkpoints") == [1]
     assert restored(first, messages := []) == 1 and not messages
     left = {each.name for each in first.directory.rglob("*") if each.is_file() and not each.name.startswith(".")}
     assert left == {"run.yaml", "metrics.jsonl", "events.1", DESCRIPTION, WEIGHTS, OPTIMIZER}
     assert (first.directory / "eval").is_dir()  # a run of its own, as far as there is one
-    a_run(place_at(ADDRESS, tmp_path / "second"), 3, 4, 5)
+    a_run(open_storage(ADDRESS, tmp_path / "second"), 3, 4, 5)
     assert not [name for name in bucket.names("bucket") if "00000002" in name]  # the half is removed in time
 
 
 def test_a_run_that_is_read_has_a_copy_of_its_own(bucket, tmp_path):
-    place = place_at(ADDRESS, tmp_path)
+    place = open_storage(ADDRESS, tmp_path)
     a_run(place, 1)
     (place.directory / "checkpoints/00000002").mkdir()  # being written
-    reading = place.to_read()
-    reading.bring()
+    reading = place.reading_copy()
+    reading.refresh()
     assert reading.directory != place.directory and reading.address == ADDRESS
     assert checkpoint_steps(place.directory / "checkpoints") == [1, 2]
     assert checkpoint_steps(reading.directory / "checkpoints") == [1]
@@ -148,14 +148,14 @@ def test_a_run_that_is_read_has_a_copy_of_its_own(bucket, tmp_path):
 
 def test_writing_is_tried_again(bucket, tmp_path, waits):
     bucket.writing_faults = [503] * 7
-    a_run(place_at(ADDRESS, tmp_path), 1)
+    a_run(open_storage(ADDRESS, tmp_path), 1)
     assert waits.ours == [5.0] and len(waits.gcsfs) == 5 + 1
     assert restored(brought(tmp_path / "another"), []) == 1
 
 
 def brought(cache):
-    place = place_at(ADDRESS, cache)
-    place.bring()
+    place = open_storage(ADDRESS, cache)
+    place.refresh()
     return place
 
 
@@ -172,7 +172,7 @@ def test_what_is_sent_in_parts_arrives(bucket, tmp_path):
 
 @pytest.mark.parametrize(("status", "tries"), [(503, 30), (403, 1), (401, 1)])
 def test_a_bucket_that_cannot_be_written(bucket, tmp_path, waits, status, tries):
-    place = place_at(ADDRESS, tmp_path)
+    place = open_storage(ADDRESS, tmp_path)
     place.directory.mkdir(parents=True)
     save_manifest(example_manifest(), place.directory)
     bucket.writing_faults = [status] * 50
@@ -185,8 +185,8 @@ def test_a_bucket_that_cannot_be_written(bucket, tmp_path, waits, status, tries)
 
 def test_a_bucket_that_is_not_there_or_does_not_answer(bucket, tmp_path, waits):
     with pytest.raises(MissingError, match="gs://nobodys/run: no such bucket"):
-        place_at("gs://nobodys/run", tmp_path).bring()
-    place = place_at(ADDRESS, tmp_path)
+        open_storage("gs://nobodys/run", tmp_path).refresh()
+    place = open_storage(ADDRESS, tmp_path)
     a_run(place, 1, 2)
     place = brought(tmp_path / "another")
     bucket.faults = ["cut"] * 50
@@ -197,17 +197,17 @@ def test_a_bucket_that_is_not_there_or_does_not_answer(bucket, tmp_path, waits):
 
 
 def test_places_seen_from_one_another(tmp_path):
-    here = Place(tmp_path / "runs/one")
-    run, result = place_at("gs://b/runs/one", tmp_path), place_at("gs://b/runs/one/eval/x", tmp_path)
+    here = RunStorage(tmp_path / "runs/one")
+    run, result = open_storage("gs://b/runs/one", tmp_path), open_storage("gs://b/runs/one/eval/x", tmp_path)
     assert (run.name, run.at("eval/x").address, run.at("../two").address) == ("one", result.address, "gs://b/runs/two")
-    assert run.seen_from(result) == "../.."
-    assert run.seen_from(place_at("gs://c/one", tmp_path)) == "gs://b/runs/one"
-    assert (run.seen_from(here), here.seen_from(run)) == ("gs://b/runs/one", str(tmp_path / "runs/one"))
+    assert run.relative_to(result) == "../.."
+    assert run.relative_to(open_storage("gs://c/one", tmp_path)) == "gs://b/runs/one"
+    assert (run.relative_to(here), here.relative_to(run)) == ("gs://b/runs/one", str(tmp_path / "runs/one"))
     assert here.at("../two").directory == tmp_path / "runs/two"
-    assert here.seen_from(here.at("eval/x")) == "../.."
+    assert here.relative_to(here.at("eval/x")) == "../.."
 
 
 @pytest.mark.parametrize("address", ["gs://bucket", "gs://bucket/../run", "s3://bucket/run", "gs://bucket//run"])
 def test_what_is_no_place(tmp_path, address):
     with pytest.raises(UsageError, match=r"gs://BUCKET/FOLDER is accepted"):
-        place_at(address, tmp_path)
+        open_storage(address, tmp_path)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from scalecli.manifest import save_manifest
-from scalecli.storage.run_storage import place_at
+from scalecli.storage.run_storage import open_storage
 from scalecli.training.checkpoints import Saving
 from scalecli.training.keeper import Keeper
 from tests.manifests import example_manifest
@@ -57,8 +57,8 @@ def restored(place, messages):
 
 def save_for_ever(address, cache, begun):
     """A run whose steps take no time; it goes on from what is there, and says at the pipe `begun` when it saves."""
-    place = place_at(address, Path(cache))
-    place.bring()
+    place = open_storage(address, Path(cache))
+    place.refresh()
     step = restored(place, messages := [])
     assert not messages, messages
     keeper, manifest = Keeper(place, SAVING), example_manifest()

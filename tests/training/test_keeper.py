@@ -8,7 +8,7 @@ import pytest
 
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.storage import layout
-from scalecli.storage.run_storage import Place, place_at
+from scalecli.storage.run_storage import RunStorage, open_storage
 from scalecli.training.background import Background
 from scalecli.training.keeper import Keeper
 from tests.buckets import emulator, storage_server  # noqa: F401
@@ -40,7 +40,7 @@ def damaged(content, damage):
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGES)
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, name, damage):
-    place = Place(tmp_path)
+    place = RunStorage(tmp_path)
     saved(place, 3, 4)
     file = tmp_path / f"checkpoints/00000004/{name}"
     content = damaged(file.read_bytes(), damage)
@@ -57,15 +57,15 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, name, damag
 @pytest.mark.parametrize(("name", "damage"), [DAMAGES[0], DAMAGES[2], *DAMAGES[6:8]])
 def test_a_damaged_checkpoint_in_a_bucket(emulator, tmp_path, name, damage):  # noqa: F811
     emulator.put("bucket", "elsewhere", b"makes the bucket")
-    saved(place_at("gs://bucket/run", tmp_path / CACHE), 3, 4)
+    saved(open_storage("gs://bucket/run", tmp_path / CACHE), 3, 4)
     path = f"run/checkpoints/00000004/{name}"
     content = damaged(emulator.get("bucket", path), damage)
     emulator.remove("bucket", path)
     if content is not None:
         emulator.put("bucket", path, content)
     for cache in (CACHE, "another machine"):  # what is here was whole, but the bucket's word counts
-        place = place_at("gs://bucket/run", tmp_path / cache)
-        place.bring()
+        place = open_storage("gs://bucket/run", tmp_path / cache)
+        place.refresh()
         assert restored(place, messages := []) == 3
         # Without a description it is no checkpoint, of which there is nothing to say.
         without = name == layout.DESCRIPTION and damage == "gone"
@@ -73,7 +73,7 @@ def test_a_damaged_checkpoint_in_a_bucket(emulator, tmp_path, name, damage):  # 
 
 
 def test_all_damaged_is_an_error_and_another_model_is_one_at_once(tmp_path):
-    place = Place(tmp_path)
+    place = RunStorage(tmp_path)
     saved(place, 3, 4)
     weights, state = variables()
     with pytest.raises(ConfigurationError, match="lacks 'other'"):
@@ -87,7 +87,7 @@ def test_all_damaged_is_an_error_and_another_model_is_one_at_once(tmp_path):
 
 @pytest.mark.parametrize("asking", ["trust", "finish", "save"])
 def test_a_full_disk_is_said_to_whoever_asks_next_and_only_once(tmp_path, monkeypatch, asking):
-    keeper = saved(Place(tmp_path), 3)
+    keeper = saved(RunStorage(tmp_path), 3)
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -108,7 +108,7 @@ def test_a_full_disk_is_said_to_whoever_asks_next_and_only_once(tmp_path, monkey
     assert [each.name for each in (tmp_path / "checkpoints").iterdir()] == ["00000003"]
 
 
-class SlowPlace(Place):
+class SlowStorage(RunStorage):
     """A bucket that takes what it is given when `gate` is opened."""
 
     def __init__(self, directory):
@@ -121,7 +121,7 @@ class SlowPlace(Place):
 
 
 def test_a_checkpoint_that_is_not_stored_yet_lets_none_be_removed(tmp_path):
-    place = SlowPlace(tmp_path)
+    place = SlowStorage(tmp_path)
     place.gate.set()
     keeper = saved(place, 1, 2, 3)
     place.gate.clear()

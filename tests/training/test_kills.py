@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from scalecli.storage import layout
-from scalecli.storage.run_storage import place_at
+from scalecli.storage.run_storage import open_storage
 from scalecli.training import checkpoints
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.training.saved import restored
@@ -46,7 +46,7 @@ def test_on_the_disk(tmp_path, victim_of):
     for _ in range(40):
         victim.kill_after(draw.uniform(0, 3))
         leftovers += len(list(folder.glob(".*")))
-        steps.append(restored(place_at(tmp_path / "run", tmp_path), messages := []))
+        steps.append(restored(open_storage(tmp_path / "run", tmp_path), messages := []))
         assert not messages
         for step in checkpoints.checkpoint_steps(folder):  # not the newest alone: none is half of one
             checkpoints.load_both(folder / f"{step:08d}")
@@ -61,8 +61,8 @@ def test_in_a_bucket(emulator, tmp_path, victim_of):  # noqa: F811
         victim.kill_after(draw.uniform(0, 3))
         names = [name for name in emulator.names("bucket") if "/checkpoints/" in name]
         whole = {name.rpartition("/")[0] for name in names if name.endswith(layout.DESCRIPTION)}
-        place = place_at("gs://bucket/a/run", tmp_path / f"another machine {life}")
-        place.bring()
+        place = open_storage("gs://bucket/a/run", tmp_path / f"another machine {life}")
+        place.refresh()
         found = checkpoints.checkpoint_steps(place.directory / "checkpoints")
         assert found == sorted(int(name.rpartition("/")[2]) for name in whole)
         steps.append(restored(place, messages := []))

@@ -46,7 +46,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A shape with its costs by the names of `COSTS`, None where the machine can't train it.
+    """A shape with its costs by the names of `COSTS`, None where the machine cannot train it.
 
     `flops` are those of the convention `paper`, which published figures are of. `used` is the share of the tightest
     budget. `score` is the published mean of GLUE, SuperGLUE and SQuAD that the shape stands on, None without any, and
@@ -87,7 +87,7 @@ class _Published:
 
 
 def shape_cost(spec: ModelSpec, cost: str, setting: Setting) -> float | None:
-    """One of `COSTS` of a model; None where the setting's machine can't train it."""
+    """One of `COSTS` of a model; None where the setting's machine cannot train it."""
     if cost == "parameters":
         return spec.parameters()
     if cost == "flops":
@@ -126,21 +126,21 @@ def alternatives(architecture: str, shape: Shape, cost: str, setting: Setting) -
     answer is empty where no score of the shape is published.
 
     Raises:
-        ConfigurationError: the cost is not known, because the machine can't train the shape.
+        ConfigurationError: the cost is not known, because the machine cannot train the shape.
     """
     spec = build_spec(architecture, shape)
     own = shape_costs(spec, setting)
     if own[cost] is None:
         estimate(spec, setting.batch, setting.machine, setting.training)  # says why
-    found = []
+    models = []
     for table in published_tables():
         rows = _published(table)
         for reference in rows:
             if (reference.model.architecture, reference.shape) == (architecture, shape):
                 beside = (_beside(row, reference, own, cost, setting) for row in rows)
-                found.append(Alternative(reference.model, own, reference.score))
-                found += sorted((each for each in beside if each is not None), key=_rank)
-    return found
+                models.append(Alternative(reference.model, own, reference.score))
+                models += sorted((each for each in beside if each is not None), key=_rank)
+    return models
 
 
 def _beside(
@@ -179,11 +179,11 @@ def nearest_published(architecture: str, shape: Shape) -> str:
 @functools.cache
 def _published(table: str) -> tuple[_Published, ...]:
     """The rows of a table that have a score and a shape of ours."""
-    found = []
+    rows = []
     for model in published_tables()[table]:
         if model.architecture in ARCHITECTURES and model.downstream is not None:
-            found.append(_Published(model, parse_name(model.name, model.architecture), model.downstream))
-    return tuple(found)
+            rows.append(_Published(model, parse_name(model.name, model.architecture), model.downstream))
+    return tuple(rows)
 
 
 def _evidence(architecture: str) -> list[_Published]:
@@ -240,7 +240,7 @@ def _used(costs: dict[str, float | None], budgets: Mapping[str, float]) -> float
 
 
 def _candidate(architecture: str, shape: Shape, budgets: Mapping[str, float], setting: Setting) -> Candidate:
-    found = shape_costs(build_spec(architecture, shape), setting)
+    own_costs = shape_costs(build_spec(architecture, shape), setting)
     name = shape_name(shape, architecture)
     rows = _evidence(architecture)
     own = [row for row in rows if row.shape == shape]
@@ -252,7 +252,7 @@ def _candidate(architecture: str, shape: Shape, budgets: Mapping[str, float], se
     elif best is not None:
         evidence = f"nowhere smaller than {best.model.name}; {evidence}"
     score = None if best is None else best.score
-    return Candidate(name, architecture, shape, found, _used(found, budgets), score, evidence)
+    return Candidate(name, architecture, shape, own_costs, _used(own_costs, budgets), score, evidence)
 
 
 def _contains(shape: Shape, other: Shape) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scalecli.analysis.rows.shape_costs import batch_for, flops_of
 from scalecli.costs import TRAINING_PASSES, Batch, Convention
 from scalecli.errors import ScalecliError
-from scalecli.manifest import Data, Manifest, Throughput, manifest_path, parse_manifest, seen_from
+from scalecli.manifest import Data, Manifest, Throughput, manifest_path, parse_manifest, resolve_from
 from scalecli.results import FEW_SHOT_ACCURACY, NEGATIVE_LOG_PERPLEXITY
 from scalecli.shape import Shape
 from scalecli.storage.files import read_bytes
@@ -141,7 +141,7 @@ def _parent_of(file: str, manifest: Manifest) -> tuple[str, Manifest] | None:
     if manifest.parent is None:
         return None
     try:
-        parent = manifest_path(seen_from(file, manifest.parent.path))
+        parent = manifest_path(resolve_from(file, manifest.parent.path))
         found, sha256 = read_run(parent)
         return (parent, found) if sha256 == manifest.parent.sha256 else None
     except (ScalecliError, ValueError):  # ValueError: what no file system takes for a path

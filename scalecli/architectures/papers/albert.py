@@ -15,8 +15,7 @@ from scalecli.specs import Embedding, EncoderDecoder, Logits, Repeat
 def albert(shape: Shape) -> EncoderDecoder:
     """Shared layers; `shared_stacks` shares them between encoder and decoder as well.
 
-    The text of "Scaling Laws vs Model Architectures" says that it does; its parameters say
-    that it doesn't.
+    The text of "Scaling Laws vs Model Architectures" says that the paper's model does; its parameters say otherwise.
     """
     encoder = Repeat(encoder_block(shape), shape.encoder_layers, shared=True)
     decoder = Repeat(decoder_block(shape), shape.decoder_layers, shared=True)

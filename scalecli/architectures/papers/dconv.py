@@ -1,4 +1,4 @@
-"""Dynamic convolutions in the place of self-attention (Wu et al. 2019)."""
+"""Dynamic convolutions instead of self-attention (Wu et al. 2019)."""
 
 from __future__ import annotations
 

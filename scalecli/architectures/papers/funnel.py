@@ -32,12 +32,12 @@ def funnel(shape: Shape) -> EncoderDecoder:
     pooling = Block((first, Pooling(), *rest))
     repeats: list[Repeat] = []
     for number in range(blocks):
-        of_block = layers // blocks + (number < layers % blocks)
+        depth = layers // blocks + (number < layers % blocks)
         if number > 0:
             repeats.append(Repeat(pooling, 1))
-            of_block -= 1
-        if of_block:
-            repeats.append(Repeat(plain, of_block))
+            depth -= 1
+        if depth:
+            repeats.append(Repeat(plain, depth))
     return encoder_decoder("funnel", shape, encoder=stack(shape, *repeats, bidirectional=True))
 
 

@@ -1,4 +1,4 @@
-"""Lightweight convolutions in the place of self-attention (Wu et al. 2019)."""
+"""Lightweight convolutions instead of self-attention (Wu et al. 2019)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from scalecli.specs import EncoderDecoder, LocalConvolution, Repeat
 
 
 def convolutional(architecture: str, dynamic: bool) -> Architecture:
-    """LConv or, dynamic, DConv: convolutions in the place of self-attention, in both stacks."""
+    """LConv or, dynamic, DConv: convolutions instead of self-attention, in both stacks."""
 
     def build(shape: Shape) -> EncoderDecoder:
         """Centred convolutions in the encoder, causal ones in the decoder; cross-attention stays.
 
         Raises:
-            ConfigurationError: an even number of taps, which can't be centred.
+            ConfigurationError: an even number of taps, which cannot be centered.
         """
         if shape.taps % 2 == 0:
             raise ConfigurationError(

@@ -11,7 +11,7 @@ from scalecli.specs import EncoderDecoder, Repeat, TokenMixing
 
 
 def mixer(shape: Shape) -> EncoderDecoder:
-    """Token mixing in the place of the encoder's self-attention; the decoder is the Transformer's."""
+    """Token mixing instead of the encoder's self-attention; the decoder is the Transformer's."""
     mixing = TokenMixing(shape.d_model, shape.d_ff, shape.positions)
     encoder = Repeat(encoder_block(shape, mixing=mixing), shape.encoder_layers)
     return encoder_decoder("mixer", shape, encoder=stack(shape, encoder, bidirectional=True, bias_heads=()))

@@ -30,7 +30,7 @@ def vit(shape: Shape) -> EncoderOnly:
     draw theirs: the original's feed-forward layers start with Xavier's, and its head with zeros.
 
     Raises:
-        ConfigurationError: the patches don't cover the image.
+        ConfigurationError: the patches do not cover the image.
     """
     if shape.image_size % shape.patch_size:
         raise ConfigurationError(

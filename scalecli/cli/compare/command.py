@@ -181,7 +181,7 @@ def command(
         if left_out:
             lines.append(f"Left out, for a terminal of {width} columns: {', '.join(left_out)}. --columns shows them.")
     if is_record:
-        print_record(table.rows[0], table.columns, format)
+        print_record(table.key, table.rows[0], table.columns, format)
     else:
         print_tables([table, *analysis_tables(rows, analyses, costs, qualities, format)], format)
     for line in lines:

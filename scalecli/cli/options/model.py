@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from scalecli.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, IMAGE_ARCHITECTURES, KNOBS, LARGEST, load
+from scalecli.architectures import (
+    ARCHITECTURES,
+    DEFAULT_ARCHITECTURE,
+    IMAGE_ARCHITECTURES,
+    KNOBS,
+    LARGEST,
+    PAPERS_KNOBS,
+    load,
+)
 from scalecli.architectures.operators import Operator, operators
 from scalecli.cli.options.groups import Command, Decorator, option_group
 from scalecli.errors import ConfigurationError
@@ -34,8 +42,11 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]  # bash forgets what is before "file"
 
 
-def _complete_architecture(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in ARCHITECTURES if name.startswith(incomplete)]
+def _complete_architecture(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
+    from click.shell_completion import CompletionItem
+
+    names = [CompletionItem(name) for name in ARCHITECTURES if name.startswith(incomplete)]
+    return names or [CompletionItem(incomplete, type="file")]
 
 
 def _checked_operator(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
@@ -54,11 +65,6 @@ def _operator_option(operator: Operator) -> Decorator:
     return click.option(operator.option, type=click.INT, callback=_checked_operator, help=operator.help)
 
 
-def _is_knob(operator: Operator) -> bool:
-    """Whether it sets what only some architectures have."""
-    return operator.fields[0] in KNOBS
-
-
 class ModelCommand(Command):
     """A command that knows the knobs of the architecture of `--arch`, which may be a file or a module of the user's."""
 
@@ -71,11 +77,17 @@ class ModelCommand(Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own, and those of knobs that users' architectures declare."""
-        params = super().get_params(ctx)
-        if not any("--nl" in param.opts for param in params):
-            return params
-        known = {flag for param in params for flag in param.opts}
-        return [*params, *(_knob_option(each) for each in operators().values() if each.option not in known)]
+        return [*self.users_knobs(), *super().get_params(ctx)]
+
+    def users_knobs(self) -> list[click.Parameter]:
+        """The options of knobs that users' architectures declare."""
+        taken = {flag for param in self.params for flag in param.opts}
+        own = [each for each in operators().values() if each.fields[0] in KNOBS.keys() - {*PAPERS_KNOBS}]
+        for operator in own:
+            if operator.option in taken:
+                flag, knob = operator.option, operator.fields[0]
+                raise ConfigurationError(f"the flag {flag} of the knob {knob} is taken: scalecli {self.name} has it")
+        return [_knob_option(operator) for operator in own]
 
     def _named(self, ctx: click.Context, args: list[str]) -> list[str]:
         """What `--arch` names on the command line, else in its variable or in the --config file."""
@@ -132,8 +144,10 @@ shape_options = option_group(
         help=f"Architecture: {', '.join(ARCHITECTURES)}; or your own, a file such as ./fnet.py or an installed module "
         f"such as my_package.fnet. [default: the file's, else {DEFAULT_ARCHITECTURE}]",
     ),
-    *(_operator_option(operator) for operator in operators().values() if not _is_knob(operator)),
-    option_group(*(_operator_option(operator) for operator in operators().values() if _is_knob(operator)), rare=True),
+    *(_operator_option(each) for each in operators().values() if each.fields[0] not in KNOBS),
+    option_group(
+        *(_operator_option(each) for each in operators().values() if each.fields[0] in PAPERS_KNOBS), rare=True
+    ),
     heading="Model",
     collect=_collect,
 )

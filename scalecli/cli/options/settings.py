@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from scalecli.architectures import load
+from scalecli.cli.options.model import ModelCommand
 from scalecli.errors import ConfigurationError, nearest
 
 
@@ -20,6 +22,8 @@ def checked_options(command: click.Command, section: dict[Any, Any], where: str)
     """
     if isinstance(command, click.Group):
         return {name: checked_options(*_inner(command, name, value, where)) for name, value in section.items()}
+    if isinstance(command, ModelCommand) and isinstance(section.get("arch"), str):
+        load(section["arch"])  # a user's own adds options
     values = {}
     for key, value in section.items():
         option = option_named(command, str(key), where)
@@ -55,7 +59,7 @@ def option_named(command: click.Command, name: str, where: str) -> click.Option:
     """
     options = {
         flag.lstrip("-"): option
-        for option in command.params
+        for option in [*command.params, *(command.users_knobs() if isinstance(command, ModelCommand) else [])]
         if isinstance(option, click.Option)
         for flag in option.opts
         if flag.startswith("--")

@@ -64,10 +64,10 @@ def print_tasks(format: str) -> None:
             "task": task.name,
             "group": group_of.get(task.name, ""),
             "dataset": task.dataset,
-            "metrics": ", ".join(task.metrics),
+            "metrics": list(task.metrics),
             "examples": task.examples,
-            "lengths": f"{task.inputs_length}/{task.targets_length}",
-            "labels": ", ".join(task.labels or ()),
+            "lengths": {"inputs": task.inputs_length, "targets": task.targets_length},
+            "labels": list(task.labels or ()),
         }
         for task in all_tasks().values()
     ]
@@ -77,7 +77,7 @@ def print_tasks(format: str) -> None:
         Column("dataset", "TensorFlow dataset"),
         Column("metrics", "Metrics"),
         Column("examples", "Training examples"),
-        Column("lengths", "Inputs/targets"),
+        Column("lengths", "Lengths"),
         Column("labels", "Labels"),
     ]
-    print_table(rows, columns, format)
+    print_table("tasks", rows, columns, format)

@@ -34,28 +34,17 @@ def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def print_table(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[Column],
-    format: str = "table",
-    marked: Collection[tuple[int, str]] = (),
-) -> None:
-    """Prints rows of values by column key; numbers are humanised for people and left as they are for programs.
-
-    `marked` names cells, as (row, column key), that people see in bold with a star; programs get the bare values.
-    """
-    if format in FOR_PEOPLE:
-        write = {"table": _in_terminal, "markdown": markdown, "latex": latex}[format]
-        click.echo(write(rows, columns, marked), nl=False)
-    else:
-        click.echo(_machine(_plain_rows(rows, columns), [column.key for column in columns], format), nl=False)
+def print_table(key: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], format: str = "table") -> None:
+    """Prints one table, which programs know by its key; see `print_tables`."""
+    print_tables([Table(key, "", rows, columns)], format)
 
 
 def print_tables(tables: Sequence[Table], format: str = "table") -> None:
     """Prints tables with their notes: for people one after the other, for programs as one document.
 
-    The document is `{"command", "version", "tables"}`, where `tables` has the rows of each table by its key, whatever
-    the options are. CSV holds one table, so that there must not be more.
+    Numbers are humanized for people and left as they are for programs; cells that are marked stand in bold with a star
+    for people. The document is `{"command", "version", "tables"}`, where `tables` has the rows of each table by its
+    key, whatever the options are. CSV holds one table, so that there must not be more.
     """
     if format in FOR_PEOPLE:
         for index, table in enumerate(tables):
@@ -67,7 +56,7 @@ def print_tables(tables: Sequence[Table], format: str = "table") -> None:
         (table,) = tables
         click.echo(csv_text(table), nl=False)
     else:
-        click.echo(_machine(_document(tables), [], format), nl=False)
+        click.echo(_machine(_document(tables), format), nl=False)
     for table in tables:
         print_notes(table.notes, format)
 
@@ -80,7 +69,8 @@ def _print_for_people(table: Table, format: str, has_title: bool) -> None:
         return
     if has_title:
         click.echo({"markdown": f"### {title}\n", "latex": f"% {title}"}.get(format, title))
-    print_table(table.rows, table.columns, format, table.marked)
+    write = {"table": _in_terminal, "markdown": markdown, "latex": latex}[format]
+    click.echo(write(table.rows, table.columns, table.marked), nl=False)
     print_notes(table.notes, format)
 
 
@@ -91,14 +81,13 @@ def _document(tables: Sequence[Table]) -> dict[str, Any]:
     return {"command": command, "version": __version__, "tables": rows}
 
 
-def print_record(record: Mapping[str, Any], columns: Sequence[Column], format: str = "table") -> None:
-    """Prints one object: a line for each value for people, one mapping for programs."""
+def print_record(key: str, record: Mapping[str, Any], columns: Sequence[Column], format: str = "table") -> None:
+    """Prints one object: a line for each value for people, for programs a table of one row; see `print_tables`."""
     if format in FOR_PEOPLE:
         lines = [{"label": column.title, "value": humanise(record.get(column.key), column.kind)} for column in columns]
-        print_table(lines, [Column("label", ""), Column("value", "")], format)
-        return
-    plain = {column.key: _plain(record.get(column.key)) for column in columns}
-    click.echo(_machine([plain] if format == "csv" else plain, list(plain), format), nl=False)
+        print_table(key, lines, [Column("label", ""), Column("value", "")], format)
+    else:
+        print_table(key, [record], columns, format)
 
 
 def print_notes(notes: Sequence[str], format: str) -> None:
@@ -131,7 +120,7 @@ def table_text(
     width: int | None = None,
     can_be_bold: bool = False,
 ) -> str:
-    """A table as text, within `width` places or as wide as it is; see `print_table`."""
+    """A table as text, within `width` places or as wide as it is; see `print_tables`."""
 
     def style(row: int, column: int, text: str) -> str:
         is_bold = can_be_bold and (row, columns[column].key) in marked
@@ -163,14 +152,12 @@ def _text_column(rows: Sequence[Mapping[str, Any]], column: Column, marked: Coll
     return TextColumn(f"{printable(column.title)}{unmarked}", cells, is_right)
 
 
-def _machine(value: Any, keys: Sequence[str], format: str) -> str:
+def _machine(value: Any, format: str) -> str:
     if format == "json":
         return _escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
-    if format == "yaml":
-        from scalecli import strict
+    from scalecli import strict
 
-        return strict.dump_yaml(value)
-    return _csv(value, keys)
+    return strict.dump_yaml(value)
 
 
 def csv_text(table: Table) -> str:

@@ -10,7 +10,7 @@ from scalecli.cli.output.formats import Column, print_record
 if TYPE_CHECKING:
     from scalecli.runs.recipe import Recipe
     from scalecli.specs import ModelSpec
-    from scalecli.storage.run_storage import Place
+    from scalecli.storage.run_storage import RunStorage
 
 PLAN_COLUMNS = (
     Column("directory", "Directory"),
@@ -23,18 +23,20 @@ PLAN_COLUMNS = (
     Column("rates", "Rates"),
     Column("validation_examples", "Validation examples, at most"),
     Column("vocabulary", "Vocabulary"),
-    Column("lengths", "Lengths, inputs/targets"),
+    Column("lengths", "Lengths, tokens"),
     Column("batch", "Batch"),
+    Column("accumulation", "  in parts"),
     Column("steps", "Steps"),
     Column("steps_done", "Steps done"),
     Column("optimizer", "Optimizer"),
+    Column("weight_decay", "  weight decay", "float"),
     Column("schedule", "Schedule"),
     Column("precision", "Precision"),
     Column("dropout", "Dropout", "float"),
     Column("seed", "Seed"),
     Column("training_flops_per_step", "Training FLOPs per step", "flops"),
     Column("training_flops", "Training FLOPs of the run", "flops"),
-    Column("hours", "Hours on this machine, estimated", "float"),
+    Column("hours", "Time on this machine, estimated", "hours"),
 )
 
 
@@ -44,7 +46,7 @@ def print_plan(
     recipe: Recipe,
     inputs: int,
     targets: int,
-    place: Place,
+    place: RunStorage,
     format: str,
     start_step: int = 0,
     **rest: Any,
@@ -59,24 +61,26 @@ def print_plan(
     batch = costs.Batch(recipe.batch, inputs, targets)
     per_step = sum(costs.flops(spec, batch, "training").values())
     schedule = recipe.schedule
-    there = place.to_read()
-    there.bring()
+    there = place.reading_copy()
+    there.refresh()
     steps_done = max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step)
     training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
     seconds = seconds_here(spec, batch, training, recipe.steps - steps_done)
     record = {
         "directory": place.address,
         "architecture": spec.architecture,
-        "shape": ", ".join(f"{name} {size}" for name, size in shape.to_dict().items()),
+        "shape": shape.to_dict(),
         "parameters": spec.parameters(),
         "weights_bytes": costs.weights_bytes(spec),
         "optimizer_bytes": costs.optimizer_bytes(spec, recipe.optimizer),
-        "lengths": f"{inputs}/{targets}",
-        "batch": f"{recipe.batch} in {recipe.accumulation} parts" if recipe.accumulation > 1 else recipe.batch,
+        "lengths": {"inputs": inputs, "targets": targets},
+        "batch": recipe.batch,
+        "accumulation": recipe.accumulation,
         "steps": recipe.steps,
         "steps_done": steps_done,
-        "optimizer": recipe.optimizer + (f", weight decay {recipe.weight_decay:g}" if recipe.weight_decay else ""),
-        "schedule": f"{schedule.name}, learning rate {schedule.learning_rate:g}, warm-up {schedule.warmup}",
+        "optimizer": recipe.optimizer,
+        "weight_decay": recipe.weight_decay,
+        "schedule": {"name": schedule.name, "learning_rate": schedule.learning_rate, "warmup": schedule.warmup},
         "precision": recipe.precision,
         "dropout": recipe.dropout,
         "seed": recipe.seed,
@@ -86,10 +90,10 @@ def print_plan(
         **rest,
     }
     columns = (*PLAN_COLUMNS, *COMPILED_COLUMNS)
-    print_record(record, [column for column in columns if column.key in record], format)
+    print_record("plan", record, [column for column in columns if column.key in record], format)
 
 
-def print_results(manifest: Any, place: Place, format: str) -> None:
+def print_results(manifest: Any, place: RunStorage, format: str) -> None:
     """Prints where a finished run is, its results at the last step, and those at the best where that is another."""
     last = max(manifest.results, default=None)
     results = {} if last is None else manifest.results[last]
@@ -100,4 +104,4 @@ def print_results(manifest: Any, place: Place, format: str) -> None:
         best = {f"best/{name}": value for name, value in manifest.results[manifest.best.step].items()}
         record |= {"best_step": manifest.best.step, **best}
         columns += [Column("best_step", "Best step"), *(Column(name, name, "float") for name in best)]
-    print_record(record, columns, format)
+    print_record("run", record, columns, format)

@@ -1,4 +1,4 @@
-"""Options of `scalecli shape` that look for a shape instead of showing one, and the rows of what is found."""
+"""Options of `scalecli shape` that look for a shape instead of showing one, and the rows that they give."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def candidate_rows(architecture: str, budgets: dict[str, float], setting: Settin
     Raises:
         ConfigurationError: no shape meets the budgets.
     """
-    found = candidates(architecture, budgets, setting)
-    if not found:
+    shapes = candidates(architecture, budgets, setting)
+    if not shapes:
         limits = ", ".join(
             f"{cost} {'of at least' if cost == 'steps/s' else 'up to'} {budgets[cost]:g}" for cost in budgets
         )
@@ -71,7 +71,7 @@ def candidate_rows(architecture: str, budgets: dict[str, float], setting: Settin
             "score": each.score,
             "evidence": each.evidence,
         }
-        for each in found
+        for each in shapes
     ]
 
 
@@ -92,8 +92,8 @@ def alternative_rows(like: ModelReference, cost: str, setting: Setting) -> Rows:
     Raises:
         ConfigurationError: no score of the model is published, so that nothing is known to be as good.
     """
-    found = alternatives(like.architecture, like.shape, cost, setting)
-    if not found:
+    models = alternatives(like.architecture, like.shape, cost, setting)
+    if not models:
         raise ConfigurationError(
             f"--like {like.name}: no score of it is published ({like.architecture}; "
             f"{nearest_published(like.architecture, like.shape)}); --budget finds shapes by their costs"
@@ -109,15 +109,15 @@ def alternative_rows(like: ModelReference, cost: str, setting: Setting) -> Rows:
             "upstream": each.model.upstream,
             "table": f"{each.model.source}/{each.model.table}",
         }
-        for each in found
+        for each in models
     ]
 
 
 def alternative_notes(like: ModelReference, cost: str, rows: Rows, setting: Setting) -> list[str]:
-    """What the rows of `alternative_rows` are, and whether anything was found."""
-    found = [row for row in rows if row["difference"] is not None]
-    verdict = [] if found else [f"Nothing is published that is as good as {like.name} and has better {cost}."]
-    worse = [row["name"] for row in found if row["difference"] < 0]
+    """What the rows of `alternative_rows` are, and whether there are any."""
+    others = [row for row in rows if row["difference"] is not None]
+    verdict = [] if others else [f"Nothing is published that is as good as {like.name} and has better {cost}."]
+    worse = [row["name"] for row in others if row["difference"] < 0]
     if worse:
         verdict.append(f"{' and '.join(worse)}: offered by the paper instead, though the score is lower.")
     return [
@@ -150,22 +150,22 @@ def _cost(text: str, where: str) -> str:
 
 def _budgets(texts: tuple[str, ...]) -> dict[str, float]:
     """Budgets such as `flops=8e12` or `memory=16G` by cost."""
-    found: dict[str, float] = {}
+    limits: dict[str, float] = {}
     for text in texts:
         name, separator, value = text.partition("=")
         where = f"--budget {text}"
         if not separator:
             raise UsageError(f"{where}: COST=VALUE is accepted, such as flops=8e12; costs are {', '.join(COSTS)}")
         cost = _cost(name, where)
-        if cost in found:
+        if cost in limits:
             raise UsageError(f"{where}: {cost} is limited twice")
         try:
-            found[cost] = parse_quantity(value)
+            limits[cost] = parse_quantity(value)
         except ConfigurationError as error:
             raise UsageError(f"{where}: {error}") from None
-        if not found[cost] > 0:
+        if not limits[cost] > 0:
             raise UsageError(f"{where}: a number above 0 is accepted")
-    return found
+    return limits
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {

@@ -79,7 +79,7 @@ def command(
     measuring = {"--batch and the like": lengths, "--chip and the like": run}
     if released:
         _refuse("--released", {**only_models, **shaping, **measuring, "--like": like, "--budget": budgets})
-        print_table(*released_table(size, knob), format)
+        print_table("released", *released_table(size, knob), format)
     elif size or knob:
         raise UsageError("--size and --knob choose from the released checkpoints; add --released")
     elif like is not None and cheaper is not None:
@@ -87,13 +87,13 @@ def command(
         reference = resolve_model(like, architecture=architecture, operators=operators, reshape_runs=True)
         setting = _setting(run, reference.architecture, reference.shape, lengths)
         rows = alternative_rows(reference, cheaper, setting)
-        print_table(rows, ALTERNATIVE_COLUMNS, format)
+        print_table("alternatives", rows, ALTERNATIVE_COLUMNS, format)
         print_notes(alternative_notes(reference, cheaper, rows, setting), format)
     elif budgets:
         _refuse("--budget", {**only_models, "--nl and the like": operators})
         chosen = architecture or DEFAULT_ARCHITECTURE
         setting = _setting(run, chosen, next(iter(presets(chosen).values())), lengths)
-        print_table(candidate_rows(chosen, budgets, setting), CANDIDATE_COLUMNS, format)
+        print_table("candidates", candidate_rows(chosen, budgets, setting), CANDIDATE_COLUMNS, format)
         print_notes(candidate_notes(setting), format)
     else:
         references = [

@@ -41,14 +41,14 @@ def shape_figures(model: ModelReference, lengths: Mapping[str, int], run: Run | 
     """Every value that is shown, by column; `lengths` are the fields of `Batch` that were asked for.
 
     Raises:
-        ConfigurationError: the architecture can't have inputs of that length, or the machine can't train the model.
+        ConfigurationError: the architecture does not take inputs of that length, or the machine cannot train the model.
     """
     spec = build_spec(model.architecture, model.shape)
     batch = costs.batch_of(spec, "forward", **lengths)
     total, embedding = spec.parameters(), spec.embedding_parameters()
     try:
         forward, training = (sum(costs.flops(spec, batch, name).values()) for name in ("forward", "training"))
-        of_run = {} if run is None else run_figures(spec, batch, run)
+        run_costs = {} if run is None else run_figures(spec, batch, run)
     except ConfigurationError as error:
         raise ConfigurationError(f"{model.name}: {error}") from None
     return {
@@ -67,7 +67,7 @@ def shape_figures(model: ModelReference, lengths: Mapping[str, int], run: Run | 
         "training_flops_per_token": round(training / tokens(batch)),
         "weights_bytes": costs.weights_bytes(spec),
         "adafactor_bytes": costs.adafactor_bytes(spec),
-        **of_run,
+        **run_costs,
     }
 
 
@@ -80,7 +80,7 @@ def print_shapes(rows: Sequence[dict[str, Any]], format: str) -> None:
         costs_of = _RUN_COSTS if "chip" in rows[0] else {**fields, **_NARROW_COSTS}
         titles = {"name": "Name", **mixed, **costs_of}
         columns = [replace(column, title=titles[column.key]) for column in columns if column.key in titles]
-    print_table(rows, columns, format)
+    print_table("shapes", rows, columns, format)
 
 
 def print_shape(row: dict[str, Any], format: str) -> None:
@@ -90,7 +90,7 @@ def print_shape(row: dict[str, Any], format: str) -> None:
         counts = [column.key for column in columns if column.key.endswith("parameters")]
         row = {**row, **{key: f"{row[key]:,}" for key in counts}}
         columns = [replace(column, kind="text") if column.key in counts else column for column in columns]
-    print_record(row, columns, format)
+    print_record("shapes", row, columns, format)
 
 
 def _filled(rows: Sequence[dict[str, Any]]) -> list[Column]:

@@ -108,7 +108,7 @@ def status(study: str, directory: Path | None, format: str) -> None:
     _, _, plan = _planned(study, directory)
     if format == "table" and sys.stdout.isatty():
         watch(plan)
-    print_table(status_rows(plan), STATUS_COLUMNS, format)
+    print_table("status", status_rows(plan), STATUS_COLUMNS, format)
 
 
 def _planned(
@@ -165,7 +165,7 @@ def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> 
             say(line, bold=True)
 
     unfinished = run_jobs(jobs, on_start)
-    print_table(status_rows(plan), STATUS_COLUMNS, format)
+    print_table("status", status_rows(plan), STATUS_COLUMNS, format)
     for run in unfinished:
         if run.holder:
             say(f"{run.name}: left to {run.holder}, which is at work on it{_not_started(run)}")

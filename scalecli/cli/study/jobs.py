@@ -11,20 +11,20 @@ from scalecli.studies.execution import Command
 
 
 def job_line(job: Sequence[Command]) -> str:
-    """The commands of a job in one line of shell; each is run when the one before it has ended well."""
+    """The commands of a job in one line of shell; each runs if the one before it succeeded."""
     return " && ".join(command.line for command in job)
 
 
 def job_lines(jobs: Sequence[Sequence[Command]]) -> str:
-    """A line for each job, in any order of which they can be run: what GNU parallel and `xargs` take."""
+    """A line for each job, for GNU parallel or `xargs`; the order does not matter."""
     return "".join(f"{job_line(job)}\n" for job in jobs)
 
 
 def slurm_script(name: str, directory: Path, jobs: Sequence[Sequence[Command]]) -> str:
     """A batch script for Slurm whose array has a task for each job.
 
-    It is to be completed by what the cluster calls its partitions and devices. The tasks start where the study was
-    planned, since paths may be relative, and go on where they stopped when Slurm requeues them.
+    The user adds the cluster's partitions and devices. Tasks start in the directory where the study was planned, since
+    paths may be relative, and continue where they stopped when Slurm requeues them.
     """
     log = os.path.join(os.path.abspath(directory), f"{name}-%A_%a.log")
     tasks = "".join(f"  {index}) {job_line(job)} ;;\n" for index, job in enumerate(jobs))

@@ -23,6 +23,7 @@ from scalecli.cli.options.training import recipe_and_saving
 from scalecli.cli.pretrain import command as pretrain
 from scalecli.cli.pretrain import pretraining_job
 from scalecli.costs import Batch
+from scalecli.costs.hardware import DEFAULT_CHIP
 from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS, speed_here, this_machine
 from scalecli.data.tasks.registry import find_tasks
 from scalecli.errors import ConfigurationError
@@ -117,14 +118,14 @@ def make_plan(study: Study, source: str, directory: Path, chip: str | None = Non
 
 
 def _machine(study: Study, chip: str | None, chips: int | None) -> tuple[Run, bool]:
-    """The machine of the options, else of the study, else this one; and whether it is this one."""
+    """The machine of the options, else of the study, else this one, else the papers'; and whether it is this one."""
     if chip is None and study.machine is not None:
         chip, chips = study.machine.chip, chips or study.machine.chips
-    is_here = chip is None
-    if chip is None:
-        here = this_machine()
+    here = this_machine() if chip is None else None
+    if here is not None:
         chip, chips = here.name, chips or here.chips
-    return run_from({"chip": chip} | ({"chips": chips} if chips else {})), is_here
+    chip = chip or DEFAULT_CHIP
+    return run_from({"chip": chip} | ({"chips": chips} if chips else {})), here is not None
 
 
 def _steps(study: Study, trial: Trial, spec: ModelSpec, batch: Batch) -> int:

@@ -1,4 +1,4 @@
-"""What `scalecli study` prints: the plan with its totals, and how far the runs are, live on a terminal."""
+"""What `scalecli study` prints: the plan with its totals, and the progress of the runs, live on a terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLAN_COLUMNS = (
     Column("parameters", "Parameters", "count"),
     Column("steps", "Steps"),
     Column("flops", "Training FLOPs", "flops"),
-    Column("hours", "Hours", "float"),
+    Column("hours", "Time", "hours"),
     Column("fits", "Fits"),
     Column("to_do", "To do"),
 )
@@ -40,12 +40,12 @@ STATUS_COLUMNS = (
     Column("left", "Left"),
     Column("written", "Written"),
 )
-# While runs are under way, as much as goes into 80 columns.
+# What fits into 80 columns.
 LIVE_COLUMNS = tuple(column for column in STATUS_COLUMNS if column.key not in ("upstream", "downstream"))
 
 
 def print_plan(plan: Plan, format: str) -> None:
-    """Prints every run with what it costs and what is to be done, and the sums."""
+    """Prints every run with its cost and what is left of it, and the totals."""
     progress = read_all(plan)
     rows = [
         {
@@ -59,7 +59,7 @@ def print_plan(plan: Plan, format: str) -> None:
         }
         for run, now, hours in zip(plan.runs, progress, hours_by_run(plan.runs, progress), strict=True)
     ]
-    print_table(rows, PLAN_COLUMNS, format)
+    print_table("plan", rows, PLAN_COLUMNS, format)
     print_notes([*totals(plan, progress), *run_notes(plan.machine)], format)
 
 
@@ -87,7 +87,7 @@ def _spent(plan: Plan) -> list[str]:
 
 
 def _cost(plan: Plan, hours: Sequence[float | None], shares: Sequence[float]) -> str:
-    """What these shares of the runs cost together."""
+    """The total cost of these shares of the runs."""
     flops = sum(run.flops * share for run, share in zip(plan.runs, shares, strict=True))
     counted = f"{sum(share > 0 for share in shares)} runs, {humanise(flops, 'flops')} training FLOPs"
     parts = [whole and whole * share for whole, share in zip(hours, shares, strict=True) if share]
@@ -115,17 +115,17 @@ def _to_do(run: PlannedRun, now: Progress) -> str:
     if now.is_done(run.command.line):
         return "nothing"
     if now.status == COMPLETED:
-        return "check: another command made it"
-    return f"go on from {now.step}" if now.step else "all"
+        return "check: made by another command"
+    return f"continue from {now.step}" if now.step else "all"
 
 
 def read_all(plan: Plan) -> list[Progress]:
-    """How far each run of a plan is."""
+    """The progress of each run of a plan."""
     return [read_progress(run.command.directory) for run in plan.runs]
 
 
 def status_rows(plan: Plan) -> list[dict[str, Any]]:
-    """The rows of `STATUS_COLUMNS` as they are now."""
+    """The present rows of `STATUS_COLUMNS`."""
     return [_status_row(run, now) for run, now in zip(plan.runs, read_all(plan), strict=True)]
 
 
@@ -146,7 +146,7 @@ def _status_row(run: PlannedRun, now: Progress) -> dict[str, Any]:
 
 
 def watch(plan: Plan) -> None:
-    """Shows the status on a terminal, again and again until every run has ended, or Ctrl-C."""
+    """Shows the status on a terminal, live until every run has ended, or Ctrl-C."""
     from rich.live import Live
     from rich.text import Text
 

@@ -32,12 +32,12 @@ class Examined:
     transparent: int
 
     def notes(self, name: str) -> list[str]:
-        """A line for each kind of image that is not in three colours, as the model will see it."""
-        found = {
-            "grey images, taken for three equal colours": self.grey,
+        """A line for each kind of image that is not in three colors, as the model will see it."""
+        counts = {
+            "gray images, taken for three equal colors": self.grey,
             "images with transparency, laid on white": self.transparent,
         }
-        return [f"{name}: {what} ({count:,})" for what, count in found.items() if count]
+        return [f"{name}: {what} ({count:,})" for what, count in counts.items() if count]
 
 
 def examine(
@@ -56,11 +56,11 @@ def examine(
     """
     listed = json.dumps([_FORM, files.root, [[file, files.stamps[file]] for file in ordered]])
     cached = cache_directory / "images" / f"{hashlib.sha256(listed.encode()).hexdigest()[:32]}.json"
-    text = cached_text(cached, lambda: json.dumps(asdict(_examined(files, ordered, on_work))), say)
+    text = cached_text(cached, lambda: json.dumps(asdict(_decode_all(files, ordered, on_work))), say)
     return from_mapping(Examined, json.loads(text), str(cached))
 
 
-def _examined(files: ImageFiles, ordered: Sequence[str], on_work: OnWork) -> Examined:
+def _decode_all(files: ImageFiles, ordered: Sequence[str], on_work: OnWork) -> Examined:
     import tensorflow as tf
 
     with tf.device("CPU"):

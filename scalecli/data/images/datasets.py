@@ -1,4 +1,4 @@
-"""The labelled images of a TensorFlow dataset, read in windows as they are trained on."""
+"""The labeled images of a TensorFlow dataset, read in windows as they are trained on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalecli.data.windows import DAMAGED, Windows
 from scalecli.errors import ConfigurationError, MissingError
 
 WINDOW_IMAGES = 1_024  # of 110 KB each in ImageNet
-_UNLABELLED = "it has images without a label; choose another split"
+_UNLABELED = "it has images without a label; choose another split"
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ class DatasetImages:
                 f"dataset {name}: no split {' or '.join(usual)}; it has {', '.join(known)}: --split and "
                 "--validation-split take parts of them, such as train[1%:] and train[:1%]"
             )
-        chosen = split or next(each for each in usual if each in known)
-        found = open_split(name, chosen, data_dir)
-        image, label = _features(name, found.builder.info.features)
-        return cls(found, image, label, tuple(found.builder.info.features[label].names))
+        chosen = split or next(name for name in usual if name in known)
+        dataset = open_split(name, chosen, data_dir)
+        features = dataset.builder.info.features
+        image, label = _features(name, features)
+        return cls(dataset, image, label, tuple(features[label].names))
 
     @property
     def name(self) -> str:
@@ -69,6 +70,11 @@ class DatasetImages:
         """How many they are."""
         return self.split.examples
 
+    @property
+    def file(self) -> str:
+        """The first shard."""
+        return self.split.shards()[0][0]
+
     def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, Share], Any]:
         """The training batches of a host from a step on."""
         import tensorflow as tf
@@ -83,7 +89,7 @@ class DatasetImages:
         def batches(start_step: int, share: Share) -> Any:
             start = start_step * batch
 
-            def of_window(serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor) -> Any:
+            def shuffled(serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor) -> Any:
                 serialized, count = windows.whole(serialized, shard, window)
                 places = tf.range(tf.maximum(start - first, 0), count)
                 order = tf.random.experimental.index_shuffle(
@@ -91,7 +97,7 @@ class DatasetImages:
                 )
                 return tf.data.Dataset.from_tensor_slices((tf.gather(serialized, order), first + places))
 
-            images = windows.from_item(start).prefetch(1).flat_map(of_window)
+            images = windows.from_item(start).prefetch(1).flat_map(shuffled)
             if share.hosts > 1:
                 images = images.filter(lambda serialized, n: share.has(n, batch))
             examples = images.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -99,7 +105,7 @@ class DatasetImages:
 
         return batches
 
-    def labels(self, of_each: int | None = None) -> np.ndarray:
+    def labels(self, per_class: int | None = None) -> np.ndarray:
         """The labels of the images; what is looked for in vain is looked for to the end.
 
         Raises:
@@ -107,24 +113,24 @@ class DatasetImages:
         """
         import tensorflow as tf
 
-        labels = (
+        batches = (
             self._records()
             .batch(self.window)
             .map(lambda serialized: tf.io.parse_example(serialized, {self.label: tf.io.FixedLenFeature([], tf.int64)}))
         )
-        found, counts = [np.zeros(0, np.int32)], np.zeros(len(self.classes), np.int64)
+        labels, counts = [np.zeros(0, np.int32)], np.zeros(len(self.classes), np.int64)
         with readable(self.split.identity):
-            for batch in labels.as_numpy_iterator():
+            for batch in batches.as_numpy_iterator():
                 if batch[self.label].min() < 0:
-                    raise MissingError(f"dataset {self.name}: {_UNLABELLED}")
-                found.append(batch[self.label].astype(np.int32))
-                counts += np.bincount(found[-1], minlength=len(counts))
-                if of_each is not None and counts.min() >= of_each:
+                    raise MissingError(f"dataset {self.name}: {_UNLABELED}")
+                labels.append(batch[self.label].astype(np.int32))
+                counts += np.bincount(labels[-1], minlength=len(counts))
+                if per_class is not None and counts.min() >= per_class:
                     break
             else:
-                if sum(map(len, found)) != self.images:
+                if sum(map(len, labels)) != self.images:
                     raise MissingError(f"dataset {self.name}: {DAMAGED}")
-        return np.concatenate(found)
+        return np.concatenate(labels)
 
     def middle_views(self, size: int, numbers: np.ndarray) -> Any:
         """The images of these numbers; the files are read up to the last of them."""
@@ -143,10 +149,9 @@ class DatasetImages:
         return records.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def _records(self) -> Any:
-        """The serialized examples of the split in order, a tf.data.Dataset."""
         import tensorflow as tf
 
-        paths, skips, lengths = (list(each) for each in zip(*self.split.shards(), strict=True))
+        paths, skips, lengths = map(list, zip(*self.split.shards(), strict=True))
         shards = tf.data.Dataset.from_tensor_slices((paths, np.array(skips, np.int64), np.array(lengths, np.int64)))
         return shards.flat_map(self.split.records)
 
@@ -159,7 +164,7 @@ class DatasetImages:
             self.label: tf.io.FixedLenFeature([], tf.int64),
         }
         parsed = tf.io.parse_single_example(serialized, features)
-        with tf.control_dependencies([tf.debugging.assert_non_negative(parsed[self.label], message=_UNLABELLED)]):
+        with tf.control_dependencies([tf.debugging.assert_non_negative(parsed[self.label], message=_UNLABELED)]):
             return parsed[self.image], tf.cast(parsed[self.label], tf.int32)
 
 
@@ -167,8 +172,8 @@ def _features(name: str, features: Any) -> tuple[str, str]:
     """The names of a dataset's image and of its label. Raises ConfigurationError where there are not one of each."""
     import tensorflow_datasets as tfds
 
-    images = [key for key, each in features.items() if isinstance(each, tfds.features.Image)]
-    labels = [key for key, each in features.items() if isinstance(each, tfds.features.ClassLabel)]
+    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
     preferred = [key for key in labels if key == "label"] or labels
     fitting = len(images) == len(preferred) == 1 and features[images[0]].np_dtype == np.uint8
     if not fitting or features[preferred[0]].num_classes is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,13 +48,13 @@ class FolderImages:
         Raises:
             MissingError: no image is whole, or one is of another class.
         """
-        ordered = in_order([file for of_class in files.by_class.values() for file in of_class])
-        found = examine(files, ordered, cache_directory, on_work, say)
-        class_of = {file: name for name, of_class in files.by_class.items() for file in of_class}
-        whole = [file for file in ordered if file not in found.left_out]
-        left_out = {**files.left_out, **Counter(found.left_out.values())}
+        class_of = {file: name for name, members in files.by_class.items() for file in members}
+        ordered = in_order(list(class_of))
+        examined = examine(files, ordered, cache_directory, on_work, say)
+        whole = [file for file in ordered if file not in examined.left_out]
+        left_out = {**files.left_out, **Counter(examined.left_out.values())}
         if not whole:
-            example = f"{ordered[0]} ({found.left_out[ordered[0]]})"
+            example = f"{ordered[0]} ({examined.left_out[ordered[0]]})"
             raise MissingError(f"{files.name}: none of {len(ordered):,} images can be used, such as {example}")
         own = tuple(sorted({class_of[file] for file in whole}))
         unknown = sorted({*own} - {*(classes or own)})
@@ -62,12 +63,17 @@ class FolderImages:
         label = {name: number for number, name in enumerate(classes or own)}
         numbers = np.array([label[class_of[file]] for file in whole], np.int32)
         paths = tuple(files.path(file) for file in whole)
-        return cls(files.name, found.identity, classes or own, paths, numbers, left_out, found.notes(files.name))
+        return cls(files.name, examined.identity, classes or own, paths, numbers, left_out, examined.notes(files.name))
 
     @property
     def images(self) -> int:
         """How many they are."""
         return len(self.paths)
+
+    @property
+    def file(self) -> str:
+        """The first image."""
+        return os.fsdecode(self.paths[0])
 
     def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, Share], Any]:
         """The training batches of a host from a step on."""
@@ -76,10 +82,10 @@ class FolderImages:
         paths, labels = self._tensors()
 
         def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
-            place = shuffled_index(n, self.images, seed)
+            index = shuffled_index(n, self.images, seed)
             return {
-                "images": random_view(tf.io.read_file(paths[place]), n, seed, size, cuts),
-                "labels": labels[place],
+                "images": random_view(tf.io.read_file(paths[index]), n, seed, size, cuts),
+                "labels": labels[index],
             }
 
         def batches(start_step: int, share: Share) -> Any:
@@ -89,7 +95,7 @@ class FolderImages:
 
         return batches
 
-    def labels(self, of_each: int | None = None) -> np.ndarray:
+    def labels(self, per_class: int | None = None) -> np.ndarray:
         """The labels of all images: they are known without reading any."""
         return self.numbers
 

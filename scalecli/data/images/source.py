@@ -1,4 +1,4 @@
-"""Labelled images to train on and to measure on: a folder for each class, or a TensorFlow dataset."""
+"""Labeled images to train on and to measure on: a folder for each class, or a TensorFlow dataset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scalecli.storage.files import is_remote
 
 
 class Images(Protocol):
-    """Labelled images of one split, in an order in which the first ones are a random sample of all."""
+    """Labeled images of one split, in an order in which the first ones are a random sample of all."""
 
     @property
     def name(self) -> str:
@@ -41,6 +41,10 @@ class Images(Protocol):
         """How many they are."""
 
     @property
+    def file(self) -> str:
+        """One of the files that are read."""
+
+    @property
     def left_out(self) -> dict[str, int]:
         """Files that are no images, counted by what is the matter with them."""
 
@@ -55,7 +59,7 @@ class Images(Protocol):
         same whichever step is the first; every epoch meets every image once, in an order and with cuts of its own.
         """
 
-    def labels(self, of_each: int | None = None) -> np.ndarray:
+    def labels(self, per_class: int | None = None) -> np.ndarray:
         """The labels of the images, int32 [images], or of as many first ones as hold so many of each class."""
 
     def middle_views(self, size: int, numbers: np.ndarray) -> Any:

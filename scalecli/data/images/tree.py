@@ -70,13 +70,12 @@ class ImageTree:
         learned = self._split(usual if training is None else training)
         if len(learned.by_class) == 1:
             raise MissingError(f"{learned.name}: one class, {learned.classes[0]!r}; two or more are accepted")
-        folder = held_out or next((each for each in _HELD_OUT if usual and self._holds_classes(each)), None)
+        folder = held_out or next((name for name in _HELD_OUT if usual and self._holds_classes(name)), None)
         if folder is not None:
             return learned, self._split(folder)
         return _cut_in_two(learned)
 
     def _holds_classes(self, folder: str) -> bool:
-        """Whether a folder has folders with images in them."""
         return any(file.startswith(f"{folder}/") and file.count("/") > 1 + folder.count("/") for file in self.files)
 
     def _split(self, folder: str) -> ImageFiles:
@@ -96,8 +95,8 @@ class ImageTree:
             raise MissingError(
                 f"{name}: no images; expected a folder for each class, such as {name.rstrip('/')}/cat/1.png"
             )
-        folders = [each.removeprefix(prefix) for each in self.folders if each.startswith(prefix)]
-        left_out[EMPTY] = sum("/" not in each and each not in by_class for each in folders)
+        folders = [path.removeprefix(prefix) for path in self.folders if path.startswith(prefix)]
+        left_out[EMPTY] = sum("/" not in path and path not in by_class for path in folders)
         ordered = {class_name: in_order(by_class[class_name]) for class_name in sorted(by_class)}
         return ImageFiles(self.root, name, ordered, self.files, dict(+left_out))
 
@@ -112,10 +111,10 @@ def _cut_in_two(files: ImageFiles) -> tuple[ImageFiles, ImageFiles]:
 
     def part(is_held_out: bool) -> dict[str, list[str]]:
         chosen = {
-            name: [each for n, each in enumerate(of_class, start=1) if (n % _EVERY == 0) == is_held_out]
-            for name, of_class in files.by_class.items()
+            name: [file for n, file in enumerate(members, start=1) if (n % _EVERY == 0) == is_held_out]
+            for name, members in files.by_class.items()
         }
-        return {name: of_class for name, of_class in chosen.items() if of_class}
+        return {name: members for name, members in chosen.items() if members}
 
     if not part(True):
         raise MissingError(
@@ -132,7 +131,7 @@ def _local_entries(root: str) -> Iterable[tuple[str, str | None]] | None:
     """Every file below a folder with its stamp, and every folder with None; links are followed, but not in circles."""
     if not os.path.isdir(root):
         return None
-    found: list[tuple[str, str | None]] = []
+    entries: list[tuple[str, str | None]] = []
     seen = {os.path.realpath(root)}
 
     def refuse(error: OSError) -> None:
@@ -141,11 +140,11 @@ def _local_entries(root: str) -> Iterable[tuple[str, str | None]] | None:
     for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
         below = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if below == "." else f"{below}/"
-        folders[:] = [each for each in folders if os.path.realpath(f"{folder}/{each}") not in seen]
-        seen |= {os.path.realpath(f"{folder}/{each}") for each in folders}
-        found += [(f"{prefix}{each}", None) for each in folders]
-        found += [(f"{prefix}{each}", _stamp(f"{folder}/{each}")) for each in files]
-    return found
+        folders[:] = [name for name in folders if os.path.realpath(f"{folder}/{name}") not in seen]
+        seen |= {os.path.realpath(f"{folder}/{name}") for name in folders}
+        entries += [(f"{prefix}{name}", None) for name in folders]
+        entries += [(f"{prefix}{name}", _stamp(f"{folder}/{name}")) for name in files]
+    return entries
 
 
 def _stamp(file: str) -> str:

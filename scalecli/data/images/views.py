@@ -1,6 +1,6 @@
-"""Encoded images as arrays: decoded, cut, turned, scaled and normalised, in the graph of tf.data.
+"""Encoded images as arrays: decoded, cut, turned, scaled and normalized, in the graph of tf.data.
 
-Whatever is in the file, three colours come out: grey is taken for all three, and what is transparent lies on white.
+Whatever is in the file, three colors come out: gray is taken for all three, and what is transparent lies on white.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def decode_as_is(contents: tf.Tensor) -> tf.Tensor:
 
 
 def decode(contents: tf.Tensor) -> tf.Tensor:
-    """The same in three colours, float32 [height, width, 3] from 0 to 255."""
+    """The same in three colors, float32 [height, width, 3] from 0 to 255."""
     import tensorflow as tf
 
     pixels = tf.cast(decode_as_is(contents), tf.float32)
     channels = tf.shape(pixels)[2]
-    colours = tf.cond(channels < 3, lambda: tf.repeat(pixels[:, :, :1], 3, axis=2), lambda: pixels[:, :, :3])
+    colors = tf.cond(channels < 3, lambda: tf.repeat(pixels[:, :, :1], 3, axis=2), lambda: pixels[:, :, :3])
     alpha = tf.where(channels % 2 == 0, pixels[:, :, -1:] / 255, 1.0)
-    return tf.ensure_shape(255 + (colours - 255) * alpha, [None, None, 3])
+    return tf.ensure_shape(255 + (colors - 255) * alpha, [None, None, 3])
 
 
 def random_view(contents: tf.Tensor, n: tf.Tensor, seed: int, size: int, cuts: Cuts) -> tf.Tensor:
@@ -62,11 +62,11 @@ def random_view(contents: tf.Tensor, n: tf.Tensor, seed: int, size: int, cuts: C
     import tensorflow as tf
 
     pixels = decode(contents)
-    of_cut, of_flip = tf.unstack(tf.stack([[tf.constant(seed, tf.int64), 2 * n], [seed, 2 * n + 1]]))
+    cut_seed, flip_seed = tf.unstack(tf.stack([[tf.constant(seed, tf.int64), 2 * n], [seed, 2 * n + 1]]))
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.shape(pixels),
         tf.zeros([1, 0, 4]),
-        of_cut,
+        cut_seed,
         min_object_covered=0.0,
         aspect_ratio_range=_ASPECT_RATIOS,
         area_range=(cuts.smallest_cut, 1.0),
@@ -75,8 +75,8 @@ def random_view(contents: tf.Tensor, n: tf.Tensor, seed: int, size: int, cuts: C
     )
     view = tf.image.resize(tf.slice(pixels, begin, extent), [size, size])
     if cuts.flip:
-        view = tf.cond(tf.random.stateless_uniform([], of_flip) < 0.5, lambda: tf.reverse(view, [1]), lambda: view)
-    return _normalised(view, size)
+        view = tf.cond(tf.random.stateless_uniform([], flip_seed) < 0.5, lambda: tf.reverse(view, [1]), lambda: view)
+    return _normalized(view, size)
 
 
 def middle_view(contents: tf.Tensor, size: int) -> tf.Tensor:
@@ -92,10 +92,10 @@ def middle_view(contents: tf.Tensor, size: int) -> tf.Tensor:
     side = tf.maximum(tf.cast(tf.round(_MIDDLE * shorter), tf.int32), 1)
     middle = pixels[(height - side) // 2 :, (width - side) // 2 :][:side, :side]
     fits = (height == size) & (width == size)
-    return _normalised(tf.cond(fits, lambda: pixels, lambda: tf.image.resize(middle, [size, size])), size)
+    return _normalized(tf.cond(fits, lambda: pixels, lambda: tf.image.resize(middle, [size, size])), size)
 
 
-def _normalised(pixels: tf.Tensor, size: int) -> tf.Tensor:
+def _normalized(pixels: tf.Tensor, size: int) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.ensure_shape(pixels / 127.5 - 1, [size, size, 3])

@@ -101,9 +101,9 @@ class FinetuningBatches:
             self.rows[name] = len(rows)
         self._read_inputs = Rows.of(inputs).reader(inputs_length)
         self._read_targets = Rows.of(targets).reader(targets_length)
-        of_rows = np.array([rates[name] * self.rows[name] / len(tasks[name].inputs) for name in self.names])
+        row_rates = np.array([rates[name] * self.rows[name] / len(tasks[name].inputs) for name in self.names])
         sizes = list(self.rows.values())
-        self._read_place = Turns.of(of_rows / of_rows.sum(), seed).reader(sizes, seed)
+        self._task_and_row = Turns.of(row_rates / row_rates.sum(), seed).reader(sizes, seed)
         self._first_rows = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
 
     def __call__(self, start_step: int = 0, share: Share = WHOLE) -> Any:
@@ -111,8 +111,8 @@ class FinetuningBatches:
         return self._dataset(start_step, share, self._row)
 
     def named(self) -> Any:
-        """Returns the same from the beginning, with "task", the place [batch] of each row's task among `names`."""
-        return self._dataset(0, WHOLE, lambda n: {**self._row(n), "task": self._read_place(n)[0]})
+        """Returns the same from the beginning, with "task", the index [batch] of each row's task in `names`."""
+        return self._dataset(0, WHOLE, lambda n: {**self._row(n), "task": self._task_and_row(n)[0]})
 
     def _dataset(self, start_step: int, share: Share, row: Any) -> Any:
         import tensorflow as tf
@@ -122,11 +122,10 @@ class FinetuningBatches:
         return rows.batch(share.piece(self._batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
     def _row(self, n: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the row at place n of training."""
         import tensorflow as tf
 
-        task, place = self._read_place(n)
-        index = tf.constant(self._first_rows)[task] + place
+        task, row_of_task = self._task_and_row(n)
+        index = tf.constant(self._first_rows)[task] + row_of_task
         row: dict[str, tf.Tensor] = {}
         row["inputs"], inputs_segments = self._read_inputs(index)
         row["targets"], targets_segments = self._read_targets(index)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scalecli.data.tasks.task import Task
-from scalecli.data.text.corpora import Docstring
+from scalecli.data.text.docstrings import Docstring
 from scalecli.errors import MissingError
 from scalecli.storage.files import write_atomically
 from scalecli.strict import write_yaml
@@ -40,11 +40,11 @@ def write_package_task(
         raise MissingError(
             f"package task: {len(packages)} packages with {_LEAST_PER_PACKAGE} or more long docstrings, and it takes 2"
         )
-    each = min(_MOST_PER_PACKAGE, *(len(texts[package]) for package in packages))
-    validation = max(1, round(each * _VALIDATION_SHARE))
+    count = min(_MOST_PER_PACKAGE, *(len(texts[package]) for package in packages))
+    validation = max(1, round(count * _VALIDATION_SHARE))
     splits: dict[str, list[dict[str, str]]] = {"validation": [], "train": []}
     for package in packages:
-        chosen = sorted(texts[package], key=_digest)[:each]
+        chosen = sorted(texts[package], key=_digest)[:count]
         splits["validation"] += [{"text": text, "package": package} for text in chosen[:validation]]
         splits["train"] += [{"text": text, "package": package} for text in chosen[validation:]]
     for split, rows in splits.items():

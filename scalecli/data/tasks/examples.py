@@ -1,4 +1,4 @@
-"""The examples of tasks: found as files or as a TensorFlow dataset, read, and made into texts."""
+"""The examples of tasks, read from files or a TensorFlow dataset and made into texts."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def iterate_examples(
     """
     skipped = Counter() if skipped is None else skipped
     number, key = 0, "id" if task.form in ("squad", "squad_2022") else "idx"
-    for index, (place, row) in enumerate(_rows(task, split, skipped, remarks)):
+    for index, (where, row) in enumerate(_rows(task, split, skipped, remarks)):
         if split != "test" and not any(value != "" for value in row.values()):
             skipped["all fields are empty"] += 1
             continue
         try:
-            made = texts_of(task, row, split, place)
+            made = texts_of(task, row, split, where)
         except LeftOut as reason:
             skipped[str(reason)] += 1
             continue
@@ -53,7 +53,7 @@ def iterate_examples(
             example = Example(
                 texts.input, texts.target, number, texts.answers, texts.group, texts.label, row.get(key, index)
             )
-            if not example.is_labelled and split != "test":
+            if not example.is_labeled and split != "test":
                 skipped["no label"] += 1
                 continue
             yield example
@@ -77,27 +77,27 @@ def split_version(task: Task, split: str) -> str:
     if files:
         content = "".join(map(fingerprint, files))
     else:
-        found = _dataset(task, split)
-        content = json.dumps([found.identity, [length for _, _, length in found.shards()]])
+        dataset = _dataset(task, split)
+        content = json.dumps([dataset.identity, [length for _, _, length in dataset.shards()]])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _rows(task: Task, split: str, skipped: Counter[str], remarks: Remarks | None) -> Iterator[tuple[str, Row]]:
-    """Yields place and row of a split, from the task's files where they are, else from its dataset."""
+    """Yields file:line and row for each row of a split, from the task's files where they are, else from its dataset."""
     files = _files(task, split)
     if files:
         fields, broken = task.fields or {}, skipped if task.skip_broken else None
         for file in files:
             columns = (task.columns or {}).get(split)
             needed = [fields.get(column, column) for column in needed_columns(task, split)]
-            for place, row in read_rows(
+            for where, row in read_rows(
                 file, task.format, needed=needed, columns=columns, skipped=broken, remarks=remarks
             ):
-                yield place, {**row, **{field: row[column] for field, column in fields.items() if column in row}}
+                yield where, {**row, **{field: row[column] for field, column in fields.items() if column in row}}
         return
-    found = _dataset(task, split)
-    for index, row in enumerate(found.rows()):
-        yield f"dataset {found.identity}, {split}, example {index}", row
+    dataset = _dataset(task, split)
+    for index, row in enumerate(dataset.rows()):
+        yield f"dataset {dataset.identity}, {split}, example {index}", row
 
 
 def _files(task: Task, split: str) -> list[str]:
@@ -117,9 +117,9 @@ def _files(task: Task, split: str) -> list[str]:
             raise MissingError(f"task {task.name}: --data-dir is to name the folder of {', '.join(files)}{where}")
         return []
     for collection in _COLLECTIONS:
-        places = [os.path.join(task.data_dir, collection, file) for file in files]
-        if all(map(_exists, places)):
-            return find_files(places)
+        paths = [os.path.join(task.data_dir, collection, file) for file in files]
+        if all(map(_exists, paths)):
+            return find_files(paths)
     if split in task.dataset_splits():
         try:
             open_split(task.dataset or "", task.dataset_splits()[split], task.data_dir)
@@ -140,9 +140,9 @@ def _dataset(task: Task, split: str) -> DatasetSplit:
         raise MissingError(f"task {task.name}, {split}: {error}{files}") from error
 
 
-def _exists(place: str) -> bool:
-    with one_line_errors(place):
-        system, path = locate(place)
+def _exists(location: str) -> bool:
+    with one_line_errors(location):
+        system, path = locate(location)
         return bool(system.isfile(path))
 
 

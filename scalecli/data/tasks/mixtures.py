@@ -1,10 +1,10 @@
-"""Mixtures of tasks: which task, and which of its rows, stands at each place of training.
+"""Mixtures of tasks: which task, and which of its rows, stands at each position of training.
 
-Place n of training, step * batch + place in the batch, is a function of (seed, n): a turn of 2^20 places has each task
-as often as its rate says, in an order that the seed shuffles, so that counting turns and looking into one of them says
-which task stands at a place and how many of its rows came before. A task's own rows come epoch after epoch, each epoch
-a permutation of its own. So a run goes on at any step without a look at those before, and meets no row of a task again
-before it has met all of them.
+What stands at position n of training, step * batch + row of the batch, is a function of (seed, n). A turn of 2^20
+positions has each task as often as its rate says, in an order that the seed shuffles. So the number of whole turns and
+one look into a turn say which task stands at a position, and how many of its rows came before. A task's own rows come
+epoch after epoch, each epoch a permutation of its own. A run resumes at any step without reading those before, and
+meets no row of a task again before it has met all of them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _TURN = 1 << 20  # the rarest of the 17 tasks stands in it some 200 times: its r
 
 @dataclass(frozen=True)
 class Turns:
-    """One turn of a mixture: which task stands at each place, and how many of its places come before.
+    """One turn of a mixture: which task stands at each position, and how many of its positions come before.
 
-    `counts` are the places of each task in a turn.
+    `counts` are the positions of each task in a turn.
     """
 
-    tasks: np.ndarray  # int32 [places]
-    before: np.ndarray  # int32 [places]
+    tasks: np.ndarray  # int32 [positions]
+    before: np.ndarray  # int32 [positions]
     counts: np.ndarray  # int64 [tasks]
 
     @classmethod
@@ -46,7 +46,7 @@ class Turns:
         return cls(tasks, before, counts)
 
     def reader(self, rows: Sequence[int], seed: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-        """Returns a function in the graph from place n to its task and its row among those of the task, both int64 [].
+        """Returns a function in the graph from position n to its task and the row of that task, both int64 [].
 
         `rows` [tasks] are how many rows each task has.
         """
@@ -57,9 +57,9 @@ class Turns:
             counts, sizes = tf.constant(self.counts), tf.constant(rows, tf.int64)
 
         def read(n: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            turn, place = n // _TURN, n % _TURN
-            task = tasks[place]
-            drawn = turn * counts[task] + tf.cast(before[place], tf.int64)
+            turn, position = n // _TURN, n % _TURN
+            task = tasks[position]
+            drawn = turn * counts[task] + tf.cast(before[position], tf.int64)
             return tf.cast(task, tf.int64), shuffled_index(drawn, sizes[task], seed)
 
         return read

@@ -64,11 +64,11 @@ def pack(sizes: np.ndarray, room: np.ndarray, seed: int) -> list[list[int]]:
     rows: list[list[int]] = []
     first_open = 0  # the rows before it are full, or have been passed over often enough
     for n in order.tolist():
-        place = first_open + int(np.argmax((free[first_open : len(rows) + 1] >= sizes[n]).all(axis=1)))
-        if place == len(rows):
+        row = first_open + int(np.argmax((free[first_open : len(rows) + 1] >= sizes[n]).all(axis=1)))
+        if row == len(rows):
             rows.append([])
-        rows[place].append(n)
-        free[place] -= sizes[n]
+        rows[row].append(n)
+        free[row] -= sizes[n]
         while first_open < len(rows) and free[first_open].min() < 1:
             first_open += 1
         first_open = max(first_open, len(rows) - _OPEN_ROWS)  # else the time grows with the square of the examples

@@ -105,24 +105,24 @@ def check(file: TaskFile, source: str) -> dict[str, str] | None:
     return labels
 
 
-def _check_names(given: Iterable[str], known: Sequence[str], place: str) -> None:
+def _check_names(given: Iterable[str], known: Sequence[str], where: str) -> None:
     for name in given:
         if name not in known:
-            raise ConfigurationError(f"{place}: {name!r}; accepted: {', '.join(known)}{nearest(str(name), known)}")
+            raise ConfigurationError(f"{where}: {name!r}; accepted: {', '.join(known)}{nearest(str(name), known)}")
 
 
 def _check_template(template: str, source: str) -> None:
-    """Raises ConfigurationError for a template whose places are not all names of columns, or items of them."""
+    """Raises ConfigurationError for a template whose slots are not all names of columns, or items of them."""
     try:
-        places = [place for place in string.Formatter().parse(template) if place[1] is not None]
+        slots = [slot for slot in string.Formatter().parse(template) if slot[1] is not None]
     except ValueError as error:
         raise ConfigurationError(f"{source}: input: {template!r}: {error}; a brace itself is written twice") from error
-    if not places or any(not column or spec or conversion for _, column, spec, conversion in places):
-        raise ConfigurationError(f"{source}: input: {template!r}: its places are the names of columns, as {{sentence}}")
-    for _, place, _, _ in places:
-        _, bracket, index = (place or "").partition("[")
+    if not slots or any(not column or spec or conversion for _, column, spec, conversion in slots):
+        raise ConfigurationError(f"{source}: input: {template!r}: its slots are the names of columns, as {{sentence}}")
+    for _, slot, _, _ in slots:
+        _, bracket, index = (slot or "").partition("[")
         if bracket and not (index.endswith("]") and index[:-1].isdecimal()):
-            raise ConfigurationError(f"{source}: input: {{{place}}}: an item is taken by its number, as {{choices[0]}}")
+            raise ConfigurationError(f"{source}: input: {{{slot}}}: an item is taken by its number, as {{choices[0]}}")
 
 
 def _labels(value: Any, source: str) -> dict[str, str] | None:
@@ -165,5 +165,5 @@ def _resolve(path: str, folder: str | None) -> str:
     path = os.path.join(folder, os.path.expanduser(path))
     if not is_remote(path):
         return os.path.abspath(path)
-    protocol, separator, place = path.partition("://")
-    return f"{protocol}{separator}{posixpath.normpath(place)}"
+    protocol, separator, rest = path.partition("://")
+    return f"{protocol}{separator}{posixpath.normpath(rest)}"

@@ -27,9 +27,9 @@ from typing import Any
 from scalecli.data.tasks.schema import SPLITS, Form, Lengths, TaskFile, check, columns_by_split
 from scalecli.strict import from_mapping, load_yaml, to_mapping
 
-__all__ = ["SPLITS", "UNANSWERABLE", "UNLABELLED", "Example", "Form", "Task", "as_text", "load_task"]
+__all__ = ["SPLITS", "UNANSWERABLE", "UNLABELED", "Example", "Form", "Task", "as_text", "load_task"]
 
-UNLABELLED = "<unk>"  # the target of a test example whose label isn't published, as in T5
+UNLABELED = "<unk>"  # the target of a test example whose label isn't published, as in T5
 # The target of a question without an answer (SQuAD v2). T5 has no such task; this is FLAN's (Wei et al. 2022).
 UNANSWERABLE = "unanswerable"
 
@@ -53,9 +53,9 @@ class Example:
     idx: int | str | dict[str, int] | None = None
 
     @property
-    def is_labelled(self) -> bool:
+    def is_labeled(self) -> bool:
         """Whether the right answer is known; of test sets it often is not published."""
-        return self.target != UNLABELLED and self.label != -1
+        return self.target != UNLABELED and self.label != -1
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Task:
     """A task: where its examples are, how a row becomes text, and how predictions are scored.
 
     name, prefix: the prefix begins the input of T5's form; it is the name unless given.
-    input: a template with {column} places ({column[0]} for the first of a list), or the columns that T5's form names.
+    input: a template with {column} slots ({column[0]} for the first of a list), or the columns that T5's form names.
     target: the column to predict. form: the function of `forms` that makes texts of a row; "fields" is the general one.
     labels: the texts of the classes in order of their number; None leaves the target as it is. raw_labels: from raw
         value to text, where a task file maps them. threshold: the target is a number, the second label from this on.
@@ -124,18 +124,18 @@ class Task:
         """Returns the columns that the input takes."""
         if isinstance(self.input, tuple):
             return self.input
-        places = (place for _, place, _, _ in string.Formatter().parse(self.input) if place is not None)
-        return tuple(dict.fromkeys(place.partition("[")[0] for place in places))
+        slots = (slot for _, slot, _, _ in string.Formatter().parse(self.input) if slot is not None)
+        return tuple(dict.fromkeys(slot.partition("[")[0] for slot in slots))
 
     def input_text(self, row: Mapping[str, Any]) -> str:
         """Returns the text to read of a row: the template filled in, or "prefix column: value column: value"."""
         if isinstance(self.input, tuple):
             return " ".join([self.prefix or self.name, *(f"{column}: {as_text(row[column])}" for column in self.input)])
         pieces = string.Formatter().parse(self.input)
-        return "".join(literal + ("" if place is None else _place(row, place)) for literal, place, _, _ in pieces)
+        return "".join(literal + ("" if slot is None else _filled(slot, row)) for literal, slot, _, _ in pieces)
 
     def label_text(self, value: Any) -> str | None:
-        """Returns the text of a raw label, or None for one that is none; a label that isn't known is `UNLABELLED`.
+        """Returns the text of a raw label, or None for one that is none; a label that isn't known is `UNLABELED`.
 
         A number counts the labels from 0, and so does a text that is a number; otherwise a text is one of the labels,
         capitals or not. Raw labels that a task file maps are as that says. 1.0 is 1, as which tables with gaps have it.
@@ -143,7 +143,7 @@ class Task:
         if self.raw_labels is not None:
             raw = value.strip() if isinstance(value, str) else json.dumps(value)
             raw = raw if raw in self.raw_labels else raw.removesuffix(".0")
-            return self.raw_labels.get(raw, UNLABELLED if raw == "-1" else None)
+            return self.raw_labels.get(raw, UNLABELED if raw == "-1" else None)
         assert self.labels is not None
         if self.threshold is not None:
             try:
@@ -158,7 +158,7 @@ class Task:
                 return value if value in same else next(iter(same), None)
             value = int(number)
         if value == -1:
-            return UNLABELLED
+            return UNLABELED
         return self.labels[int(value)] if value in range(len(self.labels)) else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _place(row: Mapping[str, Any], place: str) -> str:
-    """Returns the text that stands at a place of a template, a column or an item of one: "choices[0]"."""
-    column, bracket, index = place.partition("[")
+def _filled(slot: str, row: Mapping[str, Any]) -> str:
+    """Returns the text for a slot of a template, a column or an item of one: "choices[0]"."""
+    column, bracket, index = slot.partition("[")
     return as_text(row[column][int(index.rstrip("]"))] if bracket else row[column])

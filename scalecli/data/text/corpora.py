@@ -17,12 +17,10 @@ from pathlib import Path
 from scalecli.data.datasets import DatasetSplit, open_split
 from scalecli.data.records import NO_TEXT, TEXT, Kind, kind_of, read_rows, text_of
 from scalecli.data.sources import Remarks, display_name, find_files, fingerprint, read_lines, size_of
-from scalecli.data.text.docstrings import Docstring, cached_docstrings, docstring_documents
+from scalecli.data.text.docstrings import cached_docstrings
 from scalecli.data.text.parquet_shards import ParquetShards
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.storage.cache import Say
-
-__all__ = ["HELD_OUT_EVERY", "Corpus", "Docstring", "docstring_documents", "open_text", "text_documents"]
 
 # Where no validation text is given, the documents 0, 50, 100 ... are for validation and the others for training.
 HELD_OUT_EVERY = 50
@@ -158,7 +156,6 @@ def text_documents(
 
 
 def _documents(location: str, field: str | None, remarks: Remarks) -> Iterator[str]:
-    """Yields the documents of one file, without the empty ones."""
     kind = kind_of(location)
     if kind == "text":
         if field is not None:
@@ -166,11 +163,11 @@ def _documents(location: str, field: str | None, remarks: Remarks) -> Iterator[s
         yield from (text for _, line in read_lines(location, remarks) if (text := line.strip()))
         return
     name = field or TEXT
-    for place, row in read_rows(location, kind, (), remarks=remarks):
-        if text := text_of(row, name, place):
+    for where, row in read_rows(location, kind, (), remarks=remarks):
+        if text := text_of(row, name, where):
             yield text
         else:
-            remarks.add(NO_TEXT, place)
+            remarks.add(NO_TEXT, where)
 
 
 def _listed(remarks: Remarks) -> str:

@@ -46,7 +46,7 @@ def docstring_documents() -> Iterator[Docstring]:
     """Yields the docstrings of at least 200 characters of the standard library and the installed packages.
 
     The order is fixed: the standard library first, packages and files by name. No text comes twice, white space is
-    normalised, files that don't parse are passed over. Of a package at most 300 files, spread evenly, are read, up to
+    normalized, files that don't parse are passed over. Of a package at most 300 files, spread evenly, are read, up to
     about 150,000 characters.
     """
     seen: set[str] = set()
@@ -88,7 +88,6 @@ def _roots() -> list[Path]:
 
 
 def _packages() -> Iterator[tuple[str, list[Path]]]:
-    """Yields each top-level package's name and its Python files in order of name."""
     for root in _roots():
         for entry in sorted(root.iterdir(), key=lambda path: path.name):
             if entry.is_dir() and entry.name.isidentifier() and entry.name not in _FOLDERS_LEFT_OUT:

@@ -79,10 +79,10 @@ class ParquetShards:
             if self.every and ((first + number) % self.every == 0) != self.held_out:
                 yield ""
                 continue
-            place = f"{name}:{number + 1}"
-            text = text_of({self.field: value}, self.field, place)
+            where = f"{name}:{number + 1}"
+            text = text_of({self.field: value}, self.field, where)
             if not text:
-                remarks.add(NO_TEXT, place)
+                remarks.add(NO_TEXT, where)
             yield text
 
     @cached_property

@@ -54,9 +54,8 @@ class SpanCorruption:
         At a density of one half, where inputs and targets are as good as equal, one token less when the targets would
         be the longer ones: T5's own exception.
         """
-        length = (
-            self.inputs_length - 1
-        )  # with a sentinel for each noise token, nothing but the end of sequence is added
+        # With a sentinel for each noise token nothing but the end of sequence is added.
+        length = self.inputs_length - 1
         while _lengths(length + 1, self.noise_density, self.mean_span_length)[0] <= self.inputs_length:
             length += 1
         inputs, targets = _lengths(length, self.noise_density, self.mean_span_length)
@@ -141,10 +140,10 @@ def _with_sentinels(tokens: tf.Tensor, mask: tf.Tensor, sentinels: Sequence[int]
     number = tf.maximum(tf.cumsum(tf.cast(begins, tf.int32)) - 1, 0)  # [length]: of the run that a token is in or after
     replacements = tf.gather(tf.constant(list(sentinels), tokens.dtype), number)
     kept = begins | ~mask
-    places = tf.cumsum(tf.cast(kept, tf.int32)) - 1  # where a kept token goes
-    places = tf.where(kept, tf.minimum(places, length), length)  # one place more takes what is dropped
+    positions = tf.cumsum(tf.cast(kept, tf.int32)) - 1  # where a kept token goes
+    positions = tf.where(kept, tf.minimum(positions, length), length)  # one more takes what is dropped
     replaced = tf.where(kept, tf.where(begins, replacements, tokens), 0)
-    return tf.math.unsorted_segment_sum(replaced, tf.where(kept, places, length), length + 1)[:length]
+    return tf.math.unsorted_segment_sum(replaced, tf.where(kept, positions, length), length + 1)[:length]
 
 
 def pretraining_batches(
@@ -232,7 +231,6 @@ def _example(
     objective: SpanCorruption,
     sentinels: Sequence[int],
 ) -> dict[str, tf.Tensor]:
-    """Returns example `n`: the segment at `index` in `tokens` [any], corrupted."""
     import tensorflow as tf
 
     segment = tf.slice(tokens, [index * objective.segment_length], [objective.segment_length])

@@ -1,6 +1,6 @@
 """Large text sets read as they are trained on: TensorFlow datasets such as C4, or Parquet, which no cache can hold.
 
-A shard's documents are cut into windows of 8,192, or of fewer where they are long. A window is tokenised, joined and
+A shard's documents are cut into windows of 8,192, or of fewer where they are long. A window is tokenized, joined and
 cut into segments, of which it gives a number that depends on its number of documents alone, in an order of its own. So
 how many segments come before a window is known from the dataset's own description, and batch `step` is a function of
 (seed, step): a run goes on from any step by reading from the window that the step lies in. An epoch goes through all
@@ -9,7 +9,7 @@ windows, shard by shard in an order of its own, and meets no segment twice.
 The number of segments is six standard errors less than the documents of the first window lead to expect, so that a
 window has as many; what it has more, a tenth of C4's, stays out of this epoch, and others stay out of the next. (Should
 a window have fewer, once in 10^9, its first ones come twice.) All of it is a graph, without a call into Python but for
-documents of more than 65,536 characters, which are tokenised in pieces, and for formats that TensorFlow can't read.
+documents of more than 65,536 characters, which are tokenized in pieces, and for formats that TensorFlow can't read.
 
 All of a long document is read. It makes its window's tokens more than others', of which every epoch takes others; how
 many are expected of a window counts at most 65,536 tokens of a document.
@@ -40,7 +40,7 @@ from scalecli.storage.cache import Say
 if TYPE_CHECKING:
     import tensorflow as tf
 
-STREAMED_FROM = 1_000_000  # documents; fewer are tokenised once into the cache, and no text stays out of an epoch
+STREAMED_FROM = 1_000_000  # documents; fewer are tokenized once into the cache, and no text stays out of an epoch
 WINDOW_DOCUMENTS = 8_192
 _WINDOW_BYTES = 64 << 20  # of Parquet, whose footers say how long its texts are
 _STANDARD_ERRORS = 6
@@ -113,7 +113,7 @@ class TextStream:
             return corrupted_example(segment, n, seed, objective, sentinels)
 
         def read(serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return segments_of.of_window(tokenizer, serialized, shard, window, first, start)
+            return segments_of.window(tokenizer, serialized, shard, window, first, start)
 
         windows = segments_of.windows.from_item(start)
         segments = windows.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -130,7 +130,7 @@ class TextStream:
         return sizes * objective.segment_length / tokens
 
     def tokens_per_second(self, objective: SpanCorruption) -> float:
-        """Returns how fast the first window is read, tokenised and corrupted: the least that the pipeline gives."""
+        """Returns how fast the first window is read, tokenized and corrupted: the least that the pipeline gives."""
         count = int(self.segments(np.array(min(self.window, self.split.shards()[0][2])), objective))
         examples = self.batches(objective, sentinels=self.vocabulary.sentinels, batch=1, seed=0)
         start = time.perf_counter()
@@ -166,7 +166,7 @@ class _Segments:
         with tf.device("CPU"):
             return cls(windows, stream.split.texts, tf.constant(rests, tf.int64), objective.segment_length)
 
-    def of_window(
+    def window(
         self, tokenizer: Any, serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor, start: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the segments of a window from `start` on, int32 [segments, segment_length], and their numbers."""
@@ -188,7 +188,7 @@ class _Segments:
 
 
 def _in_pieces(texts: tf.Tensor) -> tf.Tensor:
-    """Returns texts [documents], long ones cut into pieces [more], so that tokenising them takes little memory."""
+    """Returns texts [documents], long ones cut into pieces [more], so that tokenizing them takes little memory."""
     import tensorflow as tf
 
     def cut(texts: np.ndarray) -> np.ndarray:

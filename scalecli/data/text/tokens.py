@@ -1,4 +1,4 @@
-"""The token store: a corpus tokenised once into one flat, memory-mapped array.
+"""The token store: a corpus tokenized once into one flat, memory-mapped array.
 
 Documents are joined with nothing between them, as T5 does. Training reads any piece of the array by its position, which
 is what makes a batch a function of (seed, step) alone.
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 # A longer document counts as one of this many tokens where the lengths of others are told from those at hand.
 COUNTED = 65_536
-PIECE = 65_536  # characters that are tokenised at once: SentencePiece takes more than 100 bytes of memory for each
-_BATCH = 64  # pieces tokenised in one call
+PIECE = 65_536  # characters that are tokenized at once: SentencePiece takes more than 100 bytes of memory for each
+_BATCH = 64  # pieces tokenized in one call
 _BATCH_CHARACTERS = 262_144
 _FORMAT = "whole documents"  # of a store; another one is kept under another name
 
@@ -226,7 +226,6 @@ def _tokenized(
 
 
 def _batches(documents: Iterator[str]) -> Iterator[tuple[list[str], list[bool]]]:
-    """Yields batches of pieces, and which of them begin a document."""
     batch: list[str] = []
     begins: list[bool] = []
     characters = 0

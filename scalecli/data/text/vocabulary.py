@@ -212,7 +212,6 @@ def _read_model(name: str) -> bytes:
 
 
 def _described(model: bytes, name: str, path: Path, sha256: str) -> Vocabulary:
-    """Returns the vocabulary of a model, after a look at its special ids and sentinels."""
     processor = _processor(model, name)
     return Vocabulary(path, sha256, processor.get_piece_size(), _own_sentinels(processor.piece_to_id, name))
 
@@ -248,7 +247,6 @@ def _fetch_t5() -> bytes:
 
 
 def _processor(model: bytes, name: str | Path) -> Any:
-    """Returns the SentencePiece processor of a model's bytes, after a look at its special ids."""
     import sentencepiece
 
     processor = sentencepiece.SentencePieceProcessor()

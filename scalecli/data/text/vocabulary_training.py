@@ -27,7 +27,7 @@ _LEAST_COVERAGE = 0.9995  # SentencePiece's default
 def train_vocabulary(documents: Iterable[str], pieces: int, path: Path, on_work: OnWork = silent) -> Vocabulary:
     """Trains a SentencePiece unigram model of `pieces` pieces on documents and writes it to `path`.
 
-    Text is normalised as T5's (NFKC with nmt's white space). Every character becomes a piece where they take at most
+    Text is normalized as T5's (NFKC with nmt's white space). Every character becomes a piece where they take at most
     half of the pieces; else the most frequent ones do. At most 20 MB of the documents are used, spread evenly, so the
     time is bounded; the same documents give the same model. Raises MissingError when there is no text, and
     ConfigurationError, which names a number that works, when the documents can't give that many pieces.
@@ -71,7 +71,6 @@ def _coverage(sample: Sequence[str], most: int) -> float:
 
 
 def _explain(error: Exception, pieces: int) -> str:
-    """Returns one line about a training that failed; the trainer's message holds the limit."""
     message = str(error)
     if most := re.search(r"value <= (\d+)", message):
         return f"vocabulary: this text is too small for {pieces} pieces; the most that it gives is {most[1]}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalecli.interchange.safe_files import WEIGHT_FILES
-from scalecli.interchange.weight_map import Exported, Place, scatter
+from scalecli.interchange.weight_map import Exported, Location, scatter
 from scalecli.storage.files import give_usual_mode
 
 if TYPE_CHECKING:
@@ -19,26 +19,26 @@ CONFIG = "config.json"
 _SHARD_BYTES = 5 * 10**9  # no more than this is copied at a time
 
 
-def write_weights(folder: Path, model: Exported, places: Mapping[str, Place]) -> None:
+def write_weights(folder: Path, model: Exported, locations: Mapping[str, Location]) -> None:
     """One safetensors file, or shards and their index.
 
     Raises:
-        OSError, safetensors.SafetensorError: it can't be written.
+        OSError, safetensors.SafetensorError: it cannot be written.
     """
     import ml_dtypes
     import numpy as np
     from safetensors.numpy import save_file
 
     dtype = np.dtype(ml_dtypes.bfloat16 if model.precision == "bfloat16" else model.precision)
-    of_file = list(_shards(scatter(model, places), dtype.itemsize))
+    shards = list(_shards(scatter(model, locations), dtype.itemsize))
     names = {}
-    for number, tensors in enumerate(of_file, start=1):
-        file = f"model-{number:05d}-of-{len(of_file):05d}.safetensors" if len(of_file) > 1 else WEIGHT_FILES[0]
+    for number, tensors in enumerate(shards, start=1):
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors" if len(shards) > 1 else WEIGHT_FILES[0]
         arrays = {name: np.ascontiguousarray(array, dtype) for name, array in tensors.items()}
         save_file(arrays, folder / file, metadata={"format": "pt"})
         give_usual_mode(folder / file)
         names.update(dict.fromkeys(arrays, file))
-    if len(of_file) > 1:
+    if len(shards) > 1:
         total = model.spec.parameters() * dtype.itemsize
         write_json(folder / WEIGHT_FILES[1], {"metadata": {"total_size": total}, "weight_map": names})
 

@@ -81,7 +81,6 @@ def _without_places(value: Any) -> Any:
 
 
 def _fenced(text: str, language: str) -> str:
-    """A block of code, whatever the text has in it."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"

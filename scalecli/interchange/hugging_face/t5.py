@@ -2,7 +2,7 @@
 
 An MT5ForConditionalGeneration is read, too.
 
-Of a ViTForImageClassification the folder is recognised here, and read and written by `vit_hugging_face`.
+The folder of a ViTForImageClassification is recognized here; `vit` reads and writes it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,17 @@ from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face import vit as vit_hugging_face
 from scalecli.interchange.hugging_face.files import CONFIG, FORMAT, write_json, write_weights
 from scalecli.interchange.hugging_face.tokenizer import SENTENCEPIECE_FILE, TOKENIZER_FILE, write_tokenizer
-from scalecli.interchange.imported import Imported, SourceFile, logits_of
-from scalecli.interchange.plain_t5 import ARCHITECTURE_OF, check_plain
-from scalecli.interchange.safe_files import WEIGHT_FILES, read_json, read_weights
-from scalecli.interchange.weight_map import Exported, Place, check_weights_alone, gather, precision_of
+from scalecli.interchange.imported import Imported, SourceFile, logits_field
+from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE, check_plain
+from scalecli.interchange.safe_files import WEIGHT_FILES, first_file, read_json, read_weights, require
+from scalecli.interchange.weight_map import (
+    Exported,
+    Location,
+    all_locations,
+    check_only_weights,
+    gather,
+    stored_precision,
+)
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 
@@ -58,7 +65,7 @@ _ATTENTION = {"query": "q", "key": "k", "value": "v", "output": "o"}
 _FEED_FORWARD = {False: {"input": "wi", "output": "wo"}, True: {"gate": "wi_0", "input": "wi_1", "output": "wo"}}
 
 
-def wanted(names: Iterable[str], step: int | None) -> list[str]:
+def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """Which of a folder's files make the model; none where it is not of this format."""
     present = set(names)
     weights = next((name for name in WEIGHT_FILES if name in present), None)
@@ -69,13 +76,13 @@ def wanted(names: Iterable[str], step: int | None) -> list[str]:
     return sorted(name for name in present if name in others or (shards and name.endswith(f".{shards}")))
 
 
-def recognises(folder: Path) -> bool:
+def recognizes(folder: Path) -> bool:
     """Whether a folder holds weights under Hugging Face's names."""
-    return folder.is_dir() and bool(wanted((file.name for file in folder.iterdir()), None))
+    return folder.is_dir() and bool(select_files((file.name for file in folder.iterdir()), None))
 
 
 def check(architecture: str, shape: Shape) -> None:
-    """Checks that T5ForConditionalGeneration can hold a model. Raises ConfigurationError where it can't; says why."""
+    """Checks that T5ForConditionalGeneration can hold a model. Raises ConfigurationError where it cannot."""
     check_plain(architecture, shape, "Hugging Face's T5")
 
 
@@ -84,32 +91,29 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
 
     Raises:
         MissingError: a file is not there or damaged, or the optimizer's state was asked for.
-        ConfigurationError: a model that scalecli hasn't got; says what is different. Or a step was asked for.
+        ConfigurationError: a model that scalecli does not have; says what is different. Or a step was asked for.
     """
-    check_weights_alone(folder, step, optimizer)
+    check_only_weights(folder, step, optimizer)
     config = read_json(folder / CONFIG)
     if config.get("model_type") == vit_hugging_face.MODEL_TYPE:
         return vit_hugging_face.read(folder, config)
     gated, scaled = _check_config(config, folder / CONFIG)
     arrays, files = read_weights(folder)
-    precision = precision_of(arrays)
+    precision = stored_precision(arrays)
     arrays, tied, notes = _with_one_embedding(arrays, scaled, folder)
-    architecture = ARCHITECTURE_OF[gated]
-    shape = _shape(config, logits_of(architecture, tied), folder / CONFIG)
+    architecture = ARCHITECTURE_BY_GATE[gated]
+    shape = _shape(config, logits_field(architecture, tied), folder / CONFIG)
     if max(shape.encoder_layers, shape.decoder_layers) > len(arrays):  # before anything is made for each layer
         raise MissingError(f"{folder}: has fewer weights than {CONFIG} has layers")
     spec = build_spec(architecture, shape)
-    weights = gather(spec, places(spec), arrays, str(folder))
-    tokenizers = (folder / name for name in (SENTENCEPIECE_FILE, TOKENIZER_FILE))
-    vocabulary = next((file for file in tokenizers if file.is_file()), None)
+    weights = gather(spec, locations(spec), arrays, str(folder))
+    vocabulary = first_file(folder, (SENTENCEPIECE_FILE, TOKENIZER_FILE))
     read_too = [folder / CONFIG, *files, *((vocabulary,) if vocabulary else ())]
     return Imported(
         format=FORMAT,
         architecture=architecture,
         shape=shape,
         weights=weights,
-        optimizer=None,
-        step=0,
         precision=precision,
         files=tuple(SourceFile.of(folder, file.name) for file in read_too),
         vocabulary=vocabulary,
@@ -122,17 +126,17 @@ def write(folder: Path, model: Exported) -> None:
 
     Raises:
         ConfigurationError: the tokenizer can't be had there.
-        OSError, safetensors.SafetensorError: it can't be written.
+        OSError, safetensors.SafetensorError: it cannot be written.
     """
     if model.vocabulary is not None:
         write_tokenizer(folder, model.vocabulary)
-    shape, gated = model.shape, model.spec.architecture == ARCHITECTURE_OF[True]
-    of_sizes = {theirs: getattr(shape, ours) for ours, theirs in _SIZES.items()}
+    shape, gated = model.shape, model.spec.architecture == ARCHITECTURE_BY_GATE[True]
+    sizes = {theirs: getattr(shape, ours) for ours, theirs in _SIZES.items()}
     activation = {value: key for key, value in _GATED.items()}[gated]
     config = {
         "architectures": ["T5ForConditionalGeneration"],
         **_CONSTANT,
-        **of_sizes,
+        **sizes,
         **{"feed_forward_proj": activation, "dense_act_fn": _ACTIVATION[gated], "is_gated_act": gated},
         # Tied are also scaled, untied are not: this one key says both.
         "tie_word_embeddings": model.spec.logits.weights() == {},
@@ -145,47 +149,34 @@ def write(folder: Path, model: Exported) -> None:
     write_json(folder / CONFIG, config)
     special = {key: value for key, value in _CONSTANT.items() if key.endswith("token_id")}
     write_json(folder / "generation_config.json", special)
-    write_weights(folder, model, places(model.spec))
+    write_weights(folder, model, locations(model.spec))
 
 
-def places(spec: ModelSpec) -> dict[str, Place]:
+def locations(spec: ModelSpec) -> dict[str, Location]:
     """Where T5ForConditionalGeneration has each weight of a plain T5; its linear layers are [outputs, inputs]."""
-    found = {}
-    for path, (copies, _) in spec.weights().items():
-        if path == "embedding/table":
-            found[path] = Place((_EMBEDDING,))
-        elif path == "logits/kernel":
-            found[path] = Place((_LOGITS,), transposed=True)
+    bias = "block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    others = {"embedding/table": Location((_EMBEDDING,)), "logits/kernel": Location((_LOGITS,), transposed=True)}
+    for side in spec.stacks():
+        others[f"{side}/final_norm/scale"] = Location((f"{side}.final_layer_norm.weight",))
+        others[f"{side}/position_bias/table"] = Location((f"{side}.{bias}",), transposed=True)
+
+    def in_layers(path: str, copies: int) -> Location:
+        side, _, sublayer, *weight = path.split("/")
+        number = [each.name for each in spec.stacks()[side].repeats[0].block.residuals()].index(sublayer)
+        if weight == ["norm", "scale"]:
+            name = "layer_norm"
         else:
-            side, *rest = path.split("/")
-            found[path] = _place_in_stack(spec, side, rest, copies)
-    return found
+            gated = spec.architecture == ARCHITECTURE_BY_GATE[True]
+            parts = _FEED_FORWARD[gated] if sublayer == "feed_forward" else _ATTENTION
+            name = f"{_MODULES[sublayer]}.{parts[weight[0]]}"
+        names = (f"{side}.block.{layer}.layer.{number}.{name}.weight" for layer in range(copies))
+        return Location(tuple(names), transposed=name != "layer_norm")
 
-
-def _place_in_stack(spec: ModelSpec, side: str, rest: list[str], copies: int) -> Place:
-    if rest == ["final_norm", "scale"]:
-        return Place((f"{side}.final_layer_norm.weight",))
-    if rest == ["position_bias", "table"]:
-        return Place((f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",), transposed=True)
-    _, sublayer, *weight = rest
-    block = spec.stacks()[side]
-    number = [each.name for each in block.repeats[0].block.residuals()].index(sublayer)
-    if weight == ["norm", "scale"]:
-        name = "layer_norm"
-    else:
-        gated = spec.architecture == ARCHITECTURE_OF[True]
-        parts = _FEED_FORWARD[gated] if sublayer == "feed_forward" else _ATTENTION
-        name = f"{_MODULES[sublayer]}.{parts[weight[0]]}"
-    names = (f"{side}.block.{layer}.layer.{number}.{name}.weight" for layer in range(copies))
-    return Place(tuple(names), transposed=name != "layer_norm")
+    return all_locations(spec, others, in_layers)
 
 
 def _check_config(config: dict[str, Any], file: Path) -> tuple[bool, bool]:
-    """Whether the feed-forward layers are gated, and the logits scaled.
-
-    Raises:
-        ConfigurationError: something that our models haven't got.
-    """
+    """Whether the feed-forward layers are gated, and the logits scaled."""
     kind = config.get("model_type", _CONSTANT["model_type"])
     if kind not in _PROJECTION:
         raise ConfigurationError(f"{file}: model_type is {kind!r}; {' and '.join(_PROJECTION)} are accepted")
@@ -195,8 +186,8 @@ def _check_config(config: dict[str, Any], file: Path) -> tuple[bool, bool]:
             f"{file}: feed_forward_proj is {projection!r}; scalecli has {' and '.join(_GATED)}, T5 v1's and v1.1's"
         )
     gated = _GATED[projection]
-    of_gate = {"dense_act_fn": _ACTIVATION[gated], "is_gated_act": gated}
-    expected = {**_CONSTANT, "model_type": kind, **of_gate, "quantization_config": None}
+    gate = {"dense_act_fn": _ACTIVATION[gated], "is_gated_act": gated}
+    expected = {**_CONSTANT, "model_type": kind, **gate, "quantization_config": None}
     for key, value in expected.items():
         found = config.get(key)
         if found is not None and found != value:
@@ -211,21 +202,14 @@ def _check_config(config: dict[str, Any], file: Path) -> tuple[bool, bool]:
 
 def _shape(config: dict[str, Any], logits: str | None, file: Path) -> Shape:
     sizes = {**config, "num_decoder_layers": config.get("num_decoder_layers") or config.get("num_layers")}
-    for key in _SIZES.values():
-        if sizes.get(key) is None:
-            raise ConfigurationError(f"{file}: lacks {key}")
+    require(sizes, _SIZES.values(), file)
     return Shape.from_dict({**{ours: sizes[theirs] for ours, theirs in _SIZES.items()}, "logits": logits}, str(file))
 
 
 def _with_one_embedding(
     arrays: dict[str, np.ndarray], scaled: bool, folder: Path
 ) -> tuple[dict[str, np.ndarray], bool, tuple[str, ...]]:
-    """The arrays with the embedding under one name and logits only where they are untied; whether tied; notes.
-
-    Raises:
-        MissingError: there is no embedding.
-        ConfigurationError: encoder and decoder have two, or the logits are what ours can't be.
-    """
+    """The arrays with the embedding under one name and logits only where they are untied; whether tied; notes."""
     names = [name for name in (_EMBEDDING, *_SAME_AS_EMBEDDING) if name in arrays]
     if not names:
         raise MissingError(f"{folder}: lacks {_EMBEDDING!r}")

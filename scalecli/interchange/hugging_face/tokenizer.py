@@ -39,7 +39,7 @@ def write_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
 
     Raises:
         ConfigurationError: the tokenizers library can't do what the vocabulary does; says on which text.
-        OSError: they can't be written.
+        OSError: they cannot be written.
     """
     pipeline = _checked(vocabulary)
     shutil.copyfile(vocabulary.path, folder / SENTENCEPIECE_FILE)

@@ -156,7 +156,6 @@ def _view(storage: np.ndarray, tensor: _Tensor, name: str) -> np.ndarray:
 
 
 def _named_tensors(value: Any) -> dict[str, _Tensor]:
-    """The mapping of names to tensors that a file is expected to hold."""
     if not isinstance(value, dict):
         raise _DamagedError("holds no mapping of names to tensors")
     for name, tensor in value.items():
@@ -166,11 +165,7 @@ def _named_tensors(value: Any) -> dict[str, _Tensor]:
 
 
 def _interpret(pickle: bytes) -> Any:
-    """What a pickle of named tensors describes, without a call of anything that it names.
-
-    Raises:
-        _DamagedError: an operation or a name that `torch.save` needs for no tensor.
-    """
+    """What a pickle of named tensors describes, without a call of anything that it names."""
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
@@ -234,7 +229,6 @@ def _interpret(pickle: bytes) -> Any:
 
 
 def _accepted(module: object, attribute: object) -> _Global:
-    """A name that tensors need."""
     name = f"{module}.{attribute}"
     if name not in _ACCEPTED:
         raise _DamagedError(f"its pickle calls {name}, which no tensor needs; refused, and nothing was executed")

@@ -10,8 +10,8 @@ from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face.files import CONFIG, FORMAT, write_json, write_weights
 from scalecli.interchange.imported import Imported, SourceFile
 from scalecli.interchange.plain_t5 import check_own_keys_and_values
-from scalecli.interchange.safe_files import read_weights
-from scalecli.interchange.weight_map import Exported, Place, gather, precision_of
+from scalecli.interchange.safe_files import read_weights, require
+from scalecli.interchange.weight_map import Exported, Location, all_locations, gather, stored_precision
 from scalecli.shape import Shape
 from scalecli.specs import EncoderOnly
 
@@ -55,7 +55,7 @@ def check(architecture: str, shape: Shape) -> None:
     """Checks that ViTForImageClassification can hold a model of images.
 
     Raises:
-        ConfigurationError: it can't; says why.
+        ConfigurationError: it cannot; says why.
     """
     holder = "Hugging Face's ViT"
     check_own_keys_and_values(shape, holder)
@@ -71,12 +71,12 @@ def read(folder: Path, config: dict[str, Any]) -> Imported:
 
     Raises:
         MissingError: a file is not there or damaged.
-        ConfigurationError: a model that scalecli hasn't got; says what is different.
+        ConfigurationError: a model that scalecli does not have; says what is different.
     """
     file = folder / CONFIG
     numerics = _check_config(config, file)
     arrays, files = read_weights(folder)
-    precision = precision_of(arrays)
+    precision = stored_precision(arrays)
     if _HEAD not in arrays:
         raise MissingError(f"{folder}: lacks {_HEAD!r}; a ViTForImageClassification has it")
     shape = _shape(config, numerics, arrays[_HEAD].shape[0], file)
@@ -90,9 +90,7 @@ def read(folder: Path, config: dict[str, Any]) -> Imported:
         format=FORMAT,
         architecture="vit",
         shape=shape,
-        weights=gather(spec, places(spec), arrays, str(folder)),
-        optimizer=None,
-        step=0,
+        weights=gather(spec, locations(spec), arrays, str(folder)),
         precision=precision,
         files=tuple(SourceFile.of(folder, each.name) for each in (file, *files)),
     )
@@ -102,7 +100,7 @@ def write(folder: Path, model: Exported) -> None:
     """Writes a model into an empty folder: configuration, weights, and how images are to be prepared.
 
     Raises:
-        OSError, safetensors.SafetensorError: it can't be written.
+        OSError, safetensors.SafetensorError: it cannot be written.
     """
     shape = model.shape
     assert shape.classes is not None and shape.image_size is not None
@@ -129,30 +127,33 @@ def write(folder: Path, model: Exported) -> None:
     }
     write_json(folder / _PROCESSOR, processor)
     assert isinstance(model.spec, EncoderOnly)
-    write_weights(folder, model, places(model.spec))
+    write_weights(folder, model, locations(model.spec))
 
 
-def places(spec: EncoderOnly) -> dict[str, Place]:
+def locations(spec: EncoderOnly) -> dict[str, Location]:
     """Where ViTForImageClassification has each weight; its linear layers are [outputs, inputs].
 
     Its patches come from a convolution [d_model, colours, rows, columns].
     """
     embedding = spec.embedding
     width, side = embedding.d_model, embedding.patch_size
-    found = {
-        **{path: Place((name,)) for path, name in _ENDS.items()},
-        "embedding/kernel": Place((_KERNEL,), shape=(width, 3, side, side), axes=(2, 3, 1, 0)),
-        "embedding/class_token": Place(("vit.embeddings.cls_token",), shape=(1, 1, width)),
-        "embedding/positions": Place(("vit.embeddings.position_embeddings",), shape=(1, embedding.patches + 1, width)),
-        "logits/kernel": Place((_HEAD,), transposed=True),
+    others = {
+        **{path: Location((name,)) for path, name in _ENDS.items()},
+        "embedding/kernel": Location((_KERNEL,), shape=(width, 3, side, side), axes=(2, 3, 1, 0)),
+        "embedding/class_token": Location(("vit.embeddings.cls_token",), shape=(1, 1, width)),
+        "embedding/positions": Location(
+            ("vit.embeddings.position_embeddings",), shape=(1, embedding.patches + 1, width)
+        ),
+        "logits/kernel": Location((_HEAD,), transposed=True),
     }
-    for path, (copies, weight) in spec.weights().items():
-        if path not in found:
-            _, _, sublayer, *rest = path.split("/")
-            module, kind = _module(rest)
-            names = (f"vit.encoder.layer.{layer}.{_SUBLAYERS[sublayer][module]}.{kind}" for layer in range(copies))
-            found[path] = Place(tuple(names), transposed=len(weight.shape) == 2)
-    return found
+
+    def in_layers(path: str, copies: int) -> Location:
+        _, _, sublayer, *rest = path.split("/")
+        module, kind = _module(rest)
+        names = (f"vit.encoder.layer.{layer}.{_SUBLAYERS[sublayer][module]}.{kind}" for layer in range(copies))
+        return Location(tuple(names), transposed=module != "norm" and kind == "weight")
+
+    return all_locations(spec, others, in_layers)
 
 
 def _module(parts: list[str]) -> tuple[str, str]:
@@ -162,11 +163,7 @@ def _module(parts: list[str]) -> tuple[str, str]:
 
 
 def _check_config(config: dict[str, Any], file: Path) -> str | None:
-    """The numerics of the model.
-
-    Raises:
-        ConfigurationError: something that our models haven't got.
-    """
+    """The numerics of the model."""
     for key in ("qkv_bias", "num_channels"):
         if (found := config.get(key, _DEFAULTS[key])) != _DEFAULTS[key]:
             raise ConfigurationError(f"{file}: {key} is {found!r}; scalecli's ViT has {_DEFAULTS[key]!r}")
@@ -184,10 +181,9 @@ def _check_config(config: dict[str, Any], file: Path) -> str | None:
 
 
 def _shape(config: dict[str, Any], numerics: str | None, classes: int, file: Path) -> Shape:
-    sizes = {ours: config.get(theirs, _DEFAULTS.get(theirs)) for ours, theirs in _SIZES.items()}
-    for ours, theirs in _SIZES.items():
-        if sizes[ours] is None:
-            raise ConfigurationError(f"{file}: lacks {theirs}")
+    config = {**_DEFAULTS, **config}
+    require(config, _SIZES.values(), file)
+    sizes = {ours: config[theirs] for ours, theirs in _SIZES.items()}
     heads, width = sizes["heads"], sizes["d_model"]
     if type(heads) is not int or type(width) is not int or heads < 1 or width % heads:
         raise ConfigurationError(f"{file}: {heads!r} attention heads can't divide a hidden_size of {width!r}")

@@ -15,7 +15,7 @@ from scalecli.interchange.mesh_tensorflow.gin import Gin
 from scalecli.interchange.mesh_tensorflow.models import identify
 from scalecli.interchange.mesh_tensorflow.names import NAMED_LAYERS, variable_names
 from scalecli.interchange.mesh_tensorflow.tensor_bundle import TensorBundle
-from scalecli.interchange.safe_files import plain_name
+from scalecli.interchange.safe_files import first_file, plain_name
 from scalecli.specs import EncoderDecoder, Weight
 from scalecli.storage.files import read_bytes
 
@@ -32,19 +32,19 @@ _SLOTS = {"full": "v", "rows": "vr", "columns": "vc"}
 _STEP = "global_step"
 _OLD_NORM = re.compile(r"/(?:final_)?layer_norm/scale\b")
 _NAMED = re.compile(rf"(encoder|decoder)/(block_\d+)/({'|'.join(NAMED_LAYERS.values())})/")
-_PLACES = {
+_LAYER_ORDER = {
     "encoder": ("self_attention", "dense_relu_dense"),
     "decoder": ("self_attention", "enc_dec_attention", "dense_relu_dense"),
 }
 _VOCABULARIES = ("spiece.model", "sentencepiece.model")
 
 
-def recognises(folder: Path) -> bool:
+def recognizes(folder: Path) -> bool:
     """Whether a folder holds such checkpoints."""
     return folder.is_dir() and bool(_steps(each.name for each in folder.iterdir()))
 
 
-def wanted(names: Iterable[str], step: int | None) -> list[str]:
+def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """Of the files in a folder those of one checkpoint, the newest if no step is asked for; none if it holds none.
 
     Raises:
@@ -72,8 +72,8 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         imported = _read(folder, bundle, optimizer)
         imported.check()
     except ConfigurationError as error:
-        place = "" if str(folder) in str(error) else f"{folder / bundle.name}: "  # gin's errors have one
-        raise ConfigurationError(f"{place}{error}") from None
+        prefix = "" if str(folder) in str(error) else f"{folder / bundle.name}: "  # gin's errors have one
+        raise ConfigurationError(f"{prefix}{error}") from None
     return imported
 
 
@@ -84,8 +84,8 @@ def _read(folder: Path, bundle: TensorBundle, optimizer: bool) -> Imported:
     model = identify({new: bundle.variables[old].shape for new, old in stored.items()}, gin)
     spec = build_text_spec(model.architecture, model.shape)
     names = variable_names(spec)
-    of_weights = [each for layers in names.values() for parts in layers for each in parts]
-    _check_names(of_weights, stored, model.architecture)
+    expected = [each for layers in names.values() for parts in layers for each in parts]
+    _check_names(expected, stored, model.architecture)
 
     def array(name: str) -> np.ndarray:
         return bundle.read(stored[name])
@@ -100,7 +100,6 @@ def _read(folder: Path, bundle: TensorBundle, optimizer: bool) -> Imported:
             "they are one weight, so that its next steps are not quite the original's"
         )
     beside = [name for name in (CONFIGURATION, STATE, *_VOCABULARIES) if (folder / name).is_file()]
-    vocabulary = next((folder / name for name in _VOCABULARIES if name in beside), None)
     return Imported(
         format=FORMAT,
         architecture=model.architecture,
@@ -108,9 +107,9 @@ def _read(folder: Path, bundle: TensorBundle, optimizer: bool) -> Imported:
         weights=weights(spec, array),
         optimizer=_state(spec, names, stored, array, number) if optimizer else None,
         step=number,
-        precision=" and ".join(sorted({bundle.variables[stored[name]].dtype for name in of_weights})),
+        precision=" and ".join(sorted({bundle.variables[stored[name]].dtype for name in expected})),
         files=tuple(SourceFile.of(folder, name) for name in (*bundle.files, *beside)),
-        vocabulary=vocabulary,
+        vocabulary=first_file(folder, _VOCABULARIES),
         notes=tuple(notes),
     )
 
@@ -125,12 +124,12 @@ def weights(spec: EncoderDecoder, array: Callable[[str], np.ndarray]) -> dict[st
     found = {}
     for path, (copies, weight) in spec.weights().items():
         parts_shape = weight.shape if len(names[path][0]) == 1 else weight.shape[1:]
-        arrays = [[_of_shape(array(name), parts_shape, name) for name in parts] for parts in names[path]]
+        arrays = [[_checked_array(array(name), parts_shape, name) for name in parts] for parts in names[path]]
         found[path] = _joined(arrays, (*((copies,) if copies else ()), *weight.shape))
     return found
 
 
-def _of_shape(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+def _checked_array(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
     """The array, checked; axes of one entry may be more or fewer, as a convolution of one row has."""
     if [size for size in array.shape if size != 1] != [size for size in shape if size != 1]:
         raise ConfigurationError(f"{name} is {list(array.shape)} in the checkpoint, {list(shape)} in the model")
@@ -138,7 +137,6 @@ def _of_shape(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarra
 
 
 def _joined(arrays: list[list[np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
-    """Layers and their parts as one array in float32."""
     import numpy as np
 
     first = arrays[0][0]
@@ -169,7 +167,7 @@ def _state(
                         f"the checkpoint has no {slot}, which Adafactor keeps of such a weight; leave the optimizer out"
                     )
             part_shape = shape if len(slots[0]) == 1 else shape[1:]
-            arrays = [[_of_shape(array(slot), part_shape, slot) for slot in parts] for parts in slots]
+            arrays = [[_checked_array(array(slot), part_shape, slot) for slot in parts] for parts in slots]
             state[f"{path}/{kind}"] = _joined(arrays, (*((copies,) if copies else ()), *shape))
     return state
 
@@ -184,7 +182,6 @@ def _statistics(weight: Weight) -> dict[str, tuple[int, ...]]:
 
 
 def _steps(names: Iterable[str]) -> dict[int, str]:
-    """The names of checkpoints by their steps."""
     return {int(match["step"]): match["name"] for name in names if (match := _INDEX.fullmatch(name))}
 
 
@@ -218,8 +215,8 @@ def _by_new_names(bundle: TensorBundle) -> dict[str, str]:
     """
 
     def numbered(match: re.Match[str]) -> str:
-        place = _PLACES[match[1]].index(match[3]) if match[3] in _PLACES[match[1]] else match[3]
-        return f"{match[1]}/{match[2]}/layer_{place:03d}/" if isinstance(place, int) else match[0]
+        number = _LAYER_ORDER[match[1]].index(match[3]) if match[3] in _LAYER_ORDER[match[1]] else match[3]
+        return f"{match[1]}/{match[2]}/layer_{number:03d}/" if isinstance(number, int) else match[0]
 
     found: dict[str, str] = {}
     for old in bundle.variables:

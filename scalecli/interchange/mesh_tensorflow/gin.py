@@ -81,13 +81,13 @@ class Gin:
             *_, owner, name = ("", *selector.split("."))
             if (owner, name) == (configurable, parameter):
                 of_scope[scopes.rpartition("/")[2]] = value
-        return self._followed(of_scope.get(scope, of_scope.get("")))
+        return self._follow(of_scope.get(scope, of_scope.get("")))
 
     def macro(self, name: str) -> Any:
         """The value of `name = ...`, or None. Raises ConfigurationError as `get` does."""
-        return self._followed(self.bindings.get(name))
+        return self._follow(self.bindings.get(name))
 
-    def _followed(self, value: Any) -> Any:
+    def _follow(self, value: Any) -> Any:
         for _ in range(_MOST_MACROS):
             if not isinstance(value, Reference) or not value.text.startswith("%"):
                 return value
@@ -116,11 +116,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _value(text: str) -> Any:
-    """A literal; macros and references in it become `Reference`s.
-
-    Raises:
-        ValueError, SyntaxError, RecursionError, MemoryError: it is none.
-    """
+    """A literal; macros and references in it become `Reference`s."""
     references: list[Reference] = []
 
     def placeholder(piece: re.Match[str]) -> str:
@@ -135,12 +131,12 @@ def _value(text: str) -> Any:
 
 def _restored(value: Any, references: list[Reference]) -> Any:
     if isinstance(value, complex):
-        place = int(value.imag)
-        if value.real or place != value.imag or place >= len(references):
+        index = int(value.imag)
+        if value.real or index != value.imag or index >= len(references):
             raise ValueError
-        return references[place]
+        return references[index]
     if isinstance(value, (list, tuple)):
-        return type(value)(_restored(each, references) for each in value)
+        return type(value)(_restored(item, references) for item in value)
     if isinstance(value, dict):
-        return {key: _restored(each, references) for key, each in value.items()}
+        return {key: _restored(item, references) for key, item in value.items()}
     return value

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scalecli.errors import ConfigurationError
-from scalecli.interchange.imported import logits_of
+from scalecli.interchange.imported import logits_field
 from scalecli.interchange.mesh_tensorflow.gin import Gin, Reference
 from scalecli.shape import Shape
 
@@ -102,8 +102,6 @@ def identify(shapes: Mapping[str, tuple[int, ...]], gin: Gin | None) -> Identifi
 
 
 class _Variables:
-    """Questions to the names and shapes of variables."""
-
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self._shapes = shapes
 
@@ -171,7 +169,7 @@ def _knobs(
         return _recurrence(found, gin)
     if architecture in ("transformer", "glu"):
         tied = not found.has("decoder/logits/kernel")
-        return {"logits": logits_of(architecture, tied), "shared_stacks": shared or None}
+        return {"logits": logits_field(architecture, tied), "shared_stacks": shared or None}
     return {}
 
 
@@ -190,9 +188,9 @@ def _recurrence(found: _Variables, gin: Gin | None) -> dict[str, Any]:
 def _from_gin(gin: Gin | None, configurable: str, parameter: str, scope: str, why: str) -> int:
     value = gin.get(configurable, parameter, scope) if gin else None
     if type(value) is not int or value < 1:
-        place = f"{gin.path} has " if gin else "there is no operative_config.gin with "
+        where = f"{gin.path} has " if gin else "there is no operative_config.gin with "
         stands = f"{value!r} for it" if value is not None else "nothing for it" if gin else "it"
-        raise ConfigurationError(f"{why}; {configurable}.{parameter} does, and {place}{stands}")
+        raise ConfigurationError(f"{why}; {configurable}.{parameter} does, and {where}{stands}")
     return value
 
 
@@ -202,11 +200,7 @@ def _blocks(gin: Gin | None, side: str) -> int:
 
 
 def _check(gin: Gin, architecture: str, shape: Shape, blocks: Mapping[str, int]) -> None:
-    """Checks every statement of the configuration that is about the model.
-
-    Raises:
-        ConfigurationError: one is about another model.
-    """
+    """Checks every statement of the configuration that is about the model."""
 
     def check(scope: str, configurable: str, parameter: str, accepted: Iterable[Any], why: str) -> None:
         value = gin.get(configurable, parameter, scope)

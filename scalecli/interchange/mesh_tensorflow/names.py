@@ -62,10 +62,10 @@ def variable_names(spec: EncoderDecoder) -> dict[str, list[tuple[str, ...]]]:
     for side in ("encoder", "decoder"):
         stack = getattr(spec, side)
         for prefix, path, sublayer in _sublayers(spec.architecture, side, stack):
-            for name, variables in _of_sublayer(sublayer).items():
+            for name, variables in _sublayer_names(sublayer).items():
                 names = tuple(f"{prefix}/{variable}" for variable in variables)
                 found.setdefault(f"{path}/{name}", []).append(names)
-        for name, variables in _of_stack(stack).items():
+        for name, variables in _stack_names(stack).items():
             found[f"{side}/{name}"] = [tuple(f"{side}/{variable}" for variable in variables)]
         for name, bias in stack.named_position_biases():
             found[f"{side}/{name}/table"] = [(_position_bias(spec.architecture, side, stack, bias.heads),)]
@@ -79,13 +79,13 @@ def _sublayers(architecture: str, side: str, stack: Stack) -> Iterator[tuple[str
         if number == 0 or any(isinstance(each, Pooling) for each in repeat.block.sublayers):
             block, layer = block + 1, 0
         for _ in range(1 if repeat.shared else repeat.times):
-            for place, sublayer in enumerate(repeat.block.residuals()):
+            for position, sublayer in enumerate(repeat.block.residuals()):
                 if repeat.shared:
                     prefix = NAMED_LAYERS[sublayer.name]
                 elif architecture == "funnel" and side == "encoder":
-                    prefix = f"funnel_block_{block:03d}/param_idx_{layer:03d}/submodule_{place:03d}"
+                    prefix = f"funnel_block_{block:03d}/param_idx_{layer:03d}/submodule_{position:03d}"
                 else:
-                    prefix = f"block_{layer:03d}/layer_{place:03d}"
+                    prefix = f"block_{layer:03d}/layer_{position:03d}"
                 yield f"{side}/{prefix}", f"{side}/{number}/{sublayer.name}", sublayer
             layer += 1
 
@@ -100,34 +100,36 @@ def _position_bias(architecture: str, side: str, stack: Stack, heads: int) -> st
     raise ConfigurationError(f"{architecture}: no self-attention has {heads} heads")
 
 
-def _of_sublayer(sublayer: Sublayer) -> Names:
-    """The names of a sublayer's weights, without the prefix of its place."""
+def _sublayer_names(sublayer: Sublayer) -> Names:
+    """The names of a sublayer's weights, without the sublayer's prefix."""
     scope = _scope(sublayer.layer)
-    names = {f"norm/{name}": variables for name, variables in _of_norm(sublayer.norm).items()}
-    names |= {name: tuple(f"{scope}/{each}" for each in parts) for name, parts in _inside(sublayer.layer).items()}
+    names = {f"norm/{name}": variables for name, variables in _norm_names(sublayer.norm).items()}
+    names |= {name: tuple(f"{scope}/{each}" for each in parts) for name, parts in _layer_names(sublayer.layer).items()}
     if sublayer.gates is not None:
         gates = {"transform": "dense/kernel", "transform_bias": "dense_1/bias"}
         gates |= {"carry": "dense_2/kernel", "carry_bias": "dense_3/bias"}
-        gates |= {f"norm_{name}": variable for name, (variable,) in _of_norm(LayerNorm(sublayer.gates.d_model)).items()}
+        gates |= {
+            f"norm_{name}": variable for name, (variable,) in _norm_names(LayerNorm(sublayer.gates.d_model)).items()
+        }
         names |= {f"gates/{name}": (f"{scope}/{variable}",) for name, variable in gates.items()}
     return names
 
 
-def _of_stack(stack: Stack) -> Names:
+def _stack_names(stack: Stack) -> Names:
     """The names of a stack's final norm and recurrence."""
-    names = {f"final_norm/{name}": variables for name, variables in _of_norm(stack.final_norm).items()}
+    names = {f"final_norm/{name}": variables for name, variables in _norm_names(stack.final_norm).items()}
     if stack.recurrence is not None:
-        names |= {f"recurrence/{name}": variables for name, variables in _of_recurrence(stack.recurrence).items()}
+        names |= {f"recurrence/{name}": variables for name, variables in _recurrence_names(stack.recurrence).items()}
     return names
 
 
-def _of_norm(norm: Norm) -> Names:
+def _norm_names(norm: Norm) -> Names:
     if isinstance(norm, LayerNorm):
         return {name: (f"layer_prepostprocess/layer_norm/layer_norm_{name}",) for name in norm.weights()}
     return {"scale": ("rms_norm/scale",)}
 
 
-def _of_recurrence(recurrence: Recurrence) -> Names:
+def _recurrence_names(recurrence: Recurrence) -> Names:
     """ACT has one halting unit; a highway has dense layers of its own for each step, kernels and biases by turns."""
     halting = "sigmoid_activation_for_pondering"
     if recurrence.type == "act":
@@ -158,32 +160,32 @@ def _scope(layer: LayerSpec) -> str:
 
 
 @singledispatch
-def _inside(layer: LayerSpec) -> Names:
+def _layer_names(layer: LayerSpec) -> Names:
     """The names of a layer's weights below its scope."""
     raise ConfigurationError(f"what Mesh-TensorFlow calls the weights of {type(layer).__name__} is not known")
 
 
-@_inside.register
+@_layer_names.register
 def _(layer: Attention) -> Names:
     return {name: (_ATTENTION[name],) for name in layer.weights()}
 
 
-@_inside.register
+@_layer_names.register
 def _(layer: Parallel) -> Names:
     return {
         f"{branch}/{name}": (f"{NAMED_LAYERS[branch]}/{variable}",)
         for branch, attention in layer.branches
-        for name, (variable,) in _inside(attention).items()
+        for name, (variable,) in _layer_names(attention).items()
     }
 
 
-@_inside.register
+@_layer_names.register
 def _(layer: FeedForward) -> Names:
     up: Names = {"gate": ("wi_0/kernel",), "input": ("wi_1/kernel",)} if layer.gated else {"input": ("wi/kernel",)}
     return {**up, "output": ("wo/kernel",)}
 
 
-@_inside.register
+@_layer_names.register
 def _(layer: MixtureOfExperts) -> Names:
     return {"router": ("switch_gating/kernel",), "input": ("wi/kernel",), "output": ("wo/kernel",)}
 
@@ -196,12 +198,12 @@ def _gated(scope: str) -> Names:
     }
 
 
-@_inside.register
+@_layer_names.register
 def _(layer: GatedLinearUnit) -> Names:
     return _gated("glu")
 
 
-@_inside.register
+@_layer_names.register
 def _(layer: LocalConvolution) -> Names:
     taps = f"{'dyn_conv' if layer.dynamic else 'lightwt'}_depthwise_dense"
     separable, projection = "separable_conv1d", "local_conv_attn_op_projection"
@@ -216,9 +218,9 @@ def _(layer: LocalConvolution) -> Names:
     return {name: names[name] for name in layer.weights()}
 
 
-@_inside.register
+@_layer_names.register
 def _(layer: ConvolutionBranch) -> Names:
-    names: Names = {f"inner_norm/{name}": variables for name, variables in _of_norm(layer.norm).items()}
+    names: Names = {f"inner_norm/{name}": variables for name, variables in _norm_names(layer.norm).items()}
     convolutions = {"left": layer.left, "right": layer.right, "output": layer.output}
     alike: dict[str, list[str]] = {}
     for part, convolution in convolutions.items():

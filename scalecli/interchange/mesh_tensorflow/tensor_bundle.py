@@ -3,7 +3,7 @@
 The index is a table of LevelDB's format (a footer, blocks of keys that share prefixes with the key before). Its values
 are protocol buffers: for the empty key the number of shards, for each variable its dtype, shape, shard, place in it and
 checksum. TensorFlow's own reader ends the process where the index of a stranger is not as it should be; this one says
-so in one line, and takes memory for nothing that the shards haven't got.
+so in one line, and takes memory for nothing that the shards do not have.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class TensorBundle:
         """Reads the index of `folder/name`, and checks the shards' sizes.
 
         Raises:
-            MissingError: a file is not there, damaged, truncated, or declares what the shards haven't got.
+            MissingError: a file is not there, damaged, truncated, or declares what the shards do not have.
         """
         index = folder / f"{name}.index"
         try:
@@ -171,7 +171,6 @@ def _block(content: bytes, start: int, size: int) -> bytes:
 
 
 def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a block."""
     key, position = b"", 0
     while position < len(block):
         shared, position = _varint(block, position)
@@ -186,7 +185,6 @@ def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _header(message: bytes) -> int:
-    """The number of shards."""
     fields = dict(_fields(message))
     shards = _number(fields, 1, "the header")
     if not 1 <= shards <= _MOST_SHARDS:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from scalecli.architectures import build_spec
 from scalecli.costs import factored_axes
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.interchange.imported import Imported, SourceFile, logits_of
-from scalecli.interchange.plain_t5 import ARCHITECTURE_OF
+from scalecli.interchange.imported import Imported, SourceFile, logits_field
+from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE
+from scalecli.interchange.safe_files import first_file
 from scalecli.interchange.t5x.files import Chunked, Stored, read_tree
-from scalecli.interchange.weight_map import DTYPES, Place, gather
+from scalecli.interchange.weight_map import Location, all_locations, gather, stored_precision
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 
@@ -46,26 +47,26 @@ _FEED_FORWARD = {
 _GATE_NOTE = "T5X's files don't say what passes the gates; it is taken to be GELU, as T5 v1.1 has it"
 
 
-def recognises(folder: Path) -> bool:
+def recognizes(folder: Path) -> bool:
     """Whether a folder holds such checkpoints or is one, or a file is one."""
     return bool(_checkpoints(folder))
 
 
-def wanted(names: Iterable[str], step: int | None) -> list[str]:
+def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """Of the files in a folder those of one checkpoint, the newest if no step is asked for; none if it holds none.
 
     Raises:
         MissingError: there is no checkpoint of that step.
     """
     names = list(names)
-    of_step: dict[int, list[str]] = {}
+    by_step: dict[int, list[str]] = {}
     for name in names:
         first, _, rest = name.partition("/")
         if (match := _NAME.fullmatch(first)) and (rest in ("", _TREE) or rest.startswith(_ARRAYS)):
-            of_step.setdefault(int(match["step"]), []).append(name)
-    if of_step:
+            by_step.setdefault(int(match["step"]), []).append(name)
+    if by_step:
         beside = [name for name in names if name in _VOCABULARIES]
-        return of_step[_chosen(of_step, step, "the folder")] + beside
+        return by_step[_chosen(by_step, step, "the folder")] + beside
     is_one = _TREE in names and any(name.startswith(_ARRAYS) for name in names)
     return [name for name in names if name == _TREE or name.startswith(_ARRAYS)] if is_one else []
 
@@ -86,17 +87,16 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
     target = {path.removeprefix(_TARGET): leaf for path, leaf in leaves.items() if path.startswith(_TARGET)}
     architecture, shape = _identify(target, file)
     spec = build_spec(architecture, shape)
-    names = places(spec)
+    names = locations(spec)
     _check_shapes(spec, names, target, file)
     used = list(target.values())
     state = None
     if optimizer:
         statistics = _statistics(spec, names, leaves, file)
-        state = _state(spec, statistics, _step_of(leaves, number, file))
+        state = _state(spec, statistics, _read_step(leaves, number, file))
         used += [leaf for layers in statistics.values() for leaf in layers]
-    dtypes = {leaf.dtype for leaf in target.values()}
     base = folder if folder.is_dir() else folder.parent
-    vocabulary = next((base / name for name in _VOCABULARIES if (base / name).is_file()), None)
+    vocabulary = first_file(base, _VOCABULARIES)
     files = [
         file,
         *(file.parent / name for leaf in used for name in leaf.files),
@@ -109,44 +109,37 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         weights=gather(spec, names, _Arrays(target), str(file)),
         optimizer=state,
         step=number,
-        precision=dtypes.pop() if len(dtypes) == 1 else DTYPES[0],
+        precision=stored_precision(target),
         files=tuple(SourceFile.of(base, str(each.relative_to(base))) for each in files),
         vocabulary=vocabulary,
-        notes=(_GATE_NOTE,) if architecture == ARCHITECTURE_OF[True] else (),
+        notes=(_GATE_NOTE,) if architecture == ARCHITECTURE_BY_GATE[True] else (),
     )
     imported.check()
     return imported
 
 
-def places(spec: ModelSpec) -> dict[str, Place]:
+def locations(spec: ModelSpec) -> dict[str, Location]:
     """Where T5X has each weight of a plain T5: its matrices stand as ours do, heads and their widths joined."""
-    found = {}
-    for path, (copies, _) in spec.weights().items():
-        side, *rest = path.split("/")
-        match rest:
-            case ["table"]:
-                name = "token_embedder/embedding"
-            case ["kernel"]:
-                name = "decoder/logits_dense/kernel"
-            case ["final_norm", "scale"]:
-                name = f"{side}/{side}_norm/scale"
-            case ["position_bias", "table"]:
-                name = f"{side}/relpos_bias/rel_embedding"
-            case _:
-                found[path] = Place(tuple(_name_in_layer(spec, path, layer) for layer in range(copies)))
-                continue
-        found[path] = Place((name,))
-    return found
+    others = {
+        "embedding/table": Location(("token_embedder/embedding",)),
+        "logits/kernel": Location(("decoder/logits_dense/kernel",)),
+    }
+    for side in _SUBLAYERS:
+        others[f"{side}/final_norm/scale"] = Location((f"{side}/{side}_norm/scale",))
+        others[f"{side}/position_bias/table"] = Location((f"{side}/relpos_bias/rel_embedding",))
 
+    def in_layers(path: str, copies: int) -> Location:
+        side, _, sublayer, *weight = path.split("/")
+        module, norm = _SUBLAYERS[side][sublayer]
+        if weight == ["norm", "scale"]:
+            name = f"{norm}/scale"
+        else:
+            gated = spec.architecture == ARCHITECTURE_BY_GATE[True]
+            matrices = _FEED_FORWARD[gated] if sublayer == "feed_forward" else _ATTENTION
+            name = f"{module}/{matrices[weight[0]]}/kernel"
+        return Location(tuple(f"{side}/layers_{layer}/{name}" for layer in range(copies)))
 
-def _name_in_layer(spec: ModelSpec, path: str, layer: int) -> str:
-    side, _, sublayer, *weight = path.split("/")
-    module, norm = _SUBLAYERS[side][sublayer]
-    if weight == ["norm", "scale"]:
-        return f"{side}/layers_{layer}/{norm}/scale"
-    gated = spec.architecture == ARCHITECTURE_OF[True]
-    matrices = _FEED_FORWARD[gated] if sublayer == "feed_forward" else _ATTENTION
-    return f"{side}/layers_{layer}/{module}/{matrices[weight[0]]}/kernel"
+    return all_locations(spec, others, in_layers)
 
 
 class _Arrays(Mapping[str, "np.ndarray"]):
@@ -179,7 +172,6 @@ def _checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def _chosen(steps: Iterable[int], step: int | None, where: str) -> int:
-    """The step that is asked for, or the newest."""
     if step is None:
         return max(steps)
     if step not in steps:
@@ -188,7 +180,6 @@ def _chosen(steps: Iterable[int], step: int | None, where: str) -> int:
 
 
 def _identify(target: Mapping[str, Stored | Chunked], file: Path) -> tuple[str, Shape]:
-    """The architecture and the shape that the arrays tell."""
 
     def sizes(name: str) -> tuple[int, int]:
         if name not in target:
@@ -207,30 +198,21 @@ def _identify(target: Mapping[str, Stored | Chunked], file: Path) -> tuple[str, 
         raise ConfigurationError(
             f"{file}: {heads} heads in the position bias don't divide the queries' width of {inner}"
         )
-    architecture = ARCHITECTURE_OF[gated]
+    architecture = ARCHITECTURE_BY_GATE[gated]
     encoder_layers, decoder_layers = (
         len({name.split("/")[1] for name in target if name.startswith(f"{side}/layers_")}) for side in _SUBLAYERS
     )
-    try:
-        shape = Shape(
-            encoder_layers,
-            decoder_layers,
-            d_model=d_model,
-            d_ff=d_ff,
-            d_kv=inner // heads,
-            heads=heads,
-            vocabulary=vocabulary,
-            logits=logits_of(architecture, tied="decoder/logits_dense/kernel" not in target),
-        )
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{file}: {error}") from None
-    return architecture, shape
+    values = {
+        **{"encoder_layers": encoder_layers, "decoder_layers": decoder_layers, "vocabulary": vocabulary},
+        **{"d_model": d_model, "d_ff": d_ff, "d_kv": inner // heads, "heads": heads},
+        "logits": logits_field(architecture, tied="decoder/logits_dense/kernel" not in target),
+    }
+    return architecture, Shape.from_dict(values, str(file))
 
 
 def _check_shapes(
-    spec: ModelSpec, names: Mapping[str, Place], target: Mapping[str, Stored | Chunked], file: Path
+    spec: ModelSpec, names: Mapping[str, Location], target: Mapping[str, Stored | Chunked], file: Path
 ) -> None:
-    """Checks the arrays' shapes before any is read."""
     for path, (_, weight) in spec.weights().items():
         for name in names[path].names:
             if name in target and target[name].shape != weight.shape:
@@ -240,7 +222,7 @@ def _check_shapes(
                 )
 
 
-def _step_of(leaves: Mapping[str, Stored | Chunked], number: int, file: Path) -> int:
+def _read_step(leaves: Mapping[str, Stored | Chunked], number: int, file: Path) -> int:
     """The step in the optimizer's state, which has to be that of the name."""
     step = leaves.get(_STEP)
     if step is None or step.shape != () or int(step.read()) != number:
@@ -249,15 +231,12 @@ def _step_of(leaves: Mapping[str, Stored | Chunked], number: int, file: Path) ->
 
 
 def _statistics(
-    spec: ModelSpec, names: Mapping[str, Place], leaves: Mapping[str, Stored | Chunked], file: Path
+    spec: ModelSpec, names: Mapping[str, Location], leaves: Mapping[str, Stored | Chunked], file: Path
 ) -> dict[str, list[Stored | Chunked]]:
     """The arrays of Adafactor's second moments, for each of our statistics those of all layers.
 
     T5X keeps v, or v_row and v_col: the mean over the larger axis, and over the other. Of two alike the later one
     counts as the larger, with us the earlier.
-
-    Raises:
-        ConfigurationError: one is lacking or of another shape, or there is momentum.
     """
     found: dict[str, list[Stored | Chunked]] = {}
     for path, (_, weight) in spec.weights().items():

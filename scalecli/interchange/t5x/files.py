@@ -96,17 +96,17 @@ class Chunked:
             and not values.get("filters")
         ):
             raise ConfigurationError(f"{file}: not an array of T5X (zarr 2, gzip, float32, float16 or bfloat16)")
-        found = cls(folder, tuple(shape), dtype, tuple(chunk), packing is not None)
-        if not folder.is_dir() or found.chunk_count > sum(1 for _ in folder.iterdir()):
-            raise MissingError(f"{folder}: lacks chunks; the array is declared to have {found.chunk_count:,}")
-        chunk_bytes = math.prod(chunk) * np.dtype(found.dtype).itemsize
-        for name, _ in found.chunks():
+        array = cls(folder, tuple(shape), dtype, tuple(chunk), packing is not None)
+        if not folder.is_dir() or array.chunk_count > sum(1 for _ in folder.iterdir()):
+            raise MissingError(f"{folder}: lacks chunks; the array is declared to have {array.chunk_count:,}")
+        chunk_bytes = math.prod(chunk) * np.dtype(array.dtype).itemsize
+        for name, _ in array.chunks():
             if not (folder / name).is_file():
                 raise MissingError(f"{folder}: lacks the chunk {name}")
             size = (folder / name).stat().st_size
-            if chunk_bytes > size * (_GZIP_RATIO if found.packed else 1):
+            if chunk_bytes > size * (_GZIP_RATIO if array.packed else 1):
                 raise MissingError(f"{folder / name}: {size:,} bytes can't hold the {chunk_bytes:,} that are declared")
-        return found
+        return array
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -124,9 +124,9 @@ class Chunked:
 
     def chunks(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """The names of the chunks, and where in the array each begins."""
-        for place in itertools.product(*map(range, self._counts)):
-            name = ".".join(map(str, place)) or "0"
-            yield name, tuple(index * step for index, step in zip(place, self.chunk, strict=True))
+        for position in itertools.product(*map(range, self._counts)):
+            name = ".".join(map(str, position)) or "0"
+            yield name, tuple(index * step for index, step in zip(position, self.chunk, strict=True))
 
     def read(self) -> np.ndarray:
         """The array.
@@ -153,7 +153,7 @@ class Chunked:
                 for begin, step, size in zip(start, self.chunk, self.shape, strict=True)
             )
             part = np.frombuffer(content, array.dtype).reshape(self.chunk)
-            array[inside] = part[tuple(slice(0, each.stop - each.start) for each in inside)]
+            array[inside] = part[tuple(slice(0, part_slice.stop - part_slice.start) for part_slice in inside)]
         return array
 
 
@@ -192,14 +192,14 @@ def _leaves(tree: dict[str, Any], prefix: str, file: Path) -> Iterator[tuple[str
         if isinstance(value, Stored):
             yield path, value
         elif isinstance(value, dict) and "kvstore" in value:
-            yield path, Chunked.open(_folder_of(value, path, file))
+            yield path, Chunked.open(_array_folder(value, path, file))
         elif isinstance(value, dict):
             yield from _leaves(value, f"{path}/", file)
         elif value is not None:
             raise ConfigurationError(f"{file}: {path} is neither an array nor says where one is")
 
 
-def _folder_of(directions: dict[str, Any], path: str, file: Path) -> Path:
+def _array_folder(directions: dict[str, Any], path: str, file: Path) -> Path:
     """The folder beside the tree that directions to TensorStore mean, wherever they lead."""
     store = directions["kvstore"]
     name = (store.get("path") if isinstance(store, dict) else None) or directions.get("path")
@@ -226,7 +226,6 @@ def _array(kind: int, content: bytes) -> Stored:
 
 
 def _are_sizes(value: object, least: int = 0) -> TypeGuard[list[int]]:
-    """Whether a value is a short list of sizes."""
     return (
         isinstance(value, list)
         and len(value) <= _LONGEST_LIST

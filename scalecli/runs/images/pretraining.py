@@ -95,6 +95,7 @@ class ImagePretraining(PretrainingJob):
             keep=partial(_keep_classes, training.classes),
             validation=validation,
             reading=partial(readable, training.name),
+            files=[training.file],
         )
 
 

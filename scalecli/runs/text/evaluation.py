@@ -12,7 +12,7 @@ from scalecli.data.text.span_corruption import SpanCorruption, validation_batche
 from scalecli.data.text.tokens import TokenStore
 from scalecli.devices import Devices
 from scalecli.errors import MissingError, ScalecliError
-from scalecli.manifest import FILE_NAME, load_manifest, manifest_path, seen_from
+from scalecli.manifest import FILE_NAME, load_manifest, manifest_path, resolve_from
 from scalecli.runs.directory import Trained
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs, resolved
 from scalecli.runs.text.pretraining import objective_entry, objective_from_entry, perplexity
@@ -93,7 +93,7 @@ def objective_of(trained: Trained) -> SpanCorruption:
         path = manifest.parent.path
         # Of a path here a part may be a link, which `..` after it doesn't take back.
         there = is_remote(directory) or is_remote(path)
-        parent = seen_from(f"{directory}/{FILE_NAME}", path) if there else os.path.join(directory, path)
+        parent = resolve_from(f"{directory}/{FILE_NAME}", path) if there else os.path.join(directory, path)
         try:
             manifest = load_manifest(parent)
             directory = os.path.dirname(manifest_path(parent))

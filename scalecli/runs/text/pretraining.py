@@ -131,6 +131,7 @@ class Pretraining(PretrainingJob):
             keep=partial(keep_vocabulary, vocabulary),
             validation=validation,
             reading=reading,
+            files=[training.file],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -109,6 +110,13 @@ class TrainingText:
     def tokens(self) -> int | None:
         """How many tokens there are, where that is known."""
         return self.text.tokens if isinstance(self.text, TokenStore) else None
+
+    @property
+    def file(self) -> str:
+        """A file that is read while training."""
+        if isinstance(self.text, TokenStore):
+            return os.path.realpath(self.text.path)
+        return self.text.split.shards()[0][0]
 
     def warnings(self, objective: SpanCorruption) -> list[str]:
         """What a reader of the manifest should know: what was left out or replaced, or stays out of an epoch."""

@@ -23,7 +23,9 @@ def command(size, run):
     if run is None:
         click.echo("none")
     else:
-        print_record(run_figures(build_spec("transformer", parse_name(size)), Batch(), run), RUN_COLUMNS, "json")
+        print_record(
+            "runs", run_figures(build_spec("transformer", parse_name(size)), Batch(), run), RUN_COLUMNS, "json"
+        )
 
 
 def invoke(*arguments):
@@ -36,7 +38,7 @@ def invoke(*arguments):
 def figures(*arguments):
     result = invoke(*arguments)
     assert result.exit_code == 0, result.output
-    return json.loads(result.output)
+    return json.loads(result.output)["tables"]["runs"][0]
 
 
 def test_without_any_option_there_is_no_run():

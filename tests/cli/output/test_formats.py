@@ -31,37 +31,47 @@ def test_machine_formats_keep_the_numbers(capsys):
         {"name": "a|b", "parameters": 60_506_624, "flops": 3.7e12, "loss": 2.0206},
         {"name": "c", "parameters": 223, "flops": None, "loss": None},
     ]
-    print_table(ROWS, COLUMNS, "json")
-    assert json.loads(capsys.readouterr().out) == expected
-    print_table(ROWS, COLUMNS, "yaml")
-    assert yaml.safe_load(capsys.readouterr().out) == expected
-    print_table(ROWS, COLUMNS, "csv")
+    print_table("models", ROWS, COLUMNS, "json")
+    assert json.loads(capsys.readouterr().out)["tables"] == {"models": expected}
+    print_table("models", ROWS, COLUMNS, "yaml")
+    assert yaml.safe_load(capsys.readouterr().out)["tables"] == {"models": expected}
+    print_table("models", ROWS, COLUMNS, "csv")
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert rows == [{key: "" if value is None else str(value) for key, value in row.items()} for row in expected]
 
 
 def test_a_table_in_a_pipe_is_plain_and_whole(capsys):
     wide = [{"name": "x" * 300, "parameters": 1}]
-    print_table(wide, COLUMNS[:2], "table", {(0, "parameters")})
+    print_tables([Table("models", "", wide, COLUMNS[:2], {(0, "parameters")})])
     out = capsys.readouterr().out
     assert "x" * 300 in out and "1*" in out and "\x1b" not in out
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
+def test_objects_and_lists_are_text_for_people_and_kept_for_programs(capsys):
+    record = {"shape": {"heads": 4, "d_ff": 64}, "schedule": {"name": "linear", "rate": 0.5}, "devices": ["a", "b"]}
+    columns = [Column(key, key) for key in record]
+    print_record("plan", record, columns)
+    lines = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["heads 4, d_ff 64", "linear, rate 0.5", "a, b"]
+    print_record("plan", record, columns, "json")
+    assert json.loads(capsys.readouterr().out)["tables"] == {"plan": [record]}
+
+
 def test_a_record(capsys):
     record = {"name": "small", "parameters": 60_506_624}
-    print_record(record, COLUMNS[:2], "table")
+    print_record("models", record, COLUMNS[:2], "table")
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["Name", "small"],
         ["Parameters", "60.5M"],
     ]
-    print_record(record, COLUMNS[:2], "json")
-    assert json.loads(capsys.readouterr().out) == record
-    print_record(record, COLUMNS[:2], "yaml")
-    assert yaml.safe_load(capsys.readouterr().out) == record
-    print_record(record, COLUMNS[:2], "csv")
+    print_record("models", record, COLUMNS[:2], "json")
+    assert json.loads(capsys.readouterr().out)["tables"] == {"models": [record]}
+    print_record("models", record, COLUMNS[:2], "yaml")
+    assert yaml.safe_load(capsys.readouterr().out)["tables"] == {"models": [record]}
+    print_record("models", record, COLUMNS[:2], "csv")
     assert capsys.readouterr().out == "name,parameters\nsmall,60506624\n"
-    print_record(record, COLUMNS[:2], "markdown")
+    print_record("models", record, COLUMNS[:2], "markdown")
     assert "| Parameters | 60.5M |" in capsys.readouterr().out
 
 

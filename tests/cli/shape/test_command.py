@@ -33,7 +33,8 @@ def shape(capsys, tmp_path, monkeypatch):
 def figures(shape, *arguments):
     code, out, err = shape(*arguments, "--format", "json")
     assert (code, err) == (0, "")
-    return json.loads(out)
+    rows = json.loads(out)["tables"]["shapes"]
+    return rows if len(rows) > 1 else rows[0]
 
 
 def test_every_figure_of_a_shape(shape):
@@ -128,13 +129,13 @@ def test_a_vision_transformer_by_its_name_alone(shape):
     many = figures(shape, "vit-s", "--nl", "24", "--batch", "4096")
     assert many["forward_flops"] == 4096 * found["forward_flops"]
     code, out, _ = shape("vit-s", "--batch", "4096", "--chip", "tpu-v3", "--chips", "64", "--format", "json")
-    assert code == 0 and json.loads(out)["fits"]
+    assert code == 0 and json.loads(out)["tables"]["shapes"][0]["fits"]
 
 
 def test_text_and_images_in_one_table(shape):
     code, out, _ = shape("small", "vit-b", "--format", "json")
     assert code == 0
-    small, vit = json.loads(out)
+    small, vit = json.loads(out)["tables"]["shapes"]
     assert (small["batch"], vit["batch"], vit["classes"]) == (128, 1, 18_000)
 
 
@@ -171,7 +172,7 @@ def test_the_batch_scales_flops(shape):
 
 def test_the_formats_show_the_same(shape):
     expected = figures(shape, "tiny")
-    assert yaml.safe_load(shape("tiny", "--format", "yaml")[1]) == expected
+    assert yaml.safe_load(shape("tiny", "--format", "yaml")[1])["tables"]["shapes"] == [expected]
     (row,) = csv.DictReader(io.StringIO(shape("tiny", "--format", "csv")[1]))
     assert row == {key: str(value) for key, value in expected.items()}
     table = [line.split() for line in shape("tiny")[1].splitlines()]
@@ -239,7 +240,7 @@ def test_odd_shapes_are_warned_about_a_line_each(shape, tmp_path):
 def test_what_training_takes_is_shown_when_a_machine_is_named(shape):
     plain = figures(shape, "small")
     code, out, err = shape("small", "--chip", "tpu-v3", "--chips", "64", "--steps", "1000", "--format", "json")
-    row = json.loads(out)
+    (row,) = json.loads(out)["tables"]["shapes"]
     assert code == 0 and err.count("\n") == 2 and err.startswith("Steps/s is an estimate")
     assert {key: row[key] for key in plain} == plain
     assert (row["chip"], row["chips"], row["steps"]) == ("tpu-v3", 64, 1000)
@@ -259,9 +260,9 @@ def test_a_machine_that_cannot_train_a_model_is_refused_with_its_name(shape):
 def test_released_checkpoints(shape):
     code, out, _ = shape("--released", "--size", "mini", "--format", "json")
     assert code == 0
-    names = [row["name"] for row in json.loads(out)]
+    names = [row["name"] for row in json.loads(out)["tables"]["released"]]
     assert "t5-efficient-mini-nl24" in names and all(name.startswith("t5-efficient-mini") for name in names)
-    kv = json.loads(shape("--released", "--size", "base", "--knob", "kv", "--format", "json")[1])
+    kv = json.loads(shape("--released", "--size", "base", "--knob", "kv", "--format", "json")[1])["tables"]["released"]
     assert {row["d_kv"] for row in kv} == {16, 32, 128, 256}
     # Any of them is a name, in both forms.
     assert figures(shape, names[0])["parameters"] == figures(shape, f"google/{names[0]}")["parameters"]
@@ -269,7 +270,7 @@ def test_released_checkpoints(shape):
 
 def test_shapes_are_found_by_what_they_may_cost(shape):
     code, out, err = shape("--budget", "parameters=100M", "--format", "json")
-    rows = json.loads(out)
+    rows = json.loads(out)["tables"]["candidates"]
     assert code == 0 and err and len(rows) > 3
     assert all(row["parameters"] <= 100e6 for row in rows)
     assert figures(shape, rows[0]["name"])["parameters"] == rows[0]["parameters"]
@@ -277,7 +278,7 @@ def test_shapes_are_found_by_what_they_may_cost(shape):
 
 def test_published_models_that_are_as_good_and_cheaper(shape):
     code, out, _ = shape("--like", "base", "--cheaper", "parameters", "--format", "json")
-    own, *others = json.loads(out)
+    own, *others = json.loads(out)["tables"]["alternatives"]
     assert code == 0 and own["name"] == "base" and "small-nl24" in [row["name"] for row in others]
 
 
@@ -342,7 +343,7 @@ def test_bad_shape_files_end_in_one_line(shape, tmp_path, change, message):
 def test_an_environment_variable_and_a_configuration_file_set_options(shape, tmp_path, monkeypatch, capsys):
     (tmp_path / "config.yaml").write_text("shape: {nl: 3, arch: glu}\n")
     assert run(["--config", "config.yaml", "shape", "tiny", "--format", "json"]) == 0
-    row = json.loads(capsys.readouterr().out)
+    (row,) = json.loads(capsys.readouterr().out)["tables"]["shapes"]
     assert (row["name"], row["architecture"]) == ("tiny-nl3", "glu")
     monkeypatch.setenv("SCALECLI_SHAPE_NL", "5")
     assert figures(shape, "tiny")["name"] == "tiny-nl5"

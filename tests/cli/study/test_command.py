@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,10 @@ from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS
 from scalecli.data.text.span_corruption import SpanCorruption
 from scalecli.shape import parse_name
 from scalecli.specs.base import VOCABULARY_ROWS
-from scalecli.storage.holding import FileRecord, holding
+from scalecli.storage.holding import FileRecord, Holder, holding
 from scalecli.studies import execution
 from tests.analysis.runs import save_run
+from tests.studies.test_execution import until
 
 STUDY = """
 base: tiny
@@ -59,6 +61,10 @@ def complete(line, **changes):
     save_run(words[words.index("--run") + 1], command_line=line, **changes)
 
 
+def planned_rows(study):
+    return json.loads(study("run", "--dry-run", "--format", "json")[1])["tables"]["plan"]
+
+
 def test_each_command_is_one_that_a_user_could_type(study):
     first, second = commands(study)
     assert first == (
@@ -92,7 +98,7 @@ def test_all_runs_have_the_same_data_steps_and_options(study):
 def test_the_plan_has_every_run_and_what_it_costs(study):
     code, out, err = study("run", "--dry-run", "--format", "json", text=STUDY + TASKS)
     assert code == 0, err
-    rows = json.loads(out)
+    rows = json.loads(out)["tables"]["plan"]
     assert [row["run"] for row in rows] == ["tiny", "tiny-finetuned", "tiny-nl2", "tiny-nl2-finetuned"]
     spec = build_spec("transformer", parse_name("tiny"))
     assert rows[0]["parameters"] == spec.parameters() and parse_name("tiny").vocabulary == VOCABULARY_ROWS
@@ -112,13 +118,13 @@ def test_the_time_is_for_the_machine_that_is_asked_for(study):
 def test_a_plan_goes_without_a_time_where_the_machine_can_t_have_the_batch(study):
     code, out, err = study("run", "--dry-run", "--format", "json", "--chip", "tpu-v3", "--chips", "32")
     assert code == 0
-    assert [row["hours"] for row in json.loads(out)] == [None, None]
+    assert [row["hours"] for row in json.loads(out)["tables"]["plan"]] == [None, None]
     assert "in a time that is not known" in err and "does not divide into 64 equal shares" in err
 
 
 def test_measured_speeds_correct_the_estimates_of_the_other_runs(study):
     def seconds():
-        return [3600 * row["hours"] for row in json.loads(study("run", "--dry-run", "--format", "json")[1])]
+        return [3600 * row["hours"] for row in planned_rows(study)]
 
     start = IMPORT_SECONDS + COMPILE_SECONDS
     before = [each - start for each in seconds()]
@@ -134,14 +140,16 @@ def test_budgets_pay_for_whole_steps_of_each_model(study):
     assert code == 0, err
     batch = Batch(32, 64, SpanCorruption(64, 0.15, 3.0).targets_length)
     for row, (model, budget) in zip(
-        json.loads(out), [("tiny", 1e12), ("tiny", 3e12), ("tiny-nl2", 1e12), ("tiny-nl2", 3e12)], strict=True
+        json.loads(out)["tables"]["plan"],
+        [("tiny", 1e12), ("tiny", 3e12), ("tiny-nl2", 1e12), ("tiny-nl2", 3e12)],
+        strict=True,
     ):
         of_step = sum(flops(build_spec("transformer", parse_name(model)), batch, "training").values())
         assert row["run"] == f"{model}-{budget:.0e}".replace("e+", "e")
         assert row["flops"] == row["steps"] * of_step and budget - of_step < row["flops"] <= budget
     assert "budgets pay for whole steps: runs spend " in err
     line = commands(study, text=text)[0]
-    assert f"--run runs/s/tiny-1e12 --steps {json.loads(out)[0]['steps']} " in line
+    assert f"--run runs/s/tiny-1e12 --steps {json.loads(out)['tables']['plan'][0]['steps']} " in line
     code, out, err = study("run", text=STUDY.replace("steps: 300", "budgets: [1e12, 1e9]"))
     assert (code, out) == (3, "") and not os.path.exists("runs")
     assert err.startswith("error: s.yaml: tiny-1e9: budgets: 1e9 training FLOPs pay for no step of this model, which")
@@ -155,6 +163,8 @@ def test_a_plan_without_a_machine_is_for_this_one(study, monkeypatch):
     monkeypatch.setattr("scalecli.cli.study.plan.this_machine", lambda: Machine("h100", 2))
     assert " on this machine (2 h100), " in notes()
     assert " on 1 cpu, " in notes(text=STUDY)
+    monkeypatch.setattr("scalecli.cli.study.plan.this_machine", lambda: None)  # GPUs that are not known
+    assert " on 16 tpu-v3, " in notes()
     assert " on 1 a100-80, " in notes("--chip", "a100-80", "--chips", "1")
 
 
@@ -175,8 +185,7 @@ def test_only_what_is_missing_is_left(study):
 
 def test_a_complete_run_of_another_command_is_checked_again(study):
     complete(commands(study)[0].replace("--batch 32", "--batch 33"))
-    rows = json.loads(study("run", "--dry-run", "--format", "json")[1])
-    assert rows[0]["to_do"] == "check: another command made it"
+    assert planned_rows(study)[0]["to_do"] == "check: made by another command"
     assert len(commands(study)) == 2
 
 
@@ -215,7 +224,7 @@ def test_the_runs_are_started_in_order_and_failures_are_reported(study, monkeypa
     assert err.splitlines()[-1] == (
         "error: s: 1 of 4 runs failed: tiny by exit code 4, so there is no tiny-finetuned; the same command tries again"
     )
-    assert [row["status"] for row in json.loads(out)] == ["missing"] * 4
+    assert [row["status"] for row in json.loads(out)["tables"]["status"]] == ["missing"] * 4
 
 
 def test_a_run_that_another_process_is_at_work_on_is_left_to_it_and_is_no_failure(study, monkeypatch, tmp_path):
@@ -228,6 +237,42 @@ def test_a_run_that_another_process_is_at_work_on_is_left_to_it_and_is_no_failur
     assert started == ["# tiny-nl2", "# tiny-nl2-finetuned"]
     holder = f"process {os.getpid()} on {platform.node()}"
     assert err.splitlines()[-1] == f"tiny: left to {holder}, which is at work on it, so there is no tiny-finetuned"
+
+
+HELD_RUN = """
+import sys, time
+from pathlib import Path
+from scalecli.storage.holding import FileRecord, Holder, holding
+from scalecli.studies.child import end_with_parent
+end_with_parent()
+directory = Path(sys.argv[sys.argv.index("--run") + 1])
+directory.mkdir(parents=True)
+with holding(FileRecord(directory), directory.name, print):
+    time.sleep(60)
+"""
+STUDY_RUN = f"""
+import sys
+from scalecli.cli.main import run
+from scalecli.studies import execution
+execution.PROGRAM = (sys.executable, "-c", {HELD_RUN!r})
+sys.exit(run(["study", "run", "s.yaml"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_second_study_run_leaves_held_runs_alone_and_killing_the_first_ends_its_run(study, tmp_path):
+    study("status", text=STUDY.replace("operators: [nl2]\n", ""))
+    first = subprocess.Popen([sys.executable, "-c", STUDY_RUN], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    record = FileRecord(tmp_path / "runs/s/tiny")
+    until(lambda: Holder.read(record.read()))
+    held_by = Holder.read(record.read()).pid
+    second = subprocess.run([sys.executable, "-c", STUDY_RUN], capture_output=True, text=True, timeout=60)
+    assert second.returncode == 0
+    assert second.stderr.splitlines()[-1].startswith(f"tiny: left to process {held_by} on ")
+    first.kill()
+    first.wait()
+    state = Path(f"/proc/{held_by}/stat")
+    until(lambda: not state.exists() or ") Z " in state.read_text())
 
 
 def test_text_that_is_not_there_is_found_before_anything_is_started(study, monkeypatch):
@@ -244,7 +289,7 @@ def test_the_status_says_how_far_each_run_is(study):
         metrics.write('{"step": 100, "loss": 3.5, "steps_per_s": 20.0}\n')
     code, out, _ = study("status", "--format", "json")
     assert code == 0
-    done, going = json.loads(out)
+    done, going = json.loads(out)["tables"]["status"]
     assert (done["status"], done["step"], done["upstream"], done["left"]) == ("completed", 300, -4.25, None)
     assert (going["status"], going["step"], going["steps"], going["loss"]) == ("running", 100, 300, 3.5)
     assert (going["left"], going["upstream"]) == ("0:10", None)

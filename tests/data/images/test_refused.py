@@ -48,7 +48,7 @@ def test_what_is_no_image_is_left_out_and_counted(tmp_path):
     assert left_out((training, held_out), NO_FILES) == 2
     assert training.classes == CLASSES
     assert len(calls) == 30
-    assert training.notes == [f"{root}: grey images, taken for three equal colours ({training.images})"]
+    assert training.notes == [f"{root}: gray images, taken for three equal colors ({training.images})"]
 
     (again, _), calls = opened(root, tmp_path / "cache")
     assert (again.identity, again.paths, again.left_out, calls) == (

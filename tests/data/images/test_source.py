@@ -125,9 +125,9 @@ def test_chosen_images_are_read_in_order_and_filled_up(images):
 def test_as_many_labels_as_hold_so_many_of_each_class(dataset, folder):
     training, _ = dataset
     assert training.labels().tolist() == [class_of(n) for n in range(IMAGES)]
-    assert training.labels(of_each=2).tolist() == [class_of(n) for n in range(8)]  # one window
-    assert len(training.labels(of_each=100)) == IMAGES
-    assert len(folder[0].labels(of_each=2)) == IMAGES  # known without reading
+    assert training.labels(per_class=2).tolist() == [class_of(n) for n in range(8)]  # one window
+    assert len(training.labels(per_class=100)) == IMAGES
+    assert len(folder[0].labels(per_class=2)) == IMAGES  # known without reading
 
 
 def test_a_part_of_a_split(data_dir, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from scalecli.data.tasks.demo import write_package_task
 from scalecli.data.tasks.examples import read_examples
 from scalecli.data.tasks.task import load_task
-from scalecli.data.text.corpora import Docstring
+from scalecli.data.text.docstrings import Docstring
 from scalecli.errors import MissingError
 from tests.data.conftest import sentences
 

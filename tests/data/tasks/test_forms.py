@@ -6,7 +6,7 @@ import pytest
 
 from scalecli.data.tasks.forms import LeftOut, Texts, texts_of
 from scalecli.data.tasks.registry import all_tasks
-from scalecli.data.tasks.task import UNLABELLED
+from scalecli.data.tasks.task import UNLABELED
 from scalecli.errors import ConfigurationError
 
 PARAGRAPH = "<b>Sent 1: </b>Tom ran.<br><b>Sent 2: </b>He fell."
@@ -177,7 +177,7 @@ def test_scores_are_rounded_to_fifths_and_half_to_even(score, text):
 @pytest.mark.parametrize("row", [{}, {"label": -1.0}, {"label": None}])
 def test_a_score_that_is_not_published_is_not_minus_one(row):
     sentences = {"sentence1": "A", "sentence2": "B"}
-    assert made("stsb", {**sentences, **row}, "test") == [Texts("stsb sentence1: A sentence2: B", UNLABELLED)]
+    assert made("stsb", {**sentences, **row}, "test") == [Texts("stsb sentence1: A sentence2: B", UNLABELED)]
 
 
 def test_squads_two_forms():
@@ -214,7 +214,7 @@ def test_a_question_without_an_answer():
     (found,) = made("squad_v2", row)
     assert (found.target, found.answers) == ("unanswerable", ("unanswerable",))
     (found,) = made("squad_v2", {**row, "is_impossible": False}, "test")
-    assert found.target == UNLABELLED
+    assert found.target == UNLABELED
 
 
 def test_unified_qa_and_the_original_say_the_same():
@@ -244,7 +244,7 @@ def test_record_has_an_example_for_each_answer_in_training_alone():
     assert made("record", RECORD) == [Texts(RECORD_TEXT, answer, both) for answer in both]
     assert made("record", RECORD, "validation") == [Texts(RECORD_TEXT, "London", both)]
     (found,) = made("record", {**RECORD, "answers": []}, "test")
-    assert found.target == UNLABELLED
+    assert found.target == UNLABELED
 
 
 def test_wsc_trains_on_the_right_referents_alone():
@@ -273,13 +273,11 @@ def test_wsc_rows_that_t5_treats_apart(text, index, pronoun, marked):
 
 def test_groups_answers_and_labels_that_are_not_published():
     row = {"paragraph": "P", "question": "Q", "answer": "A", "label": -1, "idx": {"paragraph": 4, "question": 9}}
-    assert made("multirc", row, "test") == [
-        Texts("multirc question: Q answer: A paragraph: P", UNLABELLED, group="4/9")
-    ]
+    assert made("multirc", row, "test") == [Texts("multirc question: Q answer: A paragraph: P", UNLABELED, group="4/9")]
     (found,) = made("squad", {"question": "Q", "context": "C", "answers": ANSWERS, "id": "x"}, "validation")
     assert found.answers == (" $ 3 . 5 million", "3 . 5")
     (found,) = made("ax", {"premise": "P", "hypothesis": "H"}, "test")
-    assert found == Texts("mnli hypothesis: H premise: P", UNLABELLED)
+    assert found == Texts("mnli hypothesis: H premise: P", UNLABELED)
     (found,) = made("axb", {"sentence1": "P", "sentence2": "H", "label": -1}, "test")
     assert found.input == "rte hypothesis: H premise: P"
     (found,) = made("axg", {"premise": "P", "hypothesis": "H", "label": 0}, "test")

@@ -34,7 +34,7 @@ def test_test_splits_of_datasets_have_no_labels(tmp_path, name, row):
     in_dataset(tmp_path, name, [row], "test")
     (task,) = find_tasks([name], str(tmp_path))
     (example,) = read_examples(task, "test")
-    assert not example.is_labelled
+    assert not example.is_labeled
 
 
 def test_a_test_split_of_mapped_labels_or_a_threshold_may_have_none(tmp_path):

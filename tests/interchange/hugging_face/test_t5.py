@@ -353,9 +353,9 @@ def test_what_it_cannot_hold_is_refused(architecture, fields, message):
     ],
 )
 def test_of_a_folder_only_the_model_is_wanted(names, kept):
-    assert hugging_face.wanted(names, None) == kept
+    assert hugging_face.select_files(names, None) == kept
 
 
 def test_folders_are_recognised(valid, tmp_path):
-    assert hugging_face.recognises(valid)
-    assert not hugging_face.recognises(tmp_path)
+    assert hugging_face.recognizes(valid)
+    assert not hugging_face.recognizes(tmp_path)

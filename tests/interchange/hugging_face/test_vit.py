@@ -335,8 +335,8 @@ def test_a_folder_of_several_files_is_none(tmp_path):
     shutil.copyfile(folder / "model.npz", folder / "other.npz")
     with pytest.raises(MissingError, match="no checkpoint in a known format"):
         read(folder)
-    assert formats.wanted(["a/model.npz", "README.md"], None) == ["a/model.npz"]
-    assert hugging_face.wanted(["model.npz"], None) == []
+    assert formats.select_files(["a/model.npz", "README.md"], None) == ["a/model.npz"]
+    assert hugging_face.select_files(["model.npz"], None) == []
 
 
 def test_bfloat16_is_not_written_for_the_original(tmp_path):

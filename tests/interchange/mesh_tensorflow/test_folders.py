@@ -184,7 +184,7 @@ def test_the_step_that_is_read(plain):
     variables, gin, folder = plain
     for step in (20, 100, 3):
         write_checkpoint(folder, variables, step=step, gin=gin)
-    assert mesh_tensorflow.recognises(folder) and not mesh_tensorflow.recognises(folder / "checkpoint")
+    assert mesh_tensorflow.recognizes(folder) and not mesh_tensorflow.recognizes(folder / "checkpoint")
     assert read(folder).step == 3  # as the state says
     assert read(folder, step=20).step == 20
     (folder / "checkpoint").unlink()
@@ -193,15 +193,15 @@ def test_the_step_that_is_read(plain):
         read(folder, step=21)
     listed = [each.name for each in folder.iterdir()] + ["checkpoint", "eval/events", "model.ckpt-1000.meta"]
     shard = "data-00000-of-00001"
-    assert set(mesh_tensorflow.wanted(listed, None)) == {
+    assert set(mesh_tensorflow.select_files(listed, None)) == {
         *("checkpoint", "operative_config.gin", f"model.ckpt-100.{shard}", "model.ckpt-100.index")
     }
-    assert set(mesh_tensorflow.wanted(listed, 20)) == {
+    assert set(mesh_tensorflow.select_files(listed, 20)) == {
         *("operative_config.gin", f"model.ckpt-20.{shard}", "model.ckpt-20.index")
     }
-    assert mesh_tensorflow.wanted(["config.json", "model.safetensors"], None) == []
+    assert mesh_tensorflow.select_files(["config.json", "model.safetensors"], None) == []
     with pytest.raises(MissingError, match="the folder has no checkpoint of step 5; there are 3, 20, 100"):
-        mesh_tensorflow.wanted(listed, 5)
+        mesh_tensorflow.select_files(listed, 5)
 
 
 @pytest.mark.parametrize(

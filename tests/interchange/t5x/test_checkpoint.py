@@ -29,7 +29,7 @@ def test_one_file(tmp_path, architecture, tied, dtype):
     tree = tree_of(model, dtype)
     write(tmp_path / "t5.checkpoint_7", tree)
     (tmp_path / "spiece.model").write_bytes(b"pieces")
-    assert t5x.recognises(tmp_path) and t5x.recognises(tmp_path / "t5.checkpoint_7")
+    assert t5x.recognizes(tmp_path) and t5x.recognizes(tmp_path / "t5.checkpoint_7")
     imported = t5x.read(tmp_path, step=None, optimizer=False)
     assert (imported.architecture, imported.shape, imported.step) == (architecture, model.shape, 7)
     assert imported.precision == np.dtype(dtype).name and imported.optimizer is None
@@ -107,12 +107,12 @@ def test_what_is_wanted_of_a_bucket():
     arrays = ["checkpoint", "target.a/.zarray", "target.a/0.0", "state.a/0"]
     names = [f"checkpoint_{step}/{name}" for step in (5, 10) for name in [*arrays, "train_ds-000-of-001.index"]]
     names += ["model-info.txt", "spiece.model"]
-    assert t5x.wanted(names, None) == [*(f"checkpoint_10/{name}" for name in arrays), "spiece.model"]
-    assert t5x.wanted(names, 5) == [*(f"checkpoint_5/{name}" for name in arrays), "spiece.model"]
-    assert t5x.wanted([*arrays, "train_ds-000"], None) == arrays
-    assert t5x.wanted(["checkpoint", "model.ckpt-1.index"], None) == []
+    assert t5x.select_files(names, None) == [*(f"checkpoint_10/{name}" for name in arrays), "spiece.model"]
+    assert t5x.select_files(names, 5) == [*(f"checkpoint_5/{name}" for name in arrays), "spiece.model"]
+    assert t5x.select_files([*arrays, "train_ds-000"], None) == arrays
+    assert t5x.select_files(["checkpoint", "model.ckpt-1.index"], None) == []
     with pytest.raises(MissingError, match="no checkpoint of step 6; there are 5, 10"):
-        t5x.wanted(names, 6)
+        t5x.select_files(names, 6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])

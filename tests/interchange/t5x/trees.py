@@ -35,9 +35,9 @@ def write(file, arrays, packed=packed_array):
 def tree_of(model, dtype=np.float32):
     """The arrays of a model, layers apart, by T5X's paths."""
     found = {}
-    for path, place in t5x.places(model.spec).items():
+    for path, location in t5x.locations(model.spec).items():
         copies, _ = model.spec.weights()[path]
-        for layer, name in enumerate(place.names):
+        for layer, name in enumerate(location.names):
             array = model.weights[path][layer] if copies else model.weights[path]
             found[f"target/{name}"] = np.ascontiguousarray(array).astype(dtype)
     return found

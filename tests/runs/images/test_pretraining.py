@@ -12,7 +12,7 @@ from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, ridge_ac
 from scalecli.manifest import load_manifest
 from scalecli.runs.directory import Trained, open_trained
 from scalecli.storage import layout
-from scalecli.storage.run_storage import place_at
+from scalecli.storage.run_storage import open_storage
 from scalecli.training import checkpoints
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.digits import write_digits
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("digits")
     (root / "shape.yaml").write_text(SHAPE)
     write_digits(root / "low", range(5))
-    write_digits(root / "high/train", range(5, 10), of_each=60)
+    write_digits(root / "high/train", range(5, 10), per_class=60)
     write_digits(root / "high/test", range(5, 10))
     return root
 
@@ -146,7 +146,7 @@ def test_a_run_goes_on_from_another_ones_weights(folder, run, tmp_path):
     ran = command(*arguments)
     assert ran.code == 0, ran.err
     assert metrics(tmp_path / "child")[1, True]["loss"] < metrics(run)[1, True]["loss"] - 0.2
-    arguments[arguments.index("--images") + 1] = str(write_digits(tmp_path / "three", range(3), of_each=12))
+    arguments[arguments.index("--images") + 1] = str(write_digits(tmp_path / "three", range(3), per_class=12))
     line = command(*arguments).failed(3)
     assert f"{run}: its head is for 5 classes, and {tmp_path / 'three'} has 3" in line
 
@@ -173,7 +173,7 @@ def untrained_accuracy(folder, manifest):
 def test_few_shot_accuracy_on_other_classes_is_above_that_of_the_untrained_model(folder, run):
     ran = command(*few_shot(folder, run, "--format", "json"))
     assert ran.code == 0, ran.err
-    found = {row["result"]: row["value"] for row in json.loads(ran.out)}
+    found = {row["result"]: row["value"] for row in json.loads(ran.out)["tables"]["results"]}
     (directory,) = (run / "eval").iterdir()
     manifest = load_manifest(directory)
     assert directory.name.startswith("10-shot-high-") and directory.name.endswith(f"-{STEPS}")
@@ -217,7 +217,7 @@ def test_features_that_are_not_finite_are_one_line(folder, run, tmp_path, monkey
 
 
 def test_any_name_of_a_class_and_options_of_text_in_the_environment(folder, tmp_path, monkeypatch):
-    images = write_digits(tmp_path / "odd", range(3), of_each=12)
+    images = write_digits(tmp_path / "odd", range(3), per_class=12)
     for number, name in enumerate((b"caf\xc3\xa9", b"two\nlines", b"\xff")):
         (images / str(number)).rename(os.fsdecode(os.fsencode(images) + b"/" + name))
     monkeypatch.setenv("SCALECLI_PRETRAIN_SHOW_EXAMPLES", "2")
@@ -243,8 +243,8 @@ def test_a_run_in_a_bucket_is_gone_on_with_and_measured_by_other_machines(folder
     for steps in (20, 40):
         ran = command(*pretraining(folder, address, steps=steps, cache_directory=tmp_path / f"to {steps}"))
         assert ran.code == 0, ran.err
-    there = place_at(address, tmp_path / "look")
-    there.bring()
+    there = open_storage(address, tmp_path / "look")
+    there.refresh()
     assert (there.directory / "classes.txt").is_file()
     steps, whole = metrics(there.directory), metrics(run)
     assert [steps[step, True] for step in range(1, 41)] == [whole[step, True] for step in range(1, 41)]

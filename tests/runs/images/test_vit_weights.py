@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
         module.write(folder / name, exported())
         ran = command("import", folder / name, "--run", folder / f"{name}-run", "--format", "json")
         assert ran.code == 0, ran.err
-        record = json.loads(ran.out)
+        record = json.loads(ran.out)["tables"]["run"][0]
         assert record["architecture"] == "vit" and record["parameters"] == exported().spec.parameters()
     return folder
 
@@ -47,7 +47,7 @@ def test_either_run_goes_out_in_both_formats(folder, tmp_path, run):
     ran = command("export", folder / run, "--to", "hugging-face", tmp_path / "hf", "--format", "json")
     assert ran.code == 0, ran.err
     files = ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]
-    assert [row["file"] for row in json.loads(ran.out)] == files
+    assert [row["file"] for row in json.loads(ran.out)["tables"]["files"]] == files
     assert (tmp_path / "hf/model.safetensors").read_bytes() == (folder / "hf/model.safetensors").read_bytes()
     card = (tmp_path / "hf/README.md").read_text()
     assert "ViTForImageClassification.from_pretrained" in card and "- vit" in card and "T5" not in card

@@ -8,7 +8,7 @@ import pytest
 
 from scalecli.manifest import load_manifest
 from scalecli.storage import layout
-from scalecli.storage.run_storage import place_at
+from scalecli.storage.run_storage import open_storage
 from scalecli.training import checkpoints
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.runs.conftest import command, metrics
@@ -31,8 +31,8 @@ def stored(bucket, reference):
 
 def brought(cache, *steps):
     """What a machine gets of the run."""
-    place = place_at(RUN, cache)
-    place.bring()
+    place = open_storage(RUN, cache)
+    place.refresh()
     for step in steps:
         folder = place.directory / f"checkpoints/{step:08d}"
         place.fetch(folder / layout.WEIGHTS, folder / layout.OPTIMIZER)
@@ -49,7 +49,7 @@ def test_another_machine_goes_on_to_the_same_bits(bucket, place, reference, tmp_
     ran = command(*place.reference(RUN, cache_directory=tmp_path / "second"), "--format", "json")
     assert ran.code == 0, ran.err
     assert f"{RUN}: going on from step 8" in ran.err
-    assert json.loads(ran.out)["run"] == RUN
+    assert json.loads(ran.out)["tables"]["run"][0]["run"] == RUN
     found = brought(tmp_path / "third", 24)
     assert same_as(reference, found)
     manifest = load_manifest(RUN)
@@ -67,7 +67,7 @@ def test_a_dry_run_says_how_far_it_is_and_writes_nothing(bucket, stored, place, 
     arguments = place.reference(stored, cache_directory=tmp_path, steps=30)
     ran = command(*arguments, "--dry-run", "--format", "json")
     assert ran.code == 0, ran.err
-    plan = json.loads(ran.out)
+    plan = json.loads(ran.out)["tables"]["plan"][0]
     assert (plan["directory"], plan["steps_done"]) == (RUN, 24)
     assert not bucket.changes
 
@@ -113,8 +113,8 @@ def test_a_run_is_gone_on_from_where_it_is(bucket, stored, reference, place, tmp
     assert ran.code == 0, ran.err
     child = load_manifest("gs://bucket/deep/child")
     assert (child.start_step, child.parent.path) == (24, "../run")
-    other = place_at("gs://bucket/deep/child", tmp_path / "another machine")
-    other.bring()
+    other = open_storage("gs://bucket/deep/child", tmp_path / "another machine")
+    other.refresh()
     folder = other.directory / "checkpoints/00000025"
     other.fetch(folder / layout.WEIGHTS)
     weights = checkpoints.load_arrays(folder, layout.WEIGHTS)
@@ -125,7 +125,7 @@ def test_a_run_is_gone_on_from_where_it_is(bucket, stored, reference, place, tmp
     options += ["--input", "{sentence}", "--target", "label", "--cache-directory", tmp_path]
     ran = command("finetune", stored, *options, "--dry-run", "--format", "json")
     assert ran.code == 0, ran.err
-    assert json.loads(ran.out)["directory"] == f"{RUN}-t"
+    assert json.loads(ran.out)["tables"]["plan"][0]["directory"] == f"{RUN}-t"
 
 
 @pytest.mark.parametrize(

@@ -87,5 +87,5 @@ def test_the_best_checkpoint_stays_and_is_shown_beside_the_last(place, tmp_path,
     assert checkpoints.checkpoint_steps(directory / "checkpoints") == [8, 16]
     manifest = load_manifest(directory)
     assert (manifest.best.step, manifest.checkpoints.kept) == (8, [8, 16])
-    shown = json.loads(ran.out)
+    shown = json.loads(ran.out)["tables"]["run"][0]
     assert (shown["step"], shown[QUALITY], shown["best_step"], shown[f"best/{QUALITY}"]) == (16, -4.0, 8, -1.0)

@@ -103,7 +103,7 @@ def test_an_evaluation_writes_predictions_and_scores(place, finetuned, task, tmp
     assert (manifest.kind, manifest.status, manifest.steps) == ("eval", "completed", 140)
     assert manifest.results[140].items() >= run.results[140].items()
     assert manifest.objective == {"name": "greedy decoding"}
-    rows = {row["result"]: row for row in json.loads(ran.out)}
+    rows = {row["result"]: row for row in json.loads(ran.out)["tables"]["results"]}
     assert rows["marker/accuracy"]["value"] == pytest.approx(run.results[140]["marker/accuracy"])
     lines = [json.loads(line) for line in (tmp_path / "eval/predictions.jsonl").read_text().splitlines()]
     assert [line["row"] for line in lines] == list(range(90))
@@ -159,7 +159,7 @@ def test_perplexity_on_text(place, reference, tmp_path):
     for name in ("validation/negative_log_perplexity", "validation/unigram_negative_log_perplexity"):
         assert results[name] == pytest.approx(of_run[name], abs=0.3)  # other text of the same kind
         assert results[name] != of_run[name]
-    assert {row["result"]: row["value"] for row in json.loads(ran.out)} == pytest.approx(results)
+    assert {row["result"]: row["value"] for row in json.loads(ran.out)["tables"]["results"]} == pytest.approx(results)
     ran = command("eval", reference, "--run", tmp_path / "other batch", *arguments, "--batch", 5)
     assert ran.code == 0, ran.err
     assert load_manifest(tmp_path / "other batch").results[24] == pytest.approx(results, rel=1e-5)

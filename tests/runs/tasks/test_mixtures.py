@@ -77,7 +77,7 @@ def test_every_checkpoint_is_scored_and_the_best_named(place, mixture, tmp_path)
     averages = {step: found["mean_over_tasks"] for step, found in manifest.results.items()}
     assert manifest.best.step == max(averages, key=averages.get)
     assert manifest.results[60].items() >= load_manifest(mixture).results[60].items()
-    rows = {row["result"]: row for row in json.loads(ran.out)}
+    rows = {row["result"]: row for row in json.loads(ran.out)["tables"]["results"]}
     assert rows["mean_over_tasks"]["value"] == pytest.approx(max(averages.values()))
     # Each task at its own best step.
     peaks = []
@@ -168,7 +168,7 @@ def test_what_was_cut_or_left_out_is_counted_in_the_manifest(place, reference, t
         (["--mixing", "marker"], 2, "--mixing: 'marker'; accepted: examples, equal, or weights"),
         (["--mixing-cap", 0], 3, "cap is 0"),
         (["--temperature", 0], 3, "temperature is 0"),
-        (["--show-examples", 0], 2, "--show-examples is 0"),
+        (["--show-examples", 0], 2, "'--show-examples': 0 is not in the range"),
         (["--name", "x"], 2, "leave out --name"),
         (["--task", "x.yaml"], 2, "--tasks and --task are two ways"),
     ],

@@ -12,7 +12,7 @@ from scalecli.runs.directory import Trained
 from scalecli.runs.evaluation import default_place, open_checkpoints
 from scalecli.runs.tasks.evaluation import name_of_tasks
 from scalecli.runs.text.evaluation import name_of_text, objective_of
-from scalecli.storage.run_storage import Place
+from scalecli.storage.run_storage import RunStorage
 from tests.analysis.runs import child_of, save_run
 from tests.runs.conftest import command
 
@@ -20,7 +20,7 @@ OBJECTIVE = {"name": "span corruption", "inputs_length": 40, "noise_density": 0.
 
 
 def trained(directory, step=300):
-    return Trained(Place(directory), load_manifest(directory), step)
+    return Trained(RunStorage(directory), load_manifest(directory), step)
 
 
 def test_each_task_split_text_and_step_has_a_place_of_its_own(tmp_path):

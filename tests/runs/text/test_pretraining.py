@@ -52,7 +52,7 @@ def test_the_command_of_a_completed_run_changes_nothing(place, reference):
     before = (reference / FILE_NAME).read_bytes()
     ran = command(*place.reference(reference), "--format", "json")
     assert ran.code == 0, ran.err
-    assert json.loads(ran.out)[QUALITY] == load_manifest(reference).results[24][QUALITY]
+    assert json.loads(ran.out)["tables"]["run"][0][QUALITY] == load_manifest(reference).results[24][QUALITY]
     assert (reference / FILE_NAME).read_bytes() == before
 
 
@@ -248,16 +248,16 @@ def test_a_dry_run_starts_nothing(place, tmp_path):
     program += "sys.exit(100 if {'tensorflow', 'keras'} & set(sys.modules) else code)"
     ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
-    plan = json.loads(ran.stdout)
+    plan = json.loads(ran.stdout)["tables"]["plan"][0]
     assert (plan["steps"], plan["steps_done"], plan["batch"], plan["validation_examples"]) == (24, 0, 8, 16)
     assert plan["vocabulary"] == f"train:{PIECES}"
     assert plan["training_flops"] == 24 * plan["training_flops_per_step"] > 0
-    assert "d_model 16" in plan["shape"]
+    assert plan["shape"]["d_model"] == 16 and plan["schedule"]["name"] == "inverse-square-root"
     assert not (tmp_path / "run").exists()
 
 
 def test_a_dry_run_tells_the_steps_done_and_the_parameters_of_the_run(place, reference):
-    plan = json.loads(command(*place.reference(reference), "--dry-run", "--format", "json").out)
+    plan = json.loads(command(*place.reference(reference), "--dry-run", "--format", "json").out)["tables"]["plan"][0]
     assert plan["steps_done"] == 24
     assert plan["parameters"] == load_manifest(reference).parameters.total
 

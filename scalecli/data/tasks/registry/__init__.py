@@ -38,14 +38,14 @@ def diagnostics() -> Mapping[str, tuple[str, ...]]:
 @functools.cache
 def all_tasks() -> Mapping[str, Task]:
     """Returns every task of the package by name, those outside of the groups among them."""
-    found: dict[str, Task] = {}
+    tasks: dict[str, Task] = {}
     for group in GROUPS:
         content = _read(group)
         entries = {**content["tasks"], **content.get("others", {}), **content.get("diagnostics", {})}
         for name, entry in entries.items():
             values = {"name": name, "lengths": content["lengths"], **entry}
-            found[name] = Task.from_dict(values, folder=None, source=f"{_FOLDER / group}.yaml: {name}")
-    return found
+            tasks[name] = Task.from_dict(values, folder=None, source=f"{_FOLDER / group}.yaml: {name}")
+    return tasks
 
 
 def find_tasks(names: Sequence[str], data_dir: str | None = None, split: str | None = None) -> list[Task]:
@@ -55,21 +55,21 @@ def find_tasks(names: Sequence[str], data_dir: str | None = None, split: str | N
     its diagnostic sets, where their data is there. Raises ConfigurationError for a name that isn't known, or that two
     tasks have; MissingError for a task file that can't be read.
     """
-    found: dict[str, Task] = {}
+    by_name: dict[str, Task] = {}
     for name in names:
         tasks = _named(name)
         if split == "test":
             tasks += _diagnostics(name, data_dir)
         for task in tasks:
             located = replace(task, data_dir=data_dir) if data_dir else task
-            if found.setdefault(task.name, located) != located:
+            if by_name.setdefault(task.name, located) != located:
                 raise ConfigurationError(f"{name}: a second task of the name {task.name!r}; change one of them")
-    return list(found.values())
+    return list(by_name.values())
 
 
 def _named(name: str) -> list[Task]:
     if name in groups():
-        return [all_tasks()[each] for each in groups()[name]]
+        return [all_tasks()[task] for task in groups()[name]]
     if name in all_tasks():
         return [all_tasks()[name]]
     if name.endswith((".yaml", ".yml")):
@@ -82,8 +82,8 @@ def _named(name: str) -> list[Task]:
 def _diagnostics(name: str, data_dir: str | None) -> list[Task]:
     from scalecli.data.tasks.examples import is_there  # which needs NumPy
 
-    of_groups = [group for group in GROUPS if name in (group, ALL)]
-    tasks = [replace(all_tasks()[each], data_dir=data_dir) for group in of_groups for each in diagnostics()[group]]
+    names = [task for group in GROUPS if name in (group, ALL) for task in diagnostics()[group]]
+    tasks = [replace(all_tasks()[task], data_dir=data_dir) for task in names]
     return [task for task in tasks if is_there(task, "test")]
 
 
