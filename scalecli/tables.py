@@ -58,6 +58,11 @@ class Table:
     notes: Sequence[str] = ()
 
 
+def keyed(*keys: str) -> list[Column]:
+    """Columns as programs get them, titled by their keys."""
+    return [Column(key, key) for key in keys]
+
+
 def humanise(value: Any, kind: str) -> str:
     """Returns a value as people read it: 60,506,624 as `60.5M`, 3.7e12 FLOPs as `3.70T`, 1.5 hours as `1:30:00`,
     None as `-`.

@@ -96,6 +96,10 @@ class Proxy(BaseHTTPRequestHandler):
             return
         path, headers = self.path, dict(self.headers)
         if self.command == "POST" and (named := re.search(rb'"name": ?"([^"]*)"', sent)):
+            bucket, name = self.path.split("/b/")[1].split("/")[0], named[1].decode()
+            if "ifGenerationMatch=0" in self.path and name in emulator.names(bucket):
+                self.send_error(412)
+                return
             emulator.changes.append(("POST", named[1].decode()))
             if whole := PARTS.fullmatch(sent):  # which the emulator reads as a mail, whose line ends are all alike
                 sent = whole[1]

@@ -124,15 +124,14 @@ def command(
     """Score RUN on tasks, measure its perplexity on text, or its few-shot accuracy on images.
 
     RUN is a run's directory or manifest, or the folder of one of its checkpoints. Tasks are those of the papers by name
-    (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task) or described by flags; they are decoded
-    greedily, or by beam search (--beams). Predictions, the scores with their 95% intervals, and what they were measured
-    on go into a directory of their own; predictions for the test sets of GLUE and SuperGLUE, with their diagnostic
-    sets, also as the files that are handed in. Test sets without labels are predicted, not scored. A finetuned run is
-    scored on its own tasks when neither tasks nor --text are given.
+    (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task), or described by options; without tasks and
+    --text, a finetuned run is scored on its own. Texts are decoded greedily, or by beam search (--beams).
 
-    --few-shot N --images says how well the frozen features of a vision transformer tell classes apart: N images of each
-    are drawn from the training images, for each of several seeds, a ridge regression onto one-hot labels is fitted in
-    closed form, and its accuracy on the held-out images is given with its 95% interval over the seeds.
+    Predictions and scores, with their 95% intervals, go into a directory of their own. For the test sets of GLUE and
+    SuperGLUE, which have no labels, the predictions are written as the files to hand in.
+
+    --few-shot N --images DIR draws N training images of each class, fits a ridge regression on a vision transformer's
+    frozen features of them, and gives its accuracy on the held-out images, with the 95% interval over several draws.
     """
     if list_tasks:
         print_tasks(format)

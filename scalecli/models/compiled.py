@@ -10,17 +10,33 @@ from typing import Any
 import keras
 
 MOST_UNROLLED = 48  # layers of a stack
+MOST_WRITTEN_OUT = 1024  # keys whose scores attention writes out
 _FOR_TPU = ContextVar("for_tpu", default=False)
+_WITHOUT_LOOPS = ContextVar("without_loops", default=False)
 
 
 @contextlib.contextmanager
-def compiling_for_tpu() -> Iterator[None]:
-    """Within it, programs are made as for a TPU, whatever devices there are."""
-    before = _FOR_TPU.set(True)
+def _switched_on(switch: ContextVar[bool]) -> Iterator[None]:
+    before = switch.set(True)
     try:
         yield
     finally:
-        _FOR_TPU.reset(before)
+        switch.reset(before)
+
+
+def compiling_for_tpu() -> contextlib.AbstractContextManager[None]:
+    """Within it, programs are made as for a TPU, whatever devices there are."""
+    return _switched_on(_FOR_TPU)
+
+
+def without_loops() -> contextlib.AbstractContextManager[None]:
+    """Within it, programs have layer after layer instead of a loop, so that their operations can be counted."""
+    return _switched_on(_WITHOUT_LOOPS)
+
+
+def has_loops() -> bool:
+    """Whether programs run layers in loops."""
+    return not _WITHOUT_LOOPS.get()
 
 
 def uses_xla() -> bool:
@@ -53,6 +69,20 @@ def fuses_attention(dtype: str) -> bool:
     import jax
 
     return jax.device_count() == 1 and dtype in ("bfloat16", "float16")
+
+
+def attends_blockwise(dtype: str, keys: int) -> bool:
+    """Whether attention to so many keys computes scores block by block: on accelerators, where it is not fused.
+
+    Up to there the scores are fewer than what the layers keep besides, and computing them twice buys little memory.
+    """
+    if keys <= MOST_WRITTEN_OUT or fuses_attention(dtype):
+        return False
+    if keras.backend.backend() == "tensorflow":
+        return uses_xla()
+    import jax
+
+    return _FOR_TPU.get() or jax.default_backend() != "cpu"
 
 
 def unrolls(layers: int) -> bool:

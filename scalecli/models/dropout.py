@@ -1,6 +1,6 @@
 """Dropout whose masks are a pure function of a seed: no hidden state, so that a resumed run draws the same masks.
 
-The mask is a hash of (seed, place in the model, element) in 32-bit integers. That is the same on every backend,
+The mask is a hash of (seed, number of the layer, element) in 32-bit integers. That is the same on every backend,
 compiles to a handful of element-wise operations (a stateful generator's dropout dominates compile time on TPU), and
 partitions freely.
 """
@@ -32,13 +32,13 @@ def _hash(x: Any) -> Any:
 
 
 def fold_seed(seed: Any, number: Any) -> Any:
-    """A seed (int32 scalar) derived from a seed and a number: step, layer, place."""
+    """A seed (int32 scalar) derived from a seed and a number, such as that of a step or a layer."""
     return _hash(seed + _hash(ops.cast(number, "int32") * ops.cast(_WEYL, "int32") + ops.cast(_WEYL, "int32")))
 
 
 @dataclass(frozen=True)
 class Dropout:
-    """Dropout at one place of the model: `rate`, and the int32 scalar `seed` (None in evaluation)."""
+    """Dropout in one layer: `rate`, and the int32 scalar `seed` (None in evaluation)."""
 
     rate: float
     seed: Any = None
@@ -53,9 +53,9 @@ class Dropout:
         """Whether anything is dropped at all."""
         return self.training and self.rate > 0
 
-    def at(self, place: Any) -> Dropout:
-        """Dropout for a place within this one: a layer's number, or a position in a layer."""
-        return Dropout(self.rate, fold_seed(self.seed, place)) if self.training else self
+    def at(self, number: Any) -> Dropout:
+        """Dropout with masks of its own, for the part of this layer with that number."""
+        return Dropout(self.rate, fold_seed(self.seed, number)) if self.training else self
 
     def noise(self, shape: tuple[int, ...]) -> Any:
         """Uniform float32 numbers from 0 to 1, one for each element of `shape`; only in training."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from keras import ops
 
 from scalecli import specs
 from scalecli.models.blocks.stack import Reports, Stack
+from scalecli.models.compiled import attends_blockwise
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers import HEADS, MASKED, Context, Embedding, SpecLayer, Weights
 from scalecli.models.losses import chunked_cross_entropy, cross_entropy
 from scalecli.models.spec_model import SpecModel
 from scalecli.models.trainable import Losses
 
-_ENCODER, _DECODER = 0, 1  # places of dropout
+_ENCODER, _DECODER = 0, 1  # numbers of dropout masks
 AUXILIARY_LOSS = "auxiliary_loss"
 
 
@@ -24,7 +24,7 @@ class Output(NamedTuple):
     """What a forward pass gives.
 
     `logits` [batch, targets, vocabulary] float32. `auxiliary_loss`: float32 scalar to add to the loss. `reports`: what
-    layers tell of their work, float32 [layers, ...] by paths such as `encoder/0/experts/overflow`.
+    layers report, float32 [layers, ...] by paths such as `encoder/0/experts/overflow`.
     """
 
     logits: Any
@@ -88,10 +88,10 @@ class EncoderDecoder(SpecModel):
     def losses(self, batch: Mapping[str, Any], dropout_seed: Any = None) -> Losses:
         """The losses [batch, targets], in training (with a seed) or not; the logits never exist all at once."""
         decoded, auxiliary_loss, reports = self._decoded(batch, dropout_seed)
-        found = chunked_cross_entropy(
+        losses, log_normalisers = chunked_cross_entropy(
             self.output_head, self._prepared_head(), decoded, batch["targets"], self.spec.logits.classes
         )
-        return Losses(*found, auxiliary_loss, reports)
+        return Losses(losses, log_normalisers, auxiliary_loss, reports)
 
     def counted(self, batch: Mapping[str, Any]) -> Any:
         """float32 [batch, targets]: 1 for a token, 0 for padding."""
@@ -104,26 +104,25 @@ class EncoderDecoder(SpecModel):
         """The decoder's output [batch, targets, d_model], the auxiliary loss, and the reports."""
         dropout = Dropout(self.dropout_rate, dropout_seed)
         input_segments, target_segments = segments(batch, "inputs"), segments(batch, "targets")
-        memory, memory_segments, of_encoder = self._encode(batch["inputs"], input_segments, dropout.at(_ENCODER))
+        memory, memory_segments, encoder_reports = self._encode(batch["inputs"], input_segments, dropout.at(_ENCODER))
         length = batch["targets"].shape[1]
-        causal = ops.tril(ops.ones((length, length), "bool"))
+        self_mask = self._mask(target_segments, target_segments, causal=True)
         tokens = shift_right(batch["targets"], batch.get("targets_segments"))
         context = Context(
-            position_biases=self.decoder.biases(length),
-            self_mask=_mask(target_segments, target_segments, causal),
+            position_biases={} if self_mask is None else self.decoder.biases(length),
+            self_mask=self_mask,
             real=_present(target_segments),
             tokens=_present(tokens),
             memory=memory,
-            cross_mask=_mask(target_segments, memory_segments),
+            cross_mask=self._mask(target_segments, memory_segments),
             bias_tiles=self.decoder.bias_tiles(length),
             segments=target_segments,
             memory_segments=memory_segments,
-            causal=True,
         )
         embedded = self.embedding(self.embedding.weights_for_compute(), tokens)
-        decoded, of_decoder = self.decoder.run(embedded, context, dropout.at(_DECODER))
-        reports = {f"encoder/{name}": value for name, value in of_encoder.items()}
-        reports |= {f"decoder/{name}": value for name, value in of_decoder.items()}
+        decoded, decoder_reports = self.decoder.run(embedded, context, dropout.at(_DECODER))
+        reports = {f"encoder/{name}": value for name, value in encoder_reports.items()}
+        reports |= {f"decoder/{name}": value for name, value in decoder_reports.items()}
         auxiliary = [ops.sum(value) for name, value in reports.items() if name.endswith(AUXILIARY_LOSS)]
         return decoded, sum(auxiliary, ops.zeros(())), reports
 
@@ -134,11 +133,12 @@ class EncoderDecoder(SpecModel):
         """
         memory, memory_segments, _ = self._encode(inputs, segments({"inputs": inputs}, "inputs"), Dropout(0.0))
         if beams > 1:
-            memory, memory_segments = (ops.repeat(each, beams, axis=0) for each in (memory, memory_segments))
+            memory, memory_segments = (ops.repeat(x, beams, axis=0) for x in (memory, memory_segments))
         rows = memory.shape[0]
-        context = Context(memory=memory, cross_mask=_mask(ops.ones((rows, 1), "int32"), memory_segments))
+        later = MASKED * (1 - ops.tril(ops.ones((1, 1, length, length))))
+        cross_mask = _mask(ops.ones((rows, 1), "int32"), memory_segments)
+        context = Context(memory=memory, cross_mask=cross_mask, self_mask=later)
         embedding = self.embedding.weights_for_compute()
-        later = MASKED * (1 - ops.tril(ops.ones((length, length))))
         encoded = Memory(
             layers=self.decoder.start_decoding(context),
             context=context,
@@ -150,11 +150,17 @@ class EncoderDecoder(SpecModel):
 
     def decode_token(self, memory: Memory, state: Any, tokens: Any, position: Any) -> tuple[Any, Any]:
         """Logits [batch, vocabulary] of the token after `tokens` [batch], which stands at `position`; and the state."""
-        rows = {
-            heads: ops.slice(added, (0, 0, position, 0), (1, heads, 1, added.shape[3]))
-            for heads, added in memory.position_biases.items()
-        }
-        context = replace(memory.context, tokens=_present(tokens[:, None]), position=position, position_biases=rows)
+
+        def row(added: Any) -> Any:
+            """What is added to the scores of this token, of that of all tokens [1, heads, length, length]."""
+            return ops.slice(added, (0, 0, position, 0), (1, added.shape[1], 1, added.shape[3]))
+
+        context = memory.context._replace(
+            position_biases={heads: row(bias) for heads, bias in memory.position_biases.items()},
+            self_mask=row(memory.context.self_mask),
+            tokens=_present(tokens[:, None]),
+            position=position,
+        )
         embedded = self.embedding(memory.embedding, tokens[:, None])
         hidden, state = self.decoder.step(embedded, memory.layers, state, context)
         return self.output_head(memory.head, hidden)[:, 0], state
@@ -170,13 +176,20 @@ class EncoderDecoder(SpecModel):
             layers |= {f"{side}/{prefix}": layer for prefix, layer in stack.parts().items()}
         return layers
 
+    def _mask(self, query_segments: Any, key_segments: Any, causal: bool = False) -> Any:
+        """The mask of attention that writes its scores out, else None."""
+        if attends_blockwise(self.compute_dtype, key_segments.shape[1]):
+            return None
+        return _mask(query_segments, key_segments, causal)
+
     def _encode(self, inputs: Any, input_segments: Any, dropout: Dropout) -> tuple[Any, Any, Reports]:
         """The encoder's output [batch, memory, d_model], the segments of its positions, and its reports."""
         length = inputs.shape[1]
         window = length // self.spec.memory_length(length)
+        self_mask = self._mask(input_segments, input_segments)
         context = Context(
-            position_biases=self.encoder.biases(length),
-            self_mask=_mask(input_segments, input_segments),
+            position_biases={} if self_mask is None else self.encoder.biases(length),
+            self_mask=self_mask,
             real=_present(input_segments),
             tokens=_present(inputs),
             bias_tiles=self.encoder.bias_tiles(length),
@@ -216,7 +229,9 @@ def _present(ids: Any) -> Any:
     return ops.cast(ids > 0, "float32")[:, :, None]
 
 
-def _mask(query_segments: Any, key_segments: Any, allowed: Any = True) -> Any:
-    """float32 [batch, 1, queries, keys] to add to scores: 0 where the segments are equal and it is allowed."""
-    seen = ops.logical_and(query_segments[:, :, None] == key_segments[:, None, :], allowed)
+def _mask(query_segments: Any, key_segments: Any, causal: bool = False) -> Any:
+    """float32 [batch, 1, queries, keys] to add to scores: 0 where the segments are equal, and the key is not later."""
+    seen = query_segments[:, :, None] == key_segments[:, None, :]
+    if causal:
+        seen = ops.logical_and(seen, ops.tril(ops.ones(seen.shape[1:], "bool")))
     return ops.where(seen, 0.0, MASKED)[:, None]

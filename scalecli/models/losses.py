@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from scalecli.costs.memory import MOST_LOGITS
-from scalecli.models.blocks.scan import rematerialised_scan
+from scalecli.models.blocks.scan import scan
 
 
 def cross_entropy(logits: Any, targets: Any) -> tuple[Any, Any]:
@@ -48,6 +48,8 @@ def chunked_cross_entropy(
     # The loop adds up the gradients of the chunks in the dtype of the weights that it is given.
     wide = {name: ops.cast(weight, "float32") for name, weight in weights.items()}
     nothing = ops.zeros((chunks, batch, size))
-    _, found = rematerialised_scan(body, (), (chunked(hidden), chunked(targets)), wide, (nothing, nothing), chunks)
-    losses, log_normalisers = (ops.reshape(ops.swapaxes(each, 0, 1), (batch, -1))[:, :length] for each in found)
+    _, results = scan(
+        body, (), (chunked(hidden), chunked(targets)), wide, (nothing, nothing), chunks, rematerialise=True
+    )
+    losses, log_normalisers = (ops.reshape(ops.swapaxes(x, 0, 1), (batch, -1))[:, :length] for x in results)
     return losses, log_normalisers

@@ -29,5 +29,5 @@ class SpecModel(keras.Model):
     def weights_by_path(self) -> dict[str, Any]:
         """Every variable by the path that `ModelSpec.weights()` gives it."""
         parts = self.parts().items()
-        found = {f"{prefix}{name}": owned for prefix, layer in parts for name, owned in layer.owned.items()}
-        return {path: found[path] for path in self.spec.weights()}
+        variables = {f"{prefix}{name}": owned for prefix, layer in parts for name, owned in layer.owned.items()}
+        return {path: variables[path] for path in self.spec.weights()}

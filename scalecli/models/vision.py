@@ -56,11 +56,9 @@ class VisionTransformer(SpecModel):
         """The losses [batch], in training (with a seed) or not."""
         encoded, reports = self._encoded(batch["images"], dropout_seed)
         head = self.output_head
-        found = chunked_cross_entropy(
-            head, head.prepare({}), encoded, batch["labels"][:, None], self.spec.logits.classes
-        )
-        cross_entropy, log_normaliser = (each[:, 0] for each in found)
-        return Losses(cross_entropy, log_normaliser, ops.zeros(()), reports)
+        labels, classes = batch["labels"][:, None], self.spec.logits.classes
+        losses, log_normalisers = chunked_cross_entropy(head, head.prepare({}), encoded, labels, classes)
+        return Losses(losses[:, 0], log_normalisers[:, 0], ops.zeros(()), reports)
 
     def counted(self, batch: Mapping[str, Any]) -> Any:
         """float32 [batch]: 1 for an image, 0 for what fills up the batch."""
@@ -68,8 +66,8 @@ class VisionTransformer(SpecModel):
 
     def parts(self) -> dict[str, SpecLayer]:
         """Every layer that owns weights, by the prefix of its paths in `ModelSpec.weights()`."""
-        of_encoder = {f"encoder/{prefix}": layer for prefix, layer in self.encoder.parts().items()}
-        return {"embedding/": self.embedding, **of_encoder, "logits/": self.output_head}
+        encoder = {f"encoder/{prefix}": layer for prefix, layer in self.encoder.parts().items()}
+        return {"embedding/": self.embedding, **encoder, "logits/": self.output_head}
 
     def _encoded(self, images: Any, dropout_seed: Any) -> tuple[Any, Reports]:
         """What the encoder makes of the class token [batch, 1, d_model], and its reports."""

@@ -201,6 +201,20 @@ class BucketFolder:
         else:
             self._write(path, lambda: self._client.put_file(str(content), path, **options))
 
+    def create(self, content: bytes, name: str) -> None:
+        """Writes a small object, unless there is one of that name already. Of several writers one succeeds.
+
+        Raises:
+            ScalecliError: as `upload` does.
+        """
+        path = f"{self.path}/{name}"
+
+        def work() -> None:
+            with contextlib.suppress(FileExistsError):
+                self._client.pipe_file(path, content, mode="create")
+
+        self._write(path, work)
+
     def remove(self, name: str) -> None:
         """Removes an object, if it is there.
 

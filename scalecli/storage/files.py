@@ -157,7 +157,13 @@ def hash_stream(digest: Any, stream: IO[bytes]) -> int:
 
 
 def sha256_of(file: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a local file, in hexadecimal digits. Raises OSError where it can't be read."""
+    """The SHA-256 of a local file, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+        MissingError: it is a pipe, socket or device.
+    """
+    check_ends(file)
     digest = hashlib.sha256()
     with open(file, "rb") as stream:
         hash_stream(digest, stream)

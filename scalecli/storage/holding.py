@@ -119,7 +119,7 @@ class FileRecord:
 
 
 class BucketRecord:
-    """The record in a run's folder of a bucket, where the last one to write is the holder."""
+    """The record in a run's folder of a bucket. The first to write it is the holder; of a dead one's, the last."""
 
     def __init__(self, folder: BucketFolder) -> None:
         self._folder = folder
@@ -129,14 +129,17 @@ class BucketRecord:
         return self._folder.read(RECORD)
 
     def replace(self, before: bytes, after: bytes) -> bool:
-        """Two that write at the same time both look afterwards who was last."""
+        """Reads afterwards who has it, since another process may have written at the same time."""
         if self.read() != before:
             return False
         if not after:
             self._folder.remove(RECORD)
             return True
-        self._folder.upload(after, RECORD)
-        time.sleep(_SETTLE_SECONDS)
+        if before:
+            self._folder.upload(after, RECORD)
+            time.sleep(_SETTLE_SECONDS)
+        else:
+            self._folder.create(after, RECORD)
         return self.read() == after
 
 
@@ -225,7 +228,7 @@ def living_holder(record: Record, say: Say = lambda message: None) -> Holder | N
 def _locked(path: Path, flags: int, kind: int) -> Iterator[int]:
     """Opens a file that others may remove, and locks it where the file system has locks."""
     while True:
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)  # which would wait at a pipe
         try:
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, kind)

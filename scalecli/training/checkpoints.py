@@ -175,9 +175,9 @@ def assign(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], sourc
         if path not in arrays or path not in variables:
             where = "lacks" if path not in arrays else "has"
             raise ConfigurationError(f"{source}: {where} {path!r}, unlike the model; it is of another architecture")
-        found, wanted = tuple(arrays[path].shape), tuple(variables[path].shape)
-        if found != wanted:
-            raise ConfigurationError(f"{source}: {path!r} is {list(found)}, the model's is {list(wanted)}")
+        stored, built = list(arrays[path].shape), list(variables[path].shape)
+        if stored != built:
+            raise ConfigurationError(f"{source}: {path!r} is {stored}, the model's is {built}")
     for path, variable in variables.items():
         variable.assign(arrays[path])
 

@@ -30,12 +30,12 @@ def share_of_loss(
     The loss is the cross-entropy of the targets plus the z-loss, summed and divided by `targets`, the number of those
     of the whole batch, plus the mean of the parts' own auxiliary losses. Reports are means, too.
     """
-    found = model.losses(batch, seed)
+    losses = model.losses(batch, seed)
     real = model.counted(batch) / targets
-    cross_entropy = ops.sum(found.cross_entropy * real)
-    z_losses = z_loss * ops.sum(ops.square(found.log_normaliser) * real)
-    reports = {name: report / parts for name, report in found.reports.items()}
-    return cross_entropy + z_losses + found.auxiliary_loss / parts, Shown(cross_entropy, reports)
+    cross_entropy = ops.sum(losses.cross_entropy * real)
+    z_losses = z_loss * ops.sum(ops.square(losses.log_normaliser) * real)
+    reports = {name: report / parts for name, report in losses.reports.items()}
+    return cross_entropy + z_losses + losses.auxiliary_loss / parts, Shown(cross_entropy, reports)
 
 
 def part_of(batch: Mapping[str, Any], part: Any, parts: int) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import pytest
 
 from scalecli.cli.main import run
 from scalecli.data.sources import find_files
-from scalecli.errors import MissingError
-from scalecli.storage.files import check_ends, read_bytes
+from scalecli.errors import MissingError, ScalecliError
+from scalecli.storage.files import check_ends, read_bytes, sha256_of
+from scalecli.storage.holding import RECORD, FileRecord
 
 
 @pytest.fixture
@@ -26,12 +27,18 @@ def endless(tmp_path):
 
 def test_what_may_never_end_is_refused(endless, capsys):
     for path, kind in {**endless, "/dev/zero": "a device", "/proc/self/status": "a file of the kernel"}.items():
-        for read in (lambda path: read_bytes(path, 100), lambda path: find_files([path])):
+        for read in (lambda path: read_bytes(path, 100), lambda path: find_files([path]), sha256_of):
             with pytest.raises(MissingError) as error:
                 read(path)
             assert str(error.value) == f"{path}: {kind}; a file is accepted"
         assert run(["compare", path]) == 4
         assert capsys.readouterr().err == f"error: {path}: {kind}; a file is accepted\n"
+
+
+def test_a_pipe_in_the_place_of_a_record_is_an_error(tmp_path):
+    os.mkfifo(tmp_path / RECORD)
+    with pytest.raises(ScalecliError, match=rf"{RECORD}: cannot be read"):
+        FileRecord(tmp_path).read()
 
 
 def test_what_a_shell_hands_over_is_read(tmp_path):

@@ -144,3 +144,14 @@ def test_of_many_that_come_at_once_one_is_given_the_run(tmp_path):
     for thread in threads:
         thread.join()
     assert sorted(given) == [False] * 7 + [True]
+
+
+def test_of_two_that_find_a_bucket_free_one_is_given_the_run(emulator, monkeypatch):  # noqa: F811
+    emulator.put("bucket", "elsewhere", b"makes the bucket")
+    first, second = (record_of("gs://bucket/runs/a") for _ in range(2))
+    assert first.replace(b"", b"first")
+    read = second.read
+    looks = iter([b""])  # before the first one wrote
+    monkeypatch.setattr(second, "read", lambda: next(looks, None) or read())
+    assert not second.replace(b"", b"second")
+    assert first.read() == b"first"

@@ -133,13 +133,10 @@ def _expenses(rows: Sequence[Row]) -> Section:
         return Section(title, ["No model's speed is known."])
     cells = [
         {
+            **vars(cost),
             "name": row.name,
             "kind": row.run.manifest.kind if row.run else "pretrain",
-            "chip": cost.chip,
-            "devices": cost.devices,
-            "hours": cost.hours,
             "device_hours": cost.device_hours,
-            "kwh": cost.kwh,
             "kg_co2e": cost.kg_co2e,
         }
         for row, cost in found

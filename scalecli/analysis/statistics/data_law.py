@@ -106,13 +106,17 @@ class _Problem:
     def resampled(self, point: np.ndarray) -> Iterator[_Problem]:
         """The same runs with losses as others could have had them: the deviations from a law, drawn with replacement.
 
-        Deviations are smaller than the noise, as the constants follow it; that is made up for.
+        Deviations are smaller than the noise, as the constants follow it: they are divided by the share of the runs
+        that is left to them (as a jackknife does), and their size is drawn as so few of them leave it open.
         """
         runs = len(self.z)
+        freedom = runs - PARAMETERS
         fitted = self._fitted(point)
-        deviations = (self.z - fitted) * math.sqrt(runs / (runs - PARAMETERS))
-        drawn = np.random.default_rng(_SEED).integers(runs, size=(SAMPLES, runs))
-        for own in (deviations - deviations.mean())[drawn]:
+        deviations = (self.z - fitted) * runs / freedom
+        generator = np.random.default_rng(_SEED)
+        drawn = (deviations - deviations.mean())[generator.integers(runs, size=(SAMPLES, runs))]
+        sizes = np.sqrt(freedom / generator.chisquare(freedom, SAMPLES))
+        for own in sizes[:, None] * drawn:
             yield replace(self, z=fitted + own)
 
     def starts(self) -> list[np.ndarray]:

@@ -51,7 +51,7 @@ class Prediction:
     quality: str
     n: int
     form: Literal["power law", "line", "log-odds over upstream"]
-    value: float | None = None
+    predicted: float | None = None
     low: float | None = None
     high: float | None = None
     measured: float | None = None
@@ -164,21 +164,21 @@ def _predicted_loss(
         at = target.cost if lower_is_better(cost) else 1 / target.cost
         draws = -drawn_losses(np.array(dear), -np.array([point.quality for point in members]), power.curve, at)
         low, high = _ends(draws)
-        return replace(prediction, form="power law", value=power.at(target.cost), low=low, high=high), draws
+        return replace(prediction, form="power law", predicted=power.at(target.cost), low=low, high=high), draws
     assert isinstance(power, NoFit)
     line = _Line.through([math.log10(point.cost) for point in members], [point.quality for point in members])
     x = math.log10(target.cost)
     margin = line.margin(x)
     draws = line.draws(np.full(_DRAWS, x), np.random.default_rng(_SEED))
     value = float(line.at(np.array(x)))
-    return replace(prediction, value=value, low=value - margin, high=value + margin), draws
+    return replace(prediction, predicted=value, low=value - margin, high=value + margin), draws
 
 
 def _predicted_score(
     prediction: Prediction, scored: Sequence[tuple[float, float]], loss: Prediction, draws: np.ndarray | None
 ) -> Prediction:
     """A score from the loss that was predicted, and from the draws of it."""
-    if draws is None or loss.value is None:
+    if draws is None or loss.predicted is None:
         return replace(prediction, reason="its upstream figure is not predicted")
     if len({upstream for upstream, _ in scored}) < _FEWEST:
         return replace(prediction, reason=f"it needs {_FEWEST} models with upstream and {prediction.quality}")
@@ -190,7 +190,7 @@ def _predicted_score(
     if line.slope <= 0:
         return replace(prediction, reason=f"{prediction.quality} does not rise with upstream")
     low, high = _ends(_score(line.draws(draws, np.random.default_rng(_SEED + 1))))
-    return replace(prediction, value=float(_score(line.at(np.array(loss.value)))), low=low, high=high)
+    return replace(prediction, predicted=float(_score(line.at(np.array(loss.predicted)))), low=low, high=high)
 
 
 def _scored(rows: Sequence[Row], members: Sequence[Point], target: Target, quality: str) -> list[tuple[float, float]]:

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from scalecli.analysis.papers.published import PublishedModel, find_published, published_models
+from scalecli.analysis.papers.published import PublishedModel, find_published
 from scalecli.analysis.rows.comparison import Row, column_keys
-from scalecli.analysis.rows.filters import Condition, check_column, parse_condition
+from scalecli.analysis.rows.filters import check_column, parse_condition
 from scalecli.analysis.rows.names import LONGEST, distinct_names
 from scalecli.cli.compare.analyses import Analyses, analysis_options, analysis_tables
 from scalecli.cli.compare.arguments import PUBLISHED_PREFIX, complete_models, complete_published, resolved, rows_of
 from scalecli.cli.compare.notes import notes
-from scalecli.cli.compare.plots import check_plots, draw_plots, plot_option
-from scalecli.cli.compare.report import report_option
+from scalecli.cli.compare.plots import check_plots, comparison_figure, draw_plots, plot_option
+from scalecli.cli.compare.report import report_option, write_comparison, write_tables
 from scalecli.cli.compare.runs import list_option, print_runs
+from scalecli.cli.compare.selection import check_architectures, filtered, over_seeds, sorted_rows
 from scalecli.cli.compare.table import Choice, known_columns, model_table, narrowed
 from scalecli.cli.options.groups import Command
 from scalecli.cli.options.model import load_architectures
-from scalecli.cli.output.formats import FOR_PEOPLE, csv_text, format_option, print_record, print_tables, terminal_width
-from scalecli.cli.output.terminal import say, say_wrapped
+from scalecli.cli.output.formats import FOR_PEOPLE, format_option, print_record, print_tables, terminal_width
+from scalecli.cli.output.terminal import say_wrapped
 from scalecli.costs import Convention
-from scalecli.errors import UsageError, nearest
-from scalecli.tables import Table
+from scalecli.errors import UsageError
 
 if TYPE_CHECKING:
-    from scalecli.analysis.plots import FigureSpec
+    pass
 
 
 @click.command("compare", cls=Command)
@@ -148,18 +147,13 @@ def command(
     convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in found) else "forward"
     is_for_people = format in FOR_PEOPLE
     rows = rows_of(found, convention)
-    rows = distinct_names(_over_seeds(rows) if seeds else rows, LONGEST if is_for_people else None)
+    rows = distinct_names(over_seeds(rows) if seeds else rows, LONGEST if is_for_people else None)
     keys = column_keys(rows)
     if ctx.get_parameter_source("quality") == ParameterSource.DEFAULT and _measured(rows) == ["few_shot"]:
         quality = "few_shot"
     costs, qualities = ([check_column(key.strip(), keys) for key in text.split(",")] for text in (cost, quality))
-    chosen_keys = {"cost": costs, "quality": qualities}
-    asked = [
-        key
-        for option, own in chosen_keys.items()
-        if ctx.get_parameter_source(option) != ParameterSource.DEFAULT
-        for key in own
-    ]
+    given = {name for name in ("cost", "quality") if ctx.get_parameter_source(name) != ParameterSource.DEFAULT}
+    asked = [*(costs if "cost" in given else ()), *(qualities if "quality" in given else ())]
     fits = tuple((check_column(of, keys), check_column(over, keys)) for of, over in analyses.fits)
     laws = tuple(check_column(quality, keys) for quality in analyses.data_laws)
     at = tuple((check_column(of, keys), value) for of, value in analyses.predicted_at)
@@ -167,99 +161,39 @@ def command(
     sorted_by = check_column(sort.removeprefix("-"), keys) if sort else None
     chosen = [check_column(key.strip(), [*keys, "pareto"]) for key in columns.split(",")] if columns else None
 
-    rows = _filtered(rows, [parse_condition(text, keys) for text in where], arch)
+    rows = filtered(rows, [parse_condition(text, keys) for text in where], arch)
     if sorted_by and sort:
-        rows = _sorted(rows, sorted_by, descending=sort.startswith("-"))
+        rows = sorted_rows(rows, sorted_by, descending=sort.startswith("-"))
     choice = Choice(chosen, differing, costs, qualities, asked)
     is_record = is_for_people and len(rows) == 1 and not analyses.any
     if is_record and not chosen:
         choice = replace(choice, columns=known_columns(rows[0]))
     table = model_table(rows, choice, format)
     lines = notes(rows, table, choice, sorted_by, convention, is_for_people)
-    if format == "table" and not columns and (width := terminal_width()):
-        table, left_out = narrowed(table, width)
-        if left_out:
-            lines.append(f"Left out, for a terminal of {width} columns: {', '.join(left_out)}. --columns shows them.")
+    width = terminal_width() if format == "table" and not columns else None
+    table, left_out = narrowed(table, width) if width else (table, [])
     if is_record:
         print_record(table.key, table.rows[0], table.columns, format)
     else:
         print_tables([table, *analysis_tables(rows, analyses, costs, qualities, format)], format)
     for line in lines:
         say_wrapped(line)
+    if left_out:
+        say_wrapped(f"Left out, for a terminal of {width} columns: {', '.join(left_out)}. --columns shows them.")
     if tables:
         every_table = [model_table(rows, choice, "csv"), *analysis_tables(rows, analyses, costs, qualities, "csv")]
-        _write_tables(tables, every_table)
+        write_tables(tables, every_table)
     if plot:
-        draw_plots(plot, _figure(rows, analyses, choice))
+        draw_plots(plot, comparison_figure(rows, analyses, choice))
     if report:
         if ctx.get_parameter_source("quality") != ParameterSource.COMMANDLINE:
             choice = replace(choice, qualities=_measured(rows) or qualities)
-        _write_report(report, rows, analyses, choice, lines)
-
-
-def _over_seeds(rows: Sequence[Row]) -> list[Row]:
-    """The means over seeds; says so where there is nothing to average."""
-    from scalecli.analysis.rows.seeds import mean_over_seeds
-
-    averaged = mean_over_seeds(rows)
-    if len(averaged) == len(rows):
-        say("note: --seeds mean: no runs differ in their seed alone")
-    return averaged
-
-
-def _write_tables(directory: str, tables: Sequence[Table]) -> None:
-    """Writes each table as a CSV file.
-
-    Raises:
-        ScalecliError: the directory is not writable.
-    """
-    from scalecli.storage.files import write_atomically
-
-    for table in tables:
-        path = f"{directory.rstrip('/') or '/'}/{table.key}.csv"
-        write_atomically(path, csv_text(table))
-        say(f"wrote {path}")
+        write_comparison(report, rows, analyses, choice, lines)
 
 
 def _measured(rows: Sequence[Row]) -> list[str]:
     """Those of the three qualities that any row has."""
     return [key for key in ("upstream", "downstream", "few_shot") if any(row.value(key) is not None for row in rows)]
-
-
-def _figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:
-    """The picture of --isoflop, of the costs and qualities of --fit with its lines, else of --cost and --quality."""
-    from scalecli.analysis.plots import cost_quality, with_lines
-    from scalecli.analysis.plots.isoflop import isoflop_figure
-    from scalecli.cli.compare.tables.fits import drawn_lines
-
-    if analyses.isoflop:
-        return isoflop_figure(rows, choice.qualities)
-    if not analyses.fits:
-        return cost_quality(rows, choice.costs, choice.qualities, analyses.by)
-    costs, qualities = (list(dict.fromkeys(keys)) for keys in zip(*analyses.fits, strict=True))
-    figure = cost_quality(rows, costs, qualities, analyses.by)
-    for cost, quality in analyses.fits:
-        figure = with_lines(figure, cost, quality, drawn_lines(rows, cost, quality, analyses.by))
-    return figure
-
-
-def _write_report(
-    directory: str, rows: Sequence[Row], analyses: Analyses, choice: Choice, lines: Sequence[str]
-) -> None:
-    """Writes the report, with all that can be worked out."""
-    from scalecli.cli.compare.report import write_comparison
-
-    fits = dict.fromkeys((*itertools.product(choice.costs, choice.qualities), *analyses.fits))
-    everything = replace(analyses, fits=tuple(fits), agreement=True, pareto=True)
-    figures = [_figure(rows, analyses, choice)] if analyses.isoflop else []
-    for by in ("architecture", "knob" if analyses.by == "architecture" else analyses.by):
-        try:
-            figures.append(_figure(rows, replace(everything, by=by, isoflop=False), choice))
-        except UsageError:  # no models differ in one knob alone, or none has both figures
-            continue
-    tables = analysis_tables(rows, everything, choice.costs, choice.qualities, "table")
-    models = replace(model_table(rows, choice, "table"), notes=lines)
-    write_comparison(directory, rows, models, figures, tables, choice.costs, choice.qualities)
 
 
 def _reproduction(published: Sequence[str], architectures: Sequence[str], format: str) -> None:
@@ -273,7 +207,7 @@ def _reproduction(published: Sequence[str], architectures: Sequence[str], format
     from scalecli.cli.compare.reproduction import print_report
 
     models = [model for name in published for model in find_published(name)] if published else reproducible_rows()
-    _check_architectures(architectures, {model.architecture for model in reproducible_rows()})
+    check_architectures(architectures, {model.architecture for model in reproducible_rows()})
     print_report([model for model in models if not architectures or model.architecture in architectures], format)
 
 
@@ -288,36 +222,3 @@ def _check_alone(ctx: click.Context, flag: str, accepted: Sequence[str], names: 
         if name not in accepted and ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
             shown = "MODELS" if isinstance(parameter, click.Argument) else parameter.opts[0]
             raise UsageError(f"{flag} goes with {names}, not with {shown}")
-
-
-def _check_architectures(architectures: Sequence[str], known: Collection[str]) -> None:
-    for name in architectures:
-        if name not in known:
-            raise UsageError(f"--arch {name}: no such architecture{nearest(name, known)}")
-
-
-def _filtered(rows: list[Row], conditions: Sequence[Condition], architectures: Sequence[str]) -> list[Row]:
-    """The rows that meet all conditions and have one of the architectures, if any are given; warns if none do.
-
-    Raises:
-        UsageError: an architecture that neither is known nor has a row.
-    """
-    if architectures:
-        from scalecli.architectures import ARCHITECTURES
-
-        known = {*ARCHITECTURES, *(model.architecture for model in published_models().values())}
-        _check_architectures(architectures, known | {row.architecture for row in rows})
-    left = [
-        row
-        for row in rows
-        if (not architectures or row.architecture in architectures) and all(each.holds(row) for each in conditions)
-    ]
-    if rows and not left:
-        say(f"warning: none of the {len(rows)} rows meets --where and --arch")
-    return left
-
-
-def _sorted(rows: list[Row], key: str, descending: bool) -> list[Row]:
-    known = [row for row in rows if row.value(key) is not None]
-    unknown = [row for row in rows if row.value(key) is None]
-    return [*sorted(known, key=lambda row: row.value(key), reverse=descending), *unknown]

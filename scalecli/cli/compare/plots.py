@@ -15,6 +15,9 @@ from scalecli.errors import UsageError
 
 if TYPE_CHECKING:
     from scalecli.analysis.plots.figure import FigureSpec
+    from scalecli.analysis.rows.comparison import Row
+    from scalecli.cli.compare.analyses import Analyses
+    from scalecli.cli.compare.table import Choice
 
 _TERMINAL = "-"
 _USUAL_WIDTH = 80
@@ -68,3 +71,20 @@ def draw_plots(plot: Sequence[str], figure: FigureSpec) -> None:
         else:
             for written in write_plot(path, figure):
                 say(f"wrote {written}")
+
+
+def comparison_figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:
+    """The picture of --isoflop, of the costs and qualities of --fit with its lines, else of --cost and --quality."""
+    from scalecli.analysis.plots import cost_quality, with_lines
+    from scalecli.analysis.plots.isoflop import isoflop_figure
+    from scalecli.cli.compare.tables.fits import drawn_lines
+
+    if analyses.isoflop:
+        return isoflop_figure(rows, choice.qualities)
+    if not analyses.fits:
+        return cost_quality(rows, choice.costs, choice.qualities, analyses.by)
+    costs, qualities = (list(dict.fromkeys(keys)) for keys in zip(*analyses.fits, strict=True))
+    figure = cost_quality(rows, costs, qualities, analyses.by)
+    for cost, quality in analyses.fits:
+        figure = with_lines(figure, cost, quality, drawn_lines(rows, cost, quality, analyses.by))
+    return figure

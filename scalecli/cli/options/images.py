@@ -48,7 +48,7 @@ def check_reading_options(ctx: click.Context, images: str | None) -> None:
     """Raises UsageError for an option of text that is given with --images, or one of images without."""
     for name in _OF_TEXT if images else _OF_IMAGES:
         if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
-            flag = next(each for each in ctx.command.params if each.name == name).opts[0]
+            flag = next(param for param in ctx.command.params if param.name == name).opts[0]
             raise UsageError(f"{flag} goes with text, not with --images" if images else f"{flag} goes with --images")
 
 

@@ -169,16 +169,21 @@ def _budgets(texts: tuple[str, ...]) -> dict[str, float]:
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "--like": {"metavar": "MODEL", "help": "Find published models as good as this one; with --cheaper."},
-    "--cheaper": {"metavar": "COST", "help": f"The cost that is to be lower: {', '.join(COSTS)} (more of those)."},
+    "--like": {
+        "metavar": "MODEL",
+        "help": "Find published models that are as good as this one and cheaper; needs --cheaper.",
+    },
+    "--cheaper": {"metavar": "COST", "help": f"Cost that must be lower: {', '.join(COSTS)} (where more is cheaper)."},
     "--budget": {
         "multiple": True,
         "metavar": "COST=VALUE",
-        "help": "Find shapes that cost no more (steps/s: that are as fast), such as parameters=200M, flops=8e12, "
-        "memory=16G, steps/s=10. May be given several times.",
+        "help": "Find shapes that cost at most this (steps/s: at least), such as parameters=200M, flops=8e12 or "
+        "memory=16G; may be repeated.",
     },
 }
 # They arrive as `like`, `cheaper` and `budgets`.
 choosing_options = option_group(
-    *(click.option(flag, **settings) for flag, settings in _OPTIONS.items()), collect=_collect
+    *(click.option(flag, **settings) for flag, settings in _OPTIONS.items()),
+    heading="Find a shape, instead of MODEL",
+    collect=_collect,
 )

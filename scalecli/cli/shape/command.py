@@ -12,10 +12,12 @@ from scalecli.analysis.advice.shapes import Setting
 from scalecli.analysis.advice.warnings import warnings
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.cli.options.batch import batch_options
+from scalecli.cli.options.groups import option_group
 from scalecli.cli.options.machine import Run, run_from, run_notes, run_options
 from scalecli.cli.options.model import ModelCommand, complete_model, shape_options
 from scalecli.cli.output.formats import format_option, print_notes, print_table
 from scalecli.cli.output.terminal import say
+from scalecli.cli.shape.checks import print_checks
 from scalecli.cli.shape.choosing import (
     ALTERNATIVE_COLUMNS,
     CANDIDATE_COLUMNS,
@@ -41,11 +43,25 @@ from scalecli.specs.vision import CLASSES
 @batch_options
 @run_options
 @choosing_options
-@click.option("--released", is_flag=True, help="List the checkpoints that were released with Scale Efficiently.")
-@click.option("--size", metavar="SIZE", help="Of --released, only this size, such as small.")
-@click.option("--knob", metavar="OPERATOR", help="Of --released, only those with this operator, such as nl.")
-@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write the shape of one MODEL as YAML.")
-@format_option
+@option_group(
+    click.option("--released", is_flag=True, help="List the checkpoints that were released with Scale Efficiently."),
+    click.option("--size", metavar="SIZE", help="With --released: only checkpoints of this size, such as small."),
+    click.option("--knob", metavar="OPERATOR", help="With --released: only those with this operator, such as nl."),
+    heading="Find a shape, instead of MODEL",
+)
+@option_group(
+    click.option(
+        "--check",
+        is_flag=True,
+        help="Check weights, FLOPs, gradients, masks and decoding of an architecture at a tiny size (seconds).",
+    ),
+    heading="An architecture of your own",
+)
+@option_group(
+    click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write the shape of one MODEL as YAML."),
+    format_option,
+    heading="Output",
+)
 def command(
     models: tuple[str, ...],
     architecture: str | None,
@@ -58,6 +74,7 @@ def command(
     released: bool,
     size: str | None,
     knob: str | None,
+    check: bool,
     output: str | None,
     format: str,
 ) -> None:
@@ -72,7 +89,8 @@ def command(
     the memory of a device, an estimate of the speed, and FLOPs, time and energy of the whole training run.
 
     Instead of MODEL: --released lists the released checkpoints, --like MODEL --cheaper COST published models that do as
-    well for less, --budget COST=VALUE shapes that cost no more.
+    well for less, --budget COST=VALUE shapes that cost no more. --check runs a tiny model of --arch, with the knobs of
+    MODEL if one is given, and says of what its specs and layers promise which holds.
     """
     only_models = {"MODEL": models, "-o": output}
     shaping = {"--arch": architecture, "--nl and the like": operators}
@@ -80,6 +98,9 @@ def command(
     if released:
         _refuse("--released", {**only_models, **shaping, **measuring, "--like": like, "--budget": budgets})
         print_table("released", *released_table(size, knob), format)
+    elif check:
+        _refuse("--check", {"-o": output, **measuring, "--like": like, "--budget": budgets})
+        print_checks(models, architecture, operators, format)
     elif size or knob:
         raise UsageError("--size and --knob choose from the released checkpoints; add --released")
     elif like is not None and cheaper is not None:

@@ -12,12 +12,10 @@ from typing import Any
 from keras import ops
 
 from scalecli import specs
-from scalecli.models.blocks.scan import scan
+from scalecli.models.blocks.scan import scan, scan_with_state
 from scalecli.models.layers import SpecLayer, Weights
 from scalecli.models.layers.base import LayerNorm
 
-# one_pass(index, x, state) -> (x, state): all layers once; `state` is that of pass `index`.
-Pass = Callable[[Any, Any, Any], tuple[Any, Any]]
 Norm = Callable[[Any], Any]
 
 
@@ -31,31 +29,61 @@ class Recurrence(SpecLayer):
         """The weights that all passes share, and those [passes, ...] of which each has its own."""
         return ({}, weights) if self.per_pass else (weights, {})
 
-    def repeated(self, one_pass: Pass, weights: tuple[Weights, Any], x: Any, state: Any, norm: Norm) -> tuple[Any, Any]:
-        """`x` [batch, length, d_model] through all passes.
+    def run_passes(
+        self, one_pass: Callable[[Any, Any], tuple[Any, Any]], x: Any, reports: Any, norm: Norm
+    ) -> tuple[Weights, Any]:
+        """`x` [batch, length, d_model] through all passes; returns the last carry and the changed reports.
 
-        `weights` is from `split`; `state` a nest of tensors [passes, ...]; `norm` the stack's final norm. Returns what
-        `output` and `reports` read, and the changed state.
+        Args:
+            one_pass: `one_pass(index, x)` runs all layers once, and returns the new x and a pass's reports.
+            x: What the stack reads.
+            reports: A nest of tensors [passes, ...], whose places those of the passes take.
+            norm: The stack's final norm.
+        """
+        shared, stacked = self.split(self.weights_for_compute())
+
+        def body(index: Any, carry: Weights, own: Weights, shared: Weights) -> tuple[Weights, Any]:
+            transformed, report = one_pass(index, carry["x"])
+            return self.mixed({**shared, **own}, carry, transformed, x, norm), report
+
+        return scan(body, self.start(x), stacked, shared, reports, self.spec.passes)
+
+    def step_passes(
+        self,
+        one_pass: Callable[[Any, Any], tuple[Any, Any]],
+        weights: tuple[Weights, Any],
+        x: Any,
+        state: Any,
+        norm: Norm,
+    ) -> tuple[Weights, Any]:
+        """One token `x` [batch, 1, d_model] through all passes; returns the last carry and the changed state.
+
+        Args:
+            one_pass: `one_pass(x, state)` runs all layers once, and returns the new x and state.
+            weights: From `split`.
+            x: What the stack reads.
+            state: The decoding states [passes, ...] of the layers.
+            norm: The stack's final norm.
         """
         shared, stacked = weights
 
-        def body(index: Any, carry: Weights, own: Weights, state: Any) -> tuple[Weights, Any]:
-            transformed, state = one_pass(index, carry["state"], state)
+        def body(_: Any, carry: Weights, own: Weights, state: Any) -> tuple[Weights, Any]:
+            transformed, state = one_pass(carry["x"], state)
             return self.mixed({**shared, **own}, carry, transformed, x, norm), state
 
-        return scan(body, self.start(x), stacked, state, self.spec.passes)
+        return scan_with_state(body, self.start(x), stacked, state, self.spec.passes)
 
     def start(self, x: Any) -> Weights:
-        """What goes from pass to pass; its `state` is what the layers are run on."""
-        return {"state": x}
+        """What goes from pass to pass; its `x` is what the layers read."""
+        return {"x": x}
 
     def mixed(self, weights: Weights, carry: Weights, transformed: Any, inputs: Any, norm: Norm) -> Weights:
-        """What the next pass gets, from what this one got and what the layers made of its `state`."""
-        return {"state": transformed}
+        """What the next pass gets, from what this one got and what the layers made of its `x`."""
+        return {"x": transformed}
 
     def output(self, carry: Weights) -> Any:
         """[batch, length, d_model] after the last pass."""
-        return carry["state"]
+        return carry["x"]
 
     def reports(self, carry: Weights, real: Any) -> Weights:
         """float32 scalars about the passes; means over the positions where `real` [batch, length, 1] is 1."""
@@ -71,15 +99,15 @@ class AdaptiveRecurrence(Recurrence):
     """
 
     def start(self, x: Any) -> Weights:
-        """The state, the output and, float32 [batch, length, 1], what each position has come to."""
+        """What the layers read, the output and, float32 [batch, length, 1], what each position has come to."""
         nothing = ops.zeros((*x.shape[:2], 1))
         per_position = {"halting": nothing, "remainder": nothing, "passes": nothing, "running": nothing + 1}
-        return {"state": x, "output": ops.zeros_like(x), **per_position}
+        return {"x": x, "output": ops.zeros_like(x), **per_position}
 
     def mixed(self, weights: Weights, carry: Weights, transformed: Any, inputs: Any, norm: Norm) -> Weights:
-        """All states go on, since others may still attend to them; the output no longer changes after halting."""
+        """A halted position still runs, since others attend to it, but its output no longer changes."""
         running, halting = carry["running"], carry["halting"]
-        score = ops.matmul(ops.cast(carry["state"], "float32"), ops.cast(weights["halting"], "float32"))
+        score = ops.matmul(ops.cast(carry["x"], "float32"), ops.cast(weights["halting"], "float32"))
         probability = ops.sigmoid(score + ops.cast(weights["halting_bias"], "float32"))
         goes_on = ops.cast(halting + probability <= 1 - self.spec.epsilon, "float32")
         # While a position runs, its remainder is what is left before the pass (Graves 2016, equation 6).
@@ -88,7 +116,7 @@ class AdaptiveRecurrence(Recurrence):
         output = ops.cast(carry["output"], "float32")
         output = output + share * (ops.cast(transformed, "float32") - output)
         return {
-            "state": transformed,
+            "x": transformed,
             "output": ops.cast(output, transformed.dtype),
             "halting": halting + share,
             "remainder": remainder,
@@ -116,11 +144,11 @@ class HighwayRecurrence(Recurrence):
     per_pass = True
 
     def mixed(self, weights: Weights, carry: Weights, transformed: Any, inputs: Any, norm: Norm) -> Weights:
-        """The state after the gate."""
-        state = carry["state"]
-        seen = ops.concatenate([norm(state), norm(transformed), norm(inputs)], axis=-1)
-        transform = ops.sigmoid(ops.matmul(seen, weights["gate"]) + weights["gate_bias"])
-        return {"state": state + transform * (transformed - state)}
+        """What the gate lets through."""
+        x = carry["x"]
+        gate_inputs = ops.concatenate([norm(x), norm(transformed), norm(inputs)], axis=-1)
+        transform = ops.sigmoid(ops.matmul(gate_inputs, weights["gate"]) + weights["gate_bias"])
+        return {"x": x + transform * (transformed - x)}
 
 
 RECURRENCES: dict[str, type[Recurrence]] = {
@@ -148,8 +176,8 @@ class TransformGates(SpecLayer):
 
         `norm` is a layer that normalises with the weights that it is given.
         """
-        of_norm = {"scale": weights["norm_scale"], "bias": weights["norm_bias"]}
-        once = norm(of_norm, x)
+        norm_weights = {"scale": weights["norm_scale"], "bias": weights["norm_bias"]}
+        once = norm(norm_weights, x)
         transform = ops.sigmoid(ops.matmul(once, weights["transform"]) + weights["transform_bias"])
-        carry = ops.sigmoid(ops.matmul(norm(of_norm, once), weights["carry"]) + weights["carry_bias"])
+        carry = ops.sigmoid(ops.matmul(norm(norm_weights, once), weights["carry"]) + weights["carry_bias"])
         return carry * x + transform * y

@@ -11,7 +11,7 @@ from scalecli.models.blocks.recurrence import TransformGates
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers import NORMS, Context, RMSNorm, SpecLayer, layer_of
 
-# Places of dropout within a sublayer.
+# Numbers of dropout masks within a sublayer.
 _INSIDE, _OUTPUT = 0, 1
 
 Reports = dict[str, Any]

@@ -2,7 +2,7 @@
 
 Keras' own `ops.scan` can't be differentiated under XLA on the TensorFlow backend (its inner loop states no maximum
 number of iterations), and TensorFlow's gradient of a slice taken in a loop adds a whole stack of zeros for each layer,
-which makes the backward pass quadratic in depth. Hence this one function that knows its backend.
+which makes the backward pass quadratic in depth. Hence these functions, which know their backend.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import keras
 
-from scalecli.models.compiled import uses_xla
+from scalecli.models.compiled import has_loops, uses_xla
 
-# body(index, carry, slices, state) -> (carry, state): `slices` and `state` are those of layer `index`.
+# body(index, carry, slices, shared) -> (carry, output)
 Body = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
-# body(index, carry, slices, shared) -> (carry, output): `shared` is the same for all layers.
-RematerialisedBody = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
+# body(index, carry, slices, state) -> (carry, state)
+StatefulBody = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
 
 
 class Unstacked(NamedTuple):
@@ -35,87 +35,132 @@ def unstack(stacked: Any, length: int) -> Unstacked:
     return Unstacked(tuple(keras.tree.map_structure(lambda whole, i=i: whole[i], stacked) for i in range(length)))
 
 
-def scan(body: Body, carry: Any, stacked: Any, state: Any, length: int, unrolled: bool = False) -> tuple[Any, Any]:
-    """Runs `body` for layers 0 to length-1 in order.
+def scan(
+    body: Body,
+    carry: Any,
+    stacked: Any,
+    shared: Any,
+    outputs: Any,
+    length: int,
+    rematerialise: bool = False,
+    unrolled: bool = False,
+) -> tuple[Any, Any]:
+    """Calls `body(index, carry, slices, shared)` for layers 0 to length - 1 in order; it returns (carry, output).
 
-    `stacked` is a nest of tensors [length, ...] (weights), of which each call sees its own slice [...]. `state` is
-    another such nest that the calls may change (key/value caches); the changed one is returned after the last carry.
-    The carry keeps its shapes and dtypes. Both nests stacked, or both `Unstacked`. A body may scan itself; weights that
-    it finds outside of the scan are shared by all calls, and each adds one gradient of their size. On JAX it may be
-    unrolled: one call after another instead of a loop.
+    A body may scan itself. Tensors that it finds outside of the scan are shared by all calls, too, but no gradient
+    flows to them where activations are rematerialised; a body that runs again must compute the same, so that its
+    randomness is to come from seeds.
+
+    Args:
+        body: The layer.
+        carry: What goes from layer to layer, a nest of tensors that keep their shapes and dtypes.
+        stacked: A nest of tensors [length, ...], such as weights; each call gets its own slices [...].
+        shared: A nest of tensors that all calls get. The gradients for it are added up.
+        outputs: A nest of tensors [length, ...], whose places the calls' outputs [...] take.
+        length: The number of layers.
+        rematerialise: Keep only each call's carry for the backward pass, which then runs the call again.
+        unrolled: On JAX, one call after another instead of a loop.
+
+    Returns:
+        The last carry, and the outputs [length, ...].
+    """
+    if not has_loops():
+        results = []
+        for index, slices in enumerate(unstack(stacked, length).layers):
+            carry, output = body(index, carry, slices, shared)
+            results.append(output)
+        return carry, keras.tree.map_structure(lambda *layers: keras.ops.stack(layers), *results)
+    if keras.backend.backend() == "tensorflow":
+        run = _tensorflow_rematerialised_scan if rematerialise else _tensorflow_scan
+        return run(body, carry, stacked, shared, outputs, length)
+
+    def step(carry: Any, layer: Any) -> tuple[Any, Any]:
+        return body(layer[0], carry, layer[1], shared)
+
+    layers = (keras.ops.arange(length, dtype="int32"), stacked)
+    return keras.ops.scan(keras.remat(step) if rematerialise else step, carry, layers, length, unroll=unrolled)
+
+
+def scan_with_state(body: StatefulBody, carry: Any, stacked: Any, state: Any, length: int) -> tuple[Any, Any]:
+    """Calls `body(index, carry, slices, state)` for layers 0 to length - 1 in order; it returns (carry, state).
+
+    Args:
+        body: One decoding step of the layer.
+        carry: As in `scan`.
+        stacked: As in `scan`.
+        state: A nest of tensors [length, ...] that the calls change, such as key/value caches; each gets its slices.
+            Both it and `stacked` may be `Unstacked` instead.
+        length: The number of layers.
+
+    Returns:
+        The last carry, and the changed state.
     """
     if isinstance(stacked, Unstacked):
-        after = []
+        changed = []
         for index in range(length):
             carry, layer_state = body(index, carry, stacked.layers[index], state.layers[index])
-            after.append(layer_state)
-        return carry, Unstacked(tuple(after))
+            changed.append(layer_state)
+        return carry, Unstacked(tuple(changed))
     if keras.backend.backend() == "tensorflow":
-        return _tensorflow_scan(body, carry, stacked, state, length)
+        return _tensorflow_loop(body, carry, stacked, state, length)
 
-    def step(carry: Any, each: Any) -> tuple[Any, Any]:
-        index, slices, layer_state = each
+    def step(carry: Any, layer: Any) -> tuple[Any, Any]:
+        index, slices, layer_state = layer
         return body(index, carry, slices, layer_state)
 
-    layers = (keras.ops.arange(length, dtype="int32"), stacked, state)
-    return keras.ops.scan(step, carry, layers, length, unroll=unrolled)
+    return keras.ops.scan(step, carry, (keras.ops.arange(length, dtype="int32"), stacked, state), length)
 
 
-def rematerialised_scan(
-    body: RematerialisedBody, carry: Any, stacked: Any, shared: Any, blank: Any, length: int
-) -> tuple[Any, Any]:
-    """A scan whose backward pass keeps each call's carry alone, and runs the call again for all else.
-
-    `stacked` and `carry` are as in `scan`; `shared` is a nest of tensors that all calls see. What the calls return
-    beside the carry takes the place of `blank`, a nest of tensors [length, ...], and is returned after the last carry.
-    Gradients flow to carry, stacked and shared; whatever else the body finds outside is taken for a constant. A body
-    must compute the same when it runs again: randomness is to come from seeds.
-    """
-    if keras.backend.backend() == "tensorflow":
-        return _tensorflow_rematerialised_scan(body, carry, stacked, shared, blank, length)
-
-    def step(carry: Any, each: Any) -> tuple[Any, Any]:
-        index, slices = each
-        return body(index, carry, slices, shared)
-
-    indices = keras.ops.arange(length, dtype="int32")
-    return keras.ops.scan(keras.remat(step), carry, (indices, stacked), length)
+def _tensorflow_scan(body: Body, carry: Any, stacked: Any, shared: Any, outputs: Any, length: int) -> tuple[Any, Any]:
+    return _tensorflow_loop(
+        lambda index, carry, slices, _: body(index, carry, slices, shared), carry, stacked, outputs, length
+    )
 
 
 def _tensorflow_rematerialised_scan(
-    body: RematerialisedBody, carry: Any, stacked: Any, shared: Any, blank: Any, length: int
+    body: Body, carry: Any, stacked: Any, shared: Any, outputs: Any, length: int
 ) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    stacked, shared = tf.nest.map_structure(tf.convert_to_tensor, (stacked, shared))
+    def tensors(nest: Any) -> Any:
+        return tf.nest.map_structure(lambda leaf: leaf if leaf is None else tf.convert_to_tensor(leaf), nest)
+
+    stacked, shared = tensors(stacked), tensors(shared)
 
     def again(index: Any, slices: Any) -> Any:
         """The slices once more: XLA takes them from the stacks, so that no copies are kept; others are references."""
         return tf.nest.map_structure(lambda whole: _slice(whole, index), stacked) if uses_xla() else slices
 
-    def scanned(index: Any, carry: Any, slices: Any, _: Any) -> tuple[Any, Any]:
+    def layer(index: Any, carry: Any, slices: Any, _: Any) -> tuple[Any, Any]:
         nests = (carry, slices, shared)
+        present = [leaf is not None for leaf in tf.nest.flatten(nests)]
+
+        def packed(inputs: Any) -> Any:
+            rest = iter(inputs)
+            return tf.nest.pack_sequence_as(nests, [next(rest) if there else None for there in present])
+
+        def flat(nest: Any) -> list[Any]:
+            return [leaf for leaf in tf.nest.flatten(nest) if leaf is not None]
 
         @tf.custom_gradient
         def run(*inputs: Any) -> Any:
-            carry, slices, shared = tf.nest.pack_sequence_as(nests, inputs)
+            carry, slices, shared = packed(inputs)
 
             def gradient(*upstream: Any) -> list[Any]:
-                sources = tf.nest.flatten((carry, again(index, slices), shared))
+                sources = flat((carry, again(index, slices), shared))
                 with tf.GradientTape() as tape:
                     tape.watch([source for source in sources if source.dtype.is_floating])
-                    outputs = tf.nest.flatten(body(index, *tf.nest.pack_sequence_as(nests, sources)))
-                return tape.gradient(outputs, sources, upstream)
+                    results = tf.nest.flatten(body(index, *packed(sources)))
+                return tape.gradient(results, sources, upstream)
 
             return tf.nest.flatten(body(index, carry, slices, shared)), gradient
 
-        carry, output = tf.nest.pack_sequence_as((carry, blank), run(*tf.nest.flatten(nests)))
-        return carry, output
+        return tf.nest.pack_sequence_as((carry, outputs), run(*flat(nests)))
 
-    return _tensorflow_scan(scanned, carry, stacked, blank, length)
+    return _tensorflow_loop(layer, carry, stacked, outputs, length)
 
 
-def _tensorflow_scan(body: Body, carry: Any, stacked: Any, state: Any, length: int) -> tuple[Any, Any]:
+def _tensorflow_loop(body: StatefulBody, carry: Any, stacked: Any, state: Any, length: int) -> tuple[Any, Any]:
     import tensorflow as tf
 
     read, flat = _xla_reader(stacked) if uses_xla() else _kernel_reader(stacked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import functools
 from typing import Any
 
 import keras
@@ -11,12 +11,13 @@ from keras import ops
 from scalecli import specs
 from scalecli.models.blocks.recurrence import RECURRENCES, Recurrence
 from scalecli.models.blocks.residual import Reports, Residual
-from scalecli.models.blocks.scan import Unstacked, rematerialised_scan, scan, unstack
-from scalecli.models.compiled import fuses_attention, unrolls, uses_xla
+from scalecli.models.blocks.scan import Unstacked, scan, scan_with_state, unstack
+from scalecli.models.compiled import attends_blockwise, fuses_attention, unrolls, uses_xla
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers import NORMS, Context, PositionBias, RMSNorm, SpecLayer
+from scalecli.models.layers.blockwise_attention import block_size
 
-# Places of dropout within a stack; the repeats or the passes follow, and within a pass its repeats.
+# Numbers of dropout masks within a stack; the repeats or the passes follow, and within a pass its repeats.
 _EMBEDDED, _FINAL, _REPEATS = 0, 1, 2
 
 
@@ -32,7 +33,7 @@ class Repeat(keras.layers.Layer):
         super().__init__(autocast=False, **options)
         self.spec = spec
         self.rematerialise = rematerialise
-        lenders = {each.name: each for each in lender.sublayers} if lender else {}
+        lenders = {sublayer.name: sublayer for sublayer in lender.sublayers} if lender else {}
         with keras.name_scope(self.name):
             self.sublayers: list[Residual] = [
                 Residual(sublayer, spec.copies, lenders.get(sublayer.name), dtype=self.dtype_policy)
@@ -47,8 +48,9 @@ class Repeat(keras.layers.Layer):
     @property
     def reported(self) -> dict[str, tuple[int, ...]]:
         """Name and shape [layers, ...] of each report of `run`."""
-        each = [sublayer.reported for sublayer in self.sublayers]
-        return {name: (self.spec.times, *shape) for reported in each for name, shape in reported.items()}
+        return {
+            name: (self.spec.times, *shape) for sublayer in self.sublayers for name, shape in sublayer.reported.items()
+        }
 
     def run(self, x: Any, weights: Any, context: Context, dropout: Dropout) -> tuple[Any, Context, Reports]:
         """[batch, length, d_model] through all copies of the block, with `weights` from `weights_for_compute`.
@@ -59,63 +61,59 @@ class Repeat(keras.layers.Layer):
         if self.spec.block.pools:
             return self._pooled(x, weights, context, dropout)
 
-        # What gradients flow to is handed to the body, and so is the rest of the context with it.
-        seen = {name: value for name, value in vars(context).items() if value is not None}
-        causal = seen.pop("causal")
-        stacked, shared = ((), (weights, seen)) if self.spec.shared else (weights, ((), seen))
-
-        def body(index: Any, x: Any, slices: Any, shared: Any) -> tuple[Any, Any]:
-            here = dropout.at(index)
-            shared_weights, seen = shared
+        def body(index: Any, x: Any, slices: Any, shared: Any) -> tuple[Any, Reports]:
+            shared_weights, context = shared
+            block_dropout = dropout.at(index)
             reports: Reports = {}
-            for place, sublayer in enumerate(self.sublayers):
-                of_layer = shared_weights[place] if self.spec.shared else slices[place]
-                x, report = sublayer.run(of_layer, x, Context(**seen, causal=causal), here.at(place))
+            for number, sublayer in enumerate(self.sublayers):
+                own = (shared_weights if self.spec.shared else slices)[number]
+                x, report = sublayer.run(own, x, context, block_dropout.at(number))
                 reports |= report
             return x, reports
 
-        blank, times = _blank(self.reported), self.spec.times
-        if self.rematerialise and dropout.training:
-            x, reports = rematerialised_scan(body, x, stacked, shared, blank, times)
-        else:
-            x, reports = scan(
-                lambda index, x, slices, _: body(index, x, slices, shared), x, stacked, blank, times, unrolls(times)
-            )
+        rematerialise = self.rematerialise and dropout.training
+        stacked, shared_weights = ((), weights) if self.spec.shared else (weights, ())
+        x, reports = scan(
+            body,
+            x,
+            stacked,
+            (shared_weights, context),
+            _blank(self.reported),
+            self.spec.times,
+            rematerialise=rematerialise,
+            unrolled=not rematerialise and unrolls(self.spec.times),
+        )
         return x, context, reports
 
     def _pooled(self, x: Any, weights: Any, context: Context, dropout: Dropout) -> tuple[Any, Context, Reports]:
-        """A block that changes the length can't be scanned; it stands alone."""
-        here, place = dropout.at(0), 0
+        """As `run`, for a block that changes the length: it can't be scanned, and there is one copy of it."""
+        sublayers = iter(enumerate(zip(self.sublayers, weights, strict=True)))
         reports: Reports = {}
-        for each in self.spec.block.sublayers:
-            if isinstance(each, specs.Pooling):
-                x, context = _pool(x, context.real, each.window), _pooled_context(context, each.window)
+        for spec in self.spec.block.sublayers:
+            if isinstance(spec, specs.Pooling):
+                x, context = _pool(x, context.real, spec.window), _pooled_context(context, spec.window)
             else:
-                of_layer = keras.tree.map_structure(lambda whole: whole[0], weights[place])
-                x, report = self.sublayers[place].run(of_layer, x, context, here.at(place))
+                number, (sublayer, stacked) = next(sublayers)
+                own = keras.tree.map_structure(lambda weight: weight[0], stacked)
+                x, report = sublayer.run(own, x, context, dropout.at(0).at(number))
                 reports |= {name: value[None] for name, value in report.items()}
-                place += 1
         return x, context, reports
 
     def start_decoding(self, context: Context) -> Any:
         """What `step` needs at every token: per sublayer, the weights and the layer's constants [layers, ...].
 
-        Those of shared weights are one layer's.
+        Where weights are shared, both lack that axis.
         """
-        weights, shared = self.weights_for_compute(), self.spec.shared
-        constants = []
-        for sublayer, of_sublayer in zip(self.sublayers, weights, strict=True):
-
-            def of_layer(one: Any, layer: SpecLayer = sublayer.layer) -> Any:
-                return layer.constants(one, context)
-
-            constants.append(of_layer(of_sublayer[""]) if shared else ops.vectorized_map(of_layer, of_sublayer[""]))
-        return (weights, constants) if shared else _for_steps((weights, constants), self.spec.times)
+        weights, constants = self.weights_for_compute(), []
+        for sublayer, own in zip(self.sublayers, weights, strict=True):
+            of_layer = functools.partial(sublayer.layer.constants, context=context)
+            constants.append(of_layer(own[""]) if self.spec.shared else ops.vectorized_map(of_layer, own[""]))
+        return (weights, constants) if self.spec.shared else _for_steps((weights, constants), self.spec.times)
 
     def initial_state(self, batch: int, length: int) -> Any:
         """Per sublayer, the empty state of all its copies [layers, ...]."""
-        each = [sublayer.layer.initial_state(batch, length, self.compute_dtype) for sublayer in self.sublayers]
-        return _copies(each, self.spec.times)
+        layer = [sublayer.layer.initial_state(batch, length, self.compute_dtype) for sublayer in self.sublayers]
+        return _copies(layer, self.spec.times)
 
     def step(self, x: Any, layers: Any, state: Any, context: Context) -> tuple[Any, Any]:
         """One token through all copies; returns output [batch, 1, d_model] and state."""
@@ -129,7 +127,7 @@ class Repeat(keras.layers.Layer):
             return x, new_state
 
         times = self.spec.times
-        return scan(body, x, _for_steps((), times) if self.spec.shared else layers, state, times)
+        return scan_with_state(body, x, _for_steps((), times) if self.spec.shared else layers, state, times)
 
 
 class Stack(keras.layers.Layer):
@@ -169,19 +167,26 @@ class Stack(keras.layers.Layer):
         return {layer.spec.heads: layer(queries=length, keys=length) for layer in self.position_biases}
 
     def bias_tiles(self, length: int) -> dict[int, Any]:
-        """The position biases for fused attention, by number of heads; none where attention is not fused."""
-        layers = self.position_biases if fuses_attention(self.compute_dtype) else []
-        return {layer.spec.heads: layer.tiles(length, length) for layer in layers}
+        """The position biases in blocks, by number of heads, where attention is fused or blockwise; else none."""
+        if fuses_attention(self.compute_dtype):
+            from scalecli.models.layers.fused_attention import BLOCK
+
+            block = BLOCK
+        elif attends_blockwise(self.compute_dtype, length):
+            block = block_size(length)
+        else:
+            return {}
+        return {layer.spec.heads: layer.tiles(length, length, block) for layer in self.position_biases}
 
     def parts(self) -> dict[str, SpecLayer]:
         """Every layer that owns weights, by the prefix of its paths in `specs.Stack.weights`."""
-        found: dict[str, SpecLayer] = {f"{layer.name}/": layer for layer in self.position_biases}
+        parts: dict[str, SpecLayer] = {f"{layer.name}/": layer for layer in self.position_biases}
         for number, repeat in enumerate(self.repeats):
             for sublayer in repeat.sublayers:
-                found |= {f"{number}/{sublayer.name}/{prefix}": part for prefix, part in sublayer.parts().items()}
+                parts |= {f"{number}/{sublayer.name}/{prefix}": part for prefix, part in sublayer.parts().items()}
         if self.recurrence is not None:
-            found["recurrence/"] = self.recurrence
-        return {**found, "final_norm/": self.final_norm}
+            parts["recurrence/"] = self.recurrence
+        return {**parts, "final_norm/": self.final_norm}
 
     def run(self, x: Any, context: Context, dropout: Dropout) -> tuple[Any, Reports]:
         """[batch, length, d_model] -> [batch, output length, d_model], and the reports by their paths.
@@ -201,16 +206,19 @@ class Stack(keras.layers.Layer):
         self, recurrence: Recurrence, x: Any, weights: Any, context: Context, dropout: Dropout
     ) -> tuple[Any, Reports]:
         """All passes of the recurrence; returns output and reports."""
-        passes = recurrence.spec.passes
 
-        def one_pass(index: Any, x: Any, _: Any) -> tuple[Any, Reports]:
+        def one_pass(index: Any, x: Any) -> tuple[Any, Reports]:
             x, _, reports = self._through(x, weights, context, dropout.at(_REPEATS + index))
             return x, reports
 
-        of_pass = [(number, repeat.reported) for number, repeat in enumerate(self.repeats)]
-        blank = _blank({f"{number}/{name}": (passes, *shape) for number, of in of_pass for name, shape in of.items()})
-        own_weights = recurrence.split(recurrence.weights_for_compute())
-        carry, reports = recurrence.repeated(one_pass, own_weights, x, blank, self._normed)
+        blank = _blank(
+            {
+                f"{number}/{name}": (recurrence.spec.passes, *shape)
+                for number, repeat in enumerate(self.repeats)
+                for name, shape in repeat.reported.items()
+            }
+        )
+        carry, reports = recurrence.run_passes(one_pass, x, blank, self._normed)
         own = recurrence.reports(carry, context.real)
         return recurrence.output(carry), reports | {f"recurrence/{name}": value for name, value in own.items()}
 
@@ -218,8 +226,8 @@ class Stack(keras.layers.Layer):
         """All repeats once; returns what `Repeat.run` does."""
         reports: Reports = {}
         for number, repeat in enumerate(self.repeats):
-            x, context, of_repeat = repeat.run(x, weights[number], context, dropout.at(_REPEATS + number))
-            reports |= {f"{number}/{name}": value for name, value in of_repeat.items()}
+            x, context, report = repeat.run(x, weights[number], context, dropout.at(_REPEATS + number))
+            reports |= {f"{number}/{name}": value for name, value in report.items()}
         return x, context, reports
 
     def _normed(self, x: Any, real: Any = None) -> Any:
@@ -235,9 +243,9 @@ class Stack(keras.layers.Layer):
         return layers, (shared, _for_steps(stacked, self.recurrence.spec.passes))
 
     def initial_state(self, batch: int, length: int) -> Any:
-        """The empty state for `length` tokens: an entry a repeat, or that for each pass."""
-        of_pass = [repeat.initial_state(batch, length) for repeat in self.repeats]
-        return of_pass if self.recurrence is None else _copies(of_pass, self.recurrence.spec.passes)
+        """The empty state for `length` tokens: an entry a repeat, and with a recurrence those of every pass."""
+        layers = [repeat.initial_state(batch, length) for repeat in self.repeats]
+        return layers if self.recurrence is None else _copies(layers, self.recurrence.spec.passes)
 
     def reorder(self, state: Any, rows: Any) -> Any:
         """The state whose row i of the batch is row `rows[i]` of `state`'s; `rows` [new batch] int32."""
@@ -249,9 +257,9 @@ class Stack(keras.layers.Layer):
 
         Returns the output [batch, 1, d_model] and the state.
         """
-        layers, of_recurrence = memory
+        layers, recurrence_weights = memory
 
-        def one_pass(_: Any, x: Any, state: Any) -> tuple[Any, Any]:
+        def one_pass(x: Any, state: Any) -> tuple[Any, Any]:
             new_state = []
             for number, repeat in enumerate(self.repeats):
                 x, after = repeat.step(x, layers[number], state[number], context)
@@ -259,9 +267,9 @@ class Stack(keras.layers.Layer):
             return x, new_state
 
         if self.recurrence is None:
-            x, state = one_pass(0, x, state)
+            x, state = one_pass(x, state)
         else:
-            carry, state = self.recurrence.repeated(one_pass, of_recurrence, x, state, self._normed)
+            carry, state = self.recurrence.step_passes(one_pass, recurrence_weights, x, state, self._normed)
             x = self.recurrence.output(carry)
         return self._normed(x), state
 
@@ -275,11 +283,11 @@ def _for_steps(stacked: Any, length: int) -> Any:
     return stacked if uses_xla() else unstack(stacked, length)
 
 
-def _copies(of_one: Any, length: int) -> Any:
-    """The state of `length` layers or passes, from that of each, in the form that decoding scans over."""
+def _copies(state: Any, length: int) -> Any:
+    """The state of `length` layers or passes that start alike, in the form that decoding scans over."""
     if not uses_xla():
-        return Unstacked((of_one,) * length)
-    return keras.tree.map_structure(lambda one: ops.broadcast_to(one[None], (length, *one.shape)), of_one)
+        return Unstacked((state,) * length)
+    return keras.tree.map_structure(lambda one: ops.broadcast_to(one[None], (length, *one.shape)), state)
 
 
 def _pool(x: Any, real: Any, window: int) -> Any:
@@ -296,10 +304,9 @@ def _pool(x: Any, real: Any, window: int) -> Any:
 def _pooled_context(context: Context, window: int) -> Context:
     """What the layers behind a pooling see: of each window, its first position."""
     length = context.real.shape[1] // window
-    return replace(
-        context,
+    return context._replace(
         position_biases={heads: bias[:, :, :length, :length] for heads, bias in context.position_biases.items()},
-        self_mask=context.self_mask[:, :, ::window, ::window],
+        self_mask=None if context.self_mask is None else context.self_mask[:, :, ::window, ::window],
         real=context.real[:, ::window],
         tokens=context.tokens[:, ::window],
         bias_tiles={heads: _tiles_of_shorter(tiles, length) for heads, tiles in context.bias_tiles.items()},
@@ -308,6 +315,6 @@ def _pooled_context(context: Context, window: int) -> Context:
 
 
 def _tiles_of_shorter(tiles: Any, length: int) -> Any:
-    """Of the biases of fused attention [heads, diagonals, block, block], the diagonals that `length` positions have."""
+    """Of the biases in blocks [heads, diagonals, block, block], the diagonals that `length` positions have."""
     blocks, shorter = (tiles.shape[1] + 1) // 2, -(-length // tiles.shape[2])
     return tiles[:, blocks - shorter : blocks + shorter - 1]

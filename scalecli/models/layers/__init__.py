@@ -5,11 +5,10 @@ from scalecli.models.layers.attention import Attention, PositionBias
 from scalecli.models.layers.base import LAYERS, MASKED, NORMS, Context, RMSNorm, SpecLayer, Weights, layer_of
 from scalecli.models.layers.convolutions import ConvolutionBranch, GatedLinearUnit, LocalConvolution
 from scalecli.models.layers.experts import MixtureOfExperts
-from scalecli.models.layers.feed_forward import FeedForward
+from scalecli.models.layers.feed_forward import FeedForward, TokenMixing
 from scalecli.models.layers.linear_attention import LinearAttention
 from scalecli.models.layers.parallel import Parallel
 from scalecli.models.layers.softmaxes import MixtureOfSoftmaxes
-from scalecli.models.layers.token_mixing import TokenMixing
 from scalecli.models.layers.vocabulary import Embedding, Logits, OutputHead
 
 LAYERS |= {

@@ -11,6 +11,7 @@ from scalecli import specs
 from scalecli.models.compiled import fuses_attention, uses_xla
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.base import Context, SpecLayer, Weights, projection
+from scalecli.models.layers.blockwise_attention import bias_tiles, blockwise_attention
 
 _FUSED_WIDTHS = (16, 32, 64, 128)  # d_kv that GPU kernels take
 
@@ -26,6 +27,8 @@ class Attention(SpecLayer):
             return self._fused(weights, x, context, dropout)
         cached = self._keys_and_values(weights, context.memory if self.spec.cross else x)
         mask = context.cross_mask if self.spec.cross else context.self_mask
+        if mask is None:
+            return self._blockwise(weights, x, cached, context, dropout)
         return self._attend(weights, x, cached, self._bias(context), mask, dropout)
 
     def constants(self, weights: Weights, context: Context) -> Weights:
@@ -49,14 +52,15 @@ class Attention(SpecLayer):
             name: updated_at(context.position, state[name], new)
             for name, new in self._keys_and_values(weights, x).items()
         }
-        return self._attend_to(state, weights, x, self._bias(context)), state
+        bias = self._bias(context)  # has the mask in it
+        return self._attend_to(state, weights, x, context.self_mask if bias is None else bias), state
 
     def _attend_to(self, cached: Weights, weights: Weights, x: Any, added: Any) -> Any:
         """The attention of one token to cached keys and values; `added` to the scores are mask and bias.
 
         The keys stay as they are, and the query is the column: they are many, and it is one.
         """
-        keys, values = (cached[self._projections()[place]] for place in (0, -1))
+        keys, values = (cached[self._projections()[number]] for number in (0, -1))
         batch, heads, length = x.shape[0], self.spec.heads, keys.shape[2]
         queries = ops.reshape(self._queries(weights, x), (batch, heads, self.spec.d_kv, 1))
         scores = ops.reshape(ops.matmul(keys, queries), (batch, heads, 1, length))
@@ -74,17 +78,31 @@ class Attention(SpecLayer):
         source = context.memory if self.spec.cross else x
         queries = heads("query", x, self.spec.heads)
         queries = queries * self.spec.d_kv**-0.5 if self.spec.scaled else queries
-        of_source = [heads(name, source, self.spec.key_heads) for name in self._projections()]
-        keys, values = of_source[0], of_source[-1]
+        projected = [heads(name, source, self.spec.key_heads) for name in self._projections()]
+        keys, values = projected[0], projected[-1]
         if dropout.active:
             # One mask serves all queries: to drop a key's share is to drop its value.
             kept = dropout(ops.ones((x.shape[0], self.spec.heads, 1, source.shape[1]), values.dtype))
             values = values * ops.transpose(kept, (0, 3, 1, 2))
-        seen = context.memory_segments if self.spec.cross else context.segments
-        causal = context.causal and not self.spec.cross
-        bias = None if self.spec.cross else context.bias_tiles.get(self.spec.heads)
-        mixed = fused_attention(queries, keys, values, bias, context.segments, seen, causal)
+        mixed = fused_attention(queries, keys, values, *self._bias_and_segments(context))
         return projection(weights, "output", ops.reshape(mixed, (*x.shape[:2], self.spec.inner)))
+
+    def _blockwise(self, weights: Weights, x: Any, cached: Weights, context: Context, dropout: Dropout) -> Any:
+        """`call` with the scores of one block of keys at a time."""
+        keys, values = (cached[self._projections()[number]] for number in (0, -1))
+        if dropout.active:
+            values = (
+                values
+                * dropout(ops.ones((x.shape[0], self.spec.heads, 1, keys.shape[2]), values.dtype))[:, :, 0, :, None]
+            )
+        mixed = blockwise_attention(self._queries(weights, x), keys, values, *self._bias_and_segments(context))
+        return self._output(weights, mixed)
+
+    def _bias_and_segments(self, context: Context) -> tuple[Any, Any, Any, bool]:
+        """The bias' tiles, the segments of queries and keys, and whether it is causal."""
+        if self.spec.cross:
+            return None, context.segments, context.memory_segments, False
+        return context.bias_tiles.get(self.spec.heads), context.segments, context.segments, context.causal
 
     def _projections(self) -> tuple[str, ...]:
         return ("key_value",) if self.spec.tied_key_values else ("key", "value")
@@ -107,10 +125,14 @@ class Attention(SpecLayer):
         return queries * self.spec.d_kv**-0.5 if self.spec.scaled else queries
 
     def _attend(self, weights: Weights, x: Any, cached: Weights, bias: Any, mask: Any, dropout: Dropout) -> Any:
-        keys, values = (cached[self._projections()[place]] for place in (0, -1))
-        queries = self._queries(weights, x)
-        mixed = ops.transpose(softmax_attention(queries, keys, values, mask, bias, dropout), (0, 2, 1, 3))
-        return projection(weights, "output", ops.reshape(mixed, (*x.shape[:2], self.spec.inner)))
+        keys, values = (cached[self._projections()[number]] for number in (0, -1))
+        return self._output(weights, softmax_attention(self._queries(weights, x), keys, values, mask, bias, dropout))
+
+    def _output(self, weights: Weights, mixed: Any) -> Any:
+        """[batch, heads, length, d_kv] -> [batch, length, d_model]."""
+        batch, _, length, _ = mixed.shape
+        joined = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (batch, length, self.spec.inner))
+        return projection(weights, "output", joined)
 
 
 def updated_at(position: Any, cache: Any, new: Any) -> Any:
@@ -140,20 +162,20 @@ def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any
         scores = sum(added, ops.cast(ops.matmul(queries, transposed(keys)), "float32"))
         shares = ops.cast(ops.softmax(scores, axis=-1), values.dtype)
 
-        def of_key_heads(x: Any) -> Any:
+        def summed(x: Any) -> Any:
             """The sum over the heads that share a key head."""
             return x if keys.shape[1] == x.shape[1] else ops.sum(x, axis=1, keepdims=True)
 
         def gradient(upstream: Any) -> tuple[Any, ...]:
             # Of the operands of a product the small one is transposed, for kernels that copy.
-            of_values = of_key_heads(transposed(ops.matmul(transposed(upstream), dropped(shares))))
-            of_shares = ops.cast(dropped(ops.matmul(upstream, transposed(values))), "float32")
+            d_values = summed(transposed(ops.matmul(transposed(upstream), dropped(shares))))
+            d_shares = ops.cast(dropped(ops.matmul(upstream, transposed(values))), "float32")
             wide = ops.cast(shares, "float32")
-            of_scores = wide * (of_shares - ops.sum(of_shares * wide, axis=-1, keepdims=True))
-            of_bias = [ops.sum(of_scores, axis=0, keepdims=True) for _ in added[1:]]
-            of_scores = ops.cast(of_scores, queries.dtype)
-            of_keys = of_key_heads(transposed(ops.matmul(transposed(queries), of_scores)))
-            return ops.matmul(of_scores, keys), of_keys, of_values, None, None, *of_bias
+            d_scores = wide * (d_shares - ops.sum(d_shares * wide, axis=-1, keepdims=True))
+            d_bias = [ops.sum(d_scores, axis=0, keepdims=True) for _ in added[1:]]
+            d_scores = ops.cast(d_scores, queries.dtype)
+            d_keys = summed(transposed(ops.matmul(transposed(queries), d_scores)))
+            return ops.matmul(d_scores, keys), d_keys, d_values, None, None, *d_bias
 
         return ops.matmul(dropped(shares), values), gradient
 
@@ -180,11 +202,9 @@ class PositionBias(SpecLayer):
         skewed = ops.tile(cyclic, (1, queries))[:, : queries * (period - 1)]
         return ops.reshape(skewed, (1, self.spec.heads, queries, period - 1))[..., :keys]
 
-    def tiles(self, queries: int, keys: int) -> Any:
-        """float32 [heads, diagonals, block, block], as `fused_attention` takes it."""
-        from scalecli.models.layers.fused_attention import bias_tiles
-
-        return bias_tiles(self.by_distance(queries, keys), queries, keys)
+    def tiles(self, queries: int, keys: int, block: int) -> Any:
+        """float32 [heads, diagonals, block, block], as attention takes it that is fused or blockwise."""
+        return bias_tiles(self.by_distance(queries, keys), queries, keys, block)
 
     def by_distance(self, queries: int, keys: int) -> Any:
         """float32 [heads, queries + keys - 1]: the bias of each distance key - query, from 1 - queries on."""

@@ -8,15 +8,14 @@ computes with the slice of one layer that it is handed:
     initial_state(batch, length, dtype)          what decoding keeps from token to token, for `length` tokens
     step(weights, x, constants, state, context)  one token, x [batch, 1, d_model]; returns output and state
 
-A layer that has something to tell of its work (an auxiliary loss, what overflowed) lists it in `reported` and returns
-it from `run`. Weights and activations come in the compute dtype; norms and softmax are float32.
+A layer with something to report (an auxiliary loss, what overflowed) lists it in `reported` and returns it from `run`.
+Weights and activations come in the compute dtype; norms and softmax are float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -30,31 +29,35 @@ _EPSILON = 1e-6
 MASKED = -1e9  # added to the scores of positions that must not be seen
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a stack's layers share.
+class Context(NamedTuple):
+    """What a stack's layers share; a nest of tensors, as scans take it.
 
     `position_biases` [1, heads, queries, keys] by number of heads, `self_mask` and `cross_mask` [batch, 1, queries,
-    keys] are float32 and added to attention scores; `real` and `tokens` [batch, length, 1] are float32 and 1 where a
-    position is no padding, and where the token that the stack reads there is none (the first of a decoder is): what
-    convolutions see. `memory` [batch, memory, d_model] is the encoder's output; `position` (int32 scalar) is the place
-    of the one token of a decoding step, for which `real` is None.
+    keys] are float32 and added to attention scores. `real` and `tokens` [batch, length, 1] are float32: `real` is 1
+    where a position is no padding, `tokens` where the token that the stack reads there is none (the first one that a
+    decoder reads is), which is what convolutions see. `memory` [batch, memory, d_model] is the encoder's output, which
+    only a decoder has. In a decoding step `position` (int32 scalar) is that of its one token, and `real` is None.
 
-    The same for fused attention, where it is used: `bias_tiles` by number of heads are the position biases; `segments`
-    [batch, length], `memory_segments` [batch, memory] (int32) and `causal` are the masks.
+    Attention that is fused or blockwise takes the position biases as `bias_tiles` by number of heads, and `segments`
+    [batch, length] and `memory_segments` [batch, memory] (int32) in the place of the masks. A mask that is None says
+    that it is blockwise.
     """
 
-    position_biases: Mapping[int, Any] = field(default_factory=dict)
+    position_biases: Mapping[int, Any] = {}
     self_mask: Any = None
     real: Any = None
     tokens: Any = None
     memory: Any = None
     cross_mask: Any = None
     position: Any = None
-    bias_tiles: Mapping[int, Any] = field(default_factory=dict)
+    bias_tiles: Mapping[int, Any] = {}
     segments: Any = None
     memory_segments: Any = None
-    causal: bool = False
+
+    @property
+    def causal(self) -> bool:
+        """Whether this is a decoder's, in which no position sees a later one."""
+        return self.memory is not None
 
 
 class SpecLayer(keras.layers.Layer):
@@ -154,13 +157,13 @@ def normalised(x: Any, scale: Any, *bias: Any, real: Any = None, epsilon: float 
             wide = ops.cast(x, "float32")
             standard = (wide - mean if bias else wide) * factor
             upstream = ops.cast(upstream, "float32") * real
-            of_standard = upstream * scale
-            along = ops.mean(of_standard * standard, axis=-1, keepdims=True)
-            of_x = of_standard - standard * along
+            d_standard = upstream * scale
+            along = ops.mean(d_standard * standard, axis=-1, keepdims=True)
+            d_x = d_standard - standard * along
             if bias:
-                of_x = of_x - ops.mean(of_standard, axis=-1, keepdims=True)
-            of_bias = [ops.sum(upstream, axis=(0, 1)) for _ in bias]
-            return ops.cast(of_x * factor, x.dtype), ops.sum(upstream * standard, axis=(0, 1)), None, *of_bias
+                d_x = d_x - ops.mean(d_standard, axis=-1, keepdims=True)
+            d_bias = [ops.sum(upstream, axis=(0, 1)) for _ in bias]
+            return ops.cast(d_x * factor, x.dtype), ops.sum(upstream * standard, axis=(0, 1)), None, *d_bias
 
         return ops.cast(normed, x.dtype), gradient
 

@@ -6,6 +6,7 @@ when tokens are decoded one by one, a window of the earlier inputs. So each laye
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -45,11 +46,9 @@ def dynamic_depthwise(around: Any, logits: list[Any]) -> Any:
 
     The taps stay apart rather than in one tensor, so that all of this is element by element.
     """
-    logits = [ops.cast(each, "float32") for each in logits]
-    largest = logits[0]
-    for each in logits[1:]:
-        largest = ops.maximum(largest, each)
-    shares = [ops.exp(each - ops.stop_gradient(largest)) for each in logits]  # the largest cancels out
+    logits = [ops.cast(tap, "float32") for tap in logits]
+    largest = functools.reduce(ops.maximum, logits)
+    shares = [ops.exp(tap - ops.stop_gradient(largest)) for tap in logits]  # the largest cancels out
     wide = ops.cast(around, "float32")
     mixed = sum(shifted * share for shifted, share in zip(_shifts(wide, len(shares)), shares, strict=True))
     return ops.cast(mixed / sum(shares), around.dtype)
@@ -175,8 +174,8 @@ class ConvolutionBranch(Convolutional):
 
     def weights_for_compute(self) -> Weights:
         """The norm's stay float32."""
-        of_norm = {name: ops.cast(self.owned[name], "float32") for name in self.owned if name.startswith("inner_norm/")}
-        return super().weights_for_compute() | of_norm
+        norm = {name: ops.cast(self.owned[name], "float32") for name in self.owned if name.startswith("inner_norm/")}
+        return super().weights_for_compute() | norm
 
     def reaches(self) -> dict[str, tuple[int, int]]:
         """The two side by side, and the one behind them."""

@@ -1,4 +1,4 @@
-"""The position-wise feed-forward layer, and token mixing. keras.ops only."""
+"""Feed-forward networks over channels and, in MLP-Mixer, across positions. keras.ops only."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def gelu(x: Any) -> tuple[Any, Callable[[Any], Any]]:
         wide = ops.cast(x, "float32")
         square = ops.square(wide)
         tanh = ops.tanh(math.sqrt(2 / math.pi) * wide * (1 + _CUBIC * square))
-        of_tanh = math.sqrt(2 / math.pi) * (1 + 3 * _CUBIC * square) * (1 - ops.square(tanh))
-        return ops.cast(ops.cast(upstream, "float32") * 0.5 * (1 + tanh + wide * of_tanh), x.dtype)
+        d_tanh = math.sqrt(2 / math.pi) * (1 + 3 * _CUBIC * square) * (1 - ops.square(tanh))
+        return ops.cast(ops.cast(upstream, "float32") * 0.5 * (1 + tanh + wide * d_tanh), x.dtype)
 
     return ops.gelu(x, approximate=True), gradient
 
@@ -47,3 +47,19 @@ class FeedForward(SpecLayer):
         hidden = projection(weights, "input", x)  # [batch, length, d_ff]
         hidden = activation(projection(weights, "gate", x)) * hidden if self.spec.gated else activation(hidden)
         return projection(weights, "output", dropout(hidden))
+
+
+class TokenMixing(SpecLayer):
+    """GELU(x^T W_input) W_output, transposed back: each channel's positions (MLP-Mixer, Tolstikhin et al. 2021, eq. 1).
+
+    `x` is zero at padding. A sequence shorter than the spec's `positions` is mixed as if padding made it that long.
+    """
+
+    spec: specs.TokenMixing
+
+    def call(self, weights: Weights, x: Any, context: Context, dropout: Dropout) -> Any:
+        """[batch, length, d_model] -> [batch, length, d_model]."""
+        length = x.shape[1]
+        channels = ops.transpose(x, (0, 2, 1))  # [batch, d_model, length]
+        hidden = gelu(ops.matmul(channels, weights["input"][:length]))  # [batch, d_model, d_ff]
+        return ops.transpose(ops.matmul(dropout(hidden), weights["output"][:, :length]), (0, 2, 1))

@@ -25,7 +25,7 @@ _BATCH_PARTS = 8  # sums of the bias' gradient that run side by side
 
 # Queries, and keys, whose scores a program has at a time; its warps; how many loads it has under way. The fastest of
 # about seven settings for each kernel on an H100, with heads of 64 and 512 positions.
-_BLOCK, _WARPS, _STAGES = 64, 4, 3
+BLOCK, _WARPS, _STAGES = 64, 4, 3
 
 
 def fused_attention(
@@ -44,7 +44,7 @@ def fused_attention(
         queries: [batch, queries, heads, d_kv].
         keys: [batch, keys, heads or 1, d_kv], and so are the values.
         values: See `keys`.
-        bias: float32 [heads, diagonals, block, block] from `bias_tiles`, or None.
+        bias: float32 [heads, diagonals, block, block] from `bias_tiles` with a block of `BLOCK`, or None.
         query_segments: int32 [batch, queries].
         key_segments: int32 [batch, keys].
         causal: Whether a query sees no later key.
@@ -52,27 +52,6 @@ def fused_attention(
     """
     problem = _Problem(queries.shape[1], keys.shape[1], causal, bias is not None, interpret)
     return _attention(problem, queries, keys, values, bias, query_segments, key_segments)
-
-
-def bias_tiles(by_distance: Any, queries: int, keys: int) -> Any:
-    """The bias of each block of queries and keys [heads, diagonals, block, block]; all blocks on a diagonal share one.
-
-    Args:
-        by_distance: float32 [heads, queries + keys - 1], for the distances key - query from 1 - queries to keys - 1.
-        queries: How many queries there are.
-        keys: How many keys there are.
-    """
-    heads, blocks = by_distance.shape[0], pl.cdiv(queries, _BLOCK)
-    diagonals = blocks + pl.cdiv(keys, _BLOCK) - 1
-    before = blocks * _BLOCK - queries
-    width = (diagonals + 1) * _BLOCK
-    padded = jnp.pad(by_distance, ((0, 0), (before, width - before - by_distance.shape[1])))
-    near, far = (jnp.reshape(x, (heads, diagonals, 1, _BLOCK)) for x in (padded[:, :-_BLOCK], padded[:, _BLOCK:]))
-    # Of rows of twice the block, repeated, and read with rows one shorter, each lies one distance further on.
-    period = 2 * _BLOCK
-    rows = jnp.broadcast_to(jnp.concatenate([near, far], axis=3), (heads, diagonals, _BLOCK, period))
-    skewed = jnp.reshape(rows, (heads, diagonals, -1))[..., : _BLOCK * (period - 1)]
-    return jnp.reshape(skewed, (heads, diagonals, _BLOCK, period - 1))[..., _BLOCK - 1 :]
 
 
 @dataclass(frozen=True)
@@ -88,34 +67,34 @@ class _Problem:
     @property
     def query_blocks(self) -> int:
         """How many blocks of queries there are."""
-        return pl.cdiv(self.queries, _BLOCK)
+        return pl.cdiv(self.queries, BLOCK)
 
     @property
     def key_blocks(self) -> int:
         """How many blocks of keys there are."""
-        return pl.cdiv(self.keys, _BLOCK)
+        return pl.cdiv(self.keys, BLOCK)
 
     def load(self, ref: Any, block: Any, length: int, *row: Any) -> Any:
         """Block number `block` of `ref` [length, ...] or of its `row`; zeros beyond the end."""
-        at = ref.at[(*row, pl.ds(block * _BLOCK, _BLOCK))]
-        return plgpu.load(at) if length % _BLOCK == 0 else plgpu.load(at, mask=_inside(at, block, length), other=0)
+        at = ref.at[(*row, pl.ds(block * BLOCK, BLOCK))]
+        return plgpu.load(at) if length % BLOCK == 0 else plgpu.load(at, mask=_inside(at, block, length), other=0)
 
     def store(self, ref: Any, block: Any, length: int, value: Any) -> None:
         """Writes block number `block` of `ref` [length, ...], up to its end."""
-        at = ref.at[pl.ds(block * _BLOCK, _BLOCK)]
-        plgpu.store(at, value.astype(ref.dtype), mask=_inside(at, block, length) if length % _BLOCK else None)
+        at = ref.at[pl.ds(block * BLOCK, BLOCK)]
+        plgpu.store(at, value.astype(ref.dtype), mask=_inside(at, block, length) if length % BLOCK else None)
 
     def scores(self, i: Any, j: Any, q: Any, k: Any, bias_ref: Any, query_segments: Any, key_segments: Any) -> Any:
         """Scores float32 [block, block] of block i of queries and block j of keys."""
         scores = plgpu.dot(q, k.T)
         if self.biased:
             scores += plgpu.load(bias_ref.at[j - i + (self.query_blocks - 1)])
-        columns = (j * _BLOCK + jnp.arange(_BLOCK))[None, :]
+        columns = (j * BLOCK + jnp.arange(BLOCK))[None, :]
         seen = query_segments[:, None] == key_segments[None, :]
         if self.causal:
-            seen = jnp.logical_and(seen, (i * _BLOCK + jnp.arange(_BLOCK))[:, None] >= columns)
+            seen = jnp.logical_and(seen, (i * BLOCK + jnp.arange(BLOCK))[:, None] >= columns)
         scores = jnp.where(seen, scores, MASKED)
-        return jnp.where(columns < self.keys, scores, -jnp.inf) if self.keys % _BLOCK else scores
+        return jnp.where(columns < self.keys, scores, -jnp.inf) if self.keys % BLOCK else scores
 
     def seen_blocks(self, i: Any) -> Any:
         """How many blocks of keys are to be looked at for block i of queries."""
@@ -134,8 +113,8 @@ class _Problem:
 
 def _inside(ref: Any, block: Any, length: int) -> Any:
     """Which elements of a block lie before the end."""
-    inside = block * _BLOCK + jnp.arange(_BLOCK) < length
-    return jnp.broadcast_to(jnp.reshape(inside, (_BLOCK, *(1,) * (len(ref.shape) - 1))), ref.shape)
+    inside = block * BLOCK + jnp.arange(BLOCK) < length
+    return jnp.broadcast_to(jnp.reshape(inside, (BLOCK, *(1,) * (len(ref.shape) - 1))), ref.shape)
 
 
 def _forward_kernel(
@@ -156,7 +135,7 @@ def _forward_kernel(
         output = output * correction[:, None] + plgpu.dot(shares.astype(v.dtype), v)
         return output, higher, total * correction + jnp.sum(shares, axis=1)
 
-    lowest = jnp.full((_BLOCK,), -jnp.inf, jnp.float32)
+    lowest = jnp.full((BLOCK,), -jnp.inf, jnp.float32)
     start = (jnp.zeros(q.shape, jnp.float32), lowest, jnp.zeros_like(lowest))
     output, highest, total = jax.lax.fori_loop(0, of.seen_blocks(i), block, start)
     of.store(output_ref, i, of.queries, output / total[:, None])
@@ -229,7 +208,7 @@ def _d_bias_kernel(
 
         return jax.lax.fori_loop(first, last, block, d_bias)
 
-    plgpu.store(d_bias_ref, jax.lax.fori_loop(0, q_ref.shape[0], row, jnp.zeros((_BLOCK, _BLOCK), jnp.float32)))
+    plgpu.store(d_bias_ref, jax.lax.fori_loop(0, q_ref.shape[0], row, jnp.zeros((BLOCK, BLOCK), jnp.float32)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -294,15 +273,13 @@ def _d_bias(of: _Problem, q: Any, *inputs: Any) -> Any:
     parts = next(parts for parts in range(min(batch, _BATCH_PARTS), 0, -1) if batch % parts == 0)
     specs = _specs(of, heads, q, *inputs, rows=batch // parts)
     per_query = pl.BlockSpec((batch // parts, None, queries), lambda _, part, head: (part, head, 0))
-    one_tile = pl.BlockSpec(
-        (None, None, None, _BLOCK, _BLOCK), lambda diagonal, part, head: (part, head, diagonal, 0, 0)
-    )
+    one_tile = pl.BlockSpec((None, None, None, BLOCK, BLOCK), lambda diagonal, part, head: (part, head, diagonal, 0, 0))
     tiles = of.call(
         _d_bias_kernel,
         grid=(diagonals, parts, heads),
         in_specs=[*specs, per_query, per_query, specs[0]],
         out_specs=one_tile,
-        out_shape=jax.ShapeDtypeStruct((parts, heads, diagonals, _BLOCK, _BLOCK), jnp.float32),
+        out_shape=jax.ShapeDtypeStruct((parts, heads, diagonals, BLOCK, BLOCK), jnp.float32),
     )(q, *inputs)
     return jnp.sum(tiles, axis=0)
 
@@ -316,9 +293,9 @@ def _specs(of: _Problem, heads: int, q: Any, k: Any, v: Any, bias: Any, *_: Any,
             (rows, x.shape[1], None, x.shape[3]), lambda _, row, head: (row, 0, 0 if shared else head, 0)
         )
 
-    of_bias = None if bias is None else pl.BlockSpec((None, *bias.shape[1:]), lambda _, __, head: (head, 0, 0, 0))
+    bias_spec = None if bias is None else pl.BlockSpec((None, *bias.shape[1:]), lambda _, __, head: (head, 0, 0, 0))
     segments = (pl.BlockSpec((rows, length), lambda _, row, __: (row, 0)) for length in (of.queries, of.keys))
-    return [per_head(q), per_head(k), per_head(v), of_bias, *segments]
+    return [per_head(q), per_head(k), per_head(v), bias_spec, *segments]
 
 
 def _per_query(of: _Problem) -> Any:

@@ -9,7 +9,7 @@ from keras import ops
 from scalecli import specs
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.attention import Attention, transposed
-from scalecli.models.layers.base import Context, Weights, projection
+from scalecli.models.layers.base import Context, Weights
 
 
 class LinearAttention(Attention):
@@ -26,7 +26,7 @@ class LinearAttention(Attention):
         queries, keys, values = self._features(weights, x)  # [batch, heads, length, d_kv]
         keys = keys * ops.cast(context.real, keys.dtype)[:, None]
         mixed = self._causal(queries, keys, values) if self.spec.causal else self._bidirectional(queries, keys, values)
-        return self._joined(weights, mixed)
+        return self._output(weights, mixed)
 
     def initial_state(self, batch: int, length: int, dtype: str) -> Weights:
         """Running sums: of keys x values [batch, key_heads, d_kv, d_kv] and of keys [batch, key_heads, 1, d_kv]."""
@@ -38,17 +38,17 @@ class LinearAttention(Attention):
         self, weights: Weights, x: Any, constants: Weights, state: Weights, context: Context
     ) -> tuple[Any, Weights]:
         """One token x [batch, 1, d_model], after its key and value have joined the sums."""
-        queries, keys, values = (ops.cast(each, "float32") for each in self._features(weights, x))
+        queries, keys, values = (ops.cast(x, "float32") for x in self._features(weights, x))
         state = {
             "sums": state["sums"] + ops.matmul(transposed(keys), values),
             "keys": state["keys"] + keys,
         }
         total = ops.matmul(queries, transposed(state["keys"]))
-        return self._joined(weights, ops.cast(ops.matmul(queries, state["sums"]) / total, x.dtype)), state
+        return self._output(weights, ops.cast(ops.matmul(queries, state["sums"]) / total, x.dtype)), state
 
     def _features(self, weights: Weights, x: Any) -> tuple[Any, Any, Any]:
         cached = self._keys_and_values(weights, x)
-        keys, values = (cached[self._projections()[place]] for place in (0, -1))
+        keys, values = (cached[self._projections()[number]] for number in (0, -1))
         queries = self._queries(weights, x)
         return ops.relu(queries) + self.spec.epsilon, ops.relu(keys) + self.spec.epsilon, values
 
@@ -60,7 +60,7 @@ class LinearAttention(Attention):
     def _causal(self, queries: Any, keys: Any, values: Any) -> Any:
         length = queries.shape[2]
         chunk = min(self.spec.chunk, length)
-        queries, keys, values = (_chunked(each, chunk) for each in (queries, keys, values))
+        queries, keys, values = (_chunked(x, chunk) for x in (queries, keys, values))
         earlier = ops.tril(ops.ones((chunk, chunk), queries.dtype))
         scores = ops.matmul(queries, transposed(keys)) * earlier  # [batch, heads, chunks, chunk, chunk]
         sums = _sums_before(ops.matmul(transposed(keys), values))  # [batch, key_heads, chunks, d_kv, d_kv]
@@ -71,12 +71,6 @@ class LinearAttention(Attention):
         mixed = _divided(mixed, total)
         batch, heads, chunks, _, width = mixed.shape
         return ops.reshape(mixed, (batch, heads, chunks * chunk, width))[:, :, :length]
-
-    def _joined(self, weights: Weights, mixed: Any) -> Any:
-        """[batch, heads, length, d_kv] -> [batch, length, d_model]."""
-        batch, _, length, _ = mixed.shape
-        joined = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (batch, length, self.spec.inner))
-        return projection(weights, "output", joined)
 
 
 def _divided(mixed: Any, total: Any) -> Any:

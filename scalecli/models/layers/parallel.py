@@ -34,8 +34,8 @@ class Parallel(SpecLayer):
     def call(self, weights: Weights, x: Any, context: Context, dropout: Dropout) -> Any:
         """[batch, length, d_model] -> [batch, length, d_model]."""
         return sum(
-            branch(weights_of(name, weights), x, context=context, dropout=dropout.at(place))
-            for place, (name, branch) in enumerate(self.branches.items())
+            branch(weights_of(name, weights), x, context=context, dropout=dropout.at(number))
+            for number, (name, branch) in enumerate(self.branches.items())
         )
 
     def constants(self, weights: Weights, context: Context) -> Weights:

@@ -44,7 +44,7 @@ def log_mixture(contexts: Any, log_priors: Any, kernel: Any) -> tuple[Any, Calla
     [softmaxes, batch, length] is float32. One softmax at a time is computed, and computed again in the backward pass:
     no more than a few [batch, length, vocabulary] are ever kept, however many softmaxes there are.
     """
-    softmaxes, *places = log_priors.shape
+    softmaxes, *positions = log_priors.shape
 
     def forward(_: Any, mixed: Any, slices: Any, __: Any) -> tuple[Any, Any]:
         context, log_prior = slices
@@ -52,26 +52,26 @@ def log_mixture(contexts: Any, log_priors: Any, kernel: Any) -> tuple[Any, Calla
         log_normaliser = ops.logsumexp(logits, axis=-1)
         return ops.logaddexp(mixed, logits + (log_prior - log_normaliser)[..., None]), log_normaliser
 
-    nothing = ops.full((*places, kernel.shape[1]), _NO_SHARE, "float32")
-    mixed, log_normalisers = scan(forward, nothing, (contexts, log_priors), ops.zeros_like(log_priors), softmaxes)
+    nothing = ops.full((*positions, kernel.shape[1]), _NO_SHARE, "float32")
+    mixed, log_normalisers = scan(forward, nothing, (contexts, log_priors), (), ops.zeros_like(log_priors), softmaxes)
 
     def gradient(upstream: Any) -> tuple[Any, Any, Any]:
-        def backward(_: Any, of_kernel: Any, slices: Any, __: Any) -> tuple[Any, Any]:
+        def backward(_: Any, d_kernel: Any, slices: Any, __: Any) -> tuple[Any, Any]:
             context, log_prior, log_normaliser = slices
             log_softmax = ops.cast(ops.matmul(context, kernel), "float32") - log_normaliser[..., None]
             # What this softmax contributes to each probability, as a share of it.
-            part = upstream * ops.exp(log_softmax + log_prior[..., None] - mixed)
-            of_prior = ops.sum(part, axis=-1)
-            of_logits = ops.cast(part - ops.exp(log_softmax) * of_prior[..., None], kernel.dtype)
-            of_context = ops.matmul(of_logits, ops.transpose(kernel))
-            of_kernel = of_kernel + ops.cast(ops.einsum("bld,blv->dv", context, of_logits), "float32")
-            return of_kernel, (of_context, of_prior)
+            share = upstream * ops.exp(log_softmax + log_prior[..., None] - mixed)
+            d_prior = ops.sum(share, axis=-1)
+            d_logits = ops.cast(share - ops.exp(log_softmax) * d_prior[..., None], kernel.dtype)
+            d_context = ops.matmul(d_logits, ops.transpose(kernel))
+            d_kernel = d_kernel + ops.cast(ops.einsum("bld,blv->dv", context, d_logits), "float32")
+            return d_kernel, (d_context, d_prior)
 
         start = ops.zeros(kernel.shape, "float32")
         blank = (ops.zeros_like(contexts), ops.zeros_like(log_priors))
-        of_kernel, (of_contexts, of_priors) = scan(
-            backward, start, (contexts, log_priors, log_normalisers), blank, softmaxes
+        d_kernel, (d_contexts, d_priors) = scan(
+            backward, start, (contexts, log_priors, log_normalisers), (), blank, softmaxes
         )
-        return of_contexts, of_priors, ops.cast(of_kernel, kernel.dtype)
+        return d_contexts, d_priors, ops.cast(d_kernel, kernel.dtype)
 
     return mixed, gradient

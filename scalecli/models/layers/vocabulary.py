@@ -45,8 +45,8 @@ class Logits(OutputHead):
         own = self.weights_for_compute()
         if not self.spec.tied:
             return own
-        of_embedding = {"kernel" if name == "table" else name: ops.transpose(each) for name, each in embedding.items()}
-        return {**of_embedding, **own}
+        tied = {"kernel" if name == "table" else name: ops.transpose(each) for name, each in embedding.items()}
+        return {**tied, **own}
 
     def call(self, prepared: Weights, hidden: Any) -> Any:
         """[batch, length, d_model] -> [batch, length, vocabulary] in float32."""

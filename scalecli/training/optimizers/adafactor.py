@@ -122,5 +122,5 @@ def _layout_without(variable: Any, left_out: int | None) -> Any:
     layout = getattr(variable, "_layout", None)
     if layout is None or left_out is None:
         return layout
-    axes = [axis for place, axis in enumerate(layout.axes) if place != left_out]
+    axes = [axis for number, axis in enumerate(layout.axes) if number != left_out]
     return keras.distribution.TensorLayout(axes, layout.device_mesh)

@@ -49,17 +49,17 @@ class JaxSteps:
         # What was restored or newly made may be laid out alike and say so otherwise, which would compile a second time.
         values = [[variable.value for variable in of] for of in self._variables]
         weights, state = jax.device_put(values, self._shardings)
-        found, waits = [], []
+        steps, waits = [], []
         for _ in range(count):
             start = time.perf_counter()
             batch = next(batches)
             waits.append(time.perf_counter() - start)
             weights, state, figures = self.step(weights, state, batch)
-            found.append(figures)
+            steps.append(figures)
         for variables, values in zip(self._variables, (weights, state), strict=True):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
-        losses, norms, reports = jax.tree.map(lambda *steps: np.stack(steps), *jax.device_get(found))
+        losses, norms, reports = jax.tree.map(lambda *figures: np.stack(figures), *jax.device_get(steps))
         return Figures(losses, norms, np.array(waits, np.float32), reports)
 
     def lowered(self, batch: Mapping[str, tuple[tuple[int, ...], str]]) -> Any:

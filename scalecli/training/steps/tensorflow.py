@@ -52,8 +52,8 @@ class TensorFlowSteps:
                 rows = [part for each in tf.nest.flatten(batch) for part in strategy.experimental_local_results(each)]
                 with tf.control_dependencies(rows):
                     wait = tf.cast(tf.timestamp() - start, tf.float32)
-                of_replicas = strategy.run(self.step, (batch,))
-                figures = [strategy.experimental_local_results(each)[0] for each in tf.nest.flatten(of_replicas)]
+                results = strategy.run(self.step, (batch,))
+                figures = [strategy.experimental_local_results(each)[0] for each in tf.nest.flatten(results)]
                 figures = [wait, *figures]
                 arrays = [array.write(index, figure) for array, figure in zip(arrays, figures, strict=True)]
             waits, losses, norms, *reports = [array.stack() for array in arrays]

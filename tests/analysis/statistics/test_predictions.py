@@ -42,7 +42,7 @@ def test_a_line_and_its_prediction_interval_are_those_of_the_textbook():
     margin = stats.t.ppf(0.975, 2) * deviation * np.sqrt(1 + new @ np.linalg.inv(design.T @ design) @ new)
     expected = fit.intercept + 13 * fit.slope
     assert (found.form, found.n, found.is_inside) == ("line", 4, False)
-    assert (found.value, found.low, found.high) == pytest.approx((expected, expected - margin, expected + margin))
+    assert (found.predicted, found.low, found.high) == pytest.approx((expected, expected - margin, expected + margin))
 
 
 def test_a_power_law_comes_back_from_losses_without_noise():
@@ -50,7 +50,7 @@ def test_a_power_law_comes_back_from_losses_without_noise():
     rows = rows_of(costs, -(1.2 + 0.9 * (costs / 1e9) ** -0.25))
     (found,) = predict(rows, "flops", [], [target(1e14)])
     assert found.form == "power law"
-    assert (found.value, found.low, found.high) == pytest.approx([-(1.2 + 0.9 * 1e5**-0.25)] * 3, abs=5e-3)
+    assert (found.predicted, found.low, found.high) == pytest.approx([-(1.2 + 0.9 * 1e5**-0.25)] * 3, abs=5e-3)
 
 
 def test_intervals_contain_what_is_measured_later():
@@ -70,11 +70,11 @@ def test_scores_follow_from_losses_and_stay_possible():
     rows = rows_of(COSTS, upstream, score_of(upstream))
     loss, score = predict(rows, "flops", ["downstream"], [target(1e13)])
     assert (score.form, score.n) == ("log-odds over upstream", 4)
-    assert score.value == pytest.approx(score_of(loss.value))
+    assert score.predicted == pytest.approx(score_of(loss.predicted))
     # With scores exactly on their curve, what is uncertain is the loss.
     assert (score.low, score.high) == pytest.approx((score_of(loss.low), score_of(loss.high)), rel=0.1)
     _, far = predict(rows, "flops", ["downstream"], [target(1e60)])
-    assert 0 <= far.low <= far.value <= far.high <= 100
+    assert 0 <= far.low <= far.predicted <= far.high <= 100
 
 
 def test_noise_of_the_scores_widens_their_interval():
@@ -86,8 +86,8 @@ def test_noise_of_the_scores_widens_their_interval():
     fit = stats.linregress(upstream, odds)
     deviation = np.sqrt(((odds - fit.intercept - fit.slope * upstream) ** 2).sum() / 2)
     spread = ((upstream - upstream.mean()) ** 2).sum()
-    margin = stats.t.ppf(0.975, 2) * deviation * np.sqrt(1.25 + (loss.value - upstream.mean()) ** 2 / spread)
-    middle = fit.intercept + fit.slope * loss.value
+    margin = stats.t.ppf(0.975, 2) * deviation * np.sqrt(1.25 + (loss.predicted - upstream.mean()) ** 2 / spread)
+    middle = fit.intercept + fit.slope * loss.predicted
     ends = 100 / (1 + np.exp(-(middle + np.array([-margin, margin]))))
     assert (score.low, score.high) == pytest.approx(ends, abs=1.0)
 
@@ -99,7 +99,7 @@ def test_the_largest_is_held_out_and_so_is_whatever_costs_the_same():
     loss, score = predict([*rows, twin], "flops", ["downstream"], [], "largest")
     assert (loss.model, loss.n, loss.measured, score.measured) == ("m4", 4, -1.9, 72.0)
     (alone,) = predict(rows[:4], "flops", [], [target(1e13)])
-    assert (loss.value, loss.low) == (alone.value, alone.low)
+    assert (loss.predicted, loss.low) == (alone.predicted, alone.low)
     named = predict(rows, "flops", [], [], "m1")[0]
     assert (named.model, named.n, named.is_inside) == ("m1", 4, True)
     assert predict(rows, "flops", [], [], "m9") == []
@@ -118,7 +118,7 @@ def test_the_largest_is_held_out_and_so_is_whatever_costs_the_same():
 def test_what_is_not_predicted_says_why(costs, upstream, scores, reasons):
     found = predict(rows_of(costs, upstream, scores), "flops", ["downstream"], [target(1e13)])
     for each, reason in zip(found, reasons, strict=True):
-        assert (each.value is None) == (reason is not None)
+        assert (each.predicted is None) == (reason is not None)
         assert each.reason is None if reason is None else reason in each.reason
 
 
@@ -126,7 +126,7 @@ def test_other_architectures_and_figures_that_were_measured_otherwise_stay_out()
     rows = rows_of(COSTS, [-3.0, -2.75, -2.4, -2.2])
     odd = row("odd", flops=1e13, upstream=0.0, flops_sequences=64)
     (found,) = predict([*rows, odd], "flops", [], [target(1e13, architecture="transformer")])
-    assert (found.n, found.value) == (4, pytest.approx(-1.9, abs=0.05))
+    assert (found.n, found.predicted) == (4, pytest.approx(-1.9, abs=0.05))
     assert predict(rows, "flops", [], [target(1e13, architecture="switch")]) == []
 
 
@@ -135,9 +135,9 @@ def test_the_papers_largest_transformer_from_its_smaller_ones():
     loss, score = predict(rows, "parameters", ["superglue"], [], "largest")
     small = sorted(rows, key=lambda each: each.parameters)[:-1]
     slope, intercept = np.polyfit(np.log10([each.parameters for each in small]), [each.upstream for each in small], 1)
-    assert loss.value == pytest.approx(intercept + slope * np.log10(2.9e9))
+    assert loss.predicted == pytest.approx(intercept + slope * np.log10(2.9e9))
     assert (loss.model, loss.measured, score.measured) == ("transformer-xl", -1.49, 81.5)
-    assert loss.low < loss.measured < loss.value  # the line is too hopeful
+    assert loss.low < loss.measured < loss.predicted  # the line is too hopeful
 
 
 def study(directory):

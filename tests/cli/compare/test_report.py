@@ -30,7 +30,7 @@ def test_the_report_of_runs_and_published_models_in_a_browser(runs, compare):
         assert titles == [
             *("In short", "Models", "Figures", "Fits and frontiers", "What makes it unfair", "What it cost", "Runs")
         ]
-        assert len(browser.find_elements("css selector", "main svg")) == len(written[2:]) // 2 >= 1
+        assert len(browser.find_elements("css selector", "main figure")) == len(written[2:]) // 2 >= 1
         name = browser.find_element("xpath", "//table[@aria-label='Models']//button[text()='Name']")
         name.click()
         cells = browser.find_elements("css selector", "table[aria-label='Models'] tbody td:first-child")

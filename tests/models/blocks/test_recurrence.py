@@ -33,13 +33,8 @@ def norm(x):
     return x / 2 - 0.1
 
 
-def layers_of(kernel):
-    """The layers of a pass: those of pass i see the number i, and count how often each position was seen."""
-    return lambda index, x, state: (ops.tanh(ops.matmul(x, kernel) + ops.cast(index, "float32") / 9), state + 1)
-
-
 def run(kind, bias=None):
-    """Output, reports of all but the last position, the state, and the weights that were used."""
+    """Output, reports of all but the last position, and the weights; each pass sees and reports its number."""
     layer = RECURRENCES[kind](specs.Recurrence(WIDTH, STEPS, kind, epsilon=0.1), name="recurrence")
     weights = drawn(layer)
     if bias is not None:
@@ -47,11 +42,14 @@ def run(kind, bias=None):
         weights["halting_bias"] = np.array([bias], "float32")
     x, kernel = values()
     passes = layer.spec.passes
-    split = layer.split(layer.weights_for_compute())
-    carry, state = layer.repeated(layers_of(kernel), split, ops.convert_to_tensor(x), ops.zeros((passes, 2)), norm)
+
+    def one_pass(index, x):
+        return ops.tanh(ops.matmul(x, kernel) + ops.cast(index, "float32") / 9), ops.cast(index, "float32")
+
+    carry, numbers = layer.run_passes(one_pass, ops.convert_to_tensor(x), ops.zeros((passes,)), norm)
     real = np.ones((BATCH, LENGTH, 1), "float32")
     real[:, -1] = 0
-    np.testing.assert_array_equal(state, np.ones((passes, 2)))
+    np.testing.assert_array_equal(numbers, np.arange(passes))
     return np.array(layer.output(carry)), layer.reports(carry, ops.convert_to_tensor(real)), weights
 
 

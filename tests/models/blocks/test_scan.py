@@ -1,11 +1,13 @@
 """The scan over layers against the loop that it stands for, compiled by XLA and not."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from scalecli.models.blocks.scan import rematerialised_scan, scan, unstack
+from scalecli.models.blocks.scan import scan, scan_with_state, unstack
 from tests.xla import either_way, use_xla
 
 LAYERS, WIDTH = 5, 4
@@ -29,14 +31,18 @@ def unrolled(body, carry, stacked, state, length):
     return carry, {name: ops.stack([each[name] for each in after]) for name in state}
 
 
-def rematerialised(body, carry, stacked, state, length):
+def scanned(body, carry, stacked, state, length, rematerialise=False):
     """The first layer's bias is added to all others', as what the layers share; the old state is another stack."""
 
     def of_layer(index, carry, slices, shared):
         weights, layer_state = slices
-        return body(index, carry, {**weights, "bias": weights["bias"] + shared}, layer_state)
+        return body(index, carry, {**weights, "bias": weights["bias"] + shared["bias"]}, layer_state)
 
-    return rematerialised_scan(of_layer, carry, (stacked, state), stacked["bias"][0], state, length)
+    shared = {"bias": stacked["bias"][0], "absent": None}
+    return scan(of_layer, carry, (stacked, state), shared, state, length, rematerialise)
+
+
+rematerialised = functools.partial(scanned, rematerialise=True)
 
 
 def unrolled_with_shared_bias(body, carry, stacked, state, length):
@@ -96,7 +102,13 @@ def passes(loop, outer):
 
 # A loop, and what it stands for.
 each_loop = pytest.mark.parametrize(
-    ("loop", "written_out"), [(scan, unrolled), (rematerialised, unrolled_with_shared_bias)]
+    ("loop", "written_out"),
+    [
+        (scan_with_state, unrolled),
+        (scanned, unrolled_with_shared_bias),
+        (rematerialised, unrolled_with_shared_bias),
+    ],
+    ids=["with state", "scanned", "rematerialised"],
 )
 
 
@@ -105,7 +117,7 @@ each_loop = pytest.mark.parametrize(
 @pytest.mark.parametrize("with_state", [False, True])
 def test_loops_within_loops_add_up_the_gradients_of_shared_weights(loop, written_out, with_state, xla, monkeypatch):
     use_xla(monkeypatch, xla)
-    loops = (passes(loop, scan), passes(written_out, unrolled))
+    loops = (passes(loop, scan_with_state), passes(written_out, unrolled))
     found, expected = (value_and_gradients(each, with_state, xla) for each in loops)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.shape == theirs.shape
@@ -130,8 +142,9 @@ def test_values_and_gradients_are_the_unrolled_loops(loop, written_out, with_sta
 
 def test_what_is_taken_apart_is_scanned_alike():
     x, stacked, state = values()
-    whole = scan(body, (x, ops.zeros(())), stacked, {"cache": state}, LAYERS)
-    apart = scan(body, (x, ops.zeros(())), unstack(stacked, LAYERS), unstack({"cache": state}, LAYERS), LAYERS)
+    whole = scan_with_state(body, (x, ops.zeros(())), stacked, {"cache": state}, LAYERS)
+    layers = unstack(stacked, LAYERS), unstack({"cache": state}, LAYERS)
+    apart = scan_with_state(body, (x, ops.zeros(())), *layers, LAYERS)
     np.testing.assert_allclose(np.asarray(apart[0][0]), np.asarray(whole[0][0]), rtol=1e-5)
     for layer in range(LAYERS):
         np.testing.assert_allclose(apart[1].layers[layer]["cache"], whole[1]["cache"][layer], rtol=1e-5)
@@ -140,5 +153,5 @@ def test_what_is_taken_apart_is_scanned_alike():
 def test_one_layer_is_scanned_too():
     x, stacked, _ = values()
     first = {name: whole[:1] for name, whole in stacked.items()}
-    found, expected = (loop(body, (x, ops.zeros(())), first, {}, 1)[0] for loop in (scan, unrolled))
+    found, expected = (loop(body, (x, ops.zeros(())), first, {}, 1)[0] for loop in (scan_with_state, unrolled))
     np.testing.assert_allclose(np.asarray(found[0]), np.asarray(expected[0]), rtol=1e-5)

@@ -13,6 +13,7 @@ from jax import numpy as jnp  # noqa: E402
 from scalecli.architectures import build_spec  # noqa: E402
 from scalecli.models.blocks import stack  # noqa: E402
 from scalecli.models.layers import attention, fused_attention  # noqa: E402
+from scalecli.models.layers.blockwise_attention import bias_tiles  # noqa: E402
 from scalecli.shape import parse_name  # noqa: E402
 
 ROWS, HEADS = 2, 2
@@ -50,8 +51,12 @@ def formula(q, k, v, bias, segments, causal):
     return jnp.einsum("bhqk,bkhd->bqhd", shares, v)
 
 
+def tiles_of(bias, queries, keys):
+    return bias_tiles(bias, queries, keys, fused_attention.BLOCK, jnp)
+
+
 def fused(q, k, v, bias, segments, causal, interpret=True):
-    tiles = None if bias is None else fused_attention.bias_tiles(bias, q.shape[1], k.shape[1])
+    tiles = None if bias is None else tiles_of(bias, q.shape[1], k.shape[1])
     return fused_attention.fused_attention(q, k, v, tiles, *segments, causal, interpret)
 
 
@@ -90,10 +95,7 @@ def test_a_query_without_keys_of_its_segment_is_finite():
 
 
 def test_memory_is_linear_in_the_length():
-    sizes = {
-        length: fused_attention.bias_tiles(jnp.zeros((1, 2 * length - 1)), length, length).size
-        for length in (512, 1024)
-    }
+    sizes = {length: tiles_of(jnp.zeros((1, 2 * length - 1)), length, length).size for length in (512, 1024)}
     assert sizes[1024] < 2.1 * sizes[512]
 
 

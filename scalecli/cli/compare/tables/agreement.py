@@ -30,43 +30,34 @@ _SHOWN = 10  # pairs of each group that people see
 
 def agreement_tables(rows: Sequence[Row], format: str) -> list[Table]:
     """The rank correlations, the slopes (alpha U,D) and the pairs that upstream and downstream rank differently."""
-    found = agreements(rows)
+    groups = agreements(rows)
     is_for_people = format in FOR_PEOPLE
-    ranks = [
-        {
-            "group": each.group,
-            "n": each.n,
-            "spearman": each.spearman,
-            "kendall": each.kendall,
-            "pairs": each.pairs,
-            "disagree": len(each.disagreements),
-        }
-        for each in found
-    ]
+    ranks = [{**vars(agreement), "disagree": len(agreement.disagreements)} for agreement in groups]
     pairs = [
         {
-            "group": each.group,
+            **vars(pair),
+            "group": agreement.group,
             "better_upstream": pair.better_upstream.name,
-            "upstream": pair.upstream,
             "better_downstream": pair.better_downstream.name,
-            "downstream": pair.downstream,
         }
-        for each in found
-        for pair in (each.disagreements[:_SHOWN] if is_for_people else each.disagreements)
+        for agreement in groups
+        for pair in agreement.disagreements[: _SHOWN if is_for_people else None]
     ]
-    slopes = [slope for each in found for slope in each.slopes]
-    nothing = (
-        []
-        if found
-        else ["no two models of one table, or runs that saw as much data, have both upstream and downstream"]
-    )
+    slopes = [slope for agreement in groups for slope in agreement.slopes]
+    nothing = ["no two models of one table, or runs that saw as much data, have both upstream and downstream"]
     more = [
-        f"{each.group}: the {_SHOWN} clearest of {len(each.disagreements)} pairs; --format json has all"
-        for each in found
-        if is_for_people and len(each.disagreements) > _SHOWN
+        f"{agreement.group}: the {_SHOWN} clearest of {len(agreement.disagreements)} pairs; --format json has all"
+        for agreement in groups
+        if is_for_people and len(agreement.disagreements) > _SHOWN
     ]
     return [
-        Table("agreement", "Upstream against downstream: rank correlations", ranks, _RANKS, notes=nothing),
+        Table(
+            "agreement",
+            "Upstream against downstream: rank correlations",
+            ranks,
+            _RANKS,
+            notes=[] if groups else nothing,
+        ),
         line_table("upstream_downstream", "Downstream over upstream: slopes", slopes, format),
         Table("disagreements", "Pairs: better upstream, worse downstream", pairs, _DISAGREEMENTS, notes=more),
     ]

@@ -9,7 +9,7 @@ from scalecli.analysis.advice.deep_narrow import COMPUTED_COSTS, alternatives
 from scalecli.analysis.rows.comparison import Row, dominating_rows
 from scalecli.analysis.statistics.depth_test import depth_tests
 from scalecli.cli.output.formats import FOR_PEOPLE
-from scalecli.tables import Column, Table
+from scalecli.tables import Column, Table, keyed
 
 _ALTERNATIVES = (
     Column("instead_of", "Instead of"),
@@ -21,7 +21,7 @@ _ALTERNATIVES = (
     Column("difference", "Difference", "float"),
     Column("trained", "Trained"),
 )
-_DEPTH_KEYS = ("group", "cost", "quality", "shapes", "runs", "noise", "gain")
+_DEPTH_KEYS = ("group", "cost", "quality", "shapes", "runs", "noise", "gain", "low", "high", "verdict", "reason")
 _DEPTH = (
     Column("group", "Of"),
     Column("cost", "Cost"),
@@ -57,7 +57,7 @@ def _dominated(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: st
             for pair in pairs
             for index, row in enumerate(rows)
         ]
-        return Table("dominated_by", title, long, [Column(key, key) for key in keys])
+        return Table("dominated_by", title, long, keyed(*keys))
     cells: list[dict[str, Any]] = [
         {"name": row.name, "source": row.source, **{":".join(pair): _text(own[index]) for pair, own in names.items()}}
         for index, row in enumerate(rows)
@@ -72,21 +72,11 @@ def _depth(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: str) -
     """Whether depth beats width, tested; programs get what was not tested, too."""
     tests = [test for cost, quality in pairs for test in depth_tests(rows, cost, quality)]
     cells = [
-        {
-            **{key: getattr(test, key) for key in _DEPTH_KEYS},
-            "low": test.low,
-            "high": test.high,
-            "interval": None if test.low is None else f"{test.low:.3g} to {test.high:.3g}",
-            "verdict": test.verdict,
-            "reason": test.reason,
-        }
-        for test in tests
+        {**vars(test), "interval": None if test.low is None else f"{test.low:.3g} to {test.high:.3g}"} for test in tests
     ]
     title = "Depth against width at equal cost: gain of twice the depth"
     if format not in FOR_PEOPLE:
-        return Table(
-            "depth", title, cells, [Column(key, key) for key in (*_DEPTH_KEYS, "low", "high", "verdict", "reason")]
-        )
+        return Table("depth", title, cells, keyed(*_DEPTH_KEYS))
     notes = [
         f"not tested: {test.group}: {test.cost}: {test.quality} ({test.shapes} shapes, {test.runs} runs): {test.reason}"
         for test in tests
@@ -114,17 +104,14 @@ def _text(names: Sequence[str] | None) -> str:
 def _alternatives(rows: Sequence[Row], pairs: Sequence[tuple[str, str]]) -> Table:
     cells = [
         {
-            "instead_of": each.instead_of,
-            "model": each.model,
-            "architecture": each.architecture,
+            **vars(alternative),
             "cost": cost,
-            "change_percent": 100 * each.change,
+            "change_percent": 100 * alternative.change,
             "quality": quality,
-            "difference": each.difference,
-            "trained": each.difference is not None,
+            "trained": alternative.difference is not None,
         }
         for cost, quality in pairs
-        for each in alternatives(rows, cost, quality)
+        for alternative in alternatives(rows, cost, quality)
     ]
     notes = [
         "Depth before width (Scale Efficiently, section 4.3): deeper and narrower models that cost less and are no "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.data_fits import not_numbers
+from scalecli.analysis.statistics.data_fits import Estimate, not_numbers
 from scalecli.analysis.statistics.isoflop import Exponents, Parabola, fit_isoflop
 from scalecli.cli.compare.tables.data_laws import estimate_cells, with_ends
 from scalecli.cli.output.formats import FOR_PEOPLE
@@ -41,7 +41,7 @@ def isoflop_tables(rows: Sequence[Row], qualities: Sequence[str], format: str) -
     parabolas = [parabola for own, _ in fits for parabola in own]
     exponents = [found for _, found in fits]
     titles = ("Best size for a budget: minima of parabolas", "Exponents of the best size over training FLOPs")
-    cells = [_minimum(parabola) for parabola in parabolas], [_exponents(found) for found in exponents]
+    cells = [{**_cells(own), "n": len(own.runs)} for own in parabolas], [_cells(own) for own in exponents]
     if format not in FOR_PEOPLE:
         columns = with_ends(_MINIMA), with_ends(_EXPONENTS)
         reason = Column("reason", "reason")
@@ -57,23 +57,14 @@ def isoflop_tables(rows: Sequence[Row], qualities: Sequence[str], format: str) -
     ]
 
 
-def _minimum(parabola: Parabola) -> dict[str, Any]:
-    estimates = {
-        **(estimate_cells("parameters", parabola.parameters, counts=True) if parabola.parameters else {}),
-        **(estimate_cells("tokens", parabola.tokens, counts=True) if parabola.tokens else {}),
-        **(estimate_cells("loss", parabola.loss) if parabola.loss else {}),
-    }
-    common = {"group": parabola.group, "quality": parabola.quality, "budget": parabola.budget}
-    return {**common, "n": len(parabola.runs), **estimates, "reason": parabola.reason or None}
-
-
-def _exponents(found: Exponents) -> dict[str, Any]:
-    estimates = {
-        **(estimate_cells("parameters", found.parameters) if found.parameters else {}),
-        **(estimate_cells("tokens", found.tokens) if found.tokens else {}),
-    }
-    common = {"group": found.group, "quality": found.quality, "budgets": found.budgets}
-    return {**common, **estimates, "reason": found.reason or None}
+def _cells(result: Parabola | Exponents) -> dict[str, Any]:
+    """The fields of a result, its estimates with their intervals."""
+    cells = {**vars(result), "reason": result.reason or None}
+    for key in ("parameters", "tokens", "loss"):
+        if isinstance(estimate := cells.get(key), Estimate):
+            is_count = key != "loss" and isinstance(result, Parabola)
+            cells |= estimate_cells(key, estimate, counts=is_count)
+    return cells
 
 
 def _notes(rows: Sequence[Row], qualities: Sequence[str], parabolas: Sequence[Parabola], has_minima: bool) -> list[str]:

@@ -9,7 +9,7 @@ from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.statistics.predictions import Prediction, Target, estimated_cost, predict
 from scalecli.cli.output.formats import FOR_PEOPLE
 from scalecli.errors import UsageError
-from scalecli.tables import Column, Table, humanise
+from scalecli.tables import Column, Table, humanise, keyed
 
 _COLUMNS = (
     Column("group", "Of"),
@@ -24,18 +24,7 @@ _COLUMNS = (
     Column("measured", "Measured", "float"),
 )
 _FOR_PROGRAMS = (
-    "group",
-    "model",
-    "cost",
-    "at",
-    "n",
-    "form",
-    "quality",
-    "predicted",
-    "low",
-    "high",
-    "measured",
-    "reason",
+    *("group", "model", "cost", "at", "n", "form", "quality", "predicted", "low", "high", "measured", "reason"),
 )
 Asked = tuple[Sequence[str], Sequence[tuple[str, float]], "str | None"]
 
@@ -57,17 +46,15 @@ def prediction_table(
         asked_for = [_target(name, cost, rows) for name in names]
         targets = [target for target, _ in asked_for]
         estimates += [note for _, note in asked_for if note]
-        pairs += [(cost, found) for found in predict(rows, cost, scores, targets, held_out)]
+        pairs += [(cost, prediction) for prediction in predict(rows, cost, scores, targets, held_out)]
     for cost, value in values:
         target = Target(name="-", architecture=None, cost=value)
-        pairs += [(cost, found) for found in predict(rows, cost, scores, [target])]
-    if held_out not in (None, "largest") and held_out not in {found.model for _, found in pairs}:
+        pairs += [(cost, prediction) for prediction in predict(rows, cost, scores, [target])]
+    if held_out not in (None, "largest") and held_out not in {prediction.model for _, prediction in pairs}:
         raise UsageError(f"--hold-out {held_out}: no model of that name has {' and '.join(costs)} and upstream")
     if format not in FOR_PEOPLE:
-        return Table(
-            "predictions", "Predictions", [_cells(*pair) for pair in pairs], [Column(key, key) for key in _FOR_PROGRAMS]
-        )
-    known = [pair for pair in pairs if pair[1].value is not None]
+        return Table("predictions", "Predictions", [_cells(*pair) for pair in pairs], keyed(*_FOR_PROGRAMS))
+    known = [pair for pair in pairs if pair[1].predicted is not None]
     return Table(
         "predictions", "Predictions", [_cells(*pair) for pair in known], _COLUMNS, notes=[*_notes(pairs), *estimates]
     )
@@ -113,45 +100,36 @@ def _target(name: str, cost: str, rows: Sequence[Row]) -> tuple[Target, str]:
     return Target(name=model.name, architecture=model.architecture, cost=value), note
 
 
-def _cells(cost: str, found: Prediction) -> dict[str, Any]:
+def _cells(cost: str, prediction: Prediction) -> dict[str, Any]:
     return {
-        "group": found.group,
-        "model": found.model,
+        **vars(prediction),
         "cost": cost,
-        "at": found.cost,
-        "at_text": humanise(found.cost, "flops" if "flops" in cost else "count"),
-        "n": found.n,
-        "form": found.form,
-        "quality": found.quality,
-        "predicted": found.value,
-        "low": found.low,
-        "high": found.high,
-        "interval": None if found.low is None else f"{found.low:.4g} to {found.high:.4g}",
-        "measured": found.measured,
-        "reason": found.reason,
+        "at": prediction.cost,
+        "at_text": humanise(prediction.cost, "flops" if "flops" in cost else "count"),
+        "interval": None if prediction.low is None else f"{prediction.low:.4g} to {prediction.high:.4g}",
     }
 
 
 def _notes(pairs: Sequence[tuple[str, Prediction]]) -> list[str]:
     """What is not predicted and why, how many measured figures are within their intervals, and what those are."""
-    reasons: dict[str, None] = {}
-    for _, found in pairs:
-        if found.reason:
-            reasons[f"no prediction: {found.group}: {found.model}: {found.quality} (n = {found.n}): {found.reason}"] = (
-                None
-            )
-    lines = list(reasons)
+    predictions = [prediction for _, prediction in pairs]
+    lines = list(
+        dict.fromkeys(
+            f"no prediction: {own.group}: {own.model}: {own.quality} (n = {own.n}): {own.reason}"
+            for own in predictions
+            if own.reason
+        )
+    )
     if not pairs:
         lines.append("nothing to predict from: no models of that architecture have both cost and upstream")
-    checked = [found for _, found in pairs if found.value is not None and found.measured is not None]
-    for quality in dict.fromkeys(found.quality for found in checked):
-        own = [found for found in checked if found.quality == quality]
-        inside = sum(found.low <= found.measured <= found.high for found in own)  # type: ignore[operator]
-        lines.append(f"{quality}: {inside} of {len(own)} measured figures are within the 95% prediction interval.")
-    outside = dict.fromkeys(found.model for _, found in pairs if found.value is not None and not found.is_inside)
-    if outside:
+    known = [own for own in predictions if own.predicted is not None]
+    for quality in dict.fromkeys(own.quality for own in known if own.measured is not None):
+        checked = [own for own in known if own.quality == quality and own.measured is not None]
+        inside = sum(own.low <= own.measured <= own.high for own in checked)  # type: ignore[operator]
+        lines.append(f"{quality}: {inside} of {len(checked)} measured figures are within the 95% prediction interval.")
+    if outside := dict.fromkeys(own.model for own in known if not own.is_inside):
         lines.append(f"note: beyond the costs of all models that were fitted: {', '.join(outside)}")
-    if any(found.value is not None for _, found in pairs):
+    if known:
         lines.append(
             "Intervals are of a model's figure, as far as the form holds: lines by Student's t, power laws by a "
             "bootstrap over the models, scores with what is uncertain of the loss."

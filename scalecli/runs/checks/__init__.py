@@ -1,0 +1,1 @@
+"""Checks for the author of an architecture."""
