@@ -47,8 +47,8 @@ class Synthesis(api.LayerSpec):
                 return ops.transpose(split, (0, 2, 1, 3))
 
             def mixed(self, weights, x, values, mask):
-                scores = ops.matmul(ops.relu(self.heads(x, weights["hidden"])), weights["scores"])
-                shares = ops.softmax(ops.cast(scores[..., : values.shape[2]], "float32") + mask)
+                hidden, matrix = self.heads(x, weights["hidden"]), weights["scores"][..., : values.shape[2]]
+                shares = ops.softmax(ops.cast(ops.matmul(ops.relu(hidden), matrix), "float32") + mask)
                 mixed = ops.transpose(ops.matmul(ops.cast(shares, x.dtype), values), (0, 2, 1, 3))
                 return ops.matmul(ops.reshape(mixed, (*x.shape[:2], -1)), weights["output"])
 

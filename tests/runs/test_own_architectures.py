@@ -49,7 +49,7 @@ def test_the_examples_train_and_what_follows(name, tmp_path, capsys):
     assert run(["finetune", "first", *TUNING, "--run", "tuned"]) == 3
     assert f"its architecture {name} is code of a user's" in capsys.readouterr().err
     assert not list(loading._CODES)
-    assert run(["finetune", "first", *own, *TUNING, "--run", "tuned"]) == 0
+    assert run(["finetune", "first", *own, *TUNING, "--packed", "--run", "tuned"]) == 0
     assert f"rows are padded, not packed: {REFUSED[name]}" in capsys.readouterr().err
     assert load_manifest("tuned").architecture_file == manifest.architecture_file
     assert run(["eval", "tuned", *own]) == 0
