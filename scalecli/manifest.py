@@ -188,6 +188,7 @@ class Manifest:
     `results` maps steps to figures by name: `validation/negative_log_perplexity` (natural logarithm) is measured on
     held-out text of the pretraining objective, and `task/metric` is a task's score from 0 to 100, higher being better.
     Of images `validation/accuracy` is a percentage of held-out ones, and `few_shot/accuracy` one of an evaluation.
+    `throughput` is that of training, `examples_per_s` that of an evaluation, compiling included.
     `warnings` are what a reader of the figures should know, such as that the run was stopped and resumed.
 
     Raises:
@@ -226,6 +227,7 @@ class Manifest:
     results: dict[int, dict[str, float]] = field(default_factory=dict)
     best: Best | None = None
     throughput: Throughput | None = None
+    examples_per_s: float | None = None
     environment: Environment
     warnings: list[str] = field(default_factory=list)
 

@@ -188,7 +188,7 @@ def command(
         say(warning)
     print_table("results", *table, format)
     steps = f"step {last.step:,}" if len(measured_at) == 1 else f"{len(measured_at)} checkpoints"
-    say(f"{last.address} at {steps}: results in {this.place.address}")
+    say(f"{last.address} at {steps}: {manifest.examples_per_s:,.1f} examples/s; results in {this.place.address}")
 
 
 def _with_split(tasks: tuple[Task, ...], split: str) -> tuple[Task, ...]:

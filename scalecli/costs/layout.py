@@ -148,8 +148,8 @@ def _split_axes(layer: LayerSpec, parts: int) -> dict[str, int]:
         case Embedding():
             what, size, axes = "vocabulary", layer.vocabulary, {"table": 0}
         # Classes are as many as the images have: where they do not divide, each device has the whole head.
-        case Logits() if not layer.biased or layer.vocabulary % parts == 0:
-            what, size, axes = "vocabulary", layer.vocabulary, {"kernel": 1, "bias": 0}
+        case Logits() if not layer.biased or layer.classes % parts == 0:
+            what, size, axes = "vocabulary", layer.classes, {"kernel": 1, "bias": 0}
     if size % parts:
         raise ConfigurationError(f"--model-parallel {parts} does not divide {what} {size}")
     return axes

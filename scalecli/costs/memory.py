@@ -121,7 +121,7 @@ def _adafactor_size(weight: LocalWeight) -> int:
 
 def _logits(spec: ModelSpec, sequences: int, targets: int, machine: Machine, training: Training) -> int:
     """Bytes of the logits that one device has at once; on JAX several replicas share the limit."""
-    together = max(1, min(targets, MOST_LOGITS // (sequences * spec.logits.vocabulary)))
+    together = max(1, min(targets, MOST_LOGITS // (sequences * spec.logits.classes)))
     return sequences * _size(spec.logits, together, 0, machine, training)
 
 

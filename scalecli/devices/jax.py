@@ -22,9 +22,9 @@ from keras.src.backend.common import global_state
 from scalecli.costs.layout import DATA, MODEL, mesh_axes
 from scalecli.data.order import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
-from scalecli.devices.alone import ALONE
 from scalecli.devices.cluster import Cluster, environment_cluster
 from scalecli.devices.machine import tpu_chips
+from scalecli.devices.one_device import ONE_DEVICE
 from scalecli.errors import ConfigurationError, ScalecliError, reason_of
 from scalecli.manifest import Strategy
 from scalecli.models.trainable import Trainable
@@ -91,12 +91,12 @@ class JaxDevices(Devices):
         """The batches from a step on, each process's part read by that process; TensorFlow reads, on the CPU."""
         share = Share(jax.process_index(), jax.process_count())
         for batch in batches(start_step, share).as_numpy_iterator():
-            yield jax.tree.map(self._from_here, batch)
+            yield jax.tree.map(self._shared_rows, batch)
 
     def mapped(self, model: Trainable, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
         """`function` of a batch divided over the data axis; its results are whole, whichever way they combine."""
-        on_all = ALONE.mapped(model, function, combine)
-        return lambda batch: on_all(jax.tree.map(lambda whole: jax.device_put(whole, self.of_rows), batch))
+        on_all = ONE_DEVICE.mapped(model, function, combine)
+        return lambda batch: on_all(jax.tree.map(lambda whole: jax.device_put(whole, self.row_sharding), batch))
 
     def memory_bytes(self) -> int | None:
         """The most memory in use on a device of this process; CPUs don't tell."""
@@ -132,13 +132,13 @@ class JaxDevices(Devices):
             ) from error
 
     @property
-    def of_rows(self) -> Any:
+    def row_sharding(self) -> Any:
         """How a batch is laid out: rows over the data axis."""
         return jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec(DATA))
 
-    def _from_here(self, rows: np.ndarray) -> Any:
+    def _shared_rows(self, rows: np.ndarray) -> Any:
         """Rows that this process has read, as part of the whole batch."""
-        return jax.make_array_from_process_local_data(self.of_rows, rows)
+        return jax.make_array_from_process_local_data(self.row_sharding, rows)
 
 
 class PlannedDevices(JaxDevices):

@@ -53,7 +53,7 @@ def installed(package: str) -> str | None:
 
 
 def check_tensorflow() -> None:
-    """Looks whether the installed TensorFlow can be imported.
+    """Checks that the installed TensorFlow can be imported.
 
     Raises:
         ConfigurationError: it is the one for TPUs, and its libtpu is missing or of another time, or its files are mixed

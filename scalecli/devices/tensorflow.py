@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from scalecli.data.order import Share
 from scalecli.devices import Batches, Combine, Devices, Model, Request
-from scalecli.devices.alone import ALONE
 from scalecli.devices.cluster import Cluster, environment_cluster
 from scalecli.devices.machine import INSTALL, tpu_chips
+from scalecli.devices.one_device import ONE_DEVICE
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, reason_of
 from scalecli.manifest import Strategy
 from scalecli.models.compiled import compiled
@@ -94,7 +94,7 @@ class TensorFlowDevices(Devices):
     def mapped(self, model: Trainable, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
         """`function` of a batch, run on each replica's part of it, its results combined."""
         if self.strategy.kind == "one":  # a TPU of one core has variables that only its strategy can read
-            return ALONE.mapped(model, function, combine)
+            return ONE_DEVICE.mapped(model, function, combine)
         one = compiled(model, function)
 
         def combined(found: Any) -> Any:

@@ -13,7 +13,7 @@ def serve(port: int) -> None:
 
     Raises:
         ConfigurationError: TensorFlow can't be imported (see `machine.check_tensorflow`).
-        ScalecliError: the port can't be had.
+        ScalecliError: the port can't be opened.
     """
     check_tensorflow()
     import tensorflow as tf
@@ -31,6 +31,6 @@ def serve(port: int) -> None:
         server = tf.distribute.Server(cluster, job_name="tpu_worker", task_index=0)
     except tf.errors.OpError as error:
         raise ScalecliError(f"--port {port}: can't be served ({reason_of(error)[:200]})") from error
-    for number in (signal.SIGINT, signal.SIGTERM):  # Python would hear of them when the server has ended: never
+    for number in (signal.SIGINT, signal.SIGTERM):  # Python's own handlers run when the server ends: never
         signal.signal(number, signal.SIG_DFL)
     server.join()

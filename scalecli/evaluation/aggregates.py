@@ -20,18 +20,20 @@ def aggregates(scores: Mapping[str, Mapping[str, float]], tasks: Sequence[Task])
     the benchmarks' diagnostic sets.
     """
     left_out = {name for names in diagnostics().values() for name in names}
-    means = {name: _mean(list(of.values())) for name, of in scores.items() if of and name not in left_out}
+    means = {
+        name: _mean(list(metrics.values())) for name, metrics in scores.items() if metrics and name not in left_out
+    }
     if not means:
         return {}
     partners = {task.name: task.scored_with for task in (*all_tasks().values(), *tasks)}
-    found = {}
+    averages = {}
     for group in AVERAGED_GROUPS:
         members = [name for name in groups()[group] if all_tasks()[name].has("validation")]
         if all(name in means for name in members):
-            found[group] = _mean_over_tasks({name: means[name] for name in members}, partners)
-    if all(benchmark in found for benchmark in BENCHMARKS):
-        found["average"] = average(found)
-    return {**found, MEAN_OVER_TASKS: _mean_over_tasks(means, partners)}
+            averages[group] = _mean_over_tasks({name: means[name] for name in members}, partners)
+    if all(benchmark in averages for benchmark in BENCHMARKS):
+        averages["average"] = average(averages)
+    return {**averages, MEAN_OVER_TASKS: _mean_over_tasks(means, partners)}
 
 
 def average(benchmarks: Mapping[str, float]) -> float:
@@ -40,10 +42,10 @@ def average(benchmarks: Mapping[str, float]) -> float:
 
 
 def _mean_over_tasks(means: Mapping[str, float], partners: Mapping[str, str | None]) -> float:
-    together: dict[str, list[float]] = {}
+    by_pair: dict[str, list[float]] = {}
     for name, value in means.items():
-        together.setdefault(partners.get(name) or name, []).append(value)
-    return _mean([_mean(values) for values in together.values()])
+        by_pair.setdefault(partners.get(name) or name, []).append(value)
+    return _mean([_mean(values) for values in by_pair.values()])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from scalecli.devices import Mapped
-from scalecli.devices.alone import ALONE
+from scalecli.devices.one_device import ONE_DEVICE
 from scalecli.models.losses import cross_entropy
 from scalecli.models.vision import VisionTransformer
 
@@ -17,7 +17,7 @@ from scalecli.models.vision import VisionTransformer
 class Classification:
     """Measures a model on batches of labelled images."""
 
-    def __init__(self, model: VisionTransformer, devices: Mapped = ALONE) -> None:
+    def __init__(self, model: VisionTransformer, devices: Mapped = ONE_DEVICE) -> None:
         def sums(batch: Mapping[str, Any]) -> tuple[Any, Any, Any]:
             real, logits, labels = model.counted(batch), model(batch), batch["labels"]
             losses, _ = cross_entropy(logits, labels)
@@ -30,6 +30,6 @@ class Classification:
         """`accuracy` in percent and `cross_entropy` in nats an image, over all batches."""
         total = np.zeros(3)
         for batch in batches:
-            total += [float(each) for each in self._sums({name: np.asarray(whole) for name, whole in batch.items()})]
+            total += np.array(self._sums({name: np.asarray(array) for name, array in batch.items()}), float)
         loss, correct, images = total
         return {"accuracy": 100 * correct / images, "cross_entropy": loss / images}

@@ -9,14 +9,14 @@ import numpy as np
 from keras import ops
 
 from scalecli.devices import Mapped
-from scalecli.devices.alone import ALONE
+from scalecli.devices.one_device import ONE_DEVICE
 from scalecli.models.trainable import Trainable
 
 
 class CrossEntropy:
     """Measures a model's cross-entropy on batches, without dropout or z-loss."""
 
-    def __init__(self, model: Trainable, devices: Mapped = ALONE) -> None:
+    def __init__(self, model: Trainable, devices: Mapped = ONE_DEVICE) -> None:
         def sums(batch: Mapping[str, Any]) -> tuple[Any, Any]:
             real = model.counted(batch)
             return ops.sum(model.losses(batch).cross_entropy * real), ops.sum(real)
@@ -25,8 +25,8 @@ class CrossEntropy:
 
     def __call__(self, batches: Iterable[Mapping[str, Any]]) -> float:
         """Nats per target over all batches; "negative log-perplexity" in the papers is minus this."""
-        loss, targets = 0.0, 0.0
+        total = np.zeros(2)
         for batch in batches:
-            of_batch = self._sums({name: np.asarray(whole) for name, whole in batch.items()})
-            loss, targets = loss + float(of_batch[0]), targets + float(of_batch[1])
-        return loss / targets
+            total += np.array(self._sums({name: np.asarray(array) for name, array in batch.items()}), float)
+        loss, targets = total
+        return float(loss / targets)

@@ -51,9 +51,9 @@ def additive(
     figure: from sums [resamples, statistics] to fractions [resamples].
     """
     if groups is not None:
-        places = _places(groups)
-        summed = np.zeros((places.max() + 1, rows.shape[1]), rows.dtype)
-        np.add.at(summed, places, rows)
+        indices = _group_indices(groups)
+        summed = np.zeros((indices.max() + 1, rows.shape[1]), rows.dtype)
+        np.add.at(summed, indices, rows)
         rows = summed
     distinct, multiplicity = np.unique(rows, axis=0, return_counts=True)
     return Measure(multiplicity, lambda counts: figure(counts @ distinct))
@@ -68,7 +68,7 @@ def mean(values: Sequence[float], groups: Sequence[Hashable] | None = None) -> M
 def mean_of_whole_groups(right: Sequence[bool], groups: Sequence[Hashable]) -> Measure:
     """Returns the measure of the share of groups all of whose examples are right."""
     whole = np.ones(len(set(groups)), bool)
-    np.logical_and.at(whole, _places(groups), np.asarray(right, bool))
+    np.logical_and.at(whole, _group_indices(groups), np.asarray(right, bool))
     return mean(whole.astype(float).tolist())
 
 
@@ -146,7 +146,7 @@ def _correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray
     return np.clip(np.divide(xy, below, out=np.zeros_like(below), where=defined), -1.0, 1.0)
 
 
-def _places(groups: Sequence[Hashable]) -> np.ndarray:
-    """Returns for each example the place of its group among the groups, int64 [examples]."""
-    places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
-    return np.array([places[group] for group in groups], np.int64)
+def _group_indices(groups: Sequence[Hashable]) -> np.ndarray:
+    """Returns the index of each example's group, in the order in which groups occur, int64 [examples]."""
+    indices = {group: index for index, group in enumerate(dict.fromkeys(groups))}
+    return np.array([indices[group] for group in groups], np.int64)

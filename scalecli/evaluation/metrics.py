@@ -148,7 +148,7 @@ def f1(outcomes: Outcomes) -> Measure:
     """
     predicted, true, count = _classes("f1", outcomes)
     if count == 2:
-        predicted = [1 - place if guess == count else guess for guess, place in zip(predicted, true, strict=True)]
+        predicted = [1 - label if guess == count else guess for guess, label in zip(predicted, true, strict=True)]
     return measures.f1(predicted, true, [1] if count == 2 else range(count), outcomes.groups)
 
 
@@ -237,22 +237,22 @@ def _mean_of_best(compare: Callable[[str, str], float], outcomes: Outcomes) -> M
 
 
 def _classes(metric: str, outcomes: Outcomes) -> tuple[list[int], list[int], int]:
-    """Returns predictions and answers as places in the list of labels, and how many those are.
+    """Returns predictions and answers as indices into the list of labels, and how many labels there are.
 
-    A prediction that is no label is one place further. Raises ConfigurationError without two labels, and for an answer
-    that is none of them.
+    A prediction that is no label has the index behind the last. Raises ConfigurationError without two labels, and for
+    an answer that is none of them.
     """
-    places = {label: place for place, label in enumerate(outcomes.labels or ())}
-    if len(places) < 2:
-        raise ConfigurationError(f"metric {metric!r}: labels: the task must list two or more, and has {len(places)}")
+    indices = {label: index for index, label in enumerate(outcomes.labels or ())}
+    if len(indices) < 2:
+        raise ConfigurationError(f"metric {metric!r}: labels: the task must list two or more, and has {len(indices)}")
     for target in outcomes.targets:
-        if target not in places:
-            accepted = ", ".join(map(repr, places))
+        if target not in indices:
+            accepted = ", ".join(map(repr, indices))
             raise ConfigurationError(
-                f"metric {metric!r}: labels: target {target!r} is none of {accepted}{nearest(target, places)}"
+                f"metric {metric!r}: labels: target {target!r} is none of {accepted}{nearest(target, indices)}"
             )
-    predicted = [places.get(prediction, len(places)) for prediction in outcomes.predictions]
-    return predicted, [places[target] for target in outcomes.targets], len(places)
+    predicted = [indices.get(prediction, len(indices)) for prediction in outcomes.predictions]
+    return predicted, [indices[target] for target in outcomes.targets], len(indices)
 
 
 def _numbers(metric: str, outcomes: Outcomes) -> tuple[list[float], list[float]]:

@@ -13,7 +13,7 @@ from scalecli.data.tasks.batches import EvaluationBatch, bucket, encode, evaluat
 from scalecli.data.tasks.task import Example, Task
 from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.devices import Mapped
-from scalecli.devices.alone import ALONE
+from scalecli.devices.one_device import ONE_DEVICE
 from scalecli.evaluation.aggregates import aggregates
 from scalecli.evaluation.decoding.beam_search import beam_decoder
 from scalecli.evaluation.decoding.greedy import greedy_decoder
@@ -104,7 +104,7 @@ class TaskEvaluation:
         inputs: TaskInputs,
         ranked: bool = False,
         beams: int = 1,
-        devices: Mapped = ALONE,
+        devices: Mapped = ONE_DEVICE,
     ) -> None:
         self._model, self._inputs, self._vocabulary, self._devices = model, inputs, inputs.vocabulary, devices
         self._ranked, self._beams = ranked, beams
@@ -129,7 +129,7 @@ class TaskEvaluation:
         if self._ranked and task.labels:
             labels, _ = encode(task.labels, self._vocabulary, task.targets_length)
             rank, texts = label_ranker(self._model, labels, self._devices), task.labels
-            return lambda inputs: [texts[place] for place in rank(inputs)]
+            return lambda inputs: [texts[label] for label in rank(inputs)]
         # What comes later changes nothing before it, so tasks can share a decoder of the next power of two.
         length = bucket(task.targets_length, _FEWEST_TOKENS)
         if length not in self._decoders:
@@ -145,19 +145,19 @@ class TaskEvaluation:
         return lambda inputs: search(inputs)[0]
 
 
-def figures(found: Mapping[str, TaskScores], tasks: Sequence[Task]) -> dict[str, float]:
+def figures(by_task: Mapping[str, TaskScores], tasks: Sequence[Task]) -> dict[str, float]:
     """Returns the scores by `task/metric`, and their averages."""
-    values = {name: {metric: each.value for metric, each in of.scores.items()} for name, of in found.items()}
-    flat = {f"{name}/{metric}": value for name, of_task in values.items() for metric, value in of_task.items()}
+    values = {name: {metric: score.value for metric, score in task.scores.items()} for name, task in by_task.items()}
+    flat = {f"{name}/{metric}": value for name, metrics in values.items() for metric, value in metrics.items()}
     return {**flat, **aggregates(values, tasks)}
 
 
-def figures_with_intervals(found: Mapping[str, TaskScores], tasks: Sequence[Task]) -> dict[str, float]:
+def figures_with_intervals(by_task: Mapping[str, TaskScores], tasks: Sequence[Task]) -> dict[str, float]:
     """Returns the same with `task/metric/low` and `/high`, the bounds of the 95% interval, and `task/examples`."""
     rest: dict[str, float] = {}
-    for name, of_task in found.items():
-        for metric, each in of_task.scores.items():
-            rest |= {f"{name}/{metric}/low": each.low, f"{name}/{metric}/high": each.high}
-        if of_task.scores:
-            rest[f"{name}/examples"] = len(of_task.predictions)
-    return {**figures(found, tasks), **rest}
+    for name, task in by_task.items():
+        for metric, scored in task.scores.items():
+            rest |= {f"{name}/{metric}/low": scored.low, f"{name}/{metric}/high": scored.high}
+        if task.scores:
+            rest[f"{name}/examples"] = len(task.predictions)
+    return {**figures(by_task, tasks), **rest}

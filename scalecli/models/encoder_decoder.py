@@ -89,7 +89,7 @@ class EncoderDecoder(SpecModel):
         """The losses [batch, targets], in training (with a seed) or not; the logits never exist all at once."""
         decoded, auxiliary_loss, reports = self._decoded(batch, dropout_seed)
         losses, log_normalisers = chunked_cross_entropy(
-            self.output_head, self._prepared_head(), decoded, batch["targets"], self.spec.logits.vocabulary
+            self.output_head, self._prepared_head(), decoded, batch["targets"], self.spec.logits.classes
         )
         return Losses(losses, log_normalisers, auxiliary_loss, reports)
 

@@ -56,7 +56,7 @@ class VisionTransformer(SpecModel):
         """The losses [batch], in training (with a seed) or not."""
         encoded, reports = self._encoded(batch["images"], dropout_seed)
         head = self.output_head
-        labels, classes = batch["labels"][:, None], self.spec.logits.vocabulary
+        labels, classes = batch["labels"][:, None], self.spec.logits.classes
         losses, log_normalisers = chunked_cross_entropy(head, head.prepare({}), encoded, labels, classes)
         return Losses(losses[:, 0], log_normalisers[:, 0], ops.zeros(()), reports)
 

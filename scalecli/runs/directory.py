@@ -77,7 +77,7 @@ def prepared_directory(directory: Path) -> Iterator[None]:
         raise
 
 
-def take_up(manifest: Manifest, place: RunStorage) -> Manifest:
+def resumed_manifest(manifest: Manifest, place: RunStorage) -> Manifest:
     """The manifest to go on with: `manifest` itself in a new place, else with what the run there has done so far.
 
     Of a run that is complete it is the run's own, unchanged.

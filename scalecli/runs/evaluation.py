@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,12 +54,14 @@ class Evaluation:
 class MeasuredInputs:
     """What a measure reads, opened: what the manifest says of it, and how a model is measured on it.
 
-    `on(model)` gives the function that measures the model with the weights of a step, which it is told. `best` is the
-    result whose highest value names the best of several steps, None where none is named.
+    `examples` are measured at each checkpoint. `on(model)` gives the function that measures the model with the weights
+    of a step, its argument. `best` is the result whose highest value names the best of several steps, None where
+    none is named.
     """
 
     data: Data | ImageData
     objective: dict[str, Scalar]
+    examples: int
     on: Callable[[Any], Callable[[int], dict[str, float]]]
     best: str | None = None
     warnings: list[str] = field(default_factory=list)
@@ -97,18 +100,22 @@ def _evaluate(
     spec, precision = job.trained.spec, job.trained.manifest.precision
     model = devices.new_model(lambda: new_model(spec, precision))
     measured = inputs.on(model)
-    results = {}
+    results, seconds = {}, 0.0
     for checkpoint in job.checkpoints:
         checkpoint.load_into(model)
+        start = time.perf_counter()
         results[checkpoint.step] = measured(checkpoint.step)
-    manifest = _manifest(job, inputs, results)
+        seconds += time.perf_counter() - start
+    manifest = _manifest(job, inputs, results, len(results) * inputs.examples / seconds)
     save_manifest(manifest, job.place.directory)
     if devices.chief:
         job.place.store_records()
     return manifest, inputs
 
 
-def _manifest(job: Evaluation, inputs: MeasuredInputs, results: dict[int, dict[str, float]]) -> Manifest:
+def _manifest(
+    job: Evaluation, inputs: MeasuredInputs, results: dict[int, dict[str, float]], examples_per_s: float
+) -> Manifest:
     """The manifest of an evaluation: the run's own, with what was measured on what."""
     of_run, data = job.trained.manifest, inputs.data
     measured = {step: found[inputs.best] for step, found in results.items() if inputs.best and inputs.best in found}
@@ -138,6 +145,7 @@ def _manifest(job: Evaluation, inputs: MeasuredInputs, results: dict[int, dict[s
         if len(measured) > 1
         else None,
         throughput=None,
+        examples_per_s=examples_per_s,
         environment=environment(),
         warnings=list(inputs.warnings),
     )

@@ -29,7 +29,7 @@ from scalecli.manifest import (
     utc_now,
 )
 from scalecli.released import ReleasedCheckpoint, released_by_name, released_checkpoints
-from scalecli.runs.directory import keep_vocabulary, prepared_directory, take_up, vocabulary_entry
+from scalecli.runs.directory import keep_vocabulary, prepared_directory, resumed_manifest, vocabulary_entry
 from scalecli.runs.recipe import environment, parameter_counts
 from scalecli.runs.text.pretraining import objective_entry
 from scalecli.runs.verifying import check, log_likelihood
@@ -172,7 +172,7 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
 def _import_run(
     job: Importing, place: RunStorage, imported: Imported, vocabulary: Vocabulary | None, reporter: Reporter
 ) -> Manifest:
-    manifest = take_up(_manifest(job, imported, vocabulary), place)
+    manifest = resumed_manifest(_manifest(job, imported, vocabulary), place)
     folder = job.directory / layout.CHECKPOINTS
     if manifest.status == "completed" and imported.step in checkpoints.checkpoint_steps(folder):
         reporter.message(f"{job.directory}: already imported")

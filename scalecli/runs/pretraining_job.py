@@ -1,4 +1,4 @@
-"""What a pretraining run is told, whatever it reads."""
+"""The settings of a pretraining run, on text or on images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PretrainingJob(TrainingJob):
     @property
     @abc.abstractmethod
     def source_name(self) -> str:
-        """What the run reads, for people."""
+        """The name of the data, for messages."""
 
     @abc.abstractmethod
     def lengths(self) -> tuple[int, int]:
@@ -40,7 +40,7 @@ class PretrainingJob(TrainingJob):
 
     @abc.abstractmethod
     def check_source(self) -> None:
-        """Looks whether what it reads is there. Raises MissingError, or ConfigurationError for what can't be read."""
+        """Checks that the data is there. Raises MissingError, or ConfigurationError for data of the wrong kind."""
 
     @abc.abstractmethod
     def planned_shape(self) -> Shape:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from scalecli.architectures.recorded import keep_code
 from scalecli.devices import AUTOMATIC, Batches, Devices, Request, open_devices
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
-from scalecli.runs.directory import Trained, held_place, take_up
+from scalecli.runs.directory import Trained, held_place, resumed_manifest
 from scalecli.runs.fitting import memory_warning, time_note
 from scalecli.runs.recipe import Recipe, build_model, new_manifest
 from scalecli.shape import Shape
@@ -51,7 +51,7 @@ class TrainingInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob(abc.ABC):
-    """What every training run is told: how it trains, when it saves, and where it lies."""
+    """The settings of every training run: how it trains, when it saves, and where it is stored."""
 
     kind: ClassVar[Literal["pretrain", "finetune"]]
     recipe: Recipe
@@ -98,6 +98,8 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
         run.place.report = reporter.fetched
     inputs = job.open(initial, devices, reporter)
     devices.check_readable(inputs.files)
+    for warning in inputs.warnings:
+        reporter.message(warning)
     manifest = new_manifest(
         job.kind,
         name=job.place.name,
@@ -111,7 +113,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
         objective=inputs.objective,
         start_step=start.step if start else 0,
     )
-    manifest = take_up(replace(manifest, warnings=list(inputs.warnings)), job.place)
+    manifest = resumed_manifest(replace(manifest, warnings=list(inputs.warnings)), job.place)
     if manifest.status == "completed":
         reporter.message(f"{job.place.address}: already complete")
         return manifest
@@ -139,7 +141,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
                 batches=inputs.batches,
                 validate=validate,
                 best=inputs.best,
-                tokens_per_step=job.recipe.batch * inputs.positions,
+                positions_per_step=job.recipe.batch * inputs.positions,
                 peak_flops=job.peak_flops,
                 start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
             ),

@@ -37,13 +37,13 @@ class Embedding(LayerSpec):
 
 @dataclass(frozen=True)
 class Logits(LayerSpec):
-    """The output head: of tokens, or of an image's classes, `vocabulary` says how many there are.
+    """The output head. `classes` are what a softmax chooses from: the tokens of a vocabulary, or classes of images.
 
     Tied, it is the embedding scaled by d_model^-0.5 (T5 v1) unless `scaled` is off. A tied head of a factorised
     embedding goes back the way through its projection; `embedding_size` is its width.
     """
 
-    vocabulary: int
+    classes: int
     d_model: int
     tied: bool
     scaled: bool
@@ -51,21 +51,21 @@ class Logits(LayerSpec):
     biased: bool = False
 
     def weights(self) -> dict[str, Weight]:
-        """`kernel` [d_model, vocabulary] when untied, and `bias` [vocabulary] when biased."""
-        kernel = {} if self.tied else {"kernel": dense(self.d_model, self.vocabulary)}
-        return {**kernel, **({"bias": bias(self.vocabulary)} if self.biased else {})}
+        """`kernel` [d_model, classes] when untied, and `bias` [classes] when biased."""
+        kernel = {} if self.tied else {"kernel": dense(self.d_model, self.classes)}
+        return {**kernel, **({"bias": bias(self.classes)} if self.biased else {})}
 
     def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
-        """One product with the vocabulary's matrix; the loss picks its target by a one-hot product."""
-        cost = Counter({"logits": queries * (self.embedding_size or self.d_model) * self.vocabulary})
-        cost["products"] = queries * self.vocabulary
+        """One product with the matrix of the classes; the loss picks its target by a one-hot product."""
+        cost = Counter({"logits": queries * (self.embedding_size or self.d_model) * self.classes})
+        cost["products"] = queries * self.classes
         if self.embedding_size is not None:
             cost["embedding projections"] = queries * self.embedding_size * self.d_model
         return cost
 
     def activations(self, queries: int, memory: int) -> Counter[str]:
         """The logits as they come from the product; what the loss makes of them in float32 is fused into its sums."""
-        return Counter({"compute": queries * self.vocabulary})
+        return Counter({"compute": queries * self.classes})
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class MixtureOfSoftmaxes(LayerSpec):
     log sum_k prior_k(h) softmax(tanh(h W_k) E^T): its "logits" are log-probabilities.
     """
 
-    vocabulary: int
+    classes: int
     d_model: int
     softmaxes: int
 
@@ -88,11 +88,11 @@ class MixtureOfSoftmaxes(LayerSpec):
 
     def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
         """For each softmax a context, its prior, its product with the embedding, and the mixing."""
-        each = self.d_model**2 + self.d_model + self.d_model * self.vocabulary
+        each = self.d_model**2 + self.d_model + self.d_model * self.classes
         return Counter(
             {
                 "logits": queries * self.softmaxes * each,
-                "products": queries * self.vocabulary,
+                "products": queries * self.classes,
             }
         )
 
@@ -100,7 +100,7 @@ class MixtureOfSoftmaxes(LayerSpec):
         """Each softmax's context before and after its tanh, the mixture, and the logits of one softmax at a time."""
         return Counter(
             {
-                "compute": queries * (self.vocabulary + 2 * self.softmaxes * self.d_model),
-                "float32": 2 * queries * self.vocabulary,
+                "compute": queries * (self.classes + 2 * self.softmaxes * self.d_model),
+                "float32": 2 * queries * self.classes,
             }
         )

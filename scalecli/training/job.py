@@ -21,8 +21,9 @@ class Job:
     `manifest` states the configuration; `new_optimizer` makes what takes the steps, at the rates of `schedule`.
     `batches(step, share)` is an endless dataset of a host's share of the batches, from that of the step on;
     `validate()` measures the model, on all hosts alike; `best` is the result whose highest value names the best step.
-    `tokens_per_step` counts inputs and targets of a batch, `peak_flops` is the devices' peak in FLOPs per second, where
-    it is known. With a `start_step` it goes on from the weights and the optimizer's state of the checkpoint `start`.
+    `positions_per_step` counts the tokens of a batch, inputs and targets, or the patches of its images; `peak_flops` is
+    the devices' peak in FLOPs per second, where it is known. With a `start_step` it goes on from the weights and the
+    optimizer's state of the checkpoint `start`.
     """
 
     manifest: Manifest
@@ -34,6 +35,6 @@ class Job:
     batches: Batches
     validate: Callable[[], dict[str, float]]
     best: str
-    tokens_per_step: int
+    positions_per_step: int
     peak_flops: float | None = None
     start: Path | None = None

@@ -265,7 +265,7 @@ class _Run:
         utilisation = steps_per_s * flops / steps / peak if flops and peak else None
         return Throughput(
             steps_per_s=steps_per_s,
-            tokens_per_s=steps_per_s * self.job.tokens_per_step,
+            tokens_per_s=steps_per_s * self.job.positions_per_step,
             model_flops_utilisation=utilisation,
         )
 

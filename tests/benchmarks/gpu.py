@@ -101,7 +101,7 @@ class Scalecli(Contestant):
         make = lambda: EncoderDecoder(spec_of(size), "bfloat16", rematerialise=rematerialise)  # noqa: E731
         steps, _ = steps_of(devices.new_model(make), 1e-3, devices=devices)
         rows = {"inputs": ids(batch, inputs), "targets": ids(batch, TARGETS)}
-        on_device = jax.device_put(rows, devices.of_rows)
+        on_device = jax.device_put(rows, devices.row_sharding)
         return lambda: steps.run(iter([on_device]), 1)
 
     def most_bytes(self) -> int:
@@ -128,7 +128,7 @@ class Scalecli(Contestant):
                 value = np.asarray(variable)
                 variable.assign(value if value.std() == 0 else random.normal(0, value.std(), value.shape))
             steps, _ = steps_of(model, 0.01, devices=devices)
-            rows = jax.device_put({"inputs": ids(8, 128), "targets": ids(8, 50)}, devices.of_rows)
+            rows = jax.device_put({"inputs": ids(8, 128), "targets": ids(8, 50)}, devices.row_sharding)
             figures = steps.run(iter([rows] * STEPS), STEPS)
         return {"losses": figures.losses.tolist(), "norms": figures.norms.tolist()}
 

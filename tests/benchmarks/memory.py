@@ -43,7 +43,7 @@ def compiled(spec: Any, batch: Batch, precision: str, rematerialise: bool, chunk
     weights = [jax.ShapeDtypeStruct(variable.shape, variable.dtype) for variable in variables]
     lengths = {"inputs": batch.inputs, "targets": batch.targets}
     ids = {name: jax.ShapeDtypeStruct((batch.sequences, length), "int32") for name, length in lengths.items()}
-    most = losses.MOST_LOGITS if chunked else batch.sequences * batch.targets * spec.logits.vocabulary
+    most = losses.MOST_LOGITS if chunked else batch.sequences * batch.targets * spec.logits.classes
     with mock.patch.object(losses, "MOST_LOGITS", most):
         return jax.jit(jax.value_and_grad(loss)).lower(weights, ids).compile()
 

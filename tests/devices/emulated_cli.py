@@ -1,4 +1,4 @@
-"""scalecli's command line where there is an emulated TPU.
+"""scalecli's command line where there is an emulated TPU; `then` separates commands that run in one process.
 
 python -m tests.devices.emulated_cli CORES pretrain ...              a TPU of this machine
 python -m tests.devices.emulated_cli CORES@PORT,PORT pretrain ...    a slice, whose hosts are workers on these ports
@@ -6,10 +6,11 @@ python -m tests.devices.emulated_cli CORES worker --port PORT        such a work
 """
 
 import sys
+from itertools import groupby
 
 import tensorflow as tf
 
-from scalecli.cli.main import main
+from scalecli.cli.main import main, run
 from tests.devices import emulated_tpu
 
 
@@ -26,4 +27,8 @@ if __name__ == "__main__":
     else:
         emulated_tpu.install(int(cores), ports.split(",") if ports else ())
         emulated_tpu.compute()
-    main(sys.argv[2:])
+    *before, last = [list(group) for is_then, group in groupby(sys.argv[2:], "then".__eq__) if not is_then]
+    for command in before:
+        if code := run(command):
+            sys.exit(code)
+    main(last)

@@ -23,7 +23,7 @@ def devices_of(count, model_parallel=1):
 
 
 def repeated(batch):
-    return lambda devices: iter([jax.tree.map(devices._from_here, batch)] * STEPS)
+    return lambda devices: iter([jax.tree.map(devices._shared_rows, batch)] * STEPS)
 
 
 @pytest.fixture(scope="module")

@@ -21,18 +21,36 @@ SETTINGS = {
 }
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="this is the process on the other backend")
-@pytest.mark.parametrize("devices", SETTINGS)
-def test_several_devices(devices):
-    if importlib.util.find_spec(SETTINGS[devices]["KERAS_BACKEND"]) is None:
-        pytest.skip(f"{SETTINGS[devices]['KERAS_BACKEND']} is not installed")
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(FOLDER / f"on_{devices}.py")],
-        cwd=FOLDER.parents[1],
-        env={**os.environ, "SCALECLI_TEST_REPLICAS": devices, **SETTINGS[devices]},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert ran.returncode == 0, ran.stdout[-4000:]
-    assert " passed" in ran.stdout
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="this is the process on the other backend"
+)
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    """The processes by kind, all at once: each is busy on one core most of the time."""
+    logs, started = tmp_path_factory.mktemp("logs"), {}
+    for kind, settings in SETTINGS.items():
+        if importlib.util.find_spec(settings["KERAS_BACKEND"]) is not None:
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(FOLDER / f"on_{kind}.py")]
+            environment = {**os.environ, "SCALECLI_TEST_REPLICAS": kind, **settings}
+            log = (logs / kind).open("w+")
+            process = subprocess.Popen(command, cwd=FOLDER.parents[1], env=environment, stdout=log, stderr=log)
+            started[kind] = process, log
+    yield started
+    for process, log in started.values():
+        process.kill()
+        process.wait()
+        log.close()
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_several_devices(processes, kind):
+    if kind not in processes:
+        pytest.skip(f"{SETTINGS[kind]['KERAS_BACKEND']} is not installed")
+    process, log = processes[kind]
+    code = process.wait(900)
+    log.seek(0)
+    said = log.read()
+    assert code == 0, said[-4000:]
+    assert " passed" in said

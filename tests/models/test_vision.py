@@ -49,8 +49,8 @@ def test_built_weights_are_the_specs_at_any_operator(operators):
     spec = build_image_spec("vit", apply_operators(SHAPE, operators, "vit"))
     model = new_model(spec)
     assert_built_as(spec, model)
-    logits = np.asarray(compiled(model, model)(batch_of(classes=spec.logits.vocabulary)))
-    assert logits.shape == (4, spec.logits.vocabulary) and np.isfinite(logits).all()
+    logits = np.asarray(compiled(model, model)(batch_of(classes=spec.logits.classes)))
+    assert logits.shape == (4, spec.logits.classes) and np.isfinite(logits).all()
 
 
 @pytest.mark.parametrize("size", presets("vit"))

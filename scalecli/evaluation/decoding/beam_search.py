@@ -10,14 +10,14 @@ from keras import ops
 
 from scalecli.data.text.vocabulary import EOS, PAD
 from scalecli.devices import Mapped
-from scalecli.devices.alone import ALONE
+from scalecli.devices.one_device import ONE_DEVICE
 from scalecli.models.encoder_decoder import EncoderDecoder
 
 _NEVER = -1e9  # the score of a hypothesis that isn't there
 
 
 def beam_decoder(
-    model: EncoderDecoder, length: int, beams: int, alpha: float = 0.6, devices: Mapped = ALONE
+    model: EncoderDecoder, length: int, beams: int, alpha: float = 0.6, devices: Mapped = ONE_DEVICE
 ) -> Callable[[Any], tuple[np.ndarray, np.ndarray]]:
     """A function from inputs [batch, inputs] (int32) to the best tokens [batch, length] and their scores [batch].
 

@@ -10,11 +10,11 @@ from keras import ops
 
 from scalecli.data.text.vocabulary import EOS, PAD
 from scalecli.devices import Mapped
-from scalecli.devices.alone import ALONE
+from scalecli.devices.one_device import ONE_DEVICE
 from scalecli.models.encoder_decoder import EncoderDecoder
 
 
-def greedy_decoder(model: EncoderDecoder, length: int, devices: Mapped = ALONE) -> Callable[[Any], np.ndarray]:
+def greedy_decoder(model: EncoderDecoder, length: int, devices: Mapped = ONE_DEVICE) -> Callable[[Any], np.ndarray]:
     """A function from inputs [batch, inputs] (int32) to the likeliest tokens [batch, length], one after another.
 
     Each row ends with the end of sequence, if it comes within `length`, and is padded after it. The loop ends early

@@ -20,7 +20,7 @@ from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, figures,
 from scalecli.results import FEW_SHOT_ACCURACY, FEW_SHOT_EXAMPLES
 from scalecli.runs.directory import Trained
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs
-from scalecli.runs.images.pretraining import image_data, tell_about
+from scalecli.runs.images.pretraining import image_data, report_images
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
@@ -47,7 +47,7 @@ def open_images(
     """
     build_image_spec(trained.manifest.architecture, trained.shape)
     images = source.open(cache_directory, reporter.working, reporter.message)
-    tell_about(*images, reporter)
+    report_images(*images, reporter)
     return images
 
 
@@ -65,7 +65,8 @@ class FewShotAccuracy:
         draws = draw_shots(training.labels(_POOL * self.few_shot.shots), self.few_shot, training.classes, training.name)
         drawn = np.unique(np.concatenate(draws))
         size = job.trained.image_spec.embedding.image_size
-        total, done = len(job.checkpoints) * (len(drawn) + test.images), 0
+        examples = len(drawn) + test.images
+        total, done = len(job.checkpoints) * examples, 0
 
         def on(model: Any) -> Callable[[int], dict[str, float]]:
             features = Features(model, devices)
@@ -97,6 +98,7 @@ class FewShotAccuracy:
         return MeasuredInputs(
             data=replace(image_data(self.source, training, test, size), name=test.name, images=test.images),
             objective={"name": FEW_SHOT, "shots": self.few_shot.shots, "seeds": seeds},
+            examples=examples,
             best=FEW_SHOT_ACCURACY,
             on=on,
         )

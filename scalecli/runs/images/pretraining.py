@@ -46,7 +46,7 @@ class ImagePretraining(PretrainingJob):
         return build_image_spec(self.model.architecture, self.model.shape).lengths
 
     def check_source(self) -> None:
-        """Looks whether the images are there. Raises as `ImageSource.count_classes` does."""
+        """Checks that the images are there. Raises as `ImageSource.count_classes` does."""
         self.source.count_classes()
 
     def planned_shape(self) -> Shape:
@@ -61,7 +61,7 @@ class ImagePretraining(PretrainingJob):
     def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
         """Opens the images; their classes say how large the head is."""
         training, held_out = self.source.open(self.cache_directory, reporter.working, reporter.message)
-        tell_about(training, held_out, reporter)
+        report_images(training, held_out, reporter)
         shape = _with_classes(self.model, initial, len(training.classes), training.name)
         spec = build_image_spec(self.model.architecture, shape)
         size = spec.embedding.image_size
@@ -99,7 +99,7 @@ class ImagePretraining(PretrainingJob):
         )
 
 
-def tell_about(training: Images, held_out: Images, reporter: Reporter) -> None:
+def report_images(training: Images, held_out: Images, reporter: Reporter) -> None:
     """Says how many images there are, what was left out, and what the model sees otherwise than it is."""
     for images in (training, held_out):
         left_out = ", ".join(f"{what} ({count:,})" for what, count in images.left_out.items())

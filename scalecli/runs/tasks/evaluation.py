@@ -95,6 +95,7 @@ class TaskPredictions:
         return ScoredTasks(
             data=entry,
             objective=objective,
+            examples=inputs.examples,
             on=on,
             best=MEAN_OVER_TASKS,
             warnings=warnings,

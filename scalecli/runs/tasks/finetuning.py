@@ -83,7 +83,7 @@ class Finetuning(TrainingJob):
 
     @cached_property
     def training(self) -> TaskData:
-        """The training examples, read once. Raises ScalecliError for data that can't be had."""
+        """The training examples, read once. Raises ScalecliError for data that can't be read."""
         return read_tasks(self.trained_on, "train")
 
     @cached_property
@@ -105,8 +105,6 @@ class Finetuning(TrainingJob):
         tests = [TaskSplit(task, measured.examples[task.name]) for task in self.measured_on]
         inputs = TaskInputs(tests, "validation", vocabulary, devices.divisible(self.evaluation_batch), reporter.working)
         warnings += [*measured.warnings, *inputs.warnings, *remarks(self.measured_on)]
-        for warning in warnings:
-            reporter.message(warning)
 
         def validation(model: Any) -> Callable[[], dict[str, float]]:
             evaluation = TaskEvaluation(model, inputs, devices=devices)
@@ -165,7 +163,7 @@ def training_batches(
     """The batches of a run, and what is to be known about them: what was left out or cut, or isn't the whole data set.
 
     Raises:
-        ScalecliError: data that can't be had, or rates that can't be.
+        ScalecliError: data that can't be read, or rates that are not valid.
     """
     encoded, warnings = {}, list(job.training.warnings)
     for task in job.trained_on:

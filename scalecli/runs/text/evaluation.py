@@ -8,15 +8,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from scalecli.data.text.corpora import Corpus
-from scalecli.data.text.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
+from scalecli.data.text.span_corruption import SpanCorruption, validation_batches
 from scalecli.data.text.tokens import TokenStore
 from scalecli.devices import Devices
 from scalecli.errors import MissingError, ScalecliError
 from scalecli.manifest import FILE_NAME, load_manifest, manifest_path, resolve_from
-from scalecli.results import NEGATIVE_LOG_PERPLEXITY, UNIGRAM_NEGATIVE_LOG_PERPLEXITY
 from scalecli.runs.directory import Trained
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs, resolved
-from scalecli.runs.text.pretraining import objective_entry, objective_from_entry
+from scalecli.runs.text.pretraining import objective_entry, objective_from_entry, perplexity
 from scalecli.storage.files import is_remote
 
 if TYPE_CHECKING:
@@ -65,18 +64,11 @@ class TextPerplexity:
                 reporter.examples(min(number * job.batch, total), total)
 
         def on(model: Any) -> Callable[[int], dict[str, float]]:
-            from scalecli.evaluation.cross_entropy import CrossEntropy
-
-            cross_entropy = CrossEntropy(model, devices)
-            targets = (batch["targets"] for batch in held_out.as_numpy_iterator())
-            unigram = unigram_cross_entropy(targets, store, self.objective, vocabulary)
-            return lambda step: {
-                NEGATIVE_LOG_PERPLEXITY: -cross_entropy(reported()),
-                UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
-            }
+            measure = perplexity(model, devices, held_out, self.objective, store, vocabulary)
+            return lambda step: measure(reported())
 
         objective = objective_entry(self.objective, self.examples)
-        return MeasuredInputs(data=data, objective=objective, on=on, warnings=list(store.remarks))
+        return MeasuredInputs(data=data, objective=objective, examples=total, on=on, warnings=list(store.remarks))
 
 
 def name_of_text(text: Sequence[str], field: str | None = None) -> str:

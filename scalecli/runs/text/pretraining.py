@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from scalecli.data.sources import Remarks
 from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.span_corruption import SpanCorruption, unigram_cross_entropy, validation_batches
 from scalecli.data.text.streams import TextStream
+from scalecli.data.text.tokens import TokenStore
 from scalecli.data.text.vocabulary import Vocabulary, load_vocabulary, planned_vocabulary, unknown_warning
 from scalecli.data.text.vocabulary_training import CHARACTERS, train_vocabulary
 from scalecli.devices import Devices
@@ -69,7 +70,7 @@ class Pretraining(PretrainingJob):
         return self.objective.inputs_length, self.objective.targets_length
 
     def check_source(self) -> None:
-        """Looks whether the text is there. Raises as `TextSource.check` does."""
+        """Checks that the text is there. Raises as `TextSource.check` does."""
         self.source.check()
 
     def planned_shape(self) -> Shape:
@@ -94,19 +95,10 @@ class Pretraining(PretrainingJob):
         unknown = training.unknown
         said = unknown_warning(f"{prepared.corpus.name}, {prepared.corpus.split}", unknown)
         warnings = list(dict.fromkeys((*training.warnings(self.objective), *remarks, *said)))
-        for warning in warnings:
-            reporter.message(warning)
 
         def validation(model: Any) -> Callable[[], dict[str, float]]:
-            from scalecli.evaluation.cross_entropy import CrossEntropy
-
-            cross_entropy = CrossEntropy(model, devices)
-            targets = (batch["targets"] for batch in held_out.as_numpy_iterator())
-            unigram = unigram_cross_entropy(targets, training.sample, self.objective, vocabulary)
-            return lambda: {
-                NEGATIVE_LOG_PERPLEXITY: -cross_entropy(held_out),
-                UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
-            }
+            measure = perplexity(model, devices, held_out, self.objective, training.sample, vocabulary)
+            return lambda: measure(held_out)
 
         @contextlib.contextmanager
         def reading() -> Iterator[None]:
@@ -141,6 +133,24 @@ class Pretraining(PretrainingJob):
             reading=reading,
             files=[training.file],
         )
+
+
+def perplexity(
+    model: Any, devices: Devices, held_out: Any, objective: SpanCorruption, sample: TokenStore, vocabulary: Vocabulary
+) -> Callable[[Iterable[Any]], dict[str, float]]:
+    """A function that measures a model on the batches of `held_out`, which it is given.
+
+    Beside the model's negative log-perplexity stands that of token frequencies, which are those of `sample`.
+    """
+    from scalecli.evaluation.cross_entropy import CrossEntropy
+
+    cross_entropy = CrossEntropy(model, devices)
+    targets = (batch["targets"] for batch in held_out.as_numpy_iterator())
+    unigram = unigram_cross_entropy(targets, sample, objective, vocabulary)
+    return lambda batches: {
+        NEGATIVE_LOG_PERPLEXITY: -cross_entropy(batches),
+        UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
+    }
 
 
 def trained_pieces(vocabulary: str) -> int:
@@ -257,7 +267,7 @@ def _with_rows_for(model: ModelReference, vocabulary: Vocabulary) -> Shape:
 
 
 def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabulary:
-    """The vocabulary that the run is told to use; one that is to be trained is trained once for a text, into the cache.
+    """The run's vocabulary. With `train:N` it is trained once for a text, into the cache.
 
     Of a run that goes on it is the run's own: whether that fits is found out when manifests are compared.
     """

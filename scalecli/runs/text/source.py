@@ -62,7 +62,7 @@ class TextSource:
         return "text" if self.text else "tfds" if self.dataset else "embedded"
 
     def check(self) -> None:
-        """Looks whether the text is there: of files, the first document of each pattern.
+        """Checks that the text is there: of files, the first document of each pattern.
 
         Raises:
             MissingError: it is not there, or can't be read.
@@ -75,7 +75,7 @@ class TextSource:
                 open_text(self.dataset, split, self.data_dir, self.field)
 
     def corpora(self, cache_directory: Path, say: Say) -> tuple[Corpus, Corpus]:
-        """The corpora of training and of validation; `say` hears of what in the cache is damaged."""
+        """The corpora of training and of validation; `say` reports damaged files in the cache."""
         if self.dataset:
             train, validation = self.split or TRAIN, self.validation_split or VALIDATION
             return (

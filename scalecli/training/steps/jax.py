@@ -36,7 +36,7 @@ class JaxSteps:
         self._model, self._optimizer = model, optimizer
         self._seed, self._z_loss, self._accumulation = seed, z_loss, accumulation
         self._shardings = [[devices.sharding(variable) for variable in of] for of in self._variables]
-        self._of_rows = devices.of_rows
+        self._row_sharding = devices.row_sharding
         # Each step's variables take the place of the last one's, and stay where they are.
         self.step = jax.jit(self._step, donate_argnums=(0, 1), out_shardings=(*self._shardings, None))
 
@@ -72,7 +72,7 @@ class JaxSteps:
             [planned(each.shape, each.dtype, where) for each, where in zip(of, shardings, strict=True)]
             for of, shardings in zip(self._variables, self._shardings, strict=True)
         ]
-        rows = {name: planned(*each, self._of_rows) for name, each in batch.items()}
+        rows = {name: planned(*each, self._row_sharding) for name, each in batch.items()}
         return self.step.lower(*variables, rows)
 
     def _step(self, weights: Values, state: Values, batch: Batch) -> tuple[Values, Values, tuple[Any, ...]]:

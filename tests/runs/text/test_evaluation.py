@@ -73,7 +73,10 @@ def test_the_same_evaluation_again_takes_the_place_of_its_own(place, reference, 
     for _ in range(2):
         ran = command("eval", reference, "--run", tmp_path / "eval", *arguments)
         assert ran.code == 0, ran.err
-    assert load_manifest(tmp_path / "eval").kind == "eval"
+    manifest = load_manifest(tmp_path / "eval")
+    assert manifest.kind == "eval" and manifest.throughput is None
+    assert 0 < manifest.examples_per_s < 8e4  # 8 examples take more than 0.1 ms
+    assert f"{manifest.examples_per_s:,.1f} examples/s; results in {tmp_path / 'eval'}" in ran.err
 
 
 def test_the_objective_is_that_of_the_run_or_of_the_one_that_it_was_made_from(tmp_path):

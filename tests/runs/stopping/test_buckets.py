@@ -12,7 +12,7 @@ from scalecli.storage.run_storage import open_storage
 from scalecli.training import checkpoints
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.runs.conftest import command, metrics
-from tests.runs.test_resuming import same_as
+from tests.runs.stopping.test_resuming import same_as
 
 RUN = "gs://bucket/deep/run"
 

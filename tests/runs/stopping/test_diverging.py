@@ -9,7 +9,7 @@ import pytest
 from scalecli.manifest import load_manifest
 from scalecli.training import checkpoints
 from tests.runs.conftest import command, metrics
-from tests.runs.test_pretraining import QUALITY, copied
+from tests.runs.text.test_pretraining import QUALITY, copied
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(place, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from scalecli.manifest import load_manifest
 from scalecli.runs.text import source as text
 from tests.runs.conftest import command, documents, metrics
-from tests.runs.test_resuming import IN_A_LINE_OF_METRICS, PROGRAM
+from tests.runs.stopping.test_resuming import IN_A_LINE_OF_METRICS, PROGRAM
 
 
 @pytest.fixture(scope="module")

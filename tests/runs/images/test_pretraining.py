@@ -154,13 +154,13 @@ def test_a_run_goes_on_from_another_ones_weights(folder, run, tmp_path):
 def untrained_accuracy(folder, manifest):
     """Few-shot accuracy of the same model with its first weights."""
     from scalecli.data.images.source import ImageSource, measured_batches
-    from scalecli.devices.alone import ALONE
+    from scalecli.devices.one_device import ONE_DEVICE
     from scalecli.models.vision import VisionTransformer
     from scalecli.shape import Shape
 
     keras.utils.set_random_seed(manifest.seed)
     model = VisionTransformer(build_image_spec("vit", Shape.from_dict(manifest.shape, "shape")))
-    features = Features(model, ALONE)
+    features = Features(model, ONE_DEVICE)
     found = []
     for images in ImageSource(str(folder / "high")).open(folder / "cache", lambda done, total: None):
         batches = measured_batches(images, 8, np.arange(images.images), 64).as_numpy_iterator()

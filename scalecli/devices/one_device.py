@@ -14,7 +14,7 @@ from scalecli.models.compiled import compiled
 from scalecli.models.trainable import Trainable
 
 
-class Alone:
+class OneDevice:
     """See `Mapped`."""
 
     def mapped(self, model: Trainable, function: Callable[[Any], Any], combine: Combine) -> Callable[[Any], Any]:
@@ -23,4 +23,4 @@ class Alone:
         return lambda batch: tree.map_structure(np.asarray, program(tree.map_structure(ops.convert_to_tensor, batch)))
 
 
-ALONE = Alone()
+ONE_DEVICE = OneDevice()

@@ -12,7 +12,7 @@ from scalecli.data.text.vocabulary import load_vocabulary
 from scalecli.manifest import FILE_NAME, load_manifest
 from scalecli.storage import layout
 from tests.runs.conftest import SYLLABLES, command, metrics
-from tests.runs.test_resuming import same_as
+from tests.runs.stopping.test_resuming import same_as
 
 TASK = """
 name: marker

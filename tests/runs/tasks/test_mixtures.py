@@ -10,7 +10,7 @@ import pytest
 from scalecli.manifest import load_manifest
 from scalecli.specs import ModelSpec
 from tests.runs.conftest import command
-from tests.runs.test_finetuning import MARKERS, TASK, table
+from tests.runs.tasks.test_finetuning import MARKERS, TASK, table
 
 SECOND = TASK.replace("name: marker", "name: second").replace("[bad, good]", "[good, bad]")
 
