@@ -45,7 +45,7 @@ def test_a_run_s_flops_are_of_the_table_s_batch_and_not_of_its_own(tmp_path, con
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "hyena"}, "no architecture 'hyena'; there are transformer"),
+        ({"architecture": "hyena"}, "no architecture 'hyena'; there are albert, dconv, evolved"),
         ({"shape": {"d_model": 256}}, "shape: the shape lacks encoder_layers"),
     ],
 )

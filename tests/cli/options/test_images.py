@@ -28,27 +28,27 @@ def plan(capsys):
     def invoke(*arguments):
         code = run(["pretrain", *arguments, "--dry-run", "--format", "json"])
         captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        (planned,) = json.loads(captured.out)["tables"]["plan"] if captured.out else [None]
+        return code, planned, captured.err
 
     return invoke
 
 
 def test_the_head_is_for_the_classes_that_there_are(plan, folder):
-    code, out, err = plan("shape.yaml", "--images", "images", "--batch", "10", "--steps", "3")
+    code, planned, err = plan("shape.yaml", "--images", "images", "--batch", "10", "--steps", "3")
     assert code == 0, err
-    found = json.loads(out)
-    assert found["shape"].endswith("classes 3") and found["data"] == "images" and found["lengths"] == "4/1"
-    assert "vocabulary" not in found
-    assert found["training_flops"] == 3 * found["training_flops_per_step"] > 0
+    assert planned["shape"]["classes"] == 3 and planned["data"] == "images"
+    assert planned["lengths"] == {"inputs": 4, "targets": 1} and "vocabulary" not in planned
+    assert planned["training_flops"] == 3 * planned["training_flops_per_step"] > 0
     (folder / "shape.yaml").write_text(SHAPE + "classes: 7\n")
-    assert json.loads(plan("shape.yaml", "--images", "images")[1])["shape"].endswith("classes 7")
+    assert plan("shape.yaml", "--images", "images")[1]["shape"]["classes"] == 7
     (folder / "shape.yaml").write_text(SHAPE + "classes: 2\n")
     code, _, err = plan("shape.yaml", "--images", "images")
     assert code == 3 and "the shape file's 2 classes are too few for images, which has 3" in err
 
 
 def test_a_preset_takes_the_classes_of_the_data(plan):
-    assert json.loads(plan("vit-s-nl24", "--images", "images")[1])["shape"].endswith("classes 3")
+    assert plan("vit-s-nl24", "--images", "images")[1]["shape"]["classes"] == 3
 
 
 @pytest.mark.parametrize(

@@ -68,12 +68,14 @@ def _dominated(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: st
     return Table("dominated_by", title, cells, columns, notes=notes)
 
 
+def _interval(low: float | None, high: float | None) -> str | None:
+    return None if low is None or high is None else f"{low:.3g} to {high:.3g}"
+
+
 def _depth(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: str) -> Table:
     """Whether depth beats width, tested; programs get what was not tested, too."""
     tests = [test for cost, quality in pairs for test in depth_tests(rows, cost, quality)]
-    cells = [
-        {**vars(test), "interval": None if test.low is None else f"{test.low:.3g} to {test.high:.3g}"} for test in tests
-    ]
+    cells = [{**vars(test), "verdict": test.verdict, "interval": _interval(test.low, test.high)} for test in tests]
     title = "Depth against width at equal cost: gain of twice the depth"
     if format not in FOR_PEOPLE:
         return Table("depth", title, cells, keyed(*_DEPTH_KEYS))
