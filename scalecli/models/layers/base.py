@@ -36,7 +36,8 @@ class Context(NamedTuple):
     keys] are float32 and added to attention scores. `real` and `tokens` [batch, length, 1] are float32: `real` is 1
     where a position is no padding, `tokens` where the token that the stack reads there is none (the first one that a
     decoder reads is), which is what convolutions see. `memory` [batch, memory, d_model] is the encoder's output, which
-    only a decoder has. In a decoding step `position` (int32 scalar) is that of its one token, and `real` is None.
+    only a decoder has. In a decoding step `position` (int32 scalar) is that of its one token, `real` is None, and
+    the position biases have the mask in them.
 
     Attention that is fused or blockwise takes the position biases as `bias_tiles` by number of heads, and `segments`
     [batch, length] and `memory_segments` [batch, memory] (int32) in the place of the masks. A mask that is None says

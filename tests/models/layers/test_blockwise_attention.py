@@ -97,7 +97,8 @@ def test_outputs_and_gradients(small_blocks, monkeypatch, queries, keys, key_hea
         if dtype == "float32":
             np.testing.assert_allclose(ours, expected, atol=1e-5 * largest)
         else:
-            assert np.abs(ours - expected).mean() < 1.5 * np.abs(rounded - expected).mean() + 1e-3 * largest
+            # What is summed over blocks is rounded once more for each of them.
+            assert np.abs(ours - expected).mean() < 2 * np.abs(rounded - expected).mean() + 1e-3 * largest
 
 
 @pytest.mark.parametrize("name", ["tiny-nl1-dm32-ff32-kv16-nh2", "tiny-nl1-dm32-ff32-kv16-nh2-sh", "funnel"])
