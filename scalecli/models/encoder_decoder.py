@@ -71,8 +71,8 @@ class EncoderDecoder(SpecModel):
         policy = self.dtype_policy
         self.embedding = Embedding(spec.embedding, name="embedding", dtype=policy)
         self.decoder = Stack(spec.decoder, rematerialise=rematerialise, name="decoder", dtype=policy)
-        lender = self.decoder if spec.shared_stacks else None
-        self.encoder = Stack(spec.encoder, lender, rematerialise, name="encoder", dtype=policy)
+        tied_to = self.decoder if spec.shared_stacks else None
+        self.encoder = Stack(spec.encoder, tied_to, rematerialise, name="encoder", dtype=policy)
         self.output_head = HEADS[type(spec.logits)](spec.logits, name="logits", dtype=policy)
         self.built = True
 
@@ -93,7 +93,7 @@ class EncoderDecoder(SpecModel):
         )
         return Losses(losses, log_normalisers, auxiliary_loss, reports)
 
-    def counted(self, batch: Mapping[str, Any]) -> Any:
+    def target_mask(self, batch: Mapping[str, Any]) -> Any:
         """float32 [batch, targets]: 1 for a token, 0 for padding."""
         return ops.cast(batch["targets"] > 0, "float32")
 
@@ -220,8 +220,8 @@ def token_losses(logits: Any, targets: Any, z_loss: float = 0.0) -> Any:
 
     The z-loss keeps the softmax's normaliser Z near one (Mesh-TensorFlow; T5 trains with 1e-4).
     """
-    losses, log_normaliser = cross_entropy(logits, targets)
-    return losses + z_loss * ops.square(log_normaliser)
+    losses, log_normalizer = cross_entropy(logits, targets)
+    return losses + z_loss * ops.square(log_normalizer)
 
 
 def _present(ids: Any) -> Any:

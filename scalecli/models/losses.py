@@ -16,9 +16,9 @@ def cross_entropy(logits: Any, targets: Any) -> tuple[Any, Any]:
 
     Padding is not masked.
     """
-    log_normaliser = ops.logsumexp(logits, axis=-1)
+    log_normalizer = ops.logsumexp(logits, axis=-1)
     at_target = ops.sum(logits * ops.one_hot(targets, logits.shape[-1], dtype=logits.dtype), axis=-1)
-    return log_normaliser - at_target, log_normaliser
+    return log_normalizer - at_target, log_normalizer
 
 
 def chunked_cross_entropy(

@@ -9,7 +9,7 @@ from scalecli.specs.base import LayerSpec, Weight, bias, dense
 
 CHANNELS = 3  # red, green, blue
 CLASSES = 18_000  # about as many labels as JFT has, on which both papers' vision transformers were pretrained
-FILLING = -1  # the label of what only fills up a batch
+PADDING_LABEL = -1  # the label of padding rows
 
 
 @dataclass(frozen=True)

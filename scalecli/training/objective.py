@@ -19,7 +19,7 @@ class Shown(NamedTuple):
 
 def target_count(model: Trainable, batch: Mapping[str, Any]) -> Any:
     """The number of targets of a batch, tokens or labelled images, float32."""
-    return ops.sum(model.counted(batch))
+    return ops.sum(model.target_mask(batch))
 
 
 def share_of_loss(
@@ -31,9 +31,9 @@ def share_of_loss(
     of the whole batch, plus the mean of the parts' own auxiliary losses. Reports are means, too.
     """
     losses = model.losses(batch, seed)
-    real = model.counted(batch) / targets
+    real = model.target_mask(batch) / targets
     cross_entropy = ops.sum(losses.cross_entropy * real)
-    z_losses = z_loss * ops.sum(ops.square(losses.log_normaliser) * real)
+    z_losses = z_loss * ops.sum(ops.square(losses.log_normalizer) * real)
     reports = {name: report / parts for name, report in losses.reports.items()}
     return cross_entropy + z_losses + losses.auxiliary_loss / parts, Shown(cross_entropy, reports)
 

@@ -16,7 +16,7 @@ from scalecli.data.images.views import Cuts
 from scalecli.data.order import Share
 from scalecli.data.sources import OnWork
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.specs.vision import FILLING
+from scalecli.specs.vision import PADDING_LABEL
 from scalecli.storage.cache import Say
 from scalecli.storage.files import is_remote
 
@@ -67,11 +67,11 @@ class Images(Protocol):
 
 
 def measured_batches(images: Images, size: int, numbers: np.ndarray, batch: int) -> Any:
-    """The images of these ascending numbers in batches, as a tf.data.Dataset; label -1 fills up the last."""
+    """The images of these ascending numbers in batches, as a tf.data.Dataset; padding rows, label -1, end the last."""
     import tensorflow as tf
 
-    filling = {"images": tf.zeros([size, size, 3]), "labels": tf.constant(FILLING)}
-    rows = tf.data.Dataset.from_tensors(filling).repeat(-len(numbers) % batch)
+    padding = {"images": tf.zeros([size, size, 3]), "labels": tf.constant(PADDING_LABEL)}
+    rows = tf.data.Dataset.from_tensors(padding).repeat(-len(numbers) % batch)
     examples = images.middle_views(size, numbers).concatenate(rows)
     return examples.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 

@@ -170,7 +170,7 @@ class ConvolutionBranch(Convolutional):
 
     def __init__(self, spec: specs.ConvolutionBranch, *arguments: Any, **options: Any) -> None:
         super().__init__(spec, *arguments, **options)
-        self.norm = NORMS[type(spec.norm)](spec.norm, lender=self, name="inner_norm", dtype=self.dtype_policy)
+        self.norm = NORMS[type(spec.norm)](spec.norm, tied_to=self, name="inner_norm", dtype=self.dtype_policy)
 
     def weights_for_compute(self) -> Weights:
         """The norm's stay float32."""

@@ -49,16 +49,16 @@ def log_mixture(contexts: Any, log_priors: Any, kernel: Any) -> tuple[Any, Calla
     def forward(_: Any, mixed: Any, slices: Any, __: Any) -> tuple[Any, Any]:
         context, log_prior = slices
         logits = ops.cast(ops.matmul(context, kernel), "float32")
-        log_normaliser = ops.logsumexp(logits, axis=-1)
-        return ops.logaddexp(mixed, logits + (log_prior - log_normaliser)[..., None]), log_normaliser
+        log_normalizer = ops.logsumexp(logits, axis=-1)
+        return ops.logaddexp(mixed, logits + (log_prior - log_normalizer)[..., None]), log_normalizer
 
     nothing = ops.full((*positions, kernel.shape[1]), _NO_SHARE, "float32")
     mixed, log_normalisers = scan(forward, nothing, (contexts, log_priors), (), ops.zeros_like(log_priors), softmaxes)
 
     def gradient(upstream: Any) -> tuple[Any, Any, Any]:
         def backward(_: Any, d_kernel: Any, slices: Any, __: Any) -> tuple[Any, Any]:
-            context, log_prior, log_normaliser = slices
-            log_softmax = ops.cast(ops.matmul(context, kernel), "float32") - log_normaliser[..., None]
+            context, log_prior, log_normalizer = slices
+            log_softmax = ops.cast(ops.matmul(context, kernel), "float32") - log_normalizer[..., None]
             # What this softmax contributes to each probability, as a share of it.
             share = upstream * ops.exp(log_softmax + log_prior[..., None] - mixed)
             d_prior = ops.sum(share, axis=-1)

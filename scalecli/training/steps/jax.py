@@ -13,7 +13,7 @@ from jax import numpy as jnp
 
 from scalecli.devices.jax import JaxDevices
 from scalecli.models.dropout import fold_seed
-from scalecli.models.trainable import Batch, Trainable
+from scalecli.models.trainable import Arrays, Trainable
 from scalecli.training.objective import Shown, part_of, share_of_loss, target_count
 from scalecli.training.records import Figures
 
@@ -44,7 +44,7 @@ class JaxSteps:
     def _variables(self) -> tuple[Values, Values]:
         return self._model.trainable_variables, self._optimizer.variables
 
-    def run(self, batches: Iterator[Batch], count: int) -> Figures:
+    def run(self, batches: Iterator[Arrays], count: int) -> Figures:
         """`count` steps; returns each one's figures."""
         # What was restored or newly made may be laid out alike and say so otherwise, which would compile a second time.
         values = [[variable.value for variable in of] for of in self._variables]
@@ -75,7 +75,7 @@ class JaxSteps:
         rows = {name: planned(*each, self._row_sharding) for name, each in batch.items()}
         return self.step.lower(*variables, rows)
 
-    def _step(self, weights: Values, state: Values, batch: Batch) -> tuple[Values, Values, tuple[Any, ...]]:
+    def _step(self, weights: Values, state: Values, batch: Arrays) -> tuple[Values, Values, tuple[Any, ...]]:
         """One step; returns the weights and state after it, its loss, the norm of its gradient, and the reports."""
         iterations = state[next(n for n, each in enumerate(self._variables[1]) if each is self._optimizer.iterations)]
         seed, targets = fold_seed(jnp.int32(self._seed), iterations), target_count(self._model, batch)
@@ -87,7 +87,7 @@ class JaxSteps:
         weights, state = self._optimizer.stateless_apply(state, gradients, weights)
         return weights, state, (shown.loss, norm, shown.reports)
 
-    def _accumulated(self, weights: Values, batch: Batch, targets: Any, seed: Any) -> tuple[Values, Shown]:
+    def _accumulated(self, weights: Values, batch: Arrays, targets: Any, seed: Any) -> tuple[Values, Shown]:
         """The sum over the parts of what `_part` returns."""
 
         def part(number: Any) -> tuple[Values, Shown]:
@@ -100,7 +100,7 @@ class JaxSteps:
         total, _ = jax.lax.scan(add, blank, jnp.arange(self._accumulation, dtype=jnp.int32))
         return total
 
-    def _part(self, weights: Values, batch: Batch, targets: Any, seed: Any) -> tuple[Values, Shown]:
+    def _part(self, weights: Values, batch: Arrays, targets: Any, seed: Any) -> tuple[Values, Shown]:
         """What one part adds to the gradients and to what is shown."""
 
         def loss(weights: Values) -> tuple[Any, Shown]:
