@@ -14,7 +14,8 @@ class Losses(NamedTuple):
     """What training and validation need of a forward pass.
 
     `cross_entropy`, in nats, and `log_normalizer`, log Z of the softmax: float32, one for each target; padding is not
-    masked. `auxiliary_loss`: float32 scalar to add to the loss. `reports`: what layers report, float32 [layers, ...] by paths such as `encoder/0/experts/overflow`.
+    masked. `auxiliary_loss`: float32 scalar to add to the loss. `reports`: what layers report, float32 [layers, ...] by
+    paths such as `encoder/0/experts/overflow`.
     """
 
     cross_entropy: Any
