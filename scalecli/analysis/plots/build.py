@@ -110,7 +110,7 @@ def _panel(rows: Sequence[Row], cost: str, quality: str, by: str) -> Panel:
 def _mark(point: Point, cost: str, quality: str, group: str, is_by_architecture: bool, is_efficient: bool) -> Mark:
     row = point.row
     notes = [finding.text() for finding in row.findings if not {cost, quality}.isdisjoint(finding.figures)]
-    # The colour says which architecture it is.
+    # The color says which architecture it is.
     label = row.name.removeprefix(f"{row.architecture}-") if is_by_architecture else row.name
     return Mark(
         label=f"{label}†" if notes else label,

@@ -1,6 +1,6 @@
 """Confidence intervals of a fit's slope or exponent, for as few models as a scaling study has.
 
-A studentised bootstrap over the models (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, sections
+A studentized bootstrap over the models (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, sections
 5.2 and 6.2): the deviations of the models from the fit are drawn again with replacement, put on the fit, and fitted
 again. How far each such fit is from the one that it came from, in units of its own misfit, tells how far ours may be
 from the truth. Drawing whole models again instead makes the intervals of four or five too narrow.

@@ -143,8 +143,8 @@ class _Problem:
     def law(self, point: np.ndarray) -> DataLaw:
         """The law at a point."""
         e, size, data, a, b = (float(value) for value in point)
-        middle, centre = self.means
-        return DataLaw(math.exp(e), math.exp(size + a * middle), math.exp(data + b * centre), a, b)
+        middle, center = self.means
+        return DataLaw(math.exp(e), math.exp(size + a * middle), math.exp(data + b * center), a, b)
 
     def _fitted(self, point: np.ndarray) -> np.ndarray:
         """Logarithms of the law's losses."""
