@@ -139,7 +139,7 @@ def published_alternatives(architecture: str, shape: Shape, cost: str, setting: 
             if (reference.model.architecture, reference.shape) == (architecture, shape):
                 beside = (_beside(row, reference, own, cost, setting) for row in rows)
                 models.append(PublishedAlternative(reference.model, own, reference.score))
-                models += sorted((each for each in beside if each is not None), key=_rank)
+                models += sorted((model for model in beside if model is not None), key=_rank)
     return models
 
 

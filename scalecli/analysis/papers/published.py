@@ -233,11 +233,11 @@ def find_published(name: str) -> list[PublishedModel]:
     for table in (name, f"{next(iter(PAPERS))}/{name}"):
         if table in tables:
             return tables[table]
-    found = [models[name]] if name in models else [models[match] for match in fnmatch.filter(models, name)]
-    if not found:
+    matches = [models[name]] if name in models else [models[match] for match in fnmatch.filter(models, name)]
+    if not matches:
         hint = nearest(name, published_names()) or f"; there are {', '.join([*PAPERS, *tables])} and their models"
         raise MissingError(f"no published paper, table or model {name!r}{hint}")
-    return found
+    return matches
 
 
 def _model(source: str, title: str, table: PublishedTable, name: str) -> PublishedModel:

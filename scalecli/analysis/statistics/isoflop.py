@@ -98,25 +98,25 @@ def _fit(group: str, members: Sequence[Point], quality: str) -> tuple[list[Parab
 def _budgets(members: Sequence[Point]) -> list[list[Point]]:
     """The runs in groups of about as many training FLOPs, from the cheapest up."""
     ordered = sorted(members, key=lambda point: point.cost)
-    found = [[ordered[0]]]
+    budgets = [[ordered[0]]]
     for before, point in pairwise(ordered):
-        if point.cost <= before.cost * _GAP and point.cost <= found[-1][0].cost * _SPREAD:
-            found[-1].append(point)
+        if point.cost <= before.cost * _GAP and point.cost <= budgets[-1][0].cost * _SPREAD:
+            budgets[-1].append(point)
         else:
-            found.append([point])
-    return found
+            budgets.append([point])
+    return budgets
 
 
 def _parabola(group: str, runs: Sequence[Point], quality: str) -> Parabola:
     budget = math.exp(sum(math.log(run.cost) for run in runs) / len(runs))
-    found = Parabola(group=group, quality=quality, budget=budget, runs=tuple(runs))
-    if len(set(found.sizes)) < _SIZES:
-        return replace(found, reason=f"a parabola needs {_SIZES} sizes")
+    parabola = Parabola(group=group, quality=quality, budget=budget, runs=tuple(runs))
+    if len(set(parabola.sizes)) < _SIZES:
+        return replace(parabola, reason=f"a parabola needs {_SIZES} sizes")
     import numpy as np
 
-    x = np.log10(found.sizes)
-    bends = np.linalg.lstsq(_powers(x - x.mean()), np.array(_losses(found)), rcond=None)[0]
-    return replace(found, middle=float(x.mean()), coefficients=(float(bends[0]), float(bends[1]), float(bends[2])))
+    x = np.log10(parabola.sizes)
+    bends = np.linalg.lstsq(_powers(x - x.mean()), np.array(_losses(parabola)), rcond=None)[0]
+    return replace(parabola, middle=float(x.mean()), coefficients=(float(bends[0]), float(bends[1]), float(bends[2])))
 
 
 def _losses(parabola: Parabola) -> list[float]:

@@ -153,7 +153,7 @@ def _by_knob(
     in_longer = {
         id(row) for series in series_by_knob.values() for settings, rows in series if settings > 2 for row in rows
     }
-    found: dict[str, list[Row]] = {}
+    named_series: dict[str, list[Row]] = {}
     for code in codes:
         series = [
             members
@@ -162,8 +162,8 @@ def _by_knob(
         ]
         for members in series:
             name = code.upper() if len(series) == 1 else f"{code.upper()} from {_start(members)}"
-            found[f"{name} ({len(found) + 1})" if name in found else name] = members
-    return found
+            named_series[f"{name} ({len(named_series) + 1})" if name in named_series else name] = members
+    return named_series
 
 
 def _series(
@@ -176,11 +176,11 @@ def _series(
         return row.architecture, row.origin, conditions[id(row)], shape.without(fields)
 
     set_alike = [pair for pair in shaped if len(_settings(pair[1], fields)) == 1]
-    found = [
+    series = [
         (len(set().union(*(_settings(shape, fields) for _, shape in members))), [row for row, _ in members])
         for members in _partition(set_alike, fixed).values()
     ]
-    return [(settings, members) for settings, members in found if settings > 1]
+    return [(settings, members) for settings, members in series if settings > 1]
 
 
 def _settings(shape: Shape, fields: Sequence[str]) -> set[Any]:
@@ -193,7 +193,7 @@ def _start(members: Sequence[Row]) -> str:
 
 
 def _partition(items: Sequence[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
-    found: dict[Any, list[Any]] = {}
+    members: dict[Any, list[Any]] = {}
     for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
+        members.setdefault(key(item), []).append(item)
+    return members

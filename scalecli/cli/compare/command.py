@@ -139,10 +139,10 @@ def command(
     if analyses.by != "architecture" and not (analyses.fits or plot or report):
         raise UsageError("--by goes with --fit, --plot or --report")
     names = (*models, *(f"{PUBLISHED_PREFIX}{name}" for name in published))
-    found = resolved(names or (f"{PUBLISHED_PREFIX}*",))
-    convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in found) else "forward"
+    compared = resolved(names or (f"{PUBLISHED_PREFIX}*",))
+    convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in compared) else "forward"
     is_for_people = format in FOR_PEOPLE
-    rows = rows_of(found, convention)
+    rows = rows_of(compared, convention)
     rows = distinct_names(over_seeds(rows) if seeds else rows, LONGEST if is_for_people else None)
     keys = column_keys(rows)
     if ctx.get_parameter_source("quality") == ParameterSource.DEFAULT and _measured(rows) == ["few_shot"]:

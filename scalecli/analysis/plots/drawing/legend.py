@@ -88,7 +88,7 @@ def _entries(figure: FigureSpec, look: Look) -> list[_Entry]:
     if look.sizes.differ:
         entries.append(_Entry("heading", "Parameters"))
         examples = look.sizes.examples()
-        entries += [_Entry("size", round_text(each, "count"), parameters=each) for each in examples]
+        entries += [_Entry("size", round_text(count, "count"), parameters=count) for count in examples]
     kinds = [kind for kind in _LINES if kind in figure.kinds]
     if kinds:
         entries.append(_Entry("heading", "Lines"))

@@ -58,7 +58,7 @@ class Sizes:
     SMALLEST, LARGEST, UNKNOWN = 4.5, 10.0, 6.0
 
     def __init__(self, parameters: Iterable[int | None]) -> None:
-        known = [each for each in parameters if each]
+        known = [count for count in parameters if count]
         self._low, self._high = (math.log10(min(known)), math.log10(max(known))) if known else (0.0, 0.0)
 
     def diameter(self, parameters: int | None) -> float:

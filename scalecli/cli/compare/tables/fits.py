@@ -81,10 +81,10 @@ def drawn_lines(rows: Sequence[Row], cost: str, quality: str, by: str) -> list[L
     """The fitted lines for a picture, each as far as its points reach and with its slope."""
     from scalecli.analysis.plots.figure import Line
 
-    found = points(rows, cost, quality, by)
-    members = groups(found)
+    fitted_points = points(rows, cost, quality, by)
+    members = groups(fitted_points)
     lines = []
-    for fit in fit_lines(found, cost, quality):
+    for fit in fit_lines(fitted_points, cost, quality):
         if isinstance(fit, LineFit):
             xs = _costs_between(members[fit.group])
             ys = tuple(fit.at(x) for x in xs)
