@@ -1,9 +1,9 @@
 """Figures of a sample of examples, and how far another sample of the same kind would be from them (the bootstrap).
 
 A `BootstrapMetric` knows its units, the examples or groups of them that are drawn together, and computes its figure
-from how often each unit is drawn: once each is the score; a thousand random draws with replacement, in one product of matrices,
-give its interval (Efron 1979; percentiles). Units that count alike are kept as one with a multiplicity, which leaves
-few: four for the F1 of two labels, whatever the number of examples.
+from how often each unit is drawn: once each is the score; a thousand random draws with replacement, in one product of
+matrices, give its interval (Efron 1979; percentiles). Units that count alike are kept as one with a multiplicity, which
+leaves few: four for the F1 of two labels, whatever the number of examples.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Task metrics: how near predicted texts come to what was to be written, on a scale of 0 to 100 where more is better.
 
 Each metric is one function of `Outcomes` in `METRICS`; it returns a `BootstrapMetric` of fractions, whose figure and
-interval `score` turns into the papers' scale. Predictions are whatever the model wrote, so each metric says what a prediction
-counts as that is no label or no number at all.
+interval `score` turns into the papers' scale. Predictions are whatever the model wrote, so each metric says what a
+prediction counts as that is no label or no number at all.
 """
 
 from __future__ import annotations
