@@ -76,7 +76,7 @@ class Flops:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vocabulary:
+class VocabularyEntry:
     """The SentencePiece model: where it lay, the SHA-256 of its bytes, and its number of pieces.
 
     Sentinels come after them, unless the model holds its own.
@@ -104,7 +104,7 @@ class Data:
     inputs_length: int
     targets_length: int
     packed: bool
-    vocabulary: Vocabulary
+    vocabulary: VocabularyEntry
     task: dict[str, Any] | None = None
     tasks: dict[str, dict[str, Any]] | None = None
     documents: int | None = None

@@ -79,8 +79,8 @@ def _caption(rows: Sequence[Row], panels: Sequence[Panel]) -> list[str]:
 def _panel(rows: Sequence[Row], cost: str, quality: str, by: str) -> Panel:
     found = points(rows, cost, quality, by)
     if not found:
-        of_knobs = "" if by == "architecture" else " and differ in that knob alone"
-        raise UsageError(f"nothing to plot: no models have both {cost} and {quality}{of_knobs}")
+        knob_text = "" if by == "architecture" else " and differ in that knob alone"
+        raise UsageError(f"nothing to plot: no models have both {cost} and {quality}{knob_text}")
     groups: dict[int, list[str]] = {}
     for point in found:
         groups.setdefault(id(point.row), []).append(point.group)

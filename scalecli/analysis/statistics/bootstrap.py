@@ -5,6 +5,9 @@ A studentised bootstrap over the models (Davison and Hinkley, "Bootstrap Methods
 again. How far each such fit is from the one that it came from, in units of its own misfit, tells how far ours may be
 from the truth. Drawing whole models again instead makes the intervals of four or five too narrow.
 
+Where noise is drawn from a normal distribution or scaled instead (`power_law.drawn_losses`, `isoflop`, `data_law`), its
+variance is drawn from its scaled inverse-chi-squared distribution: that of the true variance, given the deviations.
+
 Few models have so few such draws, n^n, that all of them are taken, and the interval depends on no seed.
 """
 

@@ -22,7 +22,7 @@ _TOO_ALIKE = 0.999  # correlation of log N and log D
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Interval:
     """A figure with its 95% interval."""
 
     value: float
@@ -38,9 +38,9 @@ class Optimum:
     """
 
     budget: float
-    parameters: Estimate
-    tokens: Estimate
-    loss: Estimate
+    parameters: Interval
+    tokens: Interval
+    loss: Interval
     is_outside: bool
 
 
@@ -55,7 +55,7 @@ class DataFit:
     group: str
     quality: str
     n: int
-    constants: dict[str, Estimate]
+    constants: dict[str, Interval]
     flops_per_product: tuple[float, float, float] | None
     optima: tuple[Optimum, ...]
     residuals: tuple[tuple[str, float], ...]
@@ -133,8 +133,8 @@ def _law(sizes: Sequence[float], data: Sequence[float], losses: Sequence[float])
     return fit_data_law(np.array(sizes), np.array(data), np.array(losses))
 
 
-def _estimate(fit: DataLawFit, figure: Callable[[DataLaw], float]) -> Estimate:
-    return Estimate(figure(fit.law), *fit.interval(figure))
+def _estimate(fit: DataLawFit, figure: Callable[[DataLaw], float]) -> Interval:
+    return Interval(figure(fit.law), *fit.interval(figure))
 
 
 def _flops_per_product(members: Sequence[Point]) -> tuple[float, float, float] | None:

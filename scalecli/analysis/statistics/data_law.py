@@ -107,7 +107,7 @@ class _Problem:
         """The same runs with losses as others could have had them: the deviations from a law, drawn with replacement.
 
         Deviations are smaller than the noise, as the constants follow it: they are divided by the share of the runs
-        that is left to them (as a jackknife does), and their size is drawn as so few of them leave it open.
+        that is left to them (as a jackknife does), and scaled by a variance drawn as `bootstrap` says.
         """
         runs = len(self.z)
         freedom = runs - PARAMETERS

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.data_fits import Estimate
+from scalecli.analysis.statistics.data_fits import Interval
 from scalecli.analysis.statistics.fits import loss_of, quality_of
 from scalecli.analysis.statistics.points import Point, groups, points
 
@@ -41,9 +41,9 @@ class Parabola:
     runs: tuple[Point, ...]
     middle: float = 0.0
     coefficients: tuple[float, float, float] | None = None
-    parameters: Estimate | None = None
-    tokens: Estimate | None = None
-    loss: Estimate | None = None
+    parameters: Interval | None = None
+    tokens: Interval | None = None
+    loss: Interval | None = None
     reason: str = ""
 
     @cached_property
@@ -68,8 +68,8 @@ class Exponents:
     group: str
     quality: str
     budgets: int
-    parameters: Estimate | None = None
-    tokens: Estimate | None = None
+    parameters: Interval | None = None
+    tokens: Interval | None = None
     factor: float | None = None
     reason: str = ""
 
@@ -133,8 +133,8 @@ def _powers(x: np.ndarray) -> np.ndarray:
 class _Draws:
     """Parabolas as other runs could have given them: normal noise of one size for all budgets of a group.
 
-    That size is itself drawn, as the runs' deviations leave it open (a chi-squared). Without any deviation left, as of
-    three runs a budget, intervals are not known.
+    Its variance is drawn as `scalecli.analysis.statistics.bootstrap` says. Without any deviation left, as of three runs
+    a budget, intervals are not known.
     """
 
     def __init__(self, parabolas: Sequence[Parabola]) -> None:
@@ -222,12 +222,12 @@ class _Draws:
         slope, intercept = np.polyfit(x, np.log10([run.row.tokens or 1 for run in parabola.runs]), 1)
         return float(slope), float(intercept)
 
-    def _estimate(self, value: float, draws: np.ndarray) -> Estimate:
+    def _estimate(self, value: float, draws: np.ndarray) -> Interval:
         """A figure with its interval, NaN where that is not known or has no end, as some draws have no minimum."""
         import numpy as np
 
         tail = (1 - LEVEL) / 2
         if not self._is_known or np.isnan(draws).mean() > tail:
-            return Estimate(value, math.nan, math.nan)
+            return Interval(value, math.nan, math.nan)
         low, high = np.nanquantile(draws, [tail, 1 - tail])
-        return Estimate(value, float(low), float(high))
+        return Interval(value, float(low), float(high))

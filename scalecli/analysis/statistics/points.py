@@ -35,7 +35,7 @@ class Point:
 
     @property
     def parameters(self) -> int | None:
-        """How many it has."""
+        """The model's number of trainable parameters."""
         return self.row.parameters
 
     @property
@@ -64,11 +64,10 @@ def check_by(by: str) -> str:
 def points(rows: Sequence[Row], cost: str, quality: str, by: str = "architecture") -> list[Point]:
     """The rows that have both figures, as points of the columns `cost` and `quality`.
 
-    By `architecture` the groups are the architectures, those of each table and of runs apart where there are several,
-    with upstream figures those of each text, and those of each amount of data that models saw, unless the cost counts
-    that. By `knob` they are series of models that differ in that knob and in
-    nothing else, as in Figure 3 of "Scale Efficiently"; a model is in as many series as it has such relations. By the
-    name of a knob, such as `nl`, only the series of that one.
+    By `architecture`: one group per architecture, split by table or runs, by the text of upstream figures, and by
+    training data (unless the cost counts that), wherever these differ. By `knob`: series of models that differ in one
+    knob and in nothing else, as in Figure 3 of "Scale Efficiently"; a model may be in several. By the name of a knob,
+    such as `nl`: only the series of that knob.
 
     Of several runs that have their upstream figure from the same pretraining, only one counts for that figure.
     """
@@ -150,13 +149,15 @@ def _by_knob(
     that are in longer series are left out.
     """
     shaped = [(row, shape) for row in rows if (shape := shape_of(row)) is not None]
-    of_knobs = {code: _series(shaped, conditions, operator.fields) for code, operator in operators().items()}
-    in_longer = {id(row) for series in of_knobs.values() for settings, rows in series if settings > 2 for row in rows}
+    series_by_knob = {code: _series(shaped, conditions, operator.fields) for code, operator in operators().items()}
+    in_longer = {
+        id(row) for series in series_by_knob.values() for settings, rows in series if settings > 2 for row in rows
+    }
     found: dict[str, list[Row]] = {}
     for code in codes:
         series = [
             members
-            for settings, members in of_knobs[code]
+            for settings, members in series_by_knob[code]
             if settings > 2 or any(id(row) not in in_longer for row in members)
         ]
         for members in series:

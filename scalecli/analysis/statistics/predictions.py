@@ -71,8 +71,8 @@ def predict(
     for group, members in groups(points(rows, cost, _UPSTREAM)).items():
         alike = _alike(members)
         kept, own = _without(rows, alike, held_out, cost) if held_out else (alike, [])
-        of_group = [each for each in targets if each.architecture in (None, alike[0].architecture)]
-        for target in (*own, *of_group):
+        group_targets = [target for target in targets if target.architecture in (None, alike[0].architecture)]
+        for target in (*own, *group_targets):
             found += _ladder(rows, group, kept, target, cost, qualities)
     return found
 

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from scalecli.analysis.advice.shapes import COSTS, DEEPEST, Setting, alternatives, candidates, nearest_published
+from scalecli.analysis.advice.shapes import (
+    COSTS,
+    DEEPEST,
+    Setting,
+    candidates,
+    nearest_published,
+    published_alternatives,
+)
 from scalecli.analysis.quantities import parse_quantity
 from scalecli.cli.options.groups import option_group
 from scalecli.cli.output.formats import Column
@@ -92,7 +99,7 @@ def alternative_rows(like: ModelReference, cost: str, setting: Setting) -> Rows:
     Raises:
         ConfigurationError: no score of the model is published, so that nothing is known to be as good.
     """
-    models = alternatives(like.architecture, like.shape, cost, setting)
+    models = published_alternatives(like.architecture, like.shape, cost, setting)
     if not models:
         raise ConfigurationError(
             f"--like {like.name}: no score of it is published ({like.architecture}; "

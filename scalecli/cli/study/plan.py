@@ -16,7 +16,7 @@ from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.architectures.loading import address_of, code_of
 from scalecli.architectures.operators import operators
 from scalecli.cli.finetune import command as finetune
-from scalecli.cli.options.machine import Run, run_figures, run_from
+from scalecli.cli.options.machine import PricedRun, run_figures, run_from
 from scalecli.cli.options.settings import option_words
 from scalecli.cli.options.tasks import DESCRIPTION
 from scalecli.cli.options.training import recipe_and_saving
@@ -68,7 +68,7 @@ class Plan:
     """
 
     jobs: tuple[tuple[PlannedRun, ...], ...]
-    machine: Run
+    machine: PricedRun
     is_here: bool
     pretraining: PretrainingJob
 
@@ -117,7 +117,7 @@ def make_plan(study: Study, source: str, directory: Path, chip: str | None = Non
     return Plan(tuple(jobs), machine, is_here, job)
 
 
-def _machine(study: Study, chip: str | None, chips: int | None) -> tuple[Run, bool]:
+def _machine(study: Study, chip: str | None, chips: int | None) -> tuple[PricedRun, bool]:
     """The machine of the options, else of the study, else this one, else the papers'; and whether it is this one."""
     if chip is None and study.machine is not None:
         chip, chips = study.machine.chip, chips or study.machine.chips
@@ -208,7 +208,7 @@ def _planned(
     spec: ModelSpec,
     recipe: Recipe,
     batch: Batch,
-    machine: Run,
+    machine: PricedRun,
     is_here: bool,
     budget: float | None = None,
 ) -> PlannedRun:
