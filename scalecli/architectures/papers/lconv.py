@@ -48,7 +48,7 @@ def convolutional(architecture: str, dynamic: bool) -> Architecture:
 def _warnings(architecture: str) -> Callable[[Shape], Iterator[str]]:
     def warnings(shape: Shape) -> Iterator[str]:
         if shape.taps == 1:
-            yield f"with one tap no position of {architecture} sees its neighbours, but for cross-attention"
+            yield f"with one tap no position of {architecture} sees its neighbors, but for cross-attention"
 
     return warnings
 
