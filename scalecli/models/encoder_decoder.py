@@ -88,10 +88,10 @@ class EncoderDecoder(SpecModel):
     def losses(self, batch: Mapping[str, Any], dropout_seed: Any = None) -> Losses:
         """The losses [batch, targets], in training (with a seed) or not; the logits never exist all at once."""
         decoded, auxiliary_loss, reports = self._decoded(batch, dropout_seed)
-        losses, log_normalisers = chunked_cross_entropy(
+        losses, log_normalizers = chunked_cross_entropy(
             self.output_head, self._prepared_head(), decoded, batch["targets"], self.spec.logits.classes
         )
-        return Losses(losses, log_normalisers, auxiliary_loss, reports)
+        return Losses(losses, log_normalizers, auxiliary_loss, reports)
 
     def target_mask(self, batch: Mapping[str, Any]) -> Any:
         """float32 [batch, targets]: 1 for a token, 0 for padding."""
@@ -218,7 +218,7 @@ def shift_right(targets: Any, target_segments: Any = None) -> Any:
 def token_losses(logits: Any, targets: Any, z_loss: float = 0.0) -> Any:
     """Cross-entropy of each target [batch, targets] in nats, float32, plus z_loss * log(Z)^2; padding is not masked.
 
-    The z-loss keeps the softmax's normaliser Z near one (Mesh-TensorFlow; T5 trains with 1e-4).
+    The z-loss keeps the softmax's normalizer Z near one (Mesh-TensorFlow; T5 trains with 1e-4).
     """
     losses, log_normalizer = cross_entropy(logits, targets)
     return losses + z_loss * ops.square(log_normalizer)

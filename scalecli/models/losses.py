@@ -12,7 +12,7 @@ from scalecli.models.blocks.scan import scan
 
 
 def cross_entropy(logits: Any, targets: Any) -> tuple[Any, Any]:
-    """Cross-entropy of each target in nats, and log Z of its softmax's normaliser Z: both [batch, targets], float32.
+    """Cross-entropy of each target in nats, and log Z of its softmax's normalizer Z: both [batch, targets], float32.
 
     Padding is not masked.
     """
@@ -51,5 +51,5 @@ def chunked_cross_entropy(
     _, results = scan(
         body, (), (chunked(hidden), chunked(targets)), wide, (nothing, nothing), chunks, rematerialise=True
     )
-    losses, log_normalisers = (ops.reshape(ops.swapaxes(x, 0, 1), (batch, -1))[:, :length] for x in results)
-    return losses, log_normalisers
+    losses, log_normalizers = (ops.reshape(ops.swapaxes(x, 0, 1), (batch, -1))[:, :length] for x in results)
+    return losses, log_normalizers

@@ -57,8 +57,8 @@ class VisionTransformer(SpecModel):
         encoded, reports = self._encoded(batch["images"], dropout_seed)
         head = self.output_head
         labels, classes = batch["labels"][:, None], self.spec.logits.classes
-        losses, log_normalisers = chunked_cross_entropy(head, head.prepare({}), encoded, labels, classes)
-        return Losses(losses[:, 0], log_normalisers[:, 0], ops.zeros(()), reports)
+        losses, log_normalizers = chunked_cross_entropy(head, head.prepare({}), encoded, labels, classes)
+        return Losses(losses[:, 0], log_normalizers[:, 0], ops.zeros(()), reports)
 
     def target_mask(self, batch: Mapping[str, Any]) -> Any:
         """float32 [batch]: 1 for an image, 0 for a padding row."""

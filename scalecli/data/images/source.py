@@ -120,8 +120,8 @@ class ImageSource:
     def open(self, cache_directory: Path, on_work: OnWork, say: Say = lambda message: None) -> tuple[Images, Images]:
         """The images to train on, and the held-out ones.
 
-        Every file of a folder is decoded once, and what was found is kept in the cache; `say` hears of a cache that is
-        damaged or can't be written.
+        Every file of a folder is decoded once, and what was found is kept in the cache; `say` is told of a cache that
+        is damaged or can't be written.
 
         Raises:
             MissingError: there are no such images, or none of a class that others are of.

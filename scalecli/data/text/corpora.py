@@ -32,7 +32,7 @@ class Corpus:
 
     `identity` is a hash of the whole source's content, equal for its splits: the dataset version of a run manifest.
     `split` is "train" or "validation" where every 50th document is held out, "all" where none is, and for TensorFlow
-    Datasets a split of theirs. `read` starts the stream anew; remarks hear of what is left out or replaced, and an
+    Datasets a split of theirs. `read` starts the stream anew; remarks say what is left out or replaced, and an
     empty text stands for a row that gives no document. `shards` are those of a TensorFlow dataset or of Parquet files.
     `rows` is how many texts `read` yields; of other files, where only reading says that, `bytes` is their size.
     """

@@ -66,8 +66,8 @@ def docstring_documents() -> Iterator[Docstring]:
 def cached_docstrings(cache_directory: Path, say: Say) -> list[Docstring]:
     """`docstring_documents`, harvested once for each state of the installation and kept in the cache.
 
-    `say` hears of a cache that is damaged or can't be written. Raises MissingError when the installation comes without
-    source files.
+    `say` is told of a cache that is damaged or can't be written. Raises MissingError when the installation comes
+    without source files.
     """
     path = cache_directory / "docstrings" / f"{_installation()}.jsonl"
     return [Docstring(**json.loads(line)) for line in cached_text(path, _harvest, say).splitlines()]

@@ -91,7 +91,7 @@ class TokenStore:
     ) -> TokenStore:
         """The store of a corpus, from the cache when this corpus, split and vocabulary have been there before.
 
-        `say` hears of a damaged store, which is made anew. `at_least` ends the store where it has so many tokens.
+        `say` is told of a damaged store, which is made anew. `at_least` ends the store where it has so many tokens.
         Raises what the corpus raises, and ScalecliError when the cache can't be written.
         """
         key = [

@@ -24,7 +24,7 @@ _EMBEDDED, _FINAL, _REPEATS = 0, 1, 2
 class Repeat(keras.layers.Layer):
     """A block, scanned over the stacked weights of its copies, or over the same weights where they are shared.
 
-    Rematerialised, training keeps each copy's input alone, and the backward pass runs the copy again for all else.
+    Rematerialized, training keeps each copy's input alone, and the backward pass runs the copy again for all else.
     """
 
     def __init__(
@@ -291,7 +291,7 @@ def _copies(state: Any, length: int) -> Any:
 
 
 def _pool(x: Any, real: Any, window: int) -> Any:
-    """[batch, length, d_model] -> [batch, length / window, d_model], the means of neighbours that are no padding.
+    """[batch, length, d_model] -> [batch, length / window, d_model], the means of neighbors that are no padding.
 
     The original code counts the padding of a window that holds both, so that its token matters there.
     """

@@ -150,9 +150,9 @@ def normalized(x: Any, scale: Any, *bias: Any, real: Any = None, epsilon: float 
     def norm(x: Any, scale: Any, real: Any, *bias: Any) -> Any:
         wide = ops.cast(x, "float32")
         mean = ops.mean(wide, axis=-1, keepdims=True) if bias else 0.0
-        centred = wide - mean if bias else wide
-        factor = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + epsilon)
-        normed = centred * (factor * real) * scale
+        centered = wide - mean if bias else wide
+        factor = ops.rsqrt(ops.mean(ops.square(centered), axis=-1, keepdims=True) + epsilon)
+        normed = centered * (factor * real) * scale
         normed = normed + bias[0] * real if bias else normed
 
         def gradient(upstream: Any) -> tuple[Any, ...]:

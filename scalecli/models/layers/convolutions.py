@@ -161,7 +161,7 @@ class LocalConvolution(Convolutional):
 
 
 class ConvolutionBranch(Convolutional):
-    """Two convolutions side by side, summed, normalised and convolved once more (So et al. 2019, Figure 3).
+    """Two convolutions side by side, summed, normalized and convolved once more (So et al. 2019, Figure 3).
 
     With dropout behind each of the two, as in the Evolved Transformer's code.
     """

@@ -68,7 +68,7 @@ def test_token_by_token_is_the_whole_sequence(inputs):
     for position in range(LENGTH):
         now = slice(position, position + 1)
         of_token = Context(
-            position_biases={4: context.position_biases[4][:, :, now]},
+            position_biases={4: (context.position_biases[4] + context.self_mask)[:, :, now]},
             self_mask=context.self_mask[:, :, now],
             tokens=context.tokens[:, now],
             cross_mask=context.cross_mask,
