@@ -76,7 +76,7 @@ class Flops:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vocabulary:
+class VocabularyEntry:
     """The SentencePiece model: where it lay, the SHA-256 of its bytes, and its number of pieces.
 
     Sentinels come after them, unless the model holds its own.
@@ -104,7 +104,7 @@ class Data:
     inputs_length: int
     targets_length: int
     packed: bool
-    vocabulary: Vocabulary
+    vocabulary: VocabularyEntry
     task: dict[str, Any] | None = None
     tasks: dict[str, dict[str, Any]] | None = None
     documents: int | None = None
@@ -115,7 +115,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageData:
-    """Labelled images that were read: `identity` is a hash of them or a dataset's version, `images` how many they are.
+    """Labeled images that were read: `identity` is a hash of them or a dataset's version, `images` how many they are.
 
     Of an import, whose images nobody states, `identity` is that of the files.
 
@@ -160,7 +160,7 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """Speed in steady state; the utilisation is a fraction, None where the device's peak is not known."""
+    """Speed in steady state; the utilization is a fraction, None where the device's peak is not known."""
 
     steps_per_s: float
     tokens_per_s: float

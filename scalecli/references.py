@@ -32,15 +32,15 @@ class ModelReference:
     """A model that a user named.
 
     `name` is the run's own, otherwise the canonical name of the shape. `run` is the directory of the run that has this
-    model, None when it is only a shape. `states_vocabulary`: a shape file itself says how many rows the embedding has,
-    or it or an operator how many classes the head; other shapes have as many as their vocabulary, or data, takes.
+    model, None when it is only a shape. `fixes_output_size`: a shape file fixes the number of embedding rows, or
+    it or an operator the number of classes; other shapes have as many as their vocabulary, or data, takes.
     """
 
     name: str
     architecture: str
     shape: Shape
     run: str | None = None
-    states_vocabulary: bool = False
+    fixes_output_size: bool = False
 
 
 def resolve_model(
@@ -79,7 +79,7 @@ def resolve_model(
     if operators:
         model = _changed(model, operators, text, reshape_runs)
     if model.shape.classes not in (None, CLASSES):
-        model = replace(model, states_vocabulary=True)
+        model = replace(model, fixes_output_size=True)
     try:
         build_spec(model.architecture, model.shape)
     except ConfigurationError as error:
@@ -125,7 +125,7 @@ def _read_model(path: str, architecture: str | None) -> ModelReference:
     shape = Shape.from_dict(values, path)
     _check_architecture(stated, architecture, shape, path)
     return ModelReference(
-        shape_name(shape, stated), stated, shape, states_vocabulary=not {"vocabulary", "classes"}.isdisjoint(values)
+        shape_name(shape, stated), stated, shape, fixes_output_size=not {"vocabulary", "classes"}.isdisjoint(values)
     )
 
 

@@ -10,7 +10,7 @@ from scalecli.manifest import (
     Parameters,
     Strategy,
     Throughput,
-    Vocabulary,
+    VocabularyEntry,
 )
 
 
@@ -35,7 +35,7 @@ def example_manifest(**changes) -> Manifest:
             inputs_length=128,
             targets_length=28,
             packed=False,
-            vocabulary=Vocabulary(name="train:8000", file="vocabulary.model", sha256="ab" * 32, pieces=8000),
+            vocabulary=VocabularyEntry(name="train:8000", file="vocabulary.model", sha256="ab" * 32, pieces=8000),
         ),
         "objective": {"noise_density": 0.15, "mean_span_length": 3.0},
         "optimizer": {"name": "adafactor", "learning_rate": 0.01},

@@ -165,10 +165,10 @@ def test_a_file_or_an_operator_states_the_classes(folder):
     strict.write_yaml("open.yaml", {"architecture": "vit", **fields})
     assert resolve_model("open.yaml").shape == resolve_model("stated.yaml").shape
     stated = {
-        text: resolve_model(text).states_vocabulary for text in ("stated.yaml", "open.yaml", "vit-s", "vit-s-nc9")
+        text: resolve_model(text).fixes_output_size for text in ("stated.yaml", "open.yaml", "vit-s", "vit-s-nc9")
     }
     assert list(stated.values()) == [True, False, False, True]
-    assert resolve_model("vit-s", operators={"nc": 9}).states_vocabulary
+    assert resolve_model("vit-s", operators={"nc": 9}).fixes_output_size
 
 
 def test_operators_on_a_file_with_knobs(folder):

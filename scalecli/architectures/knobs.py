@@ -10,9 +10,8 @@ from scalecli.errors import ConfigurationError
 Value = bool | int | str
 Values = type[int] | type[bool] | tuple[str, ...]
 
-LARGEST = (
-    2**24
-)  # of any number in a shape: beyond every shape of the papers, and small enough for exact sizes in memory
+# Of any number in a shape: beyond every shape of the papers, and small enough for exact sizes in memory.
+LARGEST = 2**24
 
 
 @dataclass(frozen=True)

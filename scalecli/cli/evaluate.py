@@ -193,12 +193,12 @@ def command(
 
 def _with_split(tasks: tuple[Task, ...], split: str) -> tuple[Task, ...]:
     """The tasks that have a split; says which have not. Raises ConfigurationError where none has."""
-    found = tuple(task for task in tasks if task.has(split))
+    with_split = tuple(task for task in tasks if task.has(split))
     if lacking := [task.name for task in tasks if not task.has(split)]:
         say(f"without a {split} split, and left out: {', '.join(lacking)}")
-    if not found:
+    if not with_split:
         raise ConfigurationError(f"none of the tasks has a {split} split")
-    return found
+    return with_split
 
 
 def _own_tasks(trained: Trained) -> tuple[Task, ...]:

@@ -172,15 +172,14 @@ def _check_default_steps(job: Pretraining | ImagePretraining) -> None:
     """
     from scalecli.architectures import build_spec
     from scalecli.costs import Batch
-    from scalecli.costs.memory import Training
-    from scalecli.costs.this_machine import rough_duration, seconds_here
+    from scalecli.costs.this_machine import rough_duration
+    from scalecli.runs.fitting import estimated_seconds
 
     recipe = job.recipe
     if job.devices.kind in ("tpu", "multi-worker") or os.path.exists(job.place.directory):
         return
     spec = build_spec(job.model.architecture, job.planned_shape())
-    training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
-    seconds = seconds_here(spec, Batch(recipe.batch, *job.lengths()), training, recipe.steps)
+    seconds = estimated_seconds(spec, Batch(recipe.batch, *job.lengths()), recipe, recipe.steps)
     if seconds is None or seconds < LONG_SECONDS:
         return
     text = f"{recipe.steps:,} steps, the default of --steps, take about {rough_duration(seconds)} on this machine"

@@ -16,7 +16,7 @@ BYTES: dict[Precision, int] = {"bfloat16": 2, "float32": 4}
 DEFAULT_CHIP = "tpu-v3"
 DEFAULT_CHIPS = 16  # what both papers trained on
 
-# Patterson et al. 2021, "Carbon Emissions and Large Neural Network Training": 1.10 is Google's data centres that year
+# Patterson et al. 2021, "Carbon Emissions and Large Neural Network Training": 1.10 is Google's data centers that year
 # (Table 4), 0.429 the average of the grids of the USA (section 2.4). T5's own training saw 1.12 and 0.545.
 PUE = 1.10
 KG_CO2E_PER_KWH = 0.429
@@ -138,5 +138,5 @@ class Machine:
 
 
 def energy_kwh(machine: Machine, seconds: float, pue: float = PUE) -> float:
-    """Energy in kWh: power of the chips x time x the data centre's overhead (power usage effectiveness)."""
+    """Energy in kWh: power of the chips x time x the data center's overhead (power usage effectiveness)."""
     return machine.chips * machine.chip.watts * seconds * pue / _JOULES_PER_KWH

@@ -1,7 +1,7 @@
 """Bytes that training takes on one device of a data x model parallel machine, and what makes too many fit. Pure Python.
 
 Weights, gradients and optimizer state are float32 and laid out as `scalecli.costs.layout` says. Programs that XLA
-compiled for a TPU v5e took 0.8 to 1.1 times these figures (tests/costs/test_memory.py).
+compiled for a TPU v5e took 0.81 to 1.01 times these figures (tests/costs/test_memory.py).
 """
 
 from __future__ import annotations
@@ -37,9 +37,8 @@ class Training:
 class DeviceMemory:
     """Bytes on one device, by what they are for.
 
-    `activations`: what the backward pass keeps of the forward pass, and the most that it needs beside that: for one
-    block that it computes again, or for the logits and their gradient, while of the weights only the vocabulary's
-    matrix has one.
+    `activations`: what the backward pass keeps of the forward pass, and beside that the larger of one recomputed
+    block, and logits with their gradient (at which time only the embedding has a gradient).
     """
 
     weights: int

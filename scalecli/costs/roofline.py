@@ -3,7 +3,7 @@
 A step takes the time of its matrix products at a share of the chip's peak, of what goes through its memory, of what
 goes over its interconnect, and a fixed time, one after another. Four constants, the same for all architectures and
 sizes, were fitted to the 68 training speeds that "Scaling Laws vs Model Architectures" (Table 1) and "Scale
-Efficiently" (Table 4) print, all on TPU v3; tests/costs/test_roofline.py fits them again. For other chips they are an
+Efficiently" (Table 4) print, all on TPU v3; tests/costs/speeds.py fits them again. For other chips they are an
 extrapolation. How tokens get to experts on other devices is left out.
 """
 

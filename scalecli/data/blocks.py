@@ -29,7 +29,7 @@ class Blocks:
         self._records: Iterator[bytes] = iter(())
 
     def dataset(self, path: tf.Tensor, start: tf.Tensor, count: tf.Tensor) -> Any:
-        """Returns a tf.data.Dataset of at most `count` records of a file from `start` on."""
+        """A tf.data.Dataset of at most `count` records of a file from `start` on."""
         import tensorflow as tf
 
         def block(number: tf.Tensor) -> tf.data.Dataset:
@@ -40,7 +40,7 @@ class Blocks:
         return tf.data.Dataset.range(-(-count // _RECORDS)).flat_map(block)
 
     def _read(self, path: bytes, start: np.int64, count: np.int64) -> np.ndarray:
-        """Returns records, object [count] or fewer where the file ends."""
+        """Records, object [count] or fewer where the file ends."""
         name, first = path.decode(), int(start)
         with self._lock:
             if self._next != (name, first):

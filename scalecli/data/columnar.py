@@ -19,7 +19,7 @@ _CONTINUED = b"\xff\xff\xff\xff"  # begins every message of an Arrow stream
 
 
 def kind_of(head: bytes, name: str) -> Literal["parquet", "arrow"] | None:
-    """Returns the kind of a file that begins with these bytes, None for others. Raises MissingError for old Feather."""
+    """The kind of a file that begins with these bytes, None for others. Raises MissingError for old Feather."""
     if head.startswith(b"FEA1"):
         raise MissingError(f"{name}: Feather of version 1; write it as version 2 or Parquet")
     if head.startswith(b"PAR1"):
@@ -56,7 +56,7 @@ def read_column(location: str, column: str, start: int = 0) -> Iterator[Any]:
 
 
 def rows_and_bytes(location: str, column: str) -> tuple[int, int]:
-    """Returns the number of rows of a Parquet file, and the bytes of one column before compression.
+    """The number of rows of a Parquet file, and the bytes of one column before compression.
 
     Only its footer is read. Raises as `read_column` does.
     """

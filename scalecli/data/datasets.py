@@ -41,16 +41,16 @@ class DatasetSplit:
 
     @property
     def examples(self) -> int:
-        """Returns the number of examples."""
+        """The number of examples."""
         return sum(length for _, _, length in self.shards())
 
     @property
     def file_format(self) -> str:
-        """Returns the format of the files, such as tfrecord."""
+        """The format of the files, such as tfrecord."""
         return str(self.builder.info.file_format.value)
 
     def shards(self) -> list[tuple[str, int, int]]:
-        """Returns each file's path, the number of its examples before the split's first, and that of the split's."""
+        """Each file's path, the number of its examples before the split's first, and that of the split's."""
         return [(str(part.filename), part.skip, part.take) for part in self.info.file_instructions]
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -73,7 +73,7 @@ class DatasetSplit:
                 yield _plain(row)
 
     def records(self, path: tf.Tensor, start: tf.Tensor, count: tf.Tensor) -> Any:
-        """Returns a tf.data.Dataset of so many serialized examples of a file from one on."""
+        """A tf.data.Dataset of so many serialized examples of a file from one on."""
         import tensorflow as tf
 
         if self.file_format == "tfrecord":
@@ -81,7 +81,7 @@ class DatasetSplit:
         return self._blocks.dataset(path, start, count)
 
     def texts(self, records: tf.Tensor, feature: str = "text") -> tf.Tensor:
-        """Returns the texts of serialized examples, string [records]."""
+        """The texts of serialized examples, string [records]."""
         import tensorflow as tf
 
         parsed = tf.io.parse_example(records, {feature: tf.io.FixedLenFeature([], tf.string)})
@@ -136,7 +136,7 @@ def readable(name: str) -> Iterator[None]:
 
 
 def open_split(name: str, split: str, data_dir: str | None, *, download: bool = False) -> DatasetSplit:
-    """Returns a split of a dataset that is prepared in `data_dir`, a folder or bucket.
+    """A split of a dataset that is prepared in `data_dir`, a folder or bucket.
 
     Without one it is in TFDS_DATA_DIR or ~/tensorflow_datasets, and `download` has it fetched and prepared there first.
     Raises MissingError when the name, the split or the files are not there.
@@ -152,7 +152,7 @@ def open_split(name: str, split: str, data_dir: str | None, *, download: bool = 
 
 
 def open_dataset(name: str, data_dir: str | None, *, download: bool = False) -> Any:
-    """Returns the builder of a prepared dataset; see `open_split`. Raises MissingError."""
+    """The builder of a prepared dataset; see `open_split`. Raises MissingError."""
     import tensorflow_datasets as tfds
 
     folder = _prepared_folder(name, data_dir)
@@ -171,7 +171,7 @@ def open_dataset(name: str, data_dir: str | None, *, download: bool = False) -> 
 
 
 def _named(name: str) -> tuple[str, str]:
-    """Returns the name without its version, and the version, empty where there is none."""
+    """The name without its version, and the version, empty where there is none."""
     stem, colon, version = name.partition(":")
     if not colon:
         stem, _, version = name.rpartition("/")
@@ -181,7 +181,7 @@ def _named(name: str) -> tuple[str, str]:
 
 
 def how_to_get(name: str, builder: Any = None) -> str:
-    """Returns what a person can do to have a dataset."""
+    """What a person can do to have a dataset."""
     by_hand = builder is not None and builder.MANUAL_DOWNLOAD_INSTRUCTIONS
     first = (
         " (some files must be downloaded by hand first: its page in the TFDS catalogue says which)" if by_hand else ""
@@ -191,7 +191,7 @@ def how_to_get(name: str, builder: Any = None) -> str:
 
 
 def _prepared_folder(name: str, data_dir: str | None) -> str | None:
-    """Returns the folder of a prepared dataset, of the version that the name states or else of the latest."""
+    """The folder of a prepared dataset, of the version that the name states or else of the latest."""
     from etils import epath
 
     name, version = _named(name)
@@ -243,7 +243,7 @@ def _download(name: str, builder: Any) -> None:
 
 
 def _of_tfds(name: str, function: Callable[[], Any]) -> Any:
-    """Returns what a function of TFDS does; its errors, of many classes, are one line. Raises MissingError."""
+    """What a function of TFDS returns; its errors, of many classes, become one line. Raises MissingError."""
     try:
         return function()
     except Exception as error:
@@ -251,7 +251,7 @@ def _of_tfds(name: str, function: Callable[[], Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Returns NumPy's values as Python's, bytes as text."""
+    """NumPy's values as Python's, bytes as text."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, bytes):

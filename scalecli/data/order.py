@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def shuffled_index(n: tf.Tensor, count: int | tf.Tensor, seed: int) -> tf.Tensor:
-    """Returns which of `count` items is the n-th of training, int64 in the shape of `n`, [] or [any].
+    """Which of `count` items is the n-th of training, int64 in the shape of `n`, [] or [any].
 
     Each epoch, `count` values of n, is a permutation of its own; n of several epochs must not be mixed in one vector.
     """
@@ -34,11 +34,11 @@ class Share:
     pieces: int = 1
 
     def piece(self, batch: int) -> int:
-        """Returns how many examples a piece has."""
+        """How many examples a piece has."""
         return batch // self.hosts // self.pieces
 
     def numbers(self, start_step: int, batch: int) -> Any:
-        """Returns an endless tf.data.Dataset of the numbers of these examples, int64 scalars, from `start_step` on."""
+        """An endless tf.data.Dataset of the numbers of these examples, int64 scalars, from `start_step` on."""
         import tensorflow as tf
 
         size = batch // self.hosts
@@ -48,7 +48,7 @@ class Share:
         return numbers.map(lambda n: n // size * batch + self.host * size + n % size)
 
     def has(self, number: Any, batch: int) -> Any:
-        """Returns whether the example of this number, an int64 tensor, is one of them."""
+        """Whether the example of this number, an int64 tensor, is one of them."""
         size = batch // self.hosts
         return number % batch // size == self.host
 

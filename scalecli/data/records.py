@@ -40,7 +40,7 @@ _LONGEST_FIELD = 1 << 30
 
 
 def kind_of(location: str) -> Kind:
-    """Returns what a file holds. Raises MissingError for a file that can't be read or isn't what its name promises."""
+    """What a file holds. Raises MissingError for a file that can't be read or isn't what its name promises."""
     promised = _SUFFIXES.get(os.path.splitext(unpacked_name(location))[1])
     with open_unpacked(location) as file:
         head = file.read(_HEAD)
@@ -119,7 +119,7 @@ def read_rows(
 
 
 def text_of(row: Mapping[str, Any], field: str, where: str) -> str:
-    """Returns the text in a field of a row, stripped; empty where it is null. Raises MissingError for other values."""
+    """The text in a field of a row, stripped; empty where it is null. Raises MissingError for other values."""
     text = row.get(field)
     if text is None and field in row:
         return ""
@@ -165,7 +165,7 @@ def _check_header(header: Sequence[str], needed: Sequence[str], where: str) -> N
 
 
 def _begins_as_json(head: bytes) -> bool:
-    """Returns whether a file begins with a JSON object, or a list of objects.
+    """Whether a file begins with a JSON object, or a list of objects.
 
     Text may begin with a brace or bracket, too: the first value has to be whole JSON. Of one longer than the head the
     first key has to be.
@@ -237,7 +237,7 @@ def _json_values(location: str, remarks: Remarks | None) -> Iterator[tuple[int, 
 
 
 def _is_wrong(error: Exception, text: str) -> bool:
-    """Returns whether text isn't JSON however it goes on: it is wrong before its end, and in no open string."""
+    """Whether text isn't JSON however it goes on: it is wrong before its end, and in no open string."""
     if not isinstance(error, json.JSONDecodeError):
         return True
     return not error.msg.startswith("Unterminated") and error.pos < len(text) - 12
@@ -257,7 +257,7 @@ def _text_blocks(location: str, remarks: Remarks | None) -> Iterator[str]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Row:
-    """Returns an object of JSON; raises ValueError for a key that stands twice, of which Python would take the last."""
+    """An object of JSON; raises ValueError for a key that stands twice, of which Python would take the last."""
     values = dict(pairs)
     if len(values) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
@@ -270,7 +270,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def _without_surrogates(value: Any) -> Any:
-    """Returns a value of JSON, lone surrogates of its texts replaced; the same object where there are none."""
+    """A value of JSON, lone surrogates of its texts replaced; the same object where there are none."""
     if isinstance(value, str):
         return value if value.isascii() or not _LONE_SURROGATE.search(value) else _LONE_SURROGATE.sub("\ufffd", value)
     if isinstance(value, dict):

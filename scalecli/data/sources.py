@@ -57,7 +57,7 @@ class Remarks:
         self.first.setdefault(what, where)
 
     def lines(self) -> list[str]:
-        """Returns one line for each kind."""
+        """The remarks as lines, one for each kind."""
         return [f"{what}: {count:,}, the first at {self.first[what]}" for what, count in self.counts.items()]
 
     @contextlib.contextmanager
@@ -122,7 +122,7 @@ _MOST_NULS = 0.01  # of the first bytes of text; zeroed blocks and UTF-16 have m
 
 
 def find_files(patterns: Sequence[str | Path]) -> list[str]:
-    """Returns the locations of the files that paths, URLs and globs name: each pattern's in order of name.
+    """The locations of the files that paths, URLs and globs name: each pattern's in order of name.
 
     A folder that Hugging Face's `datasets` saved stands for its files. Raises MissingError for a pattern that no file
     matches, ConfigurationError for a folder of several splits.
@@ -174,7 +174,7 @@ def _json_file(system: Any, path: str) -> dict[str, Any]:
 
 
 def unpacked_name(location: str) -> str:
-    """Returns a location without the suffix of a packed file."""
+    """A location without the suffix of a packed file."""
     stem, suffix = os.path.splitext(location)
     return stem if suffix in _PACKED else location
 
@@ -237,12 +237,12 @@ def read_lines(location: str, remarks: Remarks | None = None, *, keep_ends: bool
 
 
 def not_utf_8(where: str, error: UnicodeDecodeError) -> MissingError:
-    """Returns the error that says which byte is not UTF-8."""
+    """The error that says which byte is not UTF-8."""
     return MissingError(f"{where}: not UTF-8 (byte {error.object[error.start]:#04x})")
 
 
 def fingerprint(location: str) -> str:
-    """Returns a hash of a file's content, or for a remote file of what its store tells about the content.
+    """A hash of a file's content, or for a remote file of what its store tells about the content.
 
     Raises MissingError where the file can't be read.
     """
@@ -257,18 +257,18 @@ def fingerprint(location: str) -> str:
 
 
 def size_of(location: str) -> int:
-    """Returns the bytes of a file. Raises MissingError where the file can't be read."""
+    """The bytes of a file. Raises MissingError where the file can't be read."""
     with one_line_errors(display_name(location)):
         system, path = locate(location)
         return int(system.size(path) or 0)
 
 
 def content_stamp(about: Mapping[str, Any]) -> str | None:
-    """Returns what a file system's entry of a file tells about the content, its size first; None for only that."""
+    """What a file system's entry of a file tells about the content, its size first; None for only that."""
     known = [str(about[key]) for key in _REMOTE_FINGERPRINTS if about.get(key)]
     return f"{about.get('size')} {known[0]}" if known else None
 
 
 def display_name(location: str) -> str:
-    """Returns a location as a person would type it: local files without their protocol."""
+    """A location as a person would type it: local files without their protocol."""
     return location.removeprefix("file://").removeprefix("local://")

@@ -50,7 +50,7 @@ class Instruction:
 
 
 @dataclass
-class Work:
+class ProgramCosts:
     """What a program does in one run on one device.
 
     `flops`: two for each multiply-add of its matrix products and convolutions. `collectives` and `collective_bytes`, by
@@ -64,9 +64,9 @@ class Work:
     unknown_loops: int = 0
 
 
-def work(text: str) -> Work:
+def work(text: str) -> ProgramCosts:
     """The work of the program that this HLO text is."""
-    program, found = _Program(text), Work()
+    program, found = _Program(text), ProgramCosts()
     program.add(found, program.entry, 1, None)
     return found
 
@@ -97,7 +97,7 @@ class _Program:
             elif found := _LINE.match(line):
                 current[found[1]] = _parsed(found[2])
 
-    def add(self, work: Work, name: str, times: int, loop: _Loop | None) -> None:
+    def add(self, work: ProgramCosts, name: str, times: int, loop: _Loop | None) -> None:
         """Adds what a computation does that runs so many times, within a loop or in none."""
         computation = self.computations[name]
         for each in computation.values():

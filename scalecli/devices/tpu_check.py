@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import Any
 
 from scalecli.costs.hardware import Machine
-from scalecli.devices.hlo import Work, work
+from scalecli.devices.hlo import ProgramCosts, work
 from scalecli.errors import ConfigurationError, nearest
 
 # The interfaces used here change with every release.
@@ -54,7 +54,7 @@ class Compiled:
     arguments: int | None = None
     temporaries: int | None = None
     program: int | None = None
-    work: Work | None = None
+    work: ProgramCosts | None = None
 
 
 def machine_of(topology: str, model_parallel: int) -> Machine:

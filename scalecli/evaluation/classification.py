@@ -19,7 +19,7 @@ class Classification:
 
     def __init__(self, model: VisionTransformer, devices: Mapped = ONE_DEVICE) -> None:
         def sums(batch: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-            real, logits, labels = model.counted(batch), model(batch), batch["labels"]
+            real, logits, labels = model.target_mask(batch), model(batch), batch["labels"]
             losses, _ = cross_entropy(logits, labels)
             correct = ops.cast(ops.equal(ops.argmax(logits, axis=-1), labels), "float32")
             return ops.sum(losses * real), ops.sum(correct * real), ops.sum(real)

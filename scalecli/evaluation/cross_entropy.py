@@ -18,7 +18,7 @@ class CrossEntropy:
 
     def __init__(self, model: Trainable, devices: Mapped = ONE_DEVICE) -> None:
         def sums(batch: Mapping[str, Any]) -> tuple[Any, Any]:
-            real = model.counted(batch)
+            real = model.target_mask(batch)
             return ops.sum(model.losses(batch).cross_entropy * real), ops.sum(real)
 
         self._sums = devices.mapped(model, sums, "sum")

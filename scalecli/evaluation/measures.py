@@ -1,9 +1,9 @@
 """Figures of a sample of examples, and how far another sample of the same kind would be from them (the bootstrap).
 
-A `Measure` knows its units, the examples or groups of them that are drawn together, and computes its figure from how
-often each unit is drawn: once each is the score; a thousand random draws with replacement, in one product of matrices,
-give its interval (Efron 1979; percentiles). Units that count alike are kept as one with a multiplicity, which leaves
-few: four for the F1 of two labels, whatever the number of examples.
+A `BootstrapMetric` knows its units, the examples or groups of them that are drawn together, and computes its figure
+from how often each unit is drawn: once each is the score; a thousand random draws with replacement, in one product of
+matrices, give its interval (Efron 1979; percentiles). Units that count alike are kept as one with a multiplicity, which
+leaves few: four for the F1 of two labels, whatever the number of examples.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_COUNTS_AT_ONCE = 1 << 22  # 32 MB
 
 
 @dataclass(frozen=True)
-class Measure:
+class BootstrapMetric:
     """`figures` maps counts [resamples, units] to fractions [resamples]; unit u stands `multiplicity[u]` times."""
 
     multiplicity: np.ndarray  # int64 [units]
@@ -44,8 +44,8 @@ class Measure:
 
 def additive(
     rows: np.ndarray, groups: Sequence[Hashable] | None, figure: Callable[[np.ndarray], np.ndarray]
-) -> Measure:
-    """Returns the measure whose figure is a function of sums over the examples.
+) -> BootstrapMetric:
+    """The metric whose figure is a function of sums over the examples.
 
     rows: [examples, statistics], float or int. groups: to which each example belongs, None where each stands alone.
     figure: from sums [resamples, statistics] to fractions [resamples].
@@ -56,17 +56,17 @@ def additive(
         np.add.at(summed, indices, rows)
         rows = summed
     distinct, multiplicity = np.unique(rows, axis=0, return_counts=True)
-    return Measure(multiplicity, lambda counts: figure(counts @ distinct))
+    return BootstrapMetric(multiplicity, lambda counts: figure(counts @ distinct))
 
 
-def mean(values: Sequence[float], groups: Sequence[Hashable] | None = None) -> Measure:
-    """Returns the measure of the mean over examples of `values`."""
+def mean(values: Sequence[float], groups: Sequence[Hashable] | None = None) -> BootstrapMetric:
+    """The metric of the mean over examples of `values`."""
     rows = np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
     return additive(rows, groups, lambda sums: sums[:, 0] / sums[:, 1])
 
 
-def mean_of_whole_groups(right: Sequence[bool], groups: Sequence[Hashable]) -> Measure:
-    """Returns the measure of the share of groups all of whose examples are right."""
+def mean_of_whole_groups(right: Sequence[bool], groups: Sequence[Hashable]) -> BootstrapMetric:
+    """The metric of the share of groups all of whose examples are right."""
     whole = np.ones(len(set(groups)), bool)
     np.logical_and.at(whole, _group_indices(groups), np.asarray(right, bool))
     return mean(whole.astype(float).tolist())
@@ -74,8 +74,8 @@ def mean_of_whole_groups(right: Sequence[bool], groups: Sequence[Hashable]) -> M
 
 def f1(
     predicted: Sequence[int], true: Sequence[int], classes: Sequence[int], groups: Sequence[Hashable] | None
-) -> Measure:
-    """Returns the measure of the mean over `classes` of F1 = 2 tp / (predicted + true), 0 where neither occurs.
+) -> BootstrapMetric:
+    """The metric of the mean over `classes` of F1 = 2 tp / (predicted + true), 0 where neither occurs.
 
     predicted, true: a class of each example; a number that is in no class is a prediction of none.
     """
@@ -90,8 +90,10 @@ def f1(
     return additive(rows, groups, figure)
 
 
-def matthews(predicted: Sequence[int], true: Sequence[int], classes: int, groups: Sequence[Hashable] | None) -> Measure:
-    """Returns the measure of the Matthews correlation of classes 0, 1 ... (Gorodkin 2004), 0 where it is not defined.
+def matthews(
+    predicted: Sequence[int], true: Sequence[int], classes: int, groups: Sequence[Hashable] | None
+) -> BootstrapMetric:
+    """The metric of the Matthews correlation of classes 0, 1 ... (Gorodkin 2004), 0 where it is not defined.
 
     With C the confusion matrix, of n examples: (n tr C - sum_k p_k t_k) / sqrt((n^2 - sum p^2) (n^2 - sum t^2)), where
     p_k and t_k are how often class k is predicted and true.
@@ -109,19 +111,19 @@ def matthews(predicted: Sequence[int], true: Sequence[int], classes: int, groups
     return additive(rows, groups, figure)
 
 
-def pearson(predicted: Sequence[float], true: Sequence[float]) -> Measure:
-    """Returns the measure of the linear correlation, 0 where it is not defined: where all of either are equal."""
+def pearson(predicted: Sequence[float], true: Sequence[float]) -> BootstrapMetric:
+    """The metric of the linear correlation, 0 where it is not defined: where all of either are equal."""
     pairs, multiplicity = np.unique(np.stack([predicted, true], axis=1), axis=0, return_counts=True)
     # Without a common scale the squares of absurd predictions would be infinite.
     pairs = pairs / np.maximum(np.abs(pairs).max(axis=0), np.finfo(float).tiny)
-    return Measure(multiplicity, lambda counts: _correlation(pairs[None, :, 0], pairs[None, :, 1], counts))
+    return BootstrapMetric(multiplicity, lambda counts: _correlation(pairs[None, :, 0], pairs[None, :, 1], counts))
 
 
-def spearman(predicted: Sequence[float], true: Sequence[float]) -> Measure:
-    """Returns the measure of the correlation of ranks, ties at their mean rank; otherwise as `pearson`."""
+def spearman(predicted: Sequence[float], true: Sequence[float]) -> BootstrapMetric:
+    """The metric of the correlation of ranks, ties at their mean rank; otherwise as `pearson`."""
     pairs, multiplicity = np.unique(np.stack([predicted, true], axis=1), axis=0, return_counts=True)
     orders = [np.unique(pairs[:, side], return_inverse=True)[1] for side in (0, 1)]
-    return Measure(
+    return BootstrapMetric(
         multiplicity, lambda counts: _correlation(_ranks(orders[0], counts), _ranks(orders[1], counts), counts)
     )
 

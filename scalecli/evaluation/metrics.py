@@ -1,8 +1,8 @@
 """Task metrics: how near predicted texts come to what was to be written, on a scale of 0 to 100 where more is better.
 
-Each metric is one function of `Outcomes` in `METRICS`; it returns a `Measure` of fractions, whose figure and interval
-`score` turns into the papers' scale. Predictions are whatever the model wrote, so each metric says what a prediction
-counts as that is no label or no number at all.
+Each metric is one function of `Outcomes` in `METRICS`; it returns a `BootstrapMetric` of fractions, whose figure and
+interval `score` turns into the papers' scale. Predictions are whatever the model wrote, so each metric says what a
+prediction counts as that is no label or no number at all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scalecli.data.tasks.schema import METRICS as NAMES
 from scalecli.data.tasks.task import Example
 from scalecli.errors import ConfigurationError, MissingError, nearest
 from scalecli.evaluation import answers, measures
-from scalecli.evaluation.measures import Measure
+from scalecli.evaluation.measures import BootstrapMetric
 
 _NO_ANSWER = "-"
 
@@ -103,7 +103,7 @@ def baseline(metrics: Sequence[str], examples: Sequence[Example], labels: Sequen
     return {metric: max(100 * each[metric].figure() for each in figures) for metric in metrics}
 
 
-def _measures(metrics: Sequence[str], outcomes: Outcomes) -> dict[str, Measure]:
+def _measures(metrics: Sequence[str], outcomes: Outcomes) -> dict[str, BootstrapMetric]:
     for metric in metrics:
         if metric not in METRICS:
             accepted = ", ".join(METRICS)
@@ -111,12 +111,12 @@ def _measures(metrics: Sequence[str], outcomes: Outcomes) -> dict[str, Measure]:
     return {metric: METRICS[metric](outcomes) for metric in metrics}
 
 
-def accuracy(outcomes: Outcomes) -> Measure:
+def accuracy(outcomes: Outcomes) -> BootstrapMetric:
     """The share of predictions that are a right answer, letter by letter."""
     return measures.mean([float(value) for value in _right(outcomes)], outcomes.groups)
 
 
-def group_exact_match(outcomes: Outcomes) -> Measure:
+def group_exact_match(outcomes: Outcomes) -> BootstrapMetric:
     """The share of groups, such as the answers to one question, all of whose predictions are right (MultiRC's EM).
 
     Raises ConfigurationError where examples are of no group.
@@ -126,7 +126,7 @@ def group_exact_match(outcomes: Outcomes) -> Measure:
     return measures.mean_of_whole_groups(_right(outcomes), outcomes.groups)
 
 
-def referent_accuracy(outcomes: Outcomes) -> Measure:
+def referent_accuracy(outcomes: Outcomes) -> BootstrapMetric:
     """The share of predictions that name the target where it is the pronoun's referent, and only there (WSC).
 
     A prediction without words is wrong. Raises ConfigurationError where the examples don't say what is true.
@@ -140,7 +140,7 @@ def referent_accuracy(outcomes: Outcomes) -> Measure:
     return measures.mean([float(value) for value in right], outcomes.groups)
 
 
-def f1(outcomes: Outcomes) -> Measure:
+def f1(outcomes: Outcomes) -> BootstrapMetric:
     """F1 of the second of two labels (GLUE, MultiRC), or the mean of F1 over all of more (SuperGLUE's CB).
 
     A prediction that is no label counts as the wrong one of two labels, and as none of more (T5). A class without true
@@ -152,7 +152,7 @@ def f1(outcomes: Outcomes) -> Measure:
     return measures.f1(predicted, true, [1] if count == 2 else range(count), outcomes.groups)
 
 
-def matthews(outcomes: Outcomes) -> Measure:
+def matthews(outcomes: Outcomes) -> BootstrapMetric:
     """The Matthews correlation, -1 to 1, in its form for many classes (Gorodkin 2004).
 
     A prediction that is no label counts as a class of its own (T5). It is 0 where it isn't defined: when all
@@ -162,7 +162,7 @@ def matthews(outcomes: Outcomes) -> Measure:
     return measures.matthews(predicted, true, count + 1, outcomes.groups)
 
 
-def pearson(outcomes: Outcomes) -> Measure:
+def pearson(outcomes: Outcomes) -> BootstrapMetric:
     """The linear correlation of the numbers, -1 to 1; a prediction that is no number counts as -1 (T5).
 
     It is 0 where it isn't defined: when all predictions or all answers are equal, or there is only one. Raises
@@ -171,22 +171,22 @@ def pearson(outcomes: Outcomes) -> Measure:
     return measures.pearson(*_numbers("pearson", outcomes))
 
 
-def spearman(outcomes: Outcomes) -> Measure:
+def spearman(outcomes: Outcomes) -> BootstrapMetric:
     """The correlation of the numbers' ranks, ties at their mean rank; otherwise as `pearson`."""
     return measures.spearman(*_numbers("spearman", outcomes))
 
 
-def exact_match(outcomes: Outcomes) -> Measure:
+def exact_match(outcomes: Outcomes) -> BootstrapMetric:
     """The share of predictions with the words of a right answer, as SQuAD compares them (Rajpurkar et al. 2016)."""
     return _mean_of_best(answers.exact, outcomes)
 
 
-def token_f1(outcomes: Outcomes) -> Measure:
+def token_f1(outcomes: Outcomes) -> BootstrapMetric:
     """The mean of F1 between the words of a prediction and of the nearest answer (Rajpurkar et al. 2016, 6.1)."""
     return _mean_of_best(answers.overlap, outcomes)
 
 
-def squad_v2_exact_match(outcomes: Outcomes) -> Measure:
+def squad_v2_exact_match(outcomes: Outcomes) -> BootstrapMetric:
     """`exact_match` as the script of SQuAD v2 has it (Rajpurkar et al. 2018).
 
     A question without an answer is right where none is predicted: `UNANSWERABLE`, or no words. Of the answers to
@@ -195,17 +195,17 @@ def squad_v2_exact_match(outcomes: Outcomes) -> Measure:
     return _mean_of_best(answers.exact, _with_empty_answers(outcomes))
 
 
-def squad_v2_f1(outcomes: Outcomes) -> Measure:
+def squad_v2_f1(outcomes: Outcomes) -> BootstrapMetric:
     """`token_f1` as the script of SQuAD v2 has it: where there is no answer, 1 if none is predicted, else 0."""
     return _mean_of_best(answers.overlap_or_both_empty, _with_empty_answers(outcomes))
 
 
-def rouge_l(outcomes: Outcomes) -> Measure:
+def rouge_l(outcomes: Outcomes) -> BootstrapMetric:
     """The mean of ROUGE-L's F-measure (Lin 2004) of a prediction and the nearest answer, each as one sentence."""
     return _mean_of_best(answers.rouge_l, outcomes)
 
 
-def rouge_lsum(outcomes: Outcomes) -> Measure:
+def rouge_lsum(outcomes: Outcomes) -> BootstrapMetric:
     """The mean of summary-level ROUGE-L, which T5 and the papers report: sentences are compared one by one.
 
     T5 prints the median of the means of a thousand resamples instead of the mean itself: the same but for noise.
@@ -214,7 +214,7 @@ def rouge_lsum(outcomes: Outcomes) -> Measure:
 
 
 # Each name that a task file may have is that of a function above.
-METRICS: dict[str, Callable[[Outcomes], Measure]] = {name: globals()[name] for name in NAMES}
+METRICS: dict[str, Callable[[Outcomes], BootstrapMetric]] = {name: globals()[name] for name in NAMES}
 
 
 def _right(outcomes: Outcomes) -> list[bool]:
@@ -231,7 +231,7 @@ def _with_empty_answers(outcomes: Outcomes) -> Outcomes:
     )
 
 
-def _mean_of_best(compare: Callable[[str, str], float], outcomes: Outcomes) -> Measure:
+def _mean_of_best(compare: Callable[[str, str], float], outcomes: Outcomes) -> BootstrapMetric:
     pairs = zip(outcomes.predictions, outcomes.accepted, strict=True)
     return measures.mean([answers.best_of(compare, *pair) for pair in pairs], outcomes.groups)
 

@@ -105,7 +105,7 @@ def write(folder: Path, model: Exported) -> None:
 
 
 def locations(spec: EncoderOnly) -> dict[str, Location]:
-    """Where the original has each weight; it keeps heads apart, and patches as rows, columns and colours."""
+    """Where the original has each weight; it keeps heads apart, and patches as rows, columns and colors."""
     embedding = spec.embedding
     width, side = embedding.d_model, embedding.patch_size
     attention: Any = spec.encoder.repeats[0].block.residuals()[0].layer

@@ -71,8 +71,8 @@ class EncoderDecoder(SpecModel):
         policy = self.dtype_policy
         self.embedding = Embedding(spec.embedding, name="embedding", dtype=policy)
         self.decoder = Stack(spec.decoder, rematerialise=rematerialise, name="decoder", dtype=policy)
-        lender = self.decoder if spec.shared_stacks else None
-        self.encoder = Stack(spec.encoder, lender, rematerialise, name="encoder", dtype=policy)
+        tied_to = self.decoder if spec.shared_stacks else None
+        self.encoder = Stack(spec.encoder, tied_to, rematerialise, name="encoder", dtype=policy)
         self.output_head = HEADS[type(spec.logits)](spec.logits, name="logits", dtype=policy)
         self.built = True
 
@@ -88,12 +88,12 @@ class EncoderDecoder(SpecModel):
     def losses(self, batch: Mapping[str, Any], dropout_seed: Any = None) -> Losses:
         """The losses [batch, targets], in training (with a seed) or not; the logits never exist all at once."""
         decoded, auxiliary_loss, reports = self._decoded(batch, dropout_seed)
-        losses, log_normalisers = chunked_cross_entropy(
+        losses, log_normalizers = chunked_cross_entropy(
             self.output_head, self._prepared_head(), decoded, batch["targets"], self.spec.logits.classes
         )
-        return Losses(losses, log_normalisers, auxiliary_loss, reports)
+        return Losses(losses, log_normalizers, auxiliary_loss, reports)
 
-    def counted(self, batch: Mapping[str, Any]) -> Any:
+    def target_mask(self, batch: Mapping[str, Any]) -> Any:
         """float32 [batch, targets]: 1 for a token, 0 for padding."""
         return ops.cast(batch["targets"] > 0, "float32")
 
@@ -218,10 +218,10 @@ def shift_right(targets: Any, target_segments: Any = None) -> Any:
 def token_losses(logits: Any, targets: Any, z_loss: float = 0.0) -> Any:
     """Cross-entropy of each target [batch, targets] in nats, float32, plus z_loss * log(Z)^2; padding is not masked.
 
-    The z-loss keeps the softmax's normaliser Z near one (Mesh-TensorFlow; T5 trains with 1e-4).
+    The z-loss keeps the softmax's normalizer Z near one (Mesh-TensorFlow; T5 trains with 1e-4).
     """
-    losses, log_normaliser = cross_entropy(logits, targets)
-    return losses + z_loss * ops.square(log_normaliser)
+    losses, log_normalizer = cross_entropy(logits, targets)
+    return losses + z_loss * ops.square(log_normalizer)
 
 
 def _present(ids: Any) -> Any:

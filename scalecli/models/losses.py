@@ -12,13 +12,13 @@ from scalecli.models.blocks.scan import scan
 
 
 def cross_entropy(logits: Any, targets: Any) -> tuple[Any, Any]:
-    """Cross-entropy of each target in nats, and log Z of its softmax's normaliser Z: both [batch, targets], float32.
+    """Cross-entropy of each target in nats, and log Z of its softmax's normalizer Z: both [batch, targets], float32.
 
     Padding is not masked.
     """
-    log_normaliser = ops.logsumexp(logits, axis=-1)
+    log_normalizer = ops.logsumexp(logits, axis=-1)
     at_target = ops.sum(logits * ops.one_hot(targets, logits.shape[-1], dtype=logits.dtype), axis=-1)
-    return log_normaliser - at_target, log_normaliser
+    return log_normalizer - at_target, log_normalizer
 
 
 def chunked_cross_entropy(
@@ -51,5 +51,5 @@ def chunked_cross_entropy(
     _, results = scan(
         body, (), (chunked(hidden), chunked(targets)), wide, (nothing, nothing), chunks, rematerialise=True
     )
-    losses, log_normalisers = (ops.reshape(ops.swapaxes(x, 0, 1), (batch, -1))[:, :length] for x in results)
-    return losses, log_normalisers
+    losses, log_normalizers = (ops.reshape(ops.swapaxes(x, 0, 1), (batch, -1))[:, :length] for x in results)
+    return losses, log_normalizers

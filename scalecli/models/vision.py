@@ -16,15 +16,15 @@ from scalecli.models.layers.vocabulary import Logits
 from scalecli.models.losses import chunked_cross_entropy
 from scalecli.models.spec_model import SpecModel
 from scalecli.models.trainable import Losses
-from scalecli.specs.vision import FILLING
+from scalecli.specs.vision import PADDING_LABEL
 
 
 class VisionTransformer(SpecModel):
     """Logits of an image's classes.
 
     A batch is a mapping: `images` [batch, image_size, image_size, 3] float32 from -1 to 1, as the original's, and
-    `labels` [batch] int32, -1 for what only fills up the batch. With `rematerialise` the backward pass computes each
-    scanned block's activations again.
+    `labels` [batch] int32, -1 for padding rows. With `rematerialise` the backward pass computes each scanned block's
+    activations again.
     """
 
     spec: specs.EncoderOnly
@@ -57,12 +57,12 @@ class VisionTransformer(SpecModel):
         encoded, reports = self._encoded(batch["images"], dropout_seed)
         head = self.output_head
         labels, classes = batch["labels"][:, None], self.spec.logits.classes
-        losses, log_normalisers = chunked_cross_entropy(head, head.prepare({}), encoded, labels, classes)
-        return Losses(losses[:, 0], log_normalisers[:, 0], ops.zeros(()), reports)
+        losses, log_normalizers = chunked_cross_entropy(head, head.prepare({}), encoded, labels, classes)
+        return Losses(losses[:, 0], log_normalizers[:, 0], ops.zeros(()), reports)
 
-    def counted(self, batch: Mapping[str, Any]) -> Any:
-        """float32 [batch]: 1 for an image, 0 for what fills up the batch."""
-        return ops.cast(batch["labels"] != FILLING, "float32")
+    def target_mask(self, batch: Mapping[str, Any]) -> Any:
+        """float32 [batch]: 1 for an image, 0 for a padding row."""
+        return ops.cast(batch["labels"] != PADDING_LABEL, "float32")
 
     def parts(self) -> dict[str, SpecLayer]:
         """Every layer that owns weights, by the prefix of its paths in `ModelSpec.weights()`."""

@@ -15,8 +15,16 @@ from scalecli.architectures import Shape, build_image_spec, build_spec, build_te
 from scalecli.architectures.recorded import shape_of_run
 from scalecli.data.text.vocabulary import Vocabulary, load_vocabulary
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
-from scalecli.manifest import FILE_NAME, Data, ImageData, Manifest, Parent, load_manifest, manifest_hash
-from scalecli.manifest import Vocabulary as VocabularyEntry
+from scalecli.manifest import (
+    FILE_NAME,
+    Data,
+    ImageData,
+    Manifest,
+    Parent,
+    VocabularyEntry,
+    load_manifest,
+    manifest_hash,
+)
 from scalecli.runs.differences import differences
 from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
 from scalecli.storage import layout

@@ -70,14 +70,14 @@ class MeasuredInputs:
 Inputs = TypeVar("Inputs", bound=MeasuredInputs, covariant=True)
 
 
-class Measure(Protocol[Inputs]):
+class Measurement(Protocol[Inputs]):
     """What can be measured of a run's checkpoints."""
 
     def open(self, job: Evaluation, devices: Devices, reporter: Reporter) -> Inputs:
         """Opens what is read, for batches of `job.batch`. Raises ScalecliError of the kind that says what is wrong."""
 
 
-def evaluate(job: Evaluation, measure: Measure[Inputs], reporter: Reporter) -> tuple[Manifest, Inputs]:
+def evaluate(job: Evaluation, measure: Measurement[Inputs], reporter: Reporter) -> tuple[Manifest, Inputs]:
     """Measures each checkpoint of a run; writes the manifest of what was found. Returns it, and what was read.
 
     Raises:
@@ -92,7 +92,7 @@ def evaluate(job: Evaluation, measure: Measure[Inputs], reporter: Reporter) -> t
 
 
 def _evaluate(
-    job: Evaluation, measure: Measure[Inputs], devices: Devices, reporter: Reporter
+    job: Evaluation, measure: Measurement[Inputs], devices: Devices, reporter: Reporter
 ) -> tuple[Manifest, Inputs]:
     from scalecli.models.building import new_model
 

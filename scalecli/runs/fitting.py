@@ -56,11 +56,18 @@ def time_note(spec: ModelSpec, manifest: Manifest, recipe: Recipe, steps_done: i
     if batch is None or manifest.strategy.kind == "multi-worker":
         return None
     machine = Machine("cpu", chips=1) if _is_on_processors(manifest) else None
-    training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
-    seconds = seconds_here(spec, batch, training, steps, machine)
+    seconds = estimated_seconds(spec, batch, recipe, steps, machine)
     if seconds is None or seconds <= SHORT_SECONDS:
         return None
     return f"{steps:,} steps take about {rough_duration(seconds)} on this machine, by estimate, without validation"
+
+
+def estimated_seconds(
+    spec: ModelSpec, batch: Batch, recipe: Recipe, steps: int, machine: Machine | None = None
+) -> float | None:
+    """How long so many steps of a recipe would take on this machine (see `this_machine.seconds_here`)."""
+    training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
+    return seconds_here(spec, batch, training, steps, machine)
 
 
 def _is_on_processors(manifest: Manifest) -> bool:

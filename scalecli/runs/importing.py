@@ -44,8 +44,8 @@ HUB = "hf:"
 _VALIDATION_EXAMPLES = 512
 
 
-class Reporter(Protocol):
-    """Who hears of an import's progress."""
+class ImportReporter(Protocol):
+    """Receives an import's progress."""
 
     def fetched(self, done: int, total: int, bytes_per_s: float) -> None:
         """How many bytes have been fetched."""
@@ -101,7 +101,7 @@ class Source:
             return self.released.name
         return Path(self.address.removeprefix(HUB).rstrip("/")).name
 
-    def folder(self, step: int | None, cache_directory: Path, reporter: Reporter) -> Path:
+    def folder(self, step: int | None, cache_directory: Path, reporter: ImportReporter) -> Path:
         """The folder with the checkpoint's files, fetched into the cache where they are elsewhere.
 
         Raises:
@@ -131,7 +131,7 @@ class Importing:
     cache_directory: Path
     command_line: str
 
-    def read(self, reporter: Reporter) -> tuple[Imported, Vocabulary | None]:
+    def read(self, reporter: ImportReporter) -> tuple[Imported, Vocabulary | None]:
         """Fetches and reads the checkpoint and its vocabulary, None where it reads images; verifies them if asked to.
 
         Raises:
@@ -158,7 +158,7 @@ class Importing:
         return imported, vocabulary
 
 
-def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None, reporter: Reporter) -> Manifest:
+def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None, reporter: ImportReporter) -> Manifest:
     """Makes a run of what `job` has read; the same files once more change nothing. Returns the run's manifest.
 
     Raises:
@@ -170,7 +170,7 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
 
 
 def _import_run(
-    job: Importing, place: RunStorage, imported: Imported, vocabulary: Vocabulary | None, reporter: Reporter
+    job: Importing, place: RunStorage, imported: Imported, vocabulary: Vocabulary | None, reporter: ImportReporter
 ) -> Manifest:
     manifest = resumed_manifest(_manifest(job, imported, vocabulary), place)
     folder = job.directory / layout.CHECKPOINTS

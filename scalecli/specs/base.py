@@ -95,7 +95,7 @@ class Norm(LayerSpec):
         return Counter({"elementwise": 4 * queries * self.d_model})
 
     def activations(self, queries: int, memory: int) -> Counter[str]:
-        """What is normalised, and what comes out."""
+        """What is normalized, and what comes out."""
         return Counter({"compute": 2 * queries * self.d_model})
 
 

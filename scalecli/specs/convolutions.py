@@ -38,7 +38,7 @@ class LocalConvolution(LayerSpec):
 
     Gated linear unit, depthwise convolution whose `taps` weights are a softmax over the kernel, a dense layer, and the
     output projection. Each channel has taps of its own: learned, or with `dynamic` predicted from the input at each
-    position. Centred, or with `causal` over the position and those before it.
+    position. Centered, or with `causal` over the position and those before it.
     """
 
     d_model: int
@@ -142,7 +142,7 @@ class SeparableConvolution(LayerSpec):
 
 @dataclass(frozen=True)
 class ConvolutionBranch(LayerSpec):
-    """Two convolutions side by side, ReLU on those of `activated`, summed, normalised and convolved once more.
+    """Two convolutions side by side, ReLU on those of `activated`, summed, normalized and convolved once more.
 
     The narrower output is padded with zeros to the wider one's width, and the result to d_model (So et al. 2019,
     Figure 3).

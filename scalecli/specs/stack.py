@@ -31,10 +31,10 @@ class Sublayer:
 
 @dataclass(frozen=True)
 class Pooling:
-    """The mean of `window` neighbouring positions of the residual stream (Funnel, Dai et al. 2020, section 2.2)."""
+    """The mean of `window` neighboring positions of the residual stream (Funnel, Dai et al. 2020, section 2.2)."""
 
     window: int = 2
-    packing_refused: ClassVar[str | None] = "pooling takes the mean of neighbouring positions"
+    packing_refused: ClassVar[str | None] = "pooling takes the mean of neighboring positions"
 
     def output_length(self, length: int) -> int:
         """Positions after pooling (see `Stack.output_length` for lengths that it does not divide)."""

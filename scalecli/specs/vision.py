@@ -9,14 +9,14 @@ from scalecli.specs.base import LayerSpec, Weight, bias, dense
 
 CHANNELS = 3  # red, green, blue
 CLASSES = 18_000  # about as many labels as JFT has, on which both papers' vision transformers were pretrained
-FILLING = -1  # the label of what only fills up a batch
+PADDING_LABEL = -1  # the label of padding rows
 
 
 @dataclass(frozen=True)
 class PatchEmbedding(LayerSpec):
     """Patches of an image, a class token before them, and learned positions (Dosovitskiy et al. 2021, section 3.1).
 
-    Images are `image_size` x `image_size` pixels of three colours, cut into squares of `patch_size` x `patch_size`.
+    Images are `image_size` x `image_size` pixels of three colors, cut into squares of `patch_size` x `patch_size`.
     """
 
     d_model: int
@@ -34,7 +34,7 @@ class PatchEmbedding(LayerSpec):
         return CHANNELS * self.patch_size**2
 
     def weights(self) -> dict[str, Weight]:
-        """`kernel` [pixels, d_model] (row, column, colour), `bias` and `class_token` [d_model], `positions`.
+        """`kernel` [pixels, d_model] (row, column, color), `bias` and `class_token` [d_model], `positions`.
 
         The positions are [patches + 1, d_model], that of the class token first. It starts at zero, as in the original.
         """

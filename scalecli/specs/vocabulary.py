@@ -12,7 +12,7 @@ from scalecli.specs.base import LayerSpec, Weight, bias, dense
 class Embedding(LayerSpec):
     """Token embedding, shared by encoder and decoder (and by the logits where those are tied).
 
-    With `size` it is factorised: a table of that width, and a projection to d_model (ALBERT, Lan et al. 2020,
+    With `size` it is factorized: a table of that width, and a projection to d_model (ALBERT, Lan et al. 2020,
     section 3.1).
     """
 
@@ -21,7 +21,7 @@ class Embedding(LayerSpec):
     size: int | None = None
 
     def weights(self) -> dict[str, Weight]:
-        """`table` [vocabulary, size or d_model]; when factorised, `projection` [size, d_model]."""
+        """`table` [vocabulary, size or d_model]; when factorized, `projection` [size, d_model]."""
         if self.size is None:
             return {"table": Weight((self.vocabulary, self.d_model), 1.0)}
         return {"table": Weight((self.vocabulary, self.size), 1.0), "projection": dense(self.size, self.d_model)}
@@ -39,7 +39,7 @@ class Embedding(LayerSpec):
 class Logits(LayerSpec):
     """The output head. `classes` are what a softmax chooses from: the tokens of a vocabulary, or classes of images.
 
-    Tied, it is the embedding scaled by d_model^-0.5 (T5 v1) unless `scaled` is off. A tied head of a factorised
+    Tied, it is the embedding scaled by d_model^-0.5 (T5 v1) unless `scaled` is off. A tied head of a factorized
     embedding goes back the way through its projection; `embedding_size` is its width.
     """
 

@@ -18,7 +18,7 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 
 @dataclass(frozen=True)
-class Command:
+class RunCommand:
     """The command of one run: the run's name in the study, its directory, and the words after `scalecli`."""
 
     name: str
@@ -53,7 +53,7 @@ class Unfinished:
     holder: str | None = None
 
 
-def run_jobs(jobs: Sequence[Sequence[Command]], on_start: Callable[[Command], None]) -> list[Unfinished]:
+def run_jobs(jobs: Sequence[Sequence[RunCommand]], on_start: Callable[[RunCommand], None]) -> list[Unfinished]:
     """Carries out the missing runs in order; returns those that failed or that other processes are working on.
 
     A job is a chain of commands, each of which needs the run before it. `on_start` is called before each run.

@@ -20,7 +20,7 @@ _TAIL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunStatus:
     """The progress of a run.
 
     `status` is the manifest's (running, completed, failed, interrupted), `missing` without a manifest, or `unreadable`.
@@ -44,17 +44,17 @@ class Progress:
         return self.status == COMPLETED and self.command_line == command_line
 
 
-def read_progress(directory: Path) -> Progress:
+def read_progress(directory: Path) -> RunStatus:
     """The progress of the run in a directory. One that was killed still says `running`; its `updated` is old."""
     try:
         manifest = load_manifest(directory)
     except MissingError:
-        return Progress()
+        return RunStatus()
     except ScalecliError:
-        return Progress(UNREADABLE)
+        return RunStatus(UNREADABLE)
     last = _last_step(directory / METRICS)
     step = manifest.steps if manifest.status == COMPLETED else last.get("step", 0)
-    return Progress(
+    return RunStatus(
         status=manifest.status,
         step=step,
         loss=last.get("loss"),

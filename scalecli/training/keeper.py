@@ -1,4 +1,4 @@
-"""Which checkpoints of a run there are: the newest whole one is taken up, new ones are stored beside training.
+"""A run's checkpoints: resumes from the newest intact one, skipping damaged ones; saves new ones in the background.
 
 A checkpoint is trusted once a finite loss has been computed from its weights, or the run is complete. Older ones are
 removed only then: whenever a run diverges, the last one that it can be taken up from is there.
@@ -43,7 +43,7 @@ class Keeper:
             source = self.folder / f"{step:08d}"
             self._place.fetch(source / WEIGHTS, source / OPTIMIZER)
             try:
-                take_up(source, weights, state)
+                load_checkpoint(source, weights, state)
             except MissingError as error:
                 message(f"{error}; trying the checkpoint before it")
                 continue
@@ -104,7 +104,7 @@ class Keeper:
         )
 
 
-def take_up(checkpoint: Path, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+def load_checkpoint(checkpoint: Path, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Gives Keras variables by path the values of a checkpoint, all or none.
 
     Raises:

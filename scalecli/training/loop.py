@@ -20,8 +20,8 @@ from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
 from scalecli.storage.layout import CHECKPOINTS, TENSORBOARD
 from scalecli.storage.run_storage import RunStorage
 from scalecli.training.job import Job
-from scalecli.training.keeper import Keeper, take_up
-from scalecli.training.records import Figures, Records
+from scalecli.training.keeper import Keeper, load_checkpoint
+from scalecli.training.records import Records, StepMetrics
 from scalecli.training.reporting import Progress, Reporter
 from scalecli.training.signals import asked_to_stop
 from scalecli.training.steps import new_steps
@@ -42,7 +42,7 @@ def train(job: Job, place: RunStorage, reporter: Reporter) -> Manifest:
         ScalecliError: the disk is full, it or the bucket can't be written, or another host is gone; earlier checkpoints
             stay.
     """
-    run = _Run(job, place, reporter)
+    run = _LoopState(job, place, reporter)
     with job.devices.watched(), asked_to_stop() as asked:
         try:
             run.restore()
@@ -71,14 +71,14 @@ def train(job: Job, place: RunStorage, reporter: Reporter) -> Manifest:
         except HeldError:
             raise  # the manifest is the other process's
         except InterruptedRunError:
-            run.leave("interrupted")
+            run.record_end("interrupted")
             run.wait_for_all()
             raise
         except KeyboardInterrupt:  # the second one, which nothing is waited for
-            run.leave("interrupted", at_once=True)
+            run.record_end("interrupted", at_once=True)
             raise
         except BaseException:
-            run.leave("failed")
+            run.record_end("failed")
             raise
         run.save_manifest(status="completed", finished=utc_now())
         run.store_records()
@@ -86,7 +86,7 @@ def train(job: Job, place: RunStorage, reporter: Reporter) -> Manifest:
     return run.manifest
 
 
-class _Run:
+class _LoopState:
     """The state of a run while it is carried out."""
 
     def __init__(self, job: Job, place: RunStorage, reporter: Reporter) -> None:
@@ -120,7 +120,7 @@ class _Run:
             resumed = f"resumed at step {self.step} on {utc_now()}"
             self.manifest = replace(self.manifest, warnings=[*self.manifest.warnings, resumed])
         elif self.job.start is not None:
-            take_up(self.job.start, self._weights, self._state)
+            load_checkpoint(self.job.start, self._weights, self._state)
             self.step = self.manifest.start_step
         if self.step:
             self.reporter.message(f"{self.place.address}: going on from step {self.step:,}")
@@ -128,8 +128,8 @@ class _Run:
             self.reporter.message(damaged)
             self.manifest = replace(self.manifest, warnings=[*self.manifest.warnings, damaged])
 
-    def leave(self, status: str, at_once: bool = False) -> None:
-        """Notes how the run ended, as far as that can be done: the error at hand says more than one about this."""
+    def record_end(self, status: str, at_once: bool = False) -> None:
+        """Records how the run ended; errors here are ignored, since the original error matters more."""
         if not at_once:
             with contextlib.suppress(Exception):
                 self.finish_saving()
@@ -205,7 +205,7 @@ class _Run:
             )
         )
 
-    def _speed_figures(self, steps_per_s: float | None, figures: Figures) -> dict[str, float]:
+    def _speed_figures(self, steps_per_s: float | None, figures: StepMetrics) -> dict[str, float]:
         """What metrics.jsonl and TensorBoard have of a call's speed, by name; without `steps_per_s` it compiled."""
         speeds = vars(self._throughput(steps_per_s)) if steps_per_s else {}
         others = {"input_wait_s": float(figures.waits.mean()), "device_memory_bytes": self._devices.memory_bytes()}

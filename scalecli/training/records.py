@@ -16,8 +16,8 @@ from scalecli.storage.layout import METRICS, TENSORBOARD
 REPORTS_EVERY = 10  # steps; the reports of all steps would make metrics.jsonl many times as large
 
 
-class Figures(NamedTuple):
-    """What steps tell, float32 arrays with a leading axis [steps].
+class StepMetrics(NamedTuple):
+    """What is recorded of each step, float32 arrays with a leading axis [steps].
 
     `losses`: cross-entropy (nats per target token). `norms`: of the gradient. `waits`: seconds for which the next batch
     was waited for. `reports`: those of the model's layers, [steps, layers, ...] by path (see
@@ -29,10 +29,10 @@ class Figures(NamedTuple):
     waits: np.ndarray
     reports: dict[str, np.ndarray]
 
-    def first(self, count: int) -> Figures:
+    def first(self, count: int) -> StepMetrics:
         """Those of the first `count` steps."""
         reports = {name: report[:count] for name, report in self.reports.items()}
-        return Figures(self.losses[:count], self.norms[:count], self.waits[:count], reports)
+        return StepMetrics(self.losses[:count], self.norms[:count], self.waits[:count], reports)
 
 
 class Records:
@@ -50,7 +50,7 @@ class Records:
         except OSError as error:
             raise ScalecliError(f"{self._metrics}: cannot be written ({error.strerror})") from error
 
-    def append_steps(self, done: int, figures: Figures, learning_rate: float, speed: Mapping[str, float]) -> None:
+    def append_steps(self, done: int, figures: StepMetrics, learning_rate: float, speed: Mapping[str, float]) -> None:
         """Records the steps after the first `done`: a row for each in metrics.jsonl, their means for TensorBoard.
 
         The row of every tenth step has what the layers report of it as well, in lists by layer.

@@ -31,7 +31,7 @@ class Progress:
 
 
 class Reporter(Protocol):
-    """Who hears of a run's progress; the command line prints it."""
+    """Receives a run's progress; the command line prints it."""
 
     def progress(self, progress: Progress) -> None:
         """After each call of the compiled function."""

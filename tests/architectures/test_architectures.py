@@ -118,8 +118,8 @@ IMPOSSIBLE = {
     "odd decoder of switch": ("switch", "base-dl3", "decoder_layers is 3; switch has its layers in pairs"),
     "odd width of evolved": ("evolved", "base-dm255", "half as wide as d_model, which is 255; make it even"),
     "shared stacks of two depths": ("transformer", "base-el3-ss", "encoder_layers is 3, decoder_layers 12; equal"),
-    "even taps of lconv": ("lconv", "base-nt8", "taps is 8; the encoder's convolutions are centred, so an odd number"),
-    "even taps of dconv": ("dconv", "base-nt2", "taps is 2; the encoder's convolutions are centred"),
+    "even taps of lconv": ("lconv", "base-nt8", "taps is 8; the encoder's convolutions are centered, so an odd number"),
+    "even taps of dconv": ("dconv", "base-nt2", "taps is 2; the encoder's convolutions are centered"),
     "patches beyond the image": ("vit", "vit-s-ps30", "image_size is 224 and patch_size 30; a multiple of patch_size"),
     "blocks without layers": (
         "funnel",

@@ -67,12 +67,12 @@ def seeds_of(monkeypatch, devices, batches, **options):
 
     from scalecli.training.steps import tensorflow as tensorflow_steps
 
-    seeds, real = [], tensorflow_steps.share_of_loss
+    seeds, real = [], tensorflow_steps.part_loss
 
     def noted(model, batch, seed, **rest):
         tf.py_function(lambda number: seeds.append(int(number)), [seed], [])
         return real(model, batch, seed, **rest)
 
-    monkeypatch.setattr(tensorflow_steps, "share_of_loss", noted)
+    monkeypatch.setattr(tensorflow_steps, "part_loss", noted)
     trial_on(devices, batches, dropout=0.5, **options)
     return seeds

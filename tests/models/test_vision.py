@@ -12,7 +12,7 @@ from scalecli.architectures import build_image_spec
 from scalecli.models.building import new_model
 from scalecli.models.compiled import compiled
 from scalecli.shape import Shape, apply_operators, presets
-from scalecli.specs.vision import FILLING
+from scalecli.specs.vision import PADDING_LABEL
 from tests.models.built import assert_built_as
 from tests.models.test_rematerialise import SEED
 from tests.xla import either_way, use_xla
@@ -110,13 +110,13 @@ def test_logits_and_features_are_those_of_the_definition(xla, monkeypatch):
 
 def test_losses_are_of_the_logits_and_filling_is_not_counted():
     model, batch = model_of(), batch_of()
-    batch["labels"][3] = FILLING
+    batch["labels"][3] = PADDING_LABEL
     found, logits = model.losses(batch), np.asarray(model(batch))
-    log_normaliser = np.log(np.exp(logits).sum(-1))
-    np.testing.assert_allclose(np.asarray(found.log_normaliser), log_normaliser, atol=1e-5)
-    expected = log_normaliser[:3] - logits[range(3), batch["labels"][:3]]
+    log_normalizer = np.log(np.exp(logits).sum(-1))
+    np.testing.assert_allclose(np.asarray(found.log_normalizer), log_normalizer, atol=1e-5)
+    expected = log_normalizer[:3] - logits[range(3), batch["labels"][:3]]
     np.testing.assert_allclose(np.asarray(found.cross_entropy)[:3], expected, atol=1e-5)
-    assert np.asarray(model.counted(batch)).tolist() == [1, 1, 1, 0]
+    assert np.asarray(model.target_mask(batch)).tolist() == [1, 1, 1, 0]
     assert float(found.auxiliary_loss) == 0 and not found.reports
 
 
@@ -126,7 +126,7 @@ def gradients_of(model, batch, way):
 
     def loss_of():
         found = model.losses(batch, SEED)
-        return ops.sum(found.cross_entropy * model.counted(batch))
+        return ops.sum(found.cross_entropy * model.target_mask(batch))
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

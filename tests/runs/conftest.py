@@ -140,7 +140,7 @@ def signalled(monkeypatch):
 @pytest.fixture
 def no_training(monkeypatch):
     """Steps that do nothing, and take no time to compile; their loss is the number in the list that is returned."""
-    from scalecli.training.records import Figures
+    from scalecli.training.records import StepMetrics
     from scalecli.training.steps.tensorflow import TensorFlowSteps
 
     losses = [1.0]
@@ -148,7 +148,7 @@ def no_training(monkeypatch):
     def run(self, batches, count):
         next(batches)
         ones = np.ones(count, "float32")
-        return Figures(losses[0] * ones, ones, 0 * ones, {})
+        return StepMetrics(losses[0] * ones, ones, 0 * ones, {})
 
     monkeypatch.setattr(TensorFlowSteps, "run", run)
     return losses

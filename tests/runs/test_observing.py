@@ -18,14 +18,14 @@ PEAK = 1e12
 @pytest.fixture
 def waiting(monkeypatch):
     """Steps that take a hundredth of a second, most of it in waiting for the batch."""
-    from scalecli.training.records import Figures
+    from scalecli.training.records import StepMetrics
     from scalecli.training.steps.tensorflow import TensorFlowSteps
 
     def run(self, batches, count):
         next(batches)
         time.sleep(0.01 * count)
         ones = np.ones(count, "float32")
-        return Figures(ones, ones, 0.009 * ones, {})
+        return StepMetrics(ones, ones, 0.009 * ones, {})
 
     monkeypatch.setattr(TensorFlowSteps, "run", run)
 

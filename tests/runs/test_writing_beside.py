@@ -47,14 +47,14 @@ def test_old_ones_are_removed_even_if_one_is_always_being_written(place, tmp_pat
 
 
 def test_a_loss_that_is_not_finite_is_the_error_even_if_the_disk_is_full(place, tmp_path, slow_disk, monkeypatch):
-    from scalecli.training.records import Figures
+    from scalecli.training.records import StepMetrics
     from scalecli.training.steps.tensorflow import TensorFlowSteps
 
     losses = iter([1.0, 1.0, np.nan])
 
     def run(self, batches, count):
         ones = np.ones(count, "float32")
-        return Figures(next(losses) * ones, ones, 0 * ones, {})
+        return StepMetrics(next(losses) * ones, ones, 0 * ones, {})
 
     def full(folder, step, *arguments):
         if step == 8:

@@ -14,7 +14,7 @@ import pytest
 from scalecli.errors import InterruptedRunError
 from scalecli.storage.holding import FileRecord, holding
 from scalecli.studies import execution
-from scalecli.studies.execution import Command, Unfinished, run_jobs, run_process
+from scalecli.studies.execution import RunCommand, Unfinished, run_jobs, run_process
 from tests.analysis.runs import save_run
 
 
@@ -36,7 +36,7 @@ def started(jobs):
 
 
 def test_a_command_is_that_of_the_manifest():
-    assert Command("a", "runs/a", ("pretrain", "tiny", "--text", "a b.txt")).line == (
+    assert RunCommand("a", "runs/a", ("pretrain", "tiny", "--text", "a b.txt")).line == (
         "scalecli pretrain tiny --text 'a b.txt'"
     )
 
@@ -45,7 +45,7 @@ def test_what_is_complete_is_not_run_and_a_failure_stops_its_own_job_only(progra
     program("import sys; sys.exit(int(sys.argv[1]))")
     save_run(tmp_path / "done", command_line="scalecli 1")
     done, good, bad = (
-        Command(name, tmp_path / name, (code,)) for name, code in (("done", "1"), ("good", "0"), ("bad", "5"))
+        RunCommand(name, tmp_path / name, (code,)) for name, code in (("done", "1"), ("good", "0"), ("bad", "5"))
     )
     names, failures = started([[done, good], [bad, good], [good]])
     assert names == ["good", "bad", "good"]
@@ -54,7 +54,7 @@ def test_what_is_complete_is_not_run_and_a_failure_stops_its_own_job_only(progra
 
 def test_a_killed_run_is_a_failure_like_any(program, tmp_path):
     program("import os; os.kill(os.getpid(), 9)")
-    _, failures = started([[Command("a", tmp_path, ())]])
+    _, failures = started([[RunCommand("a", tmp_path, ())]])
     assert failures == [Unfinished("a", 137, ())]
 
 
@@ -62,7 +62,7 @@ def test_an_interrupted_run_ends_the_study(program, tmp_path):
     program("import sys; sys.exit(130)")
     names = []
     with pytest.raises(InterruptedRunError):
-        run_jobs([[Command(name, tmp_path, ())] for name in "ab"], lambda command: names.append(command.name))
+        run_jobs([[RunCommand(name, tmp_path, ())] for name in "ab"], lambda command: names.append(command.name))
     assert names == ["a"]
 
 
@@ -117,7 +117,7 @@ def test_a_second_ctrl_c_kills(program, tmp_path, monkeypatch):
 
 def test_a_run_that_another_process_is_at_work_on_is_left_to_it(program, tmp_path):
     program("import sys; sys.exit(int(sys.argv[1]))")
-    held, after, other = (Command(name, tmp_path / name, ("0",)) for name in ("held", "after", "other"))
+    held, after, other = (RunCommand(name, tmp_path / name, ("0",)) for name in ("held", "after", "other"))
     held.directory.mkdir()
     with holding(FileRecord(held.directory), "held", lambda message: None):
         names, failures = started([[held, after], [other]])

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from scalecli.studies.progress import Progress, read_progress
+from scalecli.studies.progress import RunStatus, read_progress
 from tests.analysis.runs import child_of, save_run
 
 
@@ -14,9 +14,9 @@ def write_metrics(directory, *rows, end=""):
 
 
 def test_a_directory_without_a_manifest_is_a_missing_run(tmp_path):
-    assert read_progress(tmp_path / "none") == Progress(status="missing")
+    assert read_progress(tmp_path / "none") == RunStatus(status="missing")
     write_metrics(tmp_path, {"step": 3, "loss": 2.0})
-    assert read_progress(tmp_path) == Progress(status="missing")
+    assert read_progress(tmp_path) == RunStatus(status="missing")
 
 
 def test_a_complete_run_has_its_results(tmp_path):
@@ -66,4 +66,4 @@ def test_a_run_that_has_recorded_nothing_yet_is_at_its_start(tmp_path):
 
 def test_a_damaged_manifest_is_said_to_be(tmp_path):
     (tmp_path / "run.yaml").write_text("schema: 99\n")
-    assert read_progress(tmp_path) == Progress(status="unreadable")
+    assert read_progress(tmp_path) == RunStatus(status="unreadable")

@@ -9,7 +9,7 @@ from scalecli.cli.study.plan import hours_by_run, make_plan
 from scalecli.costs import Batch, flops
 from scalecli.released import released_checkpoints
 from scalecli.studies.models import trials
-from scalecli.studies.progress import Progress
+from scalecli.studies.progress import RunStatus
 from scalecli.studies.study import load_study, ready_made
 
 
@@ -63,7 +63,7 @@ def test_scaling_micro_has_four_sizes_over_a_factor_of_30_and_two_seeds_of_the_s
 def test_each_is_a_plan_at_the_scale_that_it_says(name, tmp_path):
     plan = make_plan(load_study(name)[1], name, tmp_path)
     if name.endswith("-micro"):
-        assert plan.is_here and sum(hours_by_run(plan.runs, [Progress()] * len(plan.runs))) < 2
+        assert plan.is_here and sum(hours_by_run(plan.runs, [RunStatus()] * len(plan.runs))) < 2
         assert not any(run.kind == "finetune" for run in plan.runs)
     else:
         assert (plan.machine.machine.name, plan.machine.machine.chips) == ("tpu-v3", 16)

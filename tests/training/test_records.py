@@ -3,7 +3,7 @@ import json
 import numpy as np
 
 from scalecli.storage.layout import METRICS
-from scalecli.training.records import Figures, Records
+from scalecli.training.records import Records, StepMetrics
 
 
 def test_only_rows_of_later_steps_and_a_line_cut_short_are_forgotten(tmp_path):
@@ -27,7 +27,7 @@ def figures(steps):
     numbers = np.arange(1, steps + 1, dtype="float32")
     wide = np.stack([np.full((2, 3), number / 100) for number in numbers]).astype("float32")
     reports = {"encoder/0/experts/overflow": wide[:, :, 0], "encoder/0/experts/expert_use": wide}
-    return Figures(numbers, 2 * numbers, 0 * numbers, reports)
+    return StepMetrics(numbers, 2 * numbers, 0 * numbers, reports)
 
 
 def test_every_tenth_step_has_the_reports_of_its_layers(tmp_path):

@@ -52,16 +52,16 @@ def alternatives(rows: Sequence[Row], cost: str, quality: str) -> list[Alternati
     beaten_by = dict(zip(map(id, known), dominating_rows(known, cost, quality), strict=True))
     narrower_than = _narrower_than(shapes)
     measured = {id(row): row.measured_for(cost, quality) for row in known}
-    found = []
+    deeper = []
     for wide, shape in shapes:
         narrower = narrower_than[wide.architecture, shape]
         measured_alike = [(row, each) for row, each in narrower if measured[id(row)] == measured[id(wide)]]
         better = list(_trained(wide, shape, measured_alike, cost, quality))
-        found += sorted(better, key=lambda each: each.change * (1 if lower_is_better(cost) else -1))
+        deeper += sorted(better, key=lambda each: each.change * (1 if lower_is_better(cost) else -1))
         if not better and beaten_by[id(wide)] == [] and cost in COMPUTED_COSTS:
             there = [each for row, each in trained if row.architecture == wide.architecture]
-            found += _to_train(wide, shape, [each for _, each in narrower], there, cost)
-    return found
+            deeper += _to_train(wide, shape, [each for _, each in narrower], there, cost)
+    return deeper
 
 
 def _narrower_than(

@@ -63,7 +63,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Alternative:
+class PublishedAlternative:
     """A published model: one that something cheaper is looked for, or with `difference` and `change` the cheaper one.
 
     `costs` as in `Candidate`, `score` the mean of GLUE, SuperGLUE and SQuAD. `difference`: of the scores. `change`: of
@@ -119,7 +119,7 @@ def candidates(architecture: str, budgets: Mapping[str, float], setting: Setting
     )
 
 
-def alternatives(architecture: str, shape: Shape, cost: str, setting: Setting) -> list[Alternative]:
+def published_alternatives(architecture: str, shape: Shape, cost: str, setting: Setting) -> list[PublishedAlternative]:
     """A published shape in each table that has it, each time before the models of that table that are cheaper.
 
     Those models score no lower, or the paper offers them instead. The former come first, then the cheaper ones; the
@@ -138,14 +138,14 @@ def alternatives(architecture: str, shape: Shape, cost: str, setting: Setting) -
         for reference in rows:
             if (reference.model.architecture, reference.shape) == (architecture, shape):
                 beside = (_beside(row, reference, own, cost, setting) for row in rows)
-                models.append(Alternative(reference.model, own, reference.score))
-                models += sorted((each for each in beside if each is not None), key=_rank)
+                models.append(PublishedAlternative(reference.model, own, reference.score))
+                models += sorted((model for model in beside if model is not None), key=_rank)
     return models
 
 
 def _beside(
     row: _Published, reference: _Published, own: dict[str, float | None], cost: str, setting: Setting
-) -> Alternative | None:
+) -> PublishedAlternative | None:
     """A published model as an alternative to another one, or None if it is none."""
     theirs = shape_costs(build_spec(row.model.architecture, row.shape), setting)
     before, after = own[cost], theirs[cost]
@@ -154,10 +154,10 @@ def _beside(
         return None
     if (after <= before) if cost == "steps/s" else (after >= before):
         return None
-    return Alternative(row.model, theirs, row.score, difference, after / before - 1)
+    return PublishedAlternative(row.model, theirs, row.score, difference, after / before - 1)
 
 
-def _rank(alternative: Alternative) -> tuple[bool, float]:
+def _rank(alternative: PublishedAlternative) -> tuple[bool, float]:
     """Sorts what is no worse before what is, and then by how far the cost is from the reference's."""
     assert alternative.difference is not None and alternative.change is not None
     return alternative.difference < 0, -abs(alternative.change)

@@ -114,7 +114,7 @@ class PublishedTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretraining:
+class PublishedPretraining:
     """How the papers' models were pretrained; `chips` is a number of TPU-v3 chips."""
 
     corpus: str
@@ -129,7 +129,7 @@ class Pretraining:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finetuning:
+class PublishedFinetuning:
     """How they were finetuned."""
 
     mixture: str
@@ -141,7 +141,7 @@ class Finetuning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vocabulary:
+class PublishedVocabulary:
     """Their vocabulary; `embedding_rows` is padded to a multiple of 128."""
 
     kind: str
@@ -154,10 +154,10 @@ class Vocabulary:
 class Setup:
     """What all models of the papers have in common; `model_parallelism` is of the sizes named, 1 for all others."""
 
-    pretraining: Pretraining
-    finetuning: Finetuning
+    pretraining: PublishedPretraining
+    finetuning: PublishedFinetuning
     model_parallelism: dict[str, int]
-    vocabulary: Vocabulary
+    vocabulary: PublishedVocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,11 +233,11 @@ def find_published(name: str) -> list[PublishedModel]:
     for table in (name, f"{next(iter(PAPERS))}/{name}"):
         if table in tables:
             return tables[table]
-    found = [models[name]] if name in models else [models[match] for match in fnmatch.filter(models, name)]
-    if not found:
+    matches = [models[name]] if name in models else [models[match] for match in fnmatch.filter(models, name)]
+    if not matches:
         hint = nearest(name, published_names()) or f"; there are {', '.join([*PAPERS, *tables])} and their models"
         raise MissingError(f"no published paper, table or model {name!r}{hint}")
-    return found
+    return matches
 
 
 def _model(source: str, title: str, table: PublishedTable, name: str) -> PublishedModel:

@@ -76,11 +76,11 @@ def reproducible_rows() -> list[PublishedModel]:
 def reproduce(model: PublishedModel) -> Reproduction:
     """Computes what a row prints."""
     parameters, multiply_adds = _costs(model)
-    found = findings_of(model)
+    findings = findings_of(model)
 
     def figure(key: Literal["parameters", "flops"], printed: float, computed: float) -> Figure:
         # What FLOPs are of is no difference: they are computed for as many sequences.
-        finding = next((each for each in found if key in each.figures and each.sequences is None), None)
+        finding = next((finding for finding in findings if key in finding.figures and finding.sequences is None), None)
         return Figure(key=key, text=model.printed[key], printed=printed, computed=computed, finding=finding)
 
     figures = []

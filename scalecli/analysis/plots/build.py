@@ -60,7 +60,7 @@ def cost_quality(
 def _caption(rows: Sequence[Row], panels: Sequence[Panel]) -> list[str]:
     lines = []
     if any("flops" in (panel.x.key, panel.y.key) for panel in panels):
-        for convention in (each for each in CONVENTIONS if each in {row.flops_convention for row in rows}):
+        for convention in (name for name in CONVENTIONS if name in {row.flops_convention for row in rows}):
             batch = BATCHES[convention]
             size = f"{batch.sequences} x {batch.inputs} inputs x {batch.targets} targets"
             lines.append(f"FLOPs: convention {convention}, of a batch of {size} where nothing else is said.")
@@ -77,14 +77,14 @@ def _caption(rows: Sequence[Row], panels: Sequence[Panel]) -> list[str]:
 
 
 def _panel(rows: Sequence[Row], cost: str, quality: str, by: str) -> Panel:
-    found = points(rows, cost, quality, by)
-    if not found:
-        of_knobs = "" if by == "architecture" else " and differ in that knob alone"
-        raise UsageError(f"nothing to plot: no models have both {cost} and {quality}{of_knobs}")
+    plotted = points(rows, cost, quality, by)
+    if not plotted:
+        knob_text = "" if by == "architecture" else " and differ in that knob alone"
+        raise UsageError(f"nothing to plot: no models have both {cost} and {quality}{knob_text}")
     groups: dict[int, list[str]] = {}
-    for point in found:
+    for point in plotted:
         groups.setdefault(id(point.row), []).append(point.group)
-    drawn = list({id(point.row): point for point in found}.values())
+    drawn = list({id(point.row): point for point in plotted}.values())
     efficient = efficient_rows([point.row for point in drawn], cost, quality)
     is_by_architecture = by == "architecture"
     marks = []
@@ -96,8 +96,8 @@ def _panel(rows: Sequence[Row], cost: str, quality: str, by: str) -> Panel:
     if is_by_architecture:
         lines = _frontiers(drawn, efficient, cost, quality)
     else:
-        names = dict.fromkeys(point.group for point in found)
-        lines = [_series(name, [point for point in found if point.group == name]) for name in names]
+        names = dict.fromkeys(point.group for point in plotted)
+        lines = [_series(name, [point for point in plotted if point.group == name]) for name in names]
     return Panel(
         f"{_titles(quality)[0]} against {_titles(cost)[0]}",
         axis(cost, [mark.x for mark in marks], is_cost=True),
@@ -110,7 +110,7 @@ def _panel(rows: Sequence[Row], cost: str, quality: str, by: str) -> Panel:
 def _mark(point: Point, cost: str, quality: str, group: str, is_by_architecture: bool, is_efficient: bool) -> Mark:
     row = point.row
     notes = [finding.text() for finding in row.findings if not {cost, quality}.isdisjoint(finding.figures)]
-    # The colour says which architecture it is.
+    # The color says which architecture it is.
     label = row.name.removeprefix(f"{row.architecture}-") if is_by_architecture else row.name
     return Mark(
         label=f"{label}†" if notes else label,
@@ -160,11 +160,11 @@ def _measured_on(kind: tuple, kinds: Sequence[tuple], cost: str, quality: str) -
     """In what a frontier differs from the others: `64 sequences`, `16 chips`, a text, the data that was seen."""
     texts = []
     for position, key in enumerate((cost, quality)):
-        if len({each[position] for each in kinds}) > 1:
+        if len({other[position] for other in kinds}) > 1:
             (value,) = kind[position]
             unit = {"flops": "sequences", "steps_per_s": "chips"}.get(key)
             texts.append(str(value) if unit is None else "own devices" if value is None else f"{value} {unit}")
-    if len({each[2] for each in kinds}) > 1:
+    if len({other[2] for other in kinds}) > 1:
         texts.append(kind[2][0] or "unknown data")
     return ", ".join(texts)
 

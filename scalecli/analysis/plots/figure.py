@@ -40,7 +40,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Line:
-    """A line through a panel, from point to point; `group` is whose colour it has, None where it is everybody's.
+    """A line through a panel, from point to point; `group` is whose color it has, None where it is everybody's.
 
     A frontier is the staircase of what the models on it reach, a fit is a fitted curve, a series joins models of which
     one dimension is scaled. `label` stands at one of its ends.
@@ -68,7 +68,7 @@ class Panel:
 class FigureSpec:
     """A figure of one or several panels, row by row with `columns` of them in each.
 
-    `grouping` is the legend's title: what models of one colour have in common. `caption` are lines below the figure.
+    `grouping` is the legend's title: what models of one color have in common. `caption` are lines below the figure.
     """
 
     title: str

@@ -37,13 +37,13 @@ class Scale:
             10.0**power for power in range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         ]
         inside = [power for power in powers if self.low <= power <= self.high]
-        found = inside[:: max(1, math.ceil(len(inside) / most))]
-        for digits in _DIGITS if found == inside else ():
+        ticks = inside[:: max(1, math.ceil(len(inside) / most))]
+        for digits in _DIGITS if ticks == inside else ():
             more = [each for power in powers for digit in digits if self.low <= (each := digit * power) <= self.high]
             if len(more) > most:
                 break
-            found = more
-        return found if len(found) > 1 else _linear_ticks(self.low, self.high, most)
+            ticks = more
+        return ticks if len(ticks) > 1 else _linear_ticks(self.low, self.high, most)
 
 
 def scales(panel: Panel) -> tuple[Scale, Scale]:

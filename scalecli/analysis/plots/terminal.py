@@ -1,4 +1,4 @@
-"""A figure in the terminal: plain ASCII, in a given width, with or without colours."""
+"""A figure in the terminal: plain ASCII, in a given width, with or without colors."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from scalecli.tables import printable
 NARROWEST = 40
 _HEIGHT = 18  # lines of a panel's inside
 _SYMBOLS = "o#Ax+v%@<>*&=$abcdefghijklmnpqrstuwyz"
-_COLOURS = (34, 31, 32, 35, 33, 36)  # blue, red, green, magenta, yellow, cyan in ANSI's codes
+_COLORS = (34, 31, 32, 35, 33, 36)  # blue, red, green, magenta, yellow, cyan in ANSI's codes
 _LINES = {"frontier": ".", "fit": "-", "series": "."}
 _LINE_TEXTS = {"frontier": ". Pareto frontier", "fit": "- fitted", "series": ". only that knob scaled"}
 
 
-def terminal_plot(figure: FigureSpec, width: int, colour: bool) -> str:
+def terminal_plot(figure: FigureSpec, width: int, color: bool) -> str:
     """The figure as lines of at most `width` signs, of which it needs `NARROWEST`; panels stand below each other."""
     width = max(width, NARROWEST)
     groups = figure.groups
     symbols = {group: _SYMBOLS[index % len(_SYMBOLS)] for index, group in enumerate(groups)}
-    colours = {group: _COLOURS[index % len(_COLOURS)] if colour else None for index, group in enumerate(groups)}
+    colors = {group: _COLORS[index % len(_COLORS)] if color else None for index, group in enumerate(groups)}
     lines = _wrapped(figure.title, width)
     unplaced = 0
     for panel in figure.panels:
-        canvas = _Canvas(panel, symbols, colours, width)
+        canvas = _Canvas(panel, symbols, colors, width)
         lines += ["", *_wrapped(panel.y.title, width), *canvas.lines()]
         unplaced += canvas.unplaced
-    keys = [_coloured(symbols[group], colours[group]) + f" {_ascii(group)[: width - 2]}" for group in groups]
+    keys = [_colored(symbols[group], colors[group]) + f" {_ascii(group)[: width - 2]}" for group in groups]
     keys += [text for kind, text in _LINE_TEXTS.items() if kind in figure.kinds]
     lines += ["", *_keys(keys, width)]
     for text in figure.caption:
@@ -41,10 +41,10 @@ def terminal_plot(figure: FigureSpec, width: int, colour: bool) -> str:
 
 
 class _Canvas:
-    """One panel on a grid of signs, each with its colour or none."""
+    """One panel on a grid of signs, each with its color or none."""
 
-    def __init__(self, panel: Panel, symbols: dict[str, str], colours: dict[str, int | None], width: int) -> None:
-        self._panel, self._symbols, self._colours = panel, symbols, colours
+    def __init__(self, panel: Panel, symbols: dict[str, str], colors: dict[str, int | None], width: int) -> None:
+        self._panel, self._symbols, self._colors = panel, symbols, colors
         self._x_scale, self._y_scale = scales(panel)
         ticks = self._y_scale.ticks(_HEIGHT // 3)
         self._y_ticks = dict(zip(map(self._row, ticks), map(_ascii, tick_texts(ticks, panel.y)), strict=True))
@@ -59,7 +59,7 @@ class _Canvas:
         lines = []
         for row in range(_HEIGHT):
             signs = [self._grid.get((row, column), (" ", None)) for column in range(self._width)]
-            text = "".join(_coloured(sign, colour) for sign, colour in signs).rstrip()
+            text = "".join(_colored(sign, color) for sign, color in signs).rstrip()
             tick = self._y_ticks.get(row, "")
             lines.append(f"{tick:>{self._margin}} {'+' if tick else '|'}{text}")
         return [*lines, *self._x_axis()]
@@ -79,42 +79,42 @@ class _Canvas:
 
     def _draw(self) -> None:
         for line in self._panel.lines:
-            colour = None if line.group is None else self._colours[line.group]
+            color = None if line.group is None else self._colors[line.group]
             for start, end in pairwise(zip(line.xs, line.ys, strict=True)):
-                self._line(start, end, _LINES[line.kind], colour)
+                self._line(start, end, _LINES[line.kind], color)
         # What is on the frontier is seen where several models share a place, and is named first.
         marks = sorted(self._panel.marks, key=lambda mark: mark.is_efficient)
         places = [(self._row(mark.y), self._column(mark.x)) for mark in marks]
         taken = set(places)
         for mark, place in zip(marks, places, strict=True):
-            self._grid[place] = (self._symbols[mark.group], self._colours[mark.group])
+            self._grid[place] = (self._symbols[mark.group], self._colors[mark.group])
         for mark, (row, column) in reversed(list(zip(marks, places, strict=True))):
             text = _ascii(mark.label)
             right, left = (row, column + 2), (row, column - 1 - len(text))
             corners = [(row + down, first) for down in (-1, 1) for first in (column + 1, column - len(text))]
-            colour = self._colours[mark.group]
-            if not any(self._write(*first, text, colour, taken) for first in (right, left, *corners)):
+            color = self._colors[mark.group]
+            if not any(self._write(*first, text, color, taken) for first in (right, left, *corners)):
                 self.unplaced += 1
 
-    def _write(self, row: int, start: int, text: str, colour: int | None, taken: set[tuple[int, int]]) -> bool:
+    def _write(self, row: int, start: int, text: str, color: int | None, taken: set[tuple[int, int]]) -> bool:
         """Writes a text with a place free of marks and texts on both sides of it, if there is room."""
         if row not in range(_HEIGHT) or start < 0 or start + len(text) > self._width:
             return False
         places = [(row, column) for column in range(start, start + len(text))]
         if not taken.isdisjoint([(row, start - 1), *places, (row, start + len(text))]):
             return False
-        self._grid.update({place: (sign, colour) for place, sign in zip(places, text, strict=True)})
+        self._grid.update({place: (sign, color) for place, sign in zip(places, text, strict=True)})
         taken.update(places)
         return True
 
-    def _line(self, start: tuple[float, float], end: tuple[float, float], sign: str, colour: int | None) -> None:
+    def _line(self, start: tuple[float, float], end: tuple[float, float], sign: str, color: int | None) -> None:
         from_x, from_y, to_x, to_y = (*self._place(*start), *self._place(*end))
         steps = max(1, round(max(abs(to_x - from_x), abs(to_y - from_y))))
         for step in range(steps + 1):
             share = step / steps
             row, column = round(from_y + share * (to_y - from_y)), round(from_x + share * (to_x - from_x))
             if row in range(_HEIGHT) and column in range(self._width):
-                self._grid[row, column] = (sign, colour)
+                self._grid[row, column] = (sign, color)
 
     def _place(self, x: float, y: float) -> tuple[float, float]:
         return _along(self._x_scale, x, self._width), (_HEIGHT - 1) - _along(self._y_scale, y, _HEIGHT)
@@ -146,7 +146,7 @@ def _keys(keys: Sequence[str], width: int) -> list[str]:
 
 
 def _visible(text: str) -> int:
-    """How many places a text takes, colours left aside."""
+    """How many places a text takes, colors left aside."""
     plain, inside = 0, False
     for sign in text:
         inside = inside or sign == "\033"
@@ -155,8 +155,8 @@ def _visible(text: str) -> int:
     return plain
 
 
-def _coloured(text: str, colour: int | None) -> str:
-    return text if colour is None else f"\033[{colour}m{text}\033[0m"
+def _colored(text: str, color: int | None) -> str:
+    return text if color is None else f"\033[{color}m{text}\033[0m"
 
 
 def _ascii(text: str) -> str:

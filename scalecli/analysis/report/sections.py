@@ -97,11 +97,11 @@ def _summary(rows: Sequence[Row], costs: Sequence[str], qualities: Sequence[str]
             if frontiers:
                 names = "; and among themselves ".join(map(", ".join, frontiers.values()))
                 lines.append(f"On the Pareto frontier of {cost} and {quality}: {names}.")
-    found: dict[str, list[str]] = {}
-    for each in differences(rows):
-        found.setdefault(each.stage, []).append(each.what)
-    lines += [f"Runs are not alike in {stage}: {', '.join(whats)}." for stage, whats in found.items()]
-    if sum(row.run is not None for row in rows) > 1 and not found:
+    by_stage: dict[str, list[str]] = {}
+    for difference in differences(rows):
+        by_stage.setdefault(difference.stage, []).append(difference.what)
+    lines += [f"Runs are not alike in {stage}: {', '.join(whats)}." for stage, whats in by_stage.items()]
+    if sum(row.run is not None for row in rows) > 1 and not by_stage:
         lines.append("The runs were made alike: the same data, vocabulary, steps, batch, precision and optimizer.")
     return lines
 
@@ -109,9 +109,9 @@ def _summary(rows: Sequence[Row], costs: Sequence[str], qualities: Sequence[str]
 def _unfairness(rows: Sequence[Row]) -> Section:
     """Where the runs differ in more than what is compared, and the texts of upstream figures."""
     cells = [
-        {"stage": each.stage, "what": each.what, "value": value, "runs": ", ".join(names)}
-        for each in differences(rows)
-        for value, names in each.runs.items()
+        {"stage": difference.stage, "what": difference.what, "value": value, "runs": ", ".join(names)}
+        for difference in differences(rows)
+        for value, names in difference.runs.items()
     ]
     cells += [
         {"stage": "measuring", "what": f"{what} of {key}", "value": value, "runs": ", ".join(names)}
@@ -128,8 +128,8 @@ def _unfairness(rows: Sequence[Row]) -> Section:
 def _expenses(rows: Sequence[Row]) -> Section:
     """Device-hours, energy and emissions of each model."""
     title = "What it cost"
-    found = [(row, cost) for row in rows if (cost := cost_of(row))]
-    if not found:
+    costed = [(row, cost) for row in rows if (cost := cost_of(row))]
+    if not costed:
         return Section(title, ["No model's speed is known."])
     cells = [
         {
@@ -139,12 +139,12 @@ def _expenses(rows: Sequence[Row]) -> Section:
             "device_hours": cost.device_hours,
             "kg_co2e": cost.kg_co2e,
         }
-        for row, cost in found
+        for row, cost in costed
     ]
     notes = [
         "Each run alone, without those that it was made from: its steps at its steady speed. Devices are chips, of a "
         "cpu cores.",
-        *cost_notes([cost for _, cost in found]),
+        *cost_notes([cost for _, cost in costed]),
     ]
     return Section(title, tables=[Table("costs", title, cells, _COSTS, notes=notes)])
 

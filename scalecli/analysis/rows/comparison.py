@@ -37,8 +37,8 @@ _PAPERS_TASKS, _PAPERS_MEAN = "GLUE, SuperGLUE and SQuAD", "average"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """The run behind a row: its manifest, read from `file`.
+class RunOfRow:
+    """The run that a row describes: its manifest, read from `file`.
 
     `pretrained` is the manifest of the run whose held-out text its upstream figure was measured on: its own, or that of
     a run that it was made from; None where there is no such figure. `seen` is the data of its pretraining, such as
@@ -102,7 +102,7 @@ class Row:
     results: dict[str, float] = field(default_factory=dict)
     traits: dict[str, int | float] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    run: Run | None = None
+    run: RunOfRow | None = None
     averaged: tuple[Row, ...] = ()
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     assumed_seen: str | None = None

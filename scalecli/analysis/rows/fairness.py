@@ -113,8 +113,8 @@ def _vocabulary(data: Data | ImageData) -> dict[str, tuple[str, str]]:
 
     if not isinstance(data, Data):
         return {}
-    found = data.vocabulary
-    return {"vocabulary": (found.sha256, f"{found.name}, {found.pieces:,} pieces")}
+    entry = data.vocabulary
+    return {"vocabulary": (entry.sha256, f"{entry.name}, {entry.pieces:,} pieces")}
 
 
 def _named(part: str, values: Mapping[str, Any]) -> dict[str, Any]:

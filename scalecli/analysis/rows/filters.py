@@ -39,10 +39,10 @@ class Condition:
 
     def holds(self, row: Row) -> bool:
         """Whether the row meets it; one that lacks the figure does not."""
-        found = row.value(self.key)
-        if found is None:
+        actual = row.value(self.key)
+        if actual is None:
             return False
-        return _COMPARISONS[self.comparison](found.lower() if isinstance(found, str) else found, self.value)
+        return _COMPARISONS[self.comparison](actual.lower() if isinstance(actual, str) else actual, self.value)
 
 
 def parse_condition(text: str, keys: Sequence[str]) -> Condition:

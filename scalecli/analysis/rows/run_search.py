@@ -25,8 +25,8 @@ def find_runs(directory: str) -> tuple[list[str], list[str]]:
     if is_remote(directory):
         with one_line_errors(directory):
             file_system, path = locate(directory)
-            found = file_system.glob(f"{path.rstrip('/')}/**/{FILE_NAME}")
-            return sorted(file_system.unstrip_protocol(each) for each in found), problems
+            manifests = file_system.glob(f"{path.rstrip('/')}/**/{FILE_NAME}")
+            return sorted(file_system.unstrip_protocol(each) for each in manifests), problems
     if not os.path.isdir(directory):
         raise MissingError(f"{directory}: {'not a' if os.path.exists(directory) else 'no such'} directory")
     return list(_walk(directory, problems)), problems

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalecli.analysis.papers.findings import findings_of, sequences_of
 from scalecli.analysis.papers.published import PublishedModel, as_published, published_papers
-from scalecli.analysis.rows.comparison import Row, Run, downstream_score
+from scalecli.analysis.rows.comparison import Row, RunOfRow, downstream_score
 from scalecli.errors import ConfigurationError
 from scalecli.results import FEW_SHOT_ACCURACY
 
@@ -66,7 +66,7 @@ def row_of_run(path: str, convention: Convention) -> Row:
         downstream=downstream_score(results),
         few_shot=results.get(FEW_SHOT_ACCURACY),
         results={**results, **as_published(results)},
-        run=Run(
+        run=RunOfRow(
             file=file,
             manifest=manifest,
             shape=shape,

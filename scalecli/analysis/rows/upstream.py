@@ -69,10 +69,10 @@ def upstream_of(file: str, manifest: Manifest) -> Upstream | None:
     # No loop is endless: no manifest can hold the hash of a manifest that holds its own.
     while figure is None and manifest.kind != "pretrain" and manifest.parent is not None:
         step = manifest.parent.step
-        found = _parent_of(file, manifest)
-        if found is None:
+        parent_run = _parent_of(file, manifest)
+        if parent_run is None:
             return None
-        file, manifest = found
+        file, manifest = parent_run
         figure = _figure_at(manifest, step)
     return None if figure is None or step is None else Upstream(figure, manifest, step)
 
@@ -116,11 +116,11 @@ def pretrained_of(file: str, manifest: Manifest) -> Pretrained | None:
     """The pretraining that the run in `file` is, or comes from; None where that is not known any more."""
     step: int | None = final_step(manifest) or _last_step(manifest)
     while manifest.kind != "pretrain":
-        found = _parent_of(file, manifest)
-        if found is None or manifest.parent is None:
+        parent_run = _parent_of(file, manifest)
+        if parent_run is None or manifest.parent is None:
             return None
         step = manifest.parent.step
-        file, manifest = found
+        file, manifest = parent_run
     return Pretrained(manifest, step) if step else None
 
 
@@ -131,8 +131,8 @@ def _last_step(manifest: Manifest) -> int:
 def throughput_of(file: str, manifest: Manifest) -> Throughput | None:
     """A run's speed; that of a few-shot evaluation is that of the training that made the model, as in the papers."""
     if manifest.throughput is None and FEW_SHOT_ACCURACY in final_results(manifest):
-        found = _parent_of(file, manifest)
-        return found[1].throughput if found else None
+        parent_run = _parent_of(file, manifest)
+        return parent_run[1].throughput if parent_run else None
     return manifest.throughput
 
 
@@ -142,8 +142,8 @@ def _parent_of(file: str, manifest: Manifest) -> tuple[str, Manifest] | None:
         return None
     try:
         parent = manifest_path(resolve_from(file, manifest.parent.path))
-        found, sha256 = read_run(parent)
-        return (parent, found) if sha256 == manifest.parent.sha256 else None
+        parent_manifest, sha256 = read_run(parent)
+        return (parent, parent_manifest) if sha256 == manifest.parent.sha256 else None
     except (ScalecliError, ValueError):  # ValueError: what no file system takes for a path
         return None
 

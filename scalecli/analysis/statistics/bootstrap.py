@@ -1,9 +1,12 @@
 """Confidence intervals of a fit's slope or exponent, for as few models as a scaling study has.
 
-A studentised bootstrap over the models (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, sections
+A studentized bootstrap over the models (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, sections
 5.2 and 6.2): the deviations of the models from the fit are drawn again with replacement, put on the fit, and fitted
 again. How far each such fit is from the one that it came from, in units of its own misfit, tells how far ours may be
 from the truth. Drawing whole models again instead makes the intervals of four or five too narrow.
+
+Where noise is drawn from a normal distribution or scaled instead (`power_law.drawn_losses`, `isoflop`, `data_law`), its
+variance is drawn from its scaled inverse-chi-squared distribution: that of the true variance, given the deviations.
 
 Few models have so few such draws, n^n, that all of them are taken, and the interval depends on no seed.
 """

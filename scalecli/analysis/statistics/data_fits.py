@@ -22,7 +22,7 @@ _TOO_ALIKE = 0.999  # correlation of log N and log D
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Interval:
     """A figure with its 95% interval."""
 
     value: float
@@ -38,9 +38,9 @@ class Optimum:
     """
 
     budget: float
-    parameters: Estimate
-    tokens: Estimate
-    loss: Estimate
+    parameters: Interval
+    tokens: Interval
+    loss: Interval
     is_outside: bool
 
 
@@ -55,7 +55,7 @@ class DataFit:
     group: str
     quality: str
     n: int
-    constants: dict[str, Estimate]
+    constants: dict[str, Interval]
     flops_per_product: tuple[float, float, float] | None
     optima: tuple[Optimum, ...]
     residuals: tuple[tuple[str, float], ...]
@@ -88,8 +88,8 @@ def _fit(group: str, members: Sequence[Point], quality: str, budgets: Sequence[f
     sizes, data = ([float(value or 0) for value in values] for values in zip(*map(_sizes, members), strict=True))
     losses = [loss_of(quality, point.quality) for point in members]
     reason = _refused(sizes, data, losses, quality)
-    found = None if reason else _law(sizes, data, losses)
-    if found is None:
+    fitted = None if reason else _law(sizes, data, losses)
+    if fitted is None:
         reason = reason or f"{quality} does not level off over parameters and tokens as the law does"
         return NoFit(group=group, cost=COSTS, quality=quality, n=len(members), kind="law of N and D", reason=reason)
     ratio = _flops_per_product(members)
@@ -98,11 +98,11 @@ def _fit(group: str, members: Sequence[Point], quality: str, budgets: Sequence[f
         group=group,
         quality=quality,
         n=len(members),
-        constants={letter: _estimate(found, attrgetter(name)) for letter, name in _CONSTANTS.items()},
+        constants={letter: _estimate(fitted, attrgetter(name)) for letter, name in _CONSTANTS.items()},
         flops_per_product=ratio,
-        optima=tuple(_optimum(found, budget, ratio[0], sizes, data) for budget in budgets or dearest) if ratio else (),
+        optima=tuple(_optimum(fitted, budget, ratio[0], sizes, data) for budget in budgets or dearest) if ratio else (),
         residuals=tuple(
-            (point.label, loss - found.law.at(n, d))
+            (point.label, loss - fitted.law.at(n, d))
             for point, loss, n, d in zip(members, losses, sizes, data, strict=True)
         ),
     )
@@ -120,7 +120,7 @@ def _refused(sizes: Sequence[float], data: Sequence[float], losses: Sequence[flo
         return f"it needs {_DIFFERENT} different sizes and {_DIFFERENT} different amounts of data"
     if min(losses) <= 0:
         return f"{quality} is neither a loss above 0 nor a score below 100"
-    if abs(statistics.correlation([math.log(each) for each in sizes], [math.log(each) for each in data])) > _TOO_ALIKE:
+    if abs(statistics.correlation([math.log(n) for n in sizes], [math.log(d) for d in data])) > _TOO_ALIKE:
         return "tokens are a power of parameters, so that what each does can't be told apart"
     return ""
 
@@ -133,8 +133,8 @@ def _law(sizes: Sequence[float], data: Sequence[float], losses: Sequence[float])
     return fit_data_law(np.array(sizes), np.array(data), np.array(losses))
 
 
-def _estimate(fit: DataLawFit, figure: Callable[[DataLaw], float]) -> Estimate:
-    return Estimate(figure(fit.law), *fit.interval(figure))
+def _estimate(fit: DataLawFit, figure: Callable[[DataLaw], float]) -> Interval:
+    return Interval(figure(fit.law), *fit.interval(figure))
 
 
 def _flops_per_product(members: Sequence[Point]) -> tuple[float, float, float] | None:

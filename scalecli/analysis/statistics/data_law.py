@@ -107,7 +107,7 @@ class _Problem:
         """The same runs with losses as others could have had them: the deviations from a law, drawn with replacement.
 
         Deviations are smaller than the noise, as the constants follow it: they are divided by the share of the runs
-        that is left to them (as a jackknife does), and their size is drawn as so few of them leave it open.
+        that is left to them (as a jackknife does), and scaled by a variance drawn as `bootstrap` says.
         """
         runs = len(self.z)
         freedom = runs - PARAMETERS
@@ -143,8 +143,8 @@ class _Problem:
     def law(self, point: np.ndarray) -> DataLaw:
         """The law at a point."""
         e, size, data, a, b = (float(value) for value in point)
-        middle, centre = self.means
-        return DataLaw(math.exp(e), math.exp(size + a * middle), math.exp(data + b * centre), a, b)
+        middle, center = self.means
+        return DataLaw(math.exp(e), math.exp(size + a * middle), math.exp(data + b * center), a, b)
 
     def _fitted(self, point: np.ndarray) -> np.ndarray:
         """Logarithms of the law's losses."""

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.data_fits import Estimate
+from scalecli.analysis.statistics.data_fits import Interval
 from scalecli.analysis.statistics.fits import loss_of, quality_of
 from scalecli.analysis.statistics.points import Point, groups, points
 
@@ -41,9 +41,9 @@ class Parabola:
     runs: tuple[Point, ...]
     middle: float = 0.0
     coefficients: tuple[float, float, float] | None = None
-    parameters: Estimate | None = None
-    tokens: Estimate | None = None
-    loss: Estimate | None = None
+    parameters: Interval | None = None
+    tokens: Interval | None = None
+    loss: Interval | None = None
     reason: str = ""
 
     @cached_property
@@ -68,8 +68,8 @@ class Exponents:
     group: str
     quality: str
     budgets: int
-    parameters: Estimate | None = None
-    tokens: Estimate | None = None
+    parameters: Interval | None = None
+    tokens: Interval | None = None
     factor: float | None = None
     reason: str = ""
 
@@ -98,25 +98,25 @@ def _fit(group: str, members: Sequence[Point], quality: str) -> tuple[list[Parab
 def _budgets(members: Sequence[Point]) -> list[list[Point]]:
     """The runs in groups of about as many training FLOPs, from the cheapest up."""
     ordered = sorted(members, key=lambda point: point.cost)
-    found = [[ordered[0]]]
+    budgets = [[ordered[0]]]
     for before, point in pairwise(ordered):
-        if point.cost <= before.cost * _GAP and point.cost <= found[-1][0].cost * _SPREAD:
-            found[-1].append(point)
+        if point.cost <= before.cost * _GAP and point.cost <= budgets[-1][0].cost * _SPREAD:
+            budgets[-1].append(point)
         else:
-            found.append([point])
-    return found
+            budgets.append([point])
+    return budgets
 
 
 def _parabola(group: str, runs: Sequence[Point], quality: str) -> Parabola:
     budget = math.exp(sum(math.log(run.cost) for run in runs) / len(runs))
-    found = Parabola(group=group, quality=quality, budget=budget, runs=tuple(runs))
-    if len(set(found.sizes)) < _SIZES:
-        return replace(found, reason=f"a parabola needs {_SIZES} sizes")
+    parabola = Parabola(group=group, quality=quality, budget=budget, runs=tuple(runs))
+    if len(set(parabola.sizes)) < _SIZES:
+        return replace(parabola, reason=f"a parabola needs {_SIZES} sizes")
     import numpy as np
 
-    x = np.log10(found.sizes)
-    bends = np.linalg.lstsq(_powers(x - x.mean()), np.array(_losses(found)), rcond=None)[0]
-    return replace(found, middle=float(x.mean()), coefficients=(float(bends[0]), float(bends[1]), float(bends[2])))
+    x = np.log10(parabola.sizes)
+    bends = np.linalg.lstsq(_powers(x - x.mean()), np.array(_losses(parabola)), rcond=None)[0]
+    return replace(parabola, middle=float(x.mean()), coefficients=(float(bends[0]), float(bends[1]), float(bends[2])))
 
 
 def _losses(parabola: Parabola) -> list[float]:
@@ -133,8 +133,8 @@ def _powers(x: np.ndarray) -> np.ndarray:
 class _Draws:
     """Parabolas as other runs could have given them: normal noise of one size for all budgets of a group.
 
-    That size is itself drawn, as the runs' deviations leave it open (a chi-squared). Without any deviation left, as of
-    three runs a budget, intervals are not known.
+    Its variance is drawn as `scalecli.analysis.statistics.bootstrap` says. Without any deviation left, as of three runs
+    a budget, intervals are not known.
     """
 
     def __init__(self, parabolas: Sequence[Parabola]) -> None:
@@ -222,12 +222,12 @@ class _Draws:
         slope, intercept = np.polyfit(x, np.log10([run.row.tokens or 1 for run in parabola.runs]), 1)
         return float(slope), float(intercept)
 
-    def _estimate(self, value: float, draws: np.ndarray) -> Estimate:
+    def _estimate(self, value: float, draws: np.ndarray) -> Interval:
         """A figure with its interval, NaN where that is not known or has no end, as some draws have no minimum."""
         import numpy as np
 
         tail = (1 - LEVEL) / 2
         if not self._is_known or np.isnan(draws).mean() > tail:
-            return Estimate(value, math.nan, math.nan)
+            return Interval(value, math.nan, math.nan)
         low, high = np.nanquantile(draws, [tail, 1 - tail])
-        return Estimate(value, float(low), float(high))
+        return Interval(value, float(low), float(high))

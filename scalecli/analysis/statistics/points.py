@@ -35,7 +35,7 @@ class Point:
 
     @property
     def parameters(self) -> int | None:
-        """How many it has."""
+        """The model's number of trainable parameters."""
         return self.row.parameters
 
     @property
@@ -64,11 +64,10 @@ def check_by(by: str) -> str:
 def points(rows: Sequence[Row], cost: str, quality: str, by: str = "architecture") -> list[Point]:
     """The rows that have both figures, as points of the columns `cost` and `quality`.
 
-    By `architecture` the groups are the architectures, those of each table and of runs apart where there are several,
-    with upstream figures those of each text, and those of each amount of data that models saw, unless the cost counts
-    that. By `knob` they are series of models that differ in that knob and in
-    nothing else, as in Figure 3 of "Scale Efficiently"; a model is in as many series as it has such relations. By the
-    name of a knob, such as `nl`, only the series of that one.
+    By `architecture`: one group per architecture, split by table or runs, by the text of upstream figures, and by
+    training data (unless the cost counts that), wherever these differ. By `knob`: series of models that differ in one
+    knob and in nothing else, as in Figure 3 of "Scale Efficiently"; a model may be in several. By the name of a knob,
+    such as `nl`: only the series of that knob.
 
     Of several runs that have their upstream figure from the same pretraining, only one counts for that figure.
     """
@@ -150,19 +149,21 @@ def _by_knob(
     that are in longer series are left out.
     """
     shaped = [(row, shape) for row in rows if (shape := shape_of(row)) is not None]
-    of_knobs = {code: _series(shaped, conditions, operator.fields) for code, operator in operators().items()}
-    in_longer = {id(row) for series in of_knobs.values() for settings, rows in series if settings > 2 for row in rows}
-    found: dict[str, list[Row]] = {}
+    series_by_knob = {code: _series(shaped, conditions, operator.fields) for code, operator in operators().items()}
+    in_longer = {
+        id(row) for series in series_by_knob.values() for settings, rows in series if settings > 2 for row in rows
+    }
+    named_series: dict[str, list[Row]] = {}
     for code in codes:
         series = [
             members
-            for settings, members in of_knobs[code]
+            for settings, members in series_by_knob[code]
             if settings > 2 or any(id(row) not in in_longer for row in members)
         ]
         for members in series:
             name = code.upper() if len(series) == 1 else f"{code.upper()} from {_start(members)}"
-            found[f"{name} ({len(found) + 1})" if name in found else name] = members
-    return found
+            named_series[f"{name} ({len(named_series) + 1})" if name in named_series else name] = members
+    return named_series
 
 
 def _series(
@@ -175,11 +176,11 @@ def _series(
         return row.architecture, row.origin, conditions[id(row)], shape.without(fields)
 
     set_alike = [pair for pair in shaped if len(_settings(pair[1], fields)) == 1]
-    found = [
+    series = [
         (len(set().union(*(_settings(shape, fields) for _, shape in members))), [row for row, _ in members])
         for members in _partition(set_alike, fixed).values()
     ]
-    return [(settings, members) for settings, members in found if settings > 1]
+    return [(settings, members) for settings, members in series if settings > 1]
 
 
 def _settings(shape: Shape, fields: Sequence[str]) -> set[Any]:
@@ -192,7 +193,7 @@ def _start(members: Sequence[Row]) -> str:
 
 
 def _partition(items: Sequence[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
-    found: dict[Any, list[Any]] = {}
+    members: dict[Any, list[Any]] = {}
     for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
+        members.setdefault(key(item), []).append(item)
+    return members

@@ -88,7 +88,7 @@ def fit_curve(costs: np.ndarray, losses: np.ndarray) -> Curve | None:
 def drawn_losses(costs: np.ndarray, losses: np.ndarray, curve: Curve, cost: float) -> np.ndarray:
     """Losses that another model may have, [draws]: off curves that are fitted to models drawn around `curve`.
 
-    The noise is normal, of a size that is itself drawn as the models' deviations leave it open (a chi-squared).
+    The noise is normal, with its variance drawn as `scalecli.analysis.statistics.bootstrap` says.
 
     Args:
         costs: of the models that the curve was fitted to, [models].

@@ -67,14 +67,14 @@ def predict(
     With `held_out`, `largest` or a name, what each group predicts is its own model of that name, or the dearest,
     without it and all that cost the same.
     """
-    found = []
+    predictions = []
     for group, members in groups(points(rows, cost, _UPSTREAM)).items():
         alike = _alike(members)
         kept, own = _without(rows, alike, held_out, cost) if held_out else (alike, [])
-        of_group = [each for each in targets if each.architecture in (None, alike[0].architecture)]
-        for target in (*own, *of_group):
-            found += _ladder(rows, group, kept, target, cost, qualities)
-    return found
+        group_targets = [target for target in targets if target.architecture in (None, alike[0].architecture)]
+        for target in (*own, *group_targets):
+            predictions += _ladder(rows, group, kept, target, cost, qualities)
+    return predictions
 
 
 def estimated_cost(rows: Sequence[Row], cost: str, flops: float) -> tuple[float, float] | None:
@@ -132,7 +132,7 @@ def _ladder(
         quality=_UPSTREAM, n=len(members), form="line", measured=_measured(rows, target, _UPSTREAM), **common
     )
     loss, draws = _predicted_loss(loss, members, target, cost)
-    found = [loss]
+    predictions = [loss]
     for quality in qualities:
         scored = _scored(rows, members, target, quality)
         score = Prediction(
@@ -142,8 +142,8 @@ def _ladder(
             measured=_measured(rows, target, quality),
             **common,
         )
-        found.append(_predicted_score(score, scored, loss, draws))
-    return found
+        predictions.append(_predicted_score(score, scored, loss, draws))
+    return predictions
 
 
 def _predicted_loss(

@@ -1,4 +1,4 @@
-"""ALBERT: one layer's weights for all layers of a stack, and a factorised embedding (Lan et al. 2020)."""
+"""ALBERT: one layer's weights for all layers of a stack, and a factorized embedding (Lan et al. 2020)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def warnings(shape: Shape) -> Iterator[str]:
     """An embedding that its factors make larger."""
     if shape.embedding_size >= shape.d_model:
         yield (
-            f"embedding_size {shape.embedding_size} is no smaller than d_model {shape.d_model}; factorised like that "
+            f"embedding_size {shape.embedding_size} is no smaller than d_model {shape.d_model}; factorized like that "
             f"the embedding has more parameters than the Transformer's"
         )
 
@@ -43,7 +43,7 @@ architecture = Architecture(
     name="albert",
     build=albert,
     knobs=(
-        Knob("embedding_size", "es", "--embedding-size", "Width of the factorised embedding.", is_width=True),
+        Knob("embedding_size", "es", "--embedding-size", "Width of the factorized embedding.", is_width=True),
         SHARED_STACKS,
     ),
     sizes=shapes_directory() / "albert.yaml",

@@ -17,17 +17,17 @@ def convolutional(architecture: str, dynamic: bool) -> Architecture:
     """LConv or, dynamic, DConv: convolutions instead of self-attention, in both stacks."""
 
     def build(shape: Shape) -> EncoderDecoder:
-        """Centred convolutions in the encoder, causal ones in the decoder; cross-attention stays.
+        """Centered convolutions in the encoder, causal ones in the decoder; cross-attention stays.
 
         Raises:
             ConfigurationError: an even number of taps, which cannot be centered.
         """
         if shape.taps % 2 == 0:
             raise ConfigurationError(
-                f"taps is {shape.taps}; the encoder's convolutions are centred, so an odd number is accepted"
+                f"taps is {shape.taps}; the encoder's convolutions are centered, so an odd number is accepted"
             )
-        centred, causal = (LocalConvolution(shape.d_model, shape.taps, causal, dynamic) for causal in (False, True))
-        encoder = Repeat(encoder_block(shape, mixing=centred), shape.encoder_layers)
+        centered, causal = (LocalConvolution(shape.d_model, shape.taps, causal, dynamic) for causal in (False, True))
+        encoder = Repeat(encoder_block(shape, mixing=centered), shape.encoder_layers)
         decoder = Repeat(decoder_block(shape, mixing=causal), shape.decoder_layers)
         return encoder_decoder(
             architecture,
@@ -48,7 +48,7 @@ def convolutional(architecture: str, dynamic: bool) -> Architecture:
 def _warnings(architecture: str) -> Callable[[Shape], Iterator[str]]:
     def warnings(shape: Shape) -> Iterator[str]:
         if shape.taps == 1:
-            yield f"with one tap no position of {architecture} sees its neighbours, but for cross-attention"
+            yield f"with one tap no position of {architecture} sees its neighbors, but for cross-attention"
 
     return warnings
 

@@ -38,16 +38,16 @@ def resolved(models: Iterable[str]) -> list[PublishedModel | str]:
     Raises:
         MissingError: nothing published has such a name, or nothing is where a path or a glob points.
     """
-    found: list[PublishedModel | str] = []
+    models_and_paths: list[PublishedModel | str] = []
     for model in models:
         name = model.lower()
         if name.startswith(PUBLISHED_PREFIX):
-            found += find_published(name.removeprefix(PUBLISHED_PREFIX))
+            models_and_paths += find_published(name.removeprefix(PUBLISHED_PREFIX))
         elif name in published_models():
-            found.append(published_models()[name])
+            models_and_paths.append(published_models()[name])
         else:
-            found += _paths(model)
-    return found
+            models_and_paths += _paths(model)
+    return models_and_paths
 
 
 def rows_of(models: Iterable[PublishedModel | str], convention: Convention) -> list[Row]:

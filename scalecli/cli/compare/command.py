@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -27,9 +26,6 @@ from scalecli.cli.output.formats import FOR_PEOPLE, format_option, print_record,
 from scalecli.cli.output.terminal import say_wrapped
 from scalecli.costs import Convention
 from scalecli.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("compare", cls=Command)
@@ -143,10 +139,10 @@ def command(
     if analyses.by != "architecture" and not (analyses.fits or plot or report):
         raise UsageError("--by goes with --fit, --plot or --report")
     names = (*models, *(f"{PUBLISHED_PREFIX}{name}" for name in published))
-    found = resolved(names or (f"{PUBLISHED_PREFIX}*",))
-    convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in found) else "forward"
+    compared = resolved(names or (f"{PUBLISHED_PREFIX}*",))
+    convention: Convention = "paper" if any(isinstance(model, PublishedModel) for model in compared) else "forward"
     is_for_people = format in FOR_PEOPLE
-    rows = rows_of(found, convention)
+    rows = rows_of(compared, convention)
     rows = distinct_names(over_seeds(rows) if seeds else rows, LONGEST if is_for_people else None)
     keys = column_keys(rows)
     if ctx.get_parameter_source("quality") == ParameterSource.DEFAULT and _measured(rows) == ["few_shot"]:
@@ -154,9 +150,9 @@ def command(
     costs, qualities = ([check_column(key.strip(), keys) for key in text.split(",")] for text in (cost, quality))
     given = {name for name in ("cost", "quality") if ctx.get_parameter_source(name) != ParameterSource.DEFAULT}
     asked = [*(costs if "cost" in given else ()), *(qualities if "quality" in given else ())]
-    fits = tuple((check_column(of, keys), check_column(over, keys)) for of, over in analyses.fits)
+    fits = tuple((check_column(cost, keys), check_column(quality, keys)) for cost, quality in analyses.fits)
     laws = tuple(check_column(quality, keys) for quality in analyses.data_laws)
-    at = tuple((check_column(of, keys), value) for of, value in analyses.predicted_at)
+    at = tuple((check_column(column, keys), value) for column, value in analyses.predicted_at)
     analyses = replace(analyses, fits=fits, data_laws=laws, predicted_at=at)
     sorted_by = check_column(sort.removeprefix("-"), keys) if sort else None
     chosen = [check_column(key.strip(), [*keys, "pareto"]) for key in columns.split(",")] if columns else None

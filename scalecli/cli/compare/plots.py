@@ -65,9 +65,9 @@ def draw_plots(plot: Sequence[str], figure: FigureSpec) -> None:
         if path == _TERMINAL:
             is_terminal = sys.stdout.isatty()
             width = shutil.get_terminal_size().columns if is_terminal else _USUAL_WIDTH
-            has_colours = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+            has_colors = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
             click.echo()
-            click.echo(terminal_plot(figure, width, has_colours), nl=False, color=has_colours)
+            click.echo(terminal_plot(figure, width, has_colors), nl=False, color=has_colors)
         else:
             for written in write_plot(path, figure):
                 say(f"wrote {written}")

@@ -90,7 +90,7 @@ def model_table(rows: Sequence[Row], choice: Choice, format: str) -> Table:
         }
         for index, row in enumerate(rows)
     ]
-    columns = [_column(each) for key in shown for each in (pareto if key == "pareto" else (key,))]
+    columns = [_column(part) for key in shown for part in (pareto if key == "pareto" else (key,))]
     if any(row.averaged for row in rows):
         columns = _with_intervals(columns, rows, is_for_people)
     if choice.only_differing:

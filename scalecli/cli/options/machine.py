@@ -65,7 +65,7 @@ RUN_NARROW = {
 
 
 @dataclass(frozen=True)
-class Run:
+class PricedRun:
     """A training run on a machine, whatever the model. `pue`: see `energy_kwh`; `grid`: kg CO2e for each kWh."""
 
     machine: Machine
@@ -81,7 +81,7 @@ def _collect(options: dict[str, Any]) -> None:
     options["run"] = run_from(given) if given else None
 
 
-def run_from(given: dict[str, Any]) -> Run:
+def run_from(given: dict[str, Any]) -> PricedRun:
     """The run that some options describe, by the names of `run_options`; the others are the papers'.
 
     As many chips as the papers had, 16, where their interconnect joins so many.
@@ -98,10 +98,10 @@ def run_from(given: dict[str, Any]) -> Run:
         rematerialised=given.get("rematerialise", False),
     )
     settings = {name: given[name] for name in ("steps", "pue", "grid") if name in given}
-    return Run(machine, training, **settings)
+    return PricedRun(machine, training, **settings)
 
 
-def run_figures(spec: ModelSpec, batch: Batch, run: Run) -> dict[str, Any]:
+def run_figures(spec: ModelSpec, batch: Batch, run: PricedRun) -> dict[str, Any]:
     """The values of `RUN_COLUMNS` for one model.
 
     Raises:
@@ -144,7 +144,7 @@ def run_figures(spec: ModelSpec, batch: Batch, run: Run) -> dict[str, Any]:
     }
 
 
-def run_notes(run: Run) -> list[str]:
+def run_notes(run: PricedRun) -> list[str]:
     """What is to be known about those figures: how good the estimate is, and what power and emissions rest on."""
     chip = run.machine.chip
     extrapolated = "" if run.machine.name == DEFAULT_CHIP else f", and on {run.machine.name} it is an extrapolation"
@@ -216,7 +216,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": f"Emissions of electricity, kg CO2e per kWh. [default: {KG_CO2E_PER_KWH}, the USA in 2020]",
     },
 }
-# They arrive as `run`, a `Run`, or None without any.
+# They arrive as `run`, a `PricedRun`, or None without any.
 run_options = option_group(
     *(click.option(flag, **settings) for flag, settings in _OPTIONS.items()),
     heading="Training run (any of these adds its memory, time and energy)",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scalecli.cli.output.formats import Column
 from scalecli.costs import Batch, flops
 from scalecli.devices import Request
-from scalecli.devices.hlo import COLLECTIVES, Work
+from scalecli.devices.hlo import COLLECTIVES, ProgramCosts
 from scalecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _of_work(work: Work | None) -> dict[str, Any]:
+def _of_work(work: ProgramCosts | None) -> dict[str, Any]:
     """Of collectives only the kinds that there are."""
     if work is None:
         return {}

@@ -49,7 +49,7 @@ def _side(name: str, tokens: Any, segments: Any, vocabulary: Vocabulary) -> None
 
 
 def _token(token: int, vocabulary: Vocabulary) -> str:
-    """A token as its piece, in which ▁ is a space; sentinels and the end of sequence in colours of their own."""
+    """A token as its piece, in which ▁ is a space; sentinels and the end of sequence in colors of their own."""
     piece = printable(vocabulary.piece(token))
     if token in vocabulary.sentinels:
         return click.style(piece, fg=SENTINEL_COLOR, bold=True)

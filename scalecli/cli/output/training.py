@@ -53,8 +53,7 @@ def print_plan(
 ) -> None:
     """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do, from `start_step` on."""
     from scalecli import costs
-    from scalecli.costs.memory import Training
-    from scalecli.costs.this_machine import seconds_here
+    from scalecli.runs.fitting import estimated_seconds
     from scalecli.storage.layout import CHECKPOINTS
     from scalecli.training.checkpoints import checkpoint_steps
 
@@ -64,8 +63,7 @@ def print_plan(
     there = place.reading_copy()
     there.refresh()
     steps_done = max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step)
-    training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
-    seconds = seconds_here(spec, batch, training, recipe.steps - steps_done)
+    seconds = estimated_seconds(spec, batch, recipe, recipe.steps - steps_done)
     record = {
         "directory": place.address,
         "architecture": spec.architecture,

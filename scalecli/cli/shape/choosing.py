@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from scalecli.analysis.advice.shapes import COSTS, DEEPEST, Setting, alternatives, candidates, nearest_published
+from scalecli.analysis.advice.shapes import (
+    COSTS,
+    DEEPEST,
+    Setting,
+    candidates,
+    nearest_published,
+    published_alternatives,
+)
 from scalecli.analysis.quantities import parse_quantity
 from scalecli.cli.options.groups import option_group
 from scalecli.cli.output.formats import Column
@@ -65,13 +72,13 @@ def candidate_rows(architecture: str, budgets: dict[str, float], setting: Settin
         raise ConfigurationError(f"no size of {architecture} has {limits} on {_machine(setting)}")
     return [
         {
-            "name": each.name,
-            **{_KEYS[cost]: value for cost, value in each.costs.items()},
-            "used_percent": 100 * each.used,
-            "score": each.score,
-            "evidence": each.evidence,
+            "name": candidate.name,
+            **{_KEYS[cost]: value for cost, value in candidate.costs.items()},
+            "used_percent": 100 * candidate.used,
+            "score": candidate.score,
+            "evidence": candidate.evidence,
         }
-        for each in shapes
+        for candidate in shapes
     ]
 
 
@@ -92,7 +99,7 @@ def alternative_rows(like: ModelReference, cost: str, setting: Setting) -> Rows:
     Raises:
         ConfigurationError: no score of the model is published, so that nothing is known to be as good.
     """
-    models = alternatives(like.architecture, like.shape, cost, setting)
+    models = published_alternatives(like.architecture, like.shape, cost, setting)
     if not models:
         raise ConfigurationError(
             f"--like {like.name}: no score of it is published ({like.architecture}; "
@@ -100,16 +107,16 @@ def alternative_rows(like: ModelReference, cost: str, setting: Setting) -> Rows:
         )
     return [
         {
-            "name": each.model.name,
-            "architecture": each.model.architecture,
-            **{_KEYS[cost]: value for cost, value in each.costs.items()},
-            "change_percent": None if each.change is None else 100 * each.change,
-            "score": each.score,
-            "difference": each.difference,
-            "upstream": each.model.upstream,
-            "table": f"{each.model.source}/{each.model.table}",
+            "name": alternative.model.name,
+            "architecture": alternative.model.architecture,
+            **{_KEYS[cost]: value for cost, value in alternative.costs.items()},
+            "change_percent": None if alternative.change is None else 100 * alternative.change,
+            "score": alternative.score,
+            "difference": alternative.difference,
+            "upstream": alternative.model.upstream,
+            "table": f"{alternative.model.source}/{alternative.model.table}",
         }
-        for each in models
+        for alternative in models
     ]
 
 

@@ -13,7 +13,7 @@ from scalecli.analysis.advice.warnings import warnings
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.cli.options.batch import batch_options
 from scalecli.cli.options.groups import option_group
-from scalecli.cli.options.machine import Run, run_from, run_notes, run_options
+from scalecli.cli.options.machine import PricedRun, run_from, run_notes, run_options
 from scalecli.cli.options.model import ModelCommand, complete_model, shape_options
 from scalecli.cli.output.formats import format_option, print_notes, print_table
 from scalecli.cli.output.terminal import say
@@ -67,7 +67,7 @@ def command(
     architecture: str | None,
     operators: dict[str, Any],
     lengths: dict[str, int],
-    run: Run | None,
+    run: PricedRun | None,
     like: str | None,
     cheaper: str | None,
     budgets: dict[str, float],
@@ -127,7 +127,7 @@ def command(
 def _show(
     references: Sequence[ModelReference],
     lengths: Mapping[str, int],
-    run: Run | None,
+    run: PricedRun | None,
     output: str | None,
     format: str,
 ) -> None:
@@ -146,7 +146,7 @@ def _show(
         print_notes(run_notes(run), format)
 
 
-def _setting(run: Run | None, architecture: str, shape: Shape, lengths: Mapping[str, int]) -> Setting:
+def _setting(run: PricedRun | None, architecture: str, shape: Shape, lengths: Mapping[str, int]) -> Setting:
     """What costs are those of, for shapes of an architecture that read what this one does."""
     run = run or run_from({})
     return Setting(run.machine, run.training, batch_of(build_spec(architecture, shape), "forward", **lengths))
@@ -164,7 +164,7 @@ def _write(references: Sequence[ModelReference], output: str) -> None:
     (reference,) = references
     fields = reference.shape.to_dict()
     for name, usual in (("vocabulary", VOCABULARY_ROWS), ("classes", CLASSES)):
-        if not reference.states_vocabulary and fields.get(name) == usual:
+        if not reference.fixes_output_size and fields.get(name) == usual:
             del fields[name]  # a shape file that states it keeps it, whatever the data
     strict.write_yaml(output, {"architecture": reference.architecture, **fields})
     say(f"wrote {output}")

@@ -10,7 +10,7 @@ from scalecli import costs
 from scalecli.architectures import KNOBS, SHARED_FIELDS, build_spec
 from scalecli.architectures.operators import operators
 from scalecli.cli.options.batch import tokens
-from scalecli.cli.options.machine import RUN_COLUMNS, RUN_NARROW, Run, run_figures
+from scalecli.cli.options.machine import RUN_COLUMNS, RUN_NARROW, PricedRun, run_figures
 from scalecli.cli.output.formats import FOR_PEOPLE, Column, print_record, print_table
 from scalecli.errors import ConfigurationError
 from scalecli.references import ModelReference
@@ -37,7 +37,7 @@ _NARROW_COSTS = {"parameters": "Params", "forward_flops": "Forward", "adafactor_
 _RUN_COSTS = {"parameters": "Params", **RUN_NARROW}
 
 
-def shape_figures(model: ModelReference, lengths: Mapping[str, int], run: Run | None) -> dict[str, Any]:
+def shape_figures(model: ModelReference, lengths: Mapping[str, int], run: PricedRun | None) -> dict[str, Any]:
     """Every value that is shown, by column; `lengths` are the fields of `Batch` that were asked for.
 
     Raises:

@@ -37,19 +37,19 @@ def released_table(size: str | None = None, knob: str | None = None) -> tuple[li
         UsageError: no released checkpoint has such a size or operator; names the nearest.
     """
     checkpoints = released_checkpoints()
-    sizes = dict.fromkeys(each.size for each in checkpoints)
-    knobs = dict.fromkeys(operator for each in checkpoints for operator in each.operators)
+    sizes = dict.fromkeys(checkpoint.size for checkpoint in checkpoints)
+    knobs = dict.fromkeys(operator for checkpoint in checkpoints for operator in checkpoint.operators)
     size, knob = (_known(text, known, what) for text, known, what in ((size, sizes, "size"), (knob, knobs, "operator")))
     rows = []
-    for each in checkpoints:
-        if (size is None or each.size == size) and (knob is None or knob in each.operators):
-            shape = each.shape
+    for checkpoint in checkpoints:
+        if (size is None or checkpoint.size == size) and (knob is None or knob in checkpoint.operators):
+            shape = checkpoint.shape
             spec = build_spec(DEFAULT_ARCHITECTURE, shape)
             figures = {
                 "parameters": spec.parameters(),
                 "forward_flops": sum(flops(spec, BATCHES["forward"], "forward").values()),
             }
-            texts = {key: getattr(each, key) for key in ("name", "folder", "hugging_face", "gap")}
+            texts = {key: getattr(checkpoint, key) for key in ("name", "folder", "hugging_face", "gap")}
             fields = {column.key: getattr(shape, column.key) for column in COLUMNS if hasattr(shape, column.key)}
             rows.append({**fields, **figures, **texts})
     return rows, COLUMNS

@@ -18,7 +18,7 @@ from scalecli.errors import ScalecliError, UsageError
 
 if TYPE_CHECKING:
     from scalecli.cli.study.plan import Plan
-    from scalecli.studies.execution import Command, Unfinished
+    from scalecli.studies.execution import RunCommand, Unfinished
 
 
 @click.group("study")
@@ -123,7 +123,7 @@ def _planned(
     return name, folder, make_plan(content, study, folder, chip, chips)
 
 
-def _write_jobs(name: str, folder: Path, jobs: list[list[Command]], slurm: str | None, parallel: str | None) -> None:
+def _write_jobs(name: str, folder: Path, jobs: list[list[RunCommand]], slurm: str | None, parallel: str | None) -> None:
     """Prints or writes the jobs for a cluster."""
     from scalecli.cli.study.jobs import job_lines, slurm_script
     from scalecli.storage.files import write_atomically
@@ -141,7 +141,7 @@ def _write_jobs(name: str, folder: Path, jobs: list[list[Command]], slurm: str |
         click.echo(job_lines(jobs), nl=False)
 
 
-def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> None:
+def _run_jobs(name: str, plan: Plan, jobs: list[list[RunCommand]], format: str) -> None:
     """Carries out the jobs, and prints the progress of the study.
 
     Raises:
@@ -157,7 +157,7 @@ def _run_jobs(name: str, plan: Plan, jobs: list[list[Command]], format: str) -> 
         plan.pretraining.check_source()
     total, number = sum(map(len, jobs)), 0
 
-    def on_start(command: Command) -> None:
+    def on_start(command: RunCommand) -> None:
         nonlocal number
         number += 1
         click.echo(err=True)

@@ -7,20 +7,20 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from scalecli.studies.execution import Command
+from scalecli.studies.execution import RunCommand
 
 
-def job_line(job: Sequence[Command]) -> str:
+def job_line(job: Sequence[RunCommand]) -> str:
     """The commands of a job in one line of shell; each runs if the one before it succeeded."""
     return " && ".join(command.line for command in job)
 
 
-def job_lines(jobs: Sequence[Sequence[Command]]) -> str:
+def job_lines(jobs: Sequence[Sequence[RunCommand]]) -> str:
     """A line for each job, for GNU parallel or `xargs`; the order does not matter."""
     return "".join(f"{job_line(job)}\n" for job in jobs)
 
 
-def slurm_script(name: str, directory: Path, jobs: Sequence[Sequence[Command]]) -> str:
+def slurm_script(name: str, directory: Path, jobs: Sequence[Sequence[RunCommand]]) -> str:
     """A batch script for Slurm whose array has a task for each job.
 
     The user adds the cluster's partitions and devices. Tasks start in the directory where the study was planned, since

@@ -16,7 +16,7 @@ from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.architectures.loading import address_of, code_of
 from scalecli.architectures.operators import operators
 from scalecli.cli.finetune import command as finetune
-from scalecli.cli.options.machine import Run, run_figures, run_from
+from scalecli.cli.options.machine import PricedRun, run_figures, run_from
 from scalecli.cli.options.settings import option_words
 from scalecli.cli.options.tasks import DESCRIPTION
 from scalecli.cli.options.training import recipe_and_saving
@@ -30,9 +30,9 @@ from scalecli.errors import ConfigurationError
 from scalecli.runs.pretraining_job import PretrainingJob
 from scalecli.runs.recipe import Recipe
 from scalecli.specs import ModelSpec
-from scalecli.studies.execution import Command
+from scalecli.studies.execution import RunCommand
 from scalecli.studies.models import Trial, budget_name, trials
-from scalecli.studies.progress import Progress
+from scalecli.studies.progress import RunStatus
 from scalecli.studies.study import Study
 from scalecli.tables import humanise
 
@@ -49,7 +49,7 @@ class PlannedRun:
     are estimates for the plan's machine, None where `problem` says why it can't have such a run.
     """
 
-    command: Command
+    command: RunCommand
     kind: str
     parameters: int
     steps: int
@@ -68,7 +68,7 @@ class Plan:
     """
 
     jobs: tuple[tuple[PlannedRun, ...], ...]
-    machine: Run
+    machine: PricedRun
     is_here: bool
     pretraining: PretrainingJob
 
@@ -103,7 +103,7 @@ def make_plan(study: Study, source: str, directory: Path, chip: str | None = Non
         with _naming(f"{source}: {trial.name}"):
             steps = _steps(study, trial, spec, batch)
         run = directory / trial.name
-        command = Command(trial.name, run, _pretrain_words(trial, run, steps, reading_words))
+        command = RunCommand(trial.name, run, _pretrain_words(trial, run, steps, reading_words))
         recipe = replace(job.recipe, steps=steps)
         chain = [_planned(command, "pretrain", spec, recipe, batch, machine, is_here, trial.budget)]
         if tuning and trial.finetunes:
@@ -111,13 +111,13 @@ def make_plan(study: Study, source: str, directory: Path, chip: str | None = Non
             target = directory / trial.finetuned
             own = ["--arch", address_of(trial.model.architecture)] if code_of(trial.model.architecture) else []
             words = ("finetune", str(run), *own, "--run", str(target), "--tasks", ",".join(study.tasks), *tuning_words)
-            command = Command(trial.finetuned, target, (*words, "--seed", str(trial.seed)))
+            command = RunCommand(trial.finetuned, target, (*words, "--seed", str(trial.seed)))
             chain.append(_planned(command, "finetune", spec, tuning_recipe, tuning_batch, machine, is_here))
         jobs.append(tuple(chain))
     return Plan(tuple(jobs), machine, is_here, job)
 
 
-def _machine(study: Study, chip: str | None, chips: int | None) -> tuple[Run, bool]:
+def _machine(study: Study, chip: str | None, chips: int | None) -> tuple[PricedRun, bool]:
     """The machine of the options, else of the study, else this one, else the papers'; and whether it is this one."""
     if chip is None and study.machine is not None:
         chip, chips = study.machine.chip, chips or study.machine.chips
@@ -203,12 +203,12 @@ def _finetuning(study: Study, options: Sequence[str]) -> tuple[Recipe, Batch]:
 
 
 def _planned(
-    command: Command,
+    command: RunCommand,
     kind: str,
     spec: ModelSpec,
     recipe: Recipe,
     batch: Batch,
-    machine: Run,
+    machine: PricedRun,
     is_here: bool,
     budget: float | None = None,
 ) -> PlannedRun:
@@ -224,7 +224,7 @@ def _planned(
     return replace(run, steps_per_s=steps_per_s, fits=figures["fits"])
 
 
-def hours_by_run(runs: Sequence[PlannedRun], progress: Sequence[Progress]) -> list[float | None]:
+def hours_by_run(runs: Sequence[PlannedRun], progress: Sequence[RunStatus]) -> list[float | None]:
     """The hours of each whole run with its start, None where nothing tells.
 
     A run whose speed is known has its own. The others have the estimate, corrected by the median of what the measured

@@ -13,7 +13,7 @@ from scalecli.cli.output.formats import print_notes, print_table, table_text
 from scalecli.cli.output.progress import duration
 from scalecli.cli.study.plan import Plan, PlannedRun, hours_by_run
 from scalecli.costs.hardware import energy_kwh
-from scalecli.studies.progress import COMPLETED, MISSING, Progress, read_progress
+from scalecli.studies.progress import COMPLETED, MISSING, RunStatus, read_progress
 from scalecli.tables import Column, humanise
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -63,7 +63,7 @@ def print_plan(plan: Plan, format: str) -> None:
     print_notes([*totals(plan, progress), *run_notes(plan.machine)], format)
 
 
-def totals(plan: Plan, progress: Sequence[Progress]) -> list[str]:
+def totals(plan: Plan, progress: Sequence[RunStatus]) -> list[str]:
     """What the whole study costs, and what is left of it."""
     hours = hours_by_run(plan.runs, progress)
     measured = sum(now.steps_per_s is not None for now in progress)
@@ -105,13 +105,13 @@ def _cost(plan: Plan, hours: Sequence[float | None], shares: Sequence[float]) ->
     )
 
 
-def _share_left(run: PlannedRun, now: Progress) -> float:
+def _share_left(run: PlannedRun, now: RunStatus) -> float:
     if now.is_done(run.command.line):
         return 0.0
     return 1 - min(now.step, run.steps - 1) / run.steps
 
 
-def _to_do(run: PlannedRun, now: Progress) -> str:
+def _to_do(run: PlannedRun, now: RunStatus) -> str:
     if now.is_done(run.command.line):
         return "nothing"
     if now.status == COMPLETED:
@@ -119,7 +119,7 @@ def _to_do(run: PlannedRun, now: Progress) -> str:
     return f"continue from {now.step}" if now.step else "all"
 
 
-def read_all(plan: Plan) -> list[Progress]:
+def read_all(plan: Plan) -> list[RunStatus]:
     """The progress of each run of a plan."""
     return [read_progress(run.command.directory) for run in plan.runs]
 
@@ -129,7 +129,7 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
     return [_status_row(run, now) for run, now in zip(plan.runs, read_all(plan), strict=True)]
 
 
-def _status_row(run: PlannedRun, now: Progress) -> dict[str, Any]:
+def _status_row(run: PlannedRun, now: RunStatus) -> dict[str, Any]:
     is_begun = now.status not in (COMPLETED, MISSING)
     return {
         "run": run.command.name,

@@ -24,11 +24,11 @@ _FORM = 2  # of the cached file
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found: a hash of the images, what can't be used and why, how many are grey and how many transparent."""
+    """What was found: a hash of the images, what can't be used and why, how many are gray and how many transparent."""
 
     identity: str
     left_out: dict[str, str]
-    grey: int
+    grey: int  # a key of cached files
     transparent: int
 
     def notes(self, name: str) -> list[str]:
@@ -49,7 +49,7 @@ def examine(
 ) -> Examined:
     """Decodes the files of a split, or reads in the cache what was found when they were the same.
 
-    `say` hears of a cache that is damaged or can't be written.
+    `say` is told of a cache that is damaged or can't be written.
 
     Raises:
         MissingError: a file cannot be read, which says nothing about the image in it.

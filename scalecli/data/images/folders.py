@@ -43,7 +43,7 @@ class FolderImages:
     ) -> FolderImages:
         """The whole images among files, each decoded once; `classes` are those that there may be, else its own.
 
-        `say` hears of a cache that is damaged or can't be written.
+        `say` is told of a cache that is damaged or can't be written.
 
         Raises:
             MissingError: no image is whole, or one is of another class.

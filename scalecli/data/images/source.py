@@ -16,7 +16,7 @@ from scalecli.data.images.views import Cuts
 from scalecli.data.order import Share
 from scalecli.data.sources import OnWork
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.specs.vision import FILLING
+from scalecli.specs.vision import PADDING_LABEL
 from scalecli.storage.cache import Say
 from scalecli.storage.files import is_remote
 
@@ -67,11 +67,11 @@ class Images(Protocol):
 
 
 def measured_batches(images: Images, size: int, numbers: np.ndarray, batch: int) -> Any:
-    """The images of these ascending numbers in batches, as a tf.data.Dataset; label -1 fills up the last."""
+    """The images of these ascending numbers in batches, as a tf.data.Dataset; padding rows, label -1, end the last."""
     import tensorflow as tf
 
-    filling = {"images": tf.zeros([size, size, 3]), "labels": tf.constant(FILLING)}
-    rows = tf.data.Dataset.from_tensors(filling).repeat(-len(numbers) % batch)
+    padding = {"images": tf.zeros([size, size, 3]), "labels": tf.constant(PADDING_LABEL)}
+    rows = tf.data.Dataset.from_tensors(padding).repeat(-len(numbers) % batch)
     examples = images.middle_views(size, numbers).concatenate(rows)
     return examples.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
@@ -120,8 +120,8 @@ class ImageSource:
     def open(self, cache_directory: Path, on_work: OnWork, say: Say = lambda message: None) -> tuple[Images, Images]:
         """The images to train on, and the held-out ones.
 
-        Every file of a folder is decoded once, and what was found is kept in the cache; `say` hears of a cache that is
-        damaged or can't be written.
+        Every file of a folder is decoded once, and what was found is kept in the cache; `say` is told of a cache that
+        is damaged or can't be written.
 
         Raises:
             MissingError: there are no such images, or none of a class that others are of.

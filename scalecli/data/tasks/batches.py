@@ -46,7 +46,7 @@ class Encoded:
         targets_length: int,
         on_work: OnWork = silent,
     ) -> Encoded:
-        """Returns examples, each sequence cut to its length and ended.
+        """Examples, each sequence cut to its length and ended.
 
         Raises:
             MissingError: there are none.
@@ -59,7 +59,7 @@ class Encoded:
 
     @property
     def sequences(self) -> list[np.ndarray]:
-        """Returns inputs and targets."""
+        """Inputs and targets."""
         return [*self.inputs, *self.targets]
 
 
@@ -107,11 +107,11 @@ class FinetuningBatches:
         self._first_rows = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
 
     def __call__(self, start_step: int = 0, share: Share = WHOLE) -> Any:
-        """Returns an endless tf.data.Dataset of batches, or a host's share of them, from `start_step` on."""
+        """An endless tf.data.Dataset of batches, or a host's share of them, from `start_step` on."""
         return self._dataset(start_step, share, self._row)
 
     def named(self) -> Any:
-        """Returns the same from the beginning, with "task", the index [batch] of each row's task in `names`."""
+        """The same from the beginning, with "task", the index [batch] of each row's task in `names`."""
         return self._dataset(0, WHOLE, lambda n: {**self._row(n), "task": self._task_and_row(n)[0]})
 
     def _dataset(self, start_step: int, share: Share, row: Any) -> Any:
@@ -145,7 +145,7 @@ class EvaluationBatch:
 def evaluation_batches(
     texts: Sequence[str], vocabulary: Vocabulary, *, inputs_length: int, batch: int, on_work: OnWork = silent
 ) -> tuple[list[EvaluationBatch], int]:
-    """Returns every text once, as int32 ids, the longest first so that those of a batch are about equally long.
+    """Every text once, as int32 ids, the longest first so that those of a batch are about equally long.
 
     A batch is as long as a power of two, at least 64, that its longest text fits in, but no longer than
     `inputs_length`: there are few shapes to compile, and none that an architecture can't have.
@@ -165,14 +165,14 @@ def evaluation_batches(
 
 
 def bucket(length: int, shortest: int = _SHORTEST_BUCKET) -> int:
-    """Returns the power of two, or `shortest` of them, that a length fits in."""
+    """The power of two, or `shortest` of them, that a length fits in."""
     return max(shortest, 1 << (length - 1).bit_length())
 
 
 def encode(
     texts: Sequence[str], vocabulary: Vocabulary, length: int, on_work: OnWork = silent
 ) -> tuple[list[np.ndarray], int]:
-    """Returns texts' ids, int32 [at most length] each, cut and then ended, and how many of them were cut."""
+    """Texts' ids, int32 [at most length] each, cut and then ended, and how many of them were cut."""
     encoded, cut = [], 0
     for number, text in enumerate(texts, start=1):
         ids = vocabulary.encode(text)

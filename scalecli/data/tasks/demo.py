@@ -67,7 +67,7 @@ def write_package_task(
 
 
 def _without_name(text: str, package: str) -> str:
-    """Returns the text with the package's name, in any case and also inside longer words, as "the package"."""
+    """The text with the package's name, in any case and also inside longer words, as "the package"."""
     return re.sub(re.escape(package.strip("_") or package), "the package", text, flags=re.IGNORECASE)
 
 

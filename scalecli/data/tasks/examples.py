@@ -21,7 +21,7 @@ _COLLECTIONS = ("", "glue", "GLUE", "glue_data", "superglue", "SuperGLUE", "supe
 
 
 def read_examples(task: Task, split: str, skipped: Counter[str] | None = None) -> list[Example]:
-    """Returns the examples of a split; see `iterate_examples`."""
+    """The examples of a split; see `iterate_examples`."""
     return list(iterate_examples(task, split, skipped))
 
 
@@ -63,7 +63,7 @@ def iterate_examples(
 
 
 def is_there(task: Task, split: str) -> bool:
-    """Returns whether a split is in the task's data directory; without a directory it can be downloaded."""
+    """Whether a split is in the task's data directory; without a directory it can be downloaded."""
     try:
         _files(task, split)
     except MissingError:
@@ -72,7 +72,7 @@ def is_there(task: Task, split: str) -> bool:
 
 
 def split_version(task: Task, split: str) -> str:
-    """Returns a hash of a split's content, as far as it can be had without reading a dataset. Raises MissingError."""
+    """A hash of a split's content, as far as it can be had without reading a dataset. Raises MissingError."""
     files = _files(task, split)
     if files:
         content = "".join(map(fingerprint, files))
@@ -101,7 +101,7 @@ def _rows(task: Task, split: str, skipped: Counter[str], remarks: Remarks | None
 
 
 def _files(task: Task, split: str) -> list[str]:
-    """Returns the locations of a split's files; none where the task's dataset is to be read instead.
+    """The locations of a split's files; none where the task's dataset is to be read instead.
 
     Raises ConfigurationError for a split that the task doesn't have, MissingError for files that are not there.
     """
@@ -132,7 +132,7 @@ def _files(task: Task, split: str) -> list[str]:
 
 
 def _dataset(task: Task, split: str) -> DatasetSplit:
-    """Returns the split of a task's dataset, downloaded if need be. Raises MissingError."""
+    """The split of a task's dataset, downloaded if need be. Raises MissingError."""
     try:
         return open_split(task.dataset or "", task.dataset_splits()[split], task.data_dir, download=True)
     except MissingError as error:

@@ -42,7 +42,7 @@ class Texts(NamedTuple):
 
 
 def texts_of(task: Task, row: Row, split: str, where: str) -> Iterable[Texts]:
-    """Returns the examples of a row: one, or for ReCoRD's training rows one per answer.
+    """The examples of a row: one, or for ReCoRD's training rows one per answer.
 
     An example whose label isn't published has the target `UNLABELED`. Raises LeftOut for a row that makes none;
     ConfigurationError, with file:line, for a column that isn't there and a label that isn't one of the task's.
@@ -61,12 +61,12 @@ def texts_of(task: Task, row: Row, split: str, where: str) -> Iterable[Texts]:
 
 
 def needed_columns(task: Task, split: str) -> tuple[str, ...]:
-    """Returns the columns that a split's rows must have; the test set's labels may be missing."""
+    """The columns that a split's rows must have; the test set's labels may be missing."""
     return task.input_columns() if split == "test" else (*task.input_columns(), task.target)
 
 
 def _raw_target(task: Task, row: Row, split: str) -> Any:
-    """Returns a row's target as it stands there, or None where the test set doesn't tell it."""
+    """A row's target as it stands there, or None where the test set doesn't tell it."""
     value = row.get(task.target) if split == "test" else row[task.target]
     if _is_null(value) and split != "test":
         raise LeftOut(f"{task.target} is null")
@@ -81,7 +81,7 @@ def _is_null(value: Any) -> bool:
 
 
 def _label(task: Task, row: Row, split: str, where: str) -> str:
-    """Returns the text of a row's target; the test set may have none."""
+    """The text of a row's target; the test set may have none."""
     value = _raw_target(task, row, split)
     if value is None:
         return UNLABELED

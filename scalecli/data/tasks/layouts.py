@@ -132,7 +132,7 @@ def _wsc(location: str) -> Rows:
 
 
 def _span_in_text(text: str, span: str, index: int) -> str:
-    """Returns a span as it stands in its text: with the case of the word at its index, and no full stop at the end."""
+    """A span as it stands in its text: with the case of the word at its index, and no full stop at the end."""
     if span in text or span in _NO_FIX:
         return span
     first = text.split()[index][0]

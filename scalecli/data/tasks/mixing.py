@@ -35,7 +35,7 @@ class Mixing:
                 raise ConfigurationError(f"mixing weight of {task} is {weight}; a number above 0 is accepted")
 
     def rates(self, examples: Mapping[str, int]) -> dict[str, float]:
-        """Returns the share of each task, given the number of its training examples; they add up to 1.
+        """The share of each task, given the number of its training examples; they add up to 1.
 
         Raises:
             ConfigurationError: the weights are not those of these tasks.

@@ -36,7 +36,7 @@ class Turns:
 
     @classmethod
     def of(cls, rates: Sequence[float], seed: int) -> Turns:
-        """Returns the turn of tasks 0, 1 ... with these rates, which add up to 1."""
+        """The turn of tasks 0, 1 ... with these rates, which add up to 1."""
         counts = _apportioned(np.asarray(rates), _TURN)
         order = shuffled_index(np.arange(_TURN, dtype=np.int64), _TURN, seed).numpy()
         tasks = np.repeat(np.arange(len(counts), dtype=np.int32), counts)[order]
@@ -46,7 +46,7 @@ class Turns:
         return cls(tasks, before, counts)
 
     def reader(self, rows: Sequence[int], seed: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-        """Returns a function in the graph from position n to its task and the row of that task, both int64 [].
+        """A function in the graph from position n to its task and the row of that task, both int64 [].
 
         `rows` [tasks] are how many rows each task has.
         """
@@ -66,7 +66,7 @@ class Turns:
 
 
 def _apportioned(rates: np.ndarray, total: int) -> np.ndarray:
-    """Returns whole numbers of at least 1 in the proportion of the rates, int64, that add up to `total`.
+    """Whole numbers of at least 1 in the proportion of the rates, int64, that add up to `total`.
 
     What rounding leaves goes to the largest remainders, and what ones take that are rounded up comes off the largest.
     """

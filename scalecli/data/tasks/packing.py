@@ -28,7 +28,7 @@ class Rows:
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[np.ndarray]]) -> Rows:
-        """Returns rows of sequences, each int32 [tokens]."""
+        """Rows of sequences, each int32 [tokens]."""
         flat = [(sequence, number) for row in rows for number, sequence in enumerate(row, start=1)]
         empty = np.zeros(0, np.int32)
         return cls(
@@ -38,7 +38,7 @@ class Rows:
         )
 
     def reader(self, length: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-        """Returns a function in the graph from a row's index to its tokens and segments, padded to [length]."""
+        """A function in the graph from a row's index to its tokens and segments, padded to [length]."""
         import tensorflow as tf
 
         with tf.device("CPU"):
@@ -54,7 +54,7 @@ class Rows:
 
 
 def pack(sizes: np.ndarray, room: np.ndarray, seed: int) -> list[list[int]]:
-    """Returns rows of example numbers so that no row takes more than `room`, [2]: first fit, in an order by the seed.
+    """Rows of example numbers so that no row takes more than `room`, [2]: first fit, in an order by the seed.
 
     `sizes` [examples, 2] are the tokens of each example's inputs and targets, none more than the room.
     """

@@ -72,13 +72,13 @@ class TaskFile:
     download: str | None = None
 
     def paths(self, split: str, folder: str | None) -> tuple[str, ...]:
-        """Returns the files of a split, relative ones as of `folder`, or as they are without one."""
+        """The files of a split, relative ones as of `folder`, or as they are without one."""
         named: str | list[str] = getattr(self, split)
         return tuple(_resolve(path, folder) for path in ([named] if isinstance(named, str) else named))
 
 
 def check(file: TaskFile, source: str) -> dict[str, str] | None:
-    """Returns the texts of raw labels, if there are any, after a look at values that are of the right kind.
+    """The texts of raw labels, if there are any, after a look at values that are of the right kind.
 
     Raises ConfigurationError, with `source` and the key, for those that can't be.
     """
@@ -126,7 +126,7 @@ def _check_template(template: str, source: str) -> None:
 
 
 def _labels(value: Any, source: str) -> dict[str, str] | None:
-    """Returns the texts of raw values, from a mapping or a list; a list's raw values are 0, 1, 2 ...
+    """The texts of raw values, from a mapping or a list; a list's raw values are 0, 1, 2 ...
 
     No text is empty and none stands twice, so that a prediction is one label or none.
     """
@@ -151,7 +151,7 @@ def _labels(value: Any, source: str) -> dict[str, str] | None:
 
 
 def columns_by_split(value: list[str] | dict[str, list[str]] | None) -> dict[str, tuple[str, ...]] | None:
-    """Returns the names of columns by split, from a list for all splits or a mapping."""
+    """The names of columns by split, from a list for all splits or a mapping."""
     if not value:
         return None
     by_split = value if isinstance(value, dict) else {split: value for split in SPLITS}
@@ -159,7 +159,7 @@ def columns_by_split(value: list[str] | dict[str, list[str]] | None) -> dict[str
 
 
 def _resolve(path: str, folder: str | None) -> str:
-    """Returns a path absolute, or as a URL where it is relative to one; a URL, and any path without a folder, as is."""
+    """A path absolute, or as a URL where it is relative to one; a URL, and any path without a folder, as is."""
     if folder is None or is_remote(path):
         return path
     path = os.path.join(folder, os.path.expanduser(path))

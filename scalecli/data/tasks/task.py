@@ -109,33 +109,33 @@ class Task:
     download: str | None = None
 
     def has(self, split: str) -> bool:
-        """Returns whether the task has a split: "train", "validation" or "test"."""
+        """Whether the task has a split: "train", "validation" or "test"."""
         return bool(self.files(split)) or split in self.dataset_splits()
 
     def files(self, split: str) -> tuple[str, ...]:
-        """Returns the files of a split, as the task names them; empty where it has none."""
+        """The files of a split, as the task names them; empty where it has none."""
         return {"train": self.train, "validation": self.validation, "test": self.test}.get(split, ())
 
     def dataset_splits(self) -> Mapping[str, str]:
-        """Returns what the TensorFlow dataset calls each split; empty without a dataset."""
+        """What the TensorFlow dataset calls each split; empty without a dataset."""
         return {} if not self.dataset else {split: split for split in SPLITS} if self.splits is None else self.splits
 
     def input_columns(self) -> tuple[str, ...]:
-        """Returns the columns that the input takes."""
+        """The columns that the input takes."""
         if isinstance(self.input, tuple):
             return self.input
         slots = (slot for _, slot, _, _ in string.Formatter().parse(self.input) if slot is not None)
         return tuple(dict.fromkeys(slot.partition("[")[0] for slot in slots))
 
     def input_text(self, row: Mapping[str, Any]) -> str:
-        """Returns the text to read of a row: the template filled in, or "prefix column: value column: value"."""
+        """The text to read of a row: the template filled in, or "prefix column: value column: value"."""
         if isinstance(self.input, tuple):
             return " ".join([self.prefix or self.name, *(f"{column}: {as_text(row[column])}" for column in self.input)])
         pieces = string.Formatter().parse(self.input)
         return "".join(literal + ("" if slot is None else _filled(slot, row)) for literal, slot, _, _ in pieces)
 
     def label_text(self, value: Any) -> str | None:
-        """Returns the text of a raw label, or None for one that is none; a label that isn't known is `UNLABELED`.
+        """The text of a raw label, or None for one that is none; a label that isn't known is `UNLABELED`.
 
         A number counts the labels from 0, and so does a text that is a number; otherwise a text is one of the labels,
         capitals or not. Raw labels that a task file maps are as that says. 1.0 is 1, as which tables with gaps have it.
@@ -162,7 +162,7 @@ class Task:
         return self.labels[int(value)] if value in range(len(self.labels)) else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the task as its YAML file has it, with what isn't set left out."""
+        """The task as its YAML file has it, with what isn't set left out."""
         values = {
             key.name: getattr(self, key.name) for key in fields(TaskFile) if key.name not in ("lengths", "labels")
         }
@@ -172,7 +172,7 @@ class Task:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], folder: str | None = "", source: str = "task") -> Task:
-        """Returns the task that a YAML file's values describe; its paths are relative to `folder`, a path or URL.
+        """The task that a YAML file's values describe; its paths are relative to `folder`, a path or URL.
 
         Without a folder they stay as they are: relative to the data directory. Raises ConfigurationError, with
         `source` and the key, for what is unknown, missing or of the wrong kind.
@@ -199,7 +199,7 @@ class Task:
 
     @classmethod
     def from_flags(cls, **flags: Any) -> Task:
-        """Returns the task of command-line flags, named as the YAML keys, with paths relative to the current folder.
+        """The task of command-line flags, named as the YAML keys, with paths relative to the current folder.
 
         `input` is a template, or columns with commas between them; `labels` are texts in the order of the raw values 0,
         1 ..., or each "raw=text"; lengths are `inputs_length` and `targets_length`. What is None or empty isn't set.
@@ -228,11 +228,11 @@ def load_task(path: str | Path) -> Task:
 
 
 def as_text(value: Any) -> str:
-    """Returns a value as a text: texts as they are, numbers and booleans as JSON writes them."""
+    """A value as a text: texts as they are, numbers and booleans as JSON writes them."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _filled(slot: str, row: Mapping[str, Any]) -> str:
-    """Returns the text for a slot of a template, a column or an item of one: "choices[0]"."""
+    """The text for a slot of a template, a column or an item of one: "choices[0]"."""
     column, bracket, index = slot.partition("[")
     return as_text(row[column][int(index.rstrip("]"))] if bracket else row[column])

@@ -32,7 +32,7 @@ class Corpus:
 
     `identity` is a hash of the whole source's content, equal for its splits: the dataset version of a run manifest.
     `split` is "train" or "validation" where every 50th document is held out, "all" where none is, and for TensorFlow
-    Datasets a split of theirs. `read` starts the stream anew; remarks hear of what is left out or replaced, and an
+    Datasets a split of theirs. `read` starts the stream anew; remarks say what is left out or replaced, and an
     empty text stands for a row that gives no document. `shards` are those of a TensorFlow dataset or of Parquet files.
     `rows` is how many texts `read` yields; of other files, where only reading says that, `bytes` is their size.
     """
@@ -60,12 +60,12 @@ class Corpus:
             raise MissingError(f"{self.name}: no documents in the split {self.split!r}{held_out}")
 
     def share_read(self, remarks: Remarks) -> float | None:
-        """Returns the share of the source that has been read with these remarks, where that can be known."""
+        """The share of the source that has been read with these remarks, where that can be known."""
         read, size = (remarks.rows, self.rows) if self.rows else (remarks.bytes_read, self.bytes)
         return min(read / size, 1.0) if size else None
 
     def first(self, documents: int) -> Corpus:
-        """Returns the corpus of the first documents of this one; of Parquet files, of the first rows."""
+        """The corpus of the first documents of this one; of Parquet files, of the first rows."""
         return Corpus(
             self.name,
             self.identity,
@@ -76,7 +76,7 @@ class Corpus:
 
     @classmethod
     def from_text(cls, patterns: Sequence[str | Path], split: str = "train", field: str | None = None) -> Corpus:
-        """Returns the corpus of files; `split` is "train", "validation" or "all" (see `text_documents`).
+        """The corpus of files; `split` is "train", "validation" or "all" (see `text_documents`).
 
         Of Parquet files alone every 50th row is held out, of others every 50th document.
         """
@@ -99,7 +99,7 @@ class Corpus:
 
     @classmethod
     def embedded(cls, cache_directory: Path, split: str = "train", say: Say = lambda message: None) -> Corpus:
-        """Returns the corpus of this Python installation's docstrings, harvested once into the cache."""
+        """The corpus of this Python installation's docstrings, harvested once into the cache."""
         _check_split(split)
         texts = [docstring.text for docstring in cached_docstrings(cache_directory, say)]
         chosen = list(_hold_out(texts, split))
@@ -109,7 +109,7 @@ class Corpus:
     def from_dataset(
         cls, name: str, split: str = "train", data_dir: str | None = None, field: str | None = None
     ) -> Corpus:
-        """Returns one split of a TensorFlow dataset, as `c4/en`, with its text feature; empty texts are left out.
+        """One split of a TensorFlow dataset, as `c4/en`, with its text feature; empty texts are left out.
 
         Nothing is downloaded: the dataset is prepared in `data_dir` (see `datasets.open_split`, whose errors it
         raises). Raises ConfigurationError when the dataset has no text feature.
@@ -175,7 +175,7 @@ def _listed(remarks: Remarks) -> str:
 
 
 def open_text(name: str, split: str, data_dir: str | None, field: str | None = None) -> DatasetSplit:
-    """Returns a split of a TensorFlow dataset that has texts. Raises as `Corpus.from_dataset` does."""
+    """A split of a TensorFlow dataset that has texts. Raises as `Corpus.from_dataset` does."""
     dataset = open_split(name, split, data_dir)
     feature = field or TEXT
     if feature not in dataset.builder.info.features:
@@ -198,7 +198,7 @@ def _hold_out(documents: Iterable[str], split: str) -> Iterator[str]:
 
 
 def _hash(parts: Iterable[str]) -> str:
-    """Returns the sha256 of strings, none of which can run into the next."""
+    """The sha256 of strings, none of which can run into the next."""
     digest = hashlib.sha256()
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")

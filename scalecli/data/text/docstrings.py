@@ -64,10 +64,10 @@ def docstring_documents() -> Iterator[Docstring]:
 
 
 def cached_docstrings(cache_directory: Path, say: Say) -> list[Docstring]:
-    """Returns `docstring_documents`, harvested once for each state of the installation and kept in the cache.
+    """`docstring_documents`, harvested once for each state of the installation and kept in the cache.
 
-    `say` hears of a cache that is damaged or can't be written. Raises MissingError when the installation comes without
-    source files.
+    `say` is told of a cache that is damaged or can't be written. Raises MissingError when the installation comes
+    without source files.
     """
     path = cache_directory / "docstrings" / f"{_installation()}.jsonl"
     return [Docstring(**json.loads(line)) for line in cached_text(path, _harvest, say).splitlines()]
@@ -81,7 +81,7 @@ def _harvest() -> str:
 
 
 def _roots() -> list[Path]:
-    """Returns the folders of the standard library and of the installed packages, in a fixed order."""
+    """The folders of the standard library and of the installed packages, in a fixed order."""
     paths = sysconfig.get_paths()
     folders = [paths["stdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()]
     return [Path(folder) for folder in dict.fromkeys(map(os.path.realpath, folders)) if os.path.isdir(folder)]
@@ -124,7 +124,7 @@ def _long_docstrings(file: Path) -> Iterator[str]:
 
 
 def _installation() -> str:
-    """Returns a hash of the Python version and the names and versions of the installed packages."""
+    """A hash of the Python version and the names and versions of the installed packages."""
     installed = sorted(path.name for root in _roots() for path in root.glob("*.*-info"))
     bounds = [_LEAST_CHARACTERS, _MOST_CHARACTERS_PER_PACKAGE, _MOST_FILES_PER_PACKAGE, _MOST_BYTES_PER_FILE]
     return hashlib.sha256(json.dumps([platform.python_version(), installed, bounds]).encode()).hexdigest()[:32]

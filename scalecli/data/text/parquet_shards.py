@@ -44,16 +44,16 @@ class ParquetShards:
 
     @property
     def identity(self) -> str:
-        """Returns the names of the files, for messages."""
+        """The names of the files, for messages."""
         return " ".join(map(display_name, self.locations))
 
     @property
     def examples(self) -> int:
-        """Returns the number of rows, empty texts included."""
+        """The number of rows, empty texts included."""
         return sum(self.rows)
 
     def shards(self) -> list[tuple[str, int, int]]:
-        """Returns each file, its first row, and the number of its rows, as `DatasetSplit.shards` does."""
+        """Each file, its first row, and the number of its rows, as `DatasetSplit.shards` does."""
         return [(location, 0, rows) for location, rows in zip(self.locations, self.rows, strict=True)]
 
     def documents(self, remarks: Remarks) -> Iterator[str]:
@@ -62,11 +62,11 @@ class ParquetShards:
             yield from self._texts(location, 0, remarks)
 
     def records(self, path: tf.Tensor, start: tf.Tensor, count: tf.Tensor) -> Any:
-        """Returns a tf.data.Dataset of the texts of so many rows of a file from a row on, in UTF-8."""
+        """A tf.data.Dataset of the texts of so many rows of a file from a row on, in UTF-8."""
         return self._blocks.dataset(path, start, count)
 
     def texts(self, records: tf.Tensor) -> tf.Tensor:
-        """Returns the texts of records, string [records]."""
+        """The texts of records, string [records]."""
         return records
 
     @cached_property

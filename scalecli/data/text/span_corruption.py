@@ -49,7 +49,7 @@ class SpanCorruption:
 
     @cached_property
     def segment_length(self) -> int:
-        """Returns the tokens of raw text per example: the most whose corrupted form fits in the inputs.
+        """The tokens of raw text per example: the most whose corrupted form fits in the inputs.
 
         At a density of one half, where inputs and targets are as good as equal, one token less when the targets would
         be the longer ones: T5's own exception.
@@ -63,22 +63,22 @@ class SpanCorruption:
 
     @property
     def targets_length(self) -> int:
-        """Returns the length of the targets."""
+        """The length of the targets."""
         return _lengths(self.segment_length, self.noise_density, self.mean_span_length)[1]
 
     @property
     def noise_tokens(self) -> int:
-        """Returns the tokens of a segment that are predicted."""
+        """The tokens of a segment that are predicted."""
         return noise_counts(self.segment_length, self.noise_density, self.mean_span_length)[0]
 
     @property
     def spans(self) -> int:
-        """Returns the number of spans that a segment's noise is cut into."""
+        """The number of spans that a segment's noise is cut into."""
         return noise_counts(self.segment_length, self.noise_density, self.mean_span_length)[1]
 
 
 def noise_counts(length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
-    """Returns how many of `length` tokens are noise and in how many spans; both round half to even.
+    """How many of `length` tokens are noise and in how many spans; both round half to even.
 
     At least one token is noise and one isn't; a span has at least one token, and so has each stretch between spans.
     """
@@ -87,13 +87,13 @@ def noise_counts(length: int, noise_density: float, mean_span_length: float) -> 
 
 
 def _lengths(length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
-    """Returns the lengths of inputs and targets of a segment: a sentinel per span, and an end of sequence each."""
+    """The lengths of inputs and targets of a segment: a sentinel per span, and an end of sequence each."""
     noise, spans = noise_counts(length, noise_density, mean_span_length)
     return length - noise + spans + 1, noise + spans + 1
 
 
 def noise_mask(length: int, noise_density: float, mean_span_length: float, seeds: tf.Tensor) -> tf.Tensor:
-    """Returns which of `length` tokens are noise, bool [length]: spans that begin after at least one token of text.
+    """Which of `length` tokens are noise, bool [length]: spans that begin after at least one token of text.
 
     Noise and text are each cut into equally many parts, uniformly over the ways to cut; `seeds` [2, 2] are the
     stateless seeds of the two cuts, the noise's first.
@@ -109,7 +109,7 @@ def noise_mask(length: int, noise_density: float, mean_span_length: float, seeds
 
 
 def _random_cut(items: int, parts: int, seed: tf.Tensor) -> tf.Tensor:
-    """Returns the lengths of `parts` parts, int32 [parts], of a random cut of `items` items, none of them empty."""
+    """The lengths of `parts` parts, int32 [parts], of a random cut of `items` items, none of them empty."""
     import tensorflow as tf
 
     draws = tf.random.stateless_uniform([items - 1], seed, alg="philox")
@@ -121,7 +121,7 @@ def _random_cut(items: int, parts: int, seed: tf.Tensor) -> tf.Tensor:
 def corrupt(
     tokens: tf.Tensor, mask: tf.Tensor, *, sentinels: Sequence[int], inputs_length: int, targets_length: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns inputs [inputs_length] and targets [targets_length] of tokens [length] whose noise is `mask` [length].
+    """Inputs [inputs_length] and targets [targets_length] of tokens [length] whose noise is `mask` [length].
 
     In the inputs each span of noise becomes one sentinel, in the targets each stretch of text; the k-th of each has the
     id sentinels[k]. No end of sequence is added; what is shorter is padded, what is longer is cut.
@@ -133,7 +133,7 @@ def corrupt(
 
 
 def _with_sentinels(tokens: tf.Tensor, mask: tf.Tensor, sentinels: Sequence[int], length: int) -> tf.Tensor:
-    """Returns tokens with each run of the mask replaced by one sentinel, padded or cut to [length]."""
+    """Tokens with each run of the mask replaced by one sentinel, padded or cut to [length]."""
     import tensorflow as tf
 
     begins = mask & ~tf.concat([[False], mask[:-1]], axis=0)  # the first token of each run
@@ -156,7 +156,7 @@ def pretraining_batches(
     start_step: int = 0,
     share: Share = WHOLE,
 ) -> Any:
-    """Returns an endless tf.data.Dataset of training batches, or of the pieces of them that are a host's share.
+    """An endless tf.data.Dataset of training batches, or of the pieces of them that are a host's share.
 
     They have int32 "inputs" [batch, inputs_length] and "targets" [batch, targets_length]. The first one is that of
     `start_step`; batch `step` is the same whichever that is. Every epoch goes through all segments in an order of its
@@ -178,7 +178,7 @@ def pretraining_batches(
 def validation_batches(
     store: TokenStore, objective: SpanCorruption, *, sentinels: Sequence[int], batch: int, examples: int
 ) -> Any:
-    """Returns a tf.data.Dataset of the store's first `examples` segments, or all if there are fewer.
+    """A tf.data.Dataset of the store's first `examples` segments, or all if there are fewer.
 
     They come in order and corrupted the same way every time, whatever the batch. Batches are shaped as those of
     `pretraining_batches`; padding fills up the last. Raises MissingError for a store with less than one segment.
@@ -212,7 +212,7 @@ def check_sentinels(objective: SpanCorruption, sentinels: Sequence[int]) -> None
 
 
 def _segments(store: TokenStore, objective: SpanCorruption, sentinels: Sequence[int]) -> int:
-    """Returns the number of whole segments in a store, after a look whether they can be corrupted."""
+    """The number of whole segments in a store, after a look whether they can be corrupted."""
     check_sentinels(objective, sentinels)
     segments = store.tokens // objective.segment_length
     if not segments:
@@ -240,7 +240,7 @@ def _example(
 def corrupted_example(
     segment: tf.Tensor, n: tf.Tensor, seed: int, objective: SpanCorruption, sentinels: Sequence[int]
 ) -> dict[str, tf.Tensor]:
-    """Returns "inputs" [inputs_length] and "targets" [targets_length] of a segment, corrupted by the seed and `n`."""
+    """The "inputs" [inputs_length] and "targets" [targets_length] of a segment, corrupted by the seed and `n`."""
     import tensorflow as tf
 
     seeds = tf.stack([[tf.constant(seed, tf.int64), 2 * n], [tf.constant(seed, tf.int64), 2 * n + 1]])  # [2, 2]
@@ -258,7 +258,7 @@ def corrupted_example(
 def unigram_cross_entropy(
     targets: Iterable[np.ndarray], store: TokenStore, objective: SpanCorruption, vocabulary: Vocabulary
 ) -> float:
-    """Returns the cross-entropy, in nats per token, of target ids [...] under unigram frequencies; padding is left out.
+    """The cross-entropy, in nats per token, of target ids [...] under unigram frequencies; padding is left out.
 
     It is the loss of a model that knows the frequencies of `store`'s tokens (those of training; counted with one more
     of each, so that none is impossible) and which sentinels targets have, and nothing else: the baseline to beat.

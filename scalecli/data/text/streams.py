@@ -1,18 +1,15 @@
 """Large text sets read as they are trained on: TensorFlow datasets such as C4, or Parquet, which no cache can hold.
 
-A shard's documents are cut into windows of 8,192, or of fewer where they are long. A window is tokenized, joined and
-cut into segments, of which it gives a number that depends on its number of documents alone, in an order of its own. So
-how many segments come before a window is known from the dataset's own description, and batch `step` is a function of
-(seed, step): a run goes on from any step by reading from the window that the step lies in. An epoch goes through all
-windows, shard by shard in an order of its own, and meets no segment twice.
+How shards are cut into windows and any item is found again is told in `data/windows.py`. Here a window has 8,192
+documents, or fewer where they are long; it is tokenized, joined and cut into segments, which come in an order of their
+own, none twice in an epoch.
 
-The number of segments is six standard errors less than the documents of the first window lead to expect, so that a
-window has as many; what it has more, a tenth of C4's, stays out of this epoch, and others stay out of the next. (Should
-a window have fewer, once in 10^9, its first ones come twice.) All of it is a graph, without a call into Python but for
-documents of more than 65,536 characters, which are tokenized in pieces, and for formats that TensorFlow can't read.
+A window yields the number of segments that the first window predicts, less six standard errors; surplus tokens (a
+tenth of C4's) are skipped in this epoch, and others in the next. (Should a window have fewer segments, once in 10^9,
+its first ones come twice.) Only documents of more than 65,536 characters, which are tokenized in pieces, call Python.
 
-All of a long document is read. It makes its window's tokens more than others', of which every epoch takes others; how
-many are expected of a window counts at most 65,536 tokens of a document.
+All of a long document is read, so its window has more surplus tokens, of which every epoch takes others; the
+prediction counts at most 65,536 tokens of a document.
 """
 
 from __future__ import annotations
@@ -66,7 +63,7 @@ class TextStream:
         window: int = WINDOW_DOCUMENTS,
         say: Say = lambda message: None,
     ) -> TextStream:
-        """Returns the stream of the corpus of a prepared dataset or of Parquet. Raises what `TokenStore.build` does."""
+        """The stream of the corpus of a prepared dataset or of Parquet. Raises what `TokenStore.build` does."""
         assert corpus.shards is not None, "these files are no stream"
         if isinstance(corpus.shards, ParquetShards):
             mean = max(corpus.shards.bytes // max(corpus.shards.examples, 1), 1)
@@ -77,11 +74,11 @@ class TextStream:
 
     @property
     def documents(self) -> int:
-        """Returns the number of documents, empty ones too."""
+        """The number of documents, empty ones too."""
         return self.split.examples
 
     def segments(self, documents: np.ndarray, objective: SpanCorruption) -> np.ndarray:
-        """Returns how many segments windows of so many documents give, int64 in the shape of `documents`."""
+        """How many segments windows of so many documents give, int64 in the shape of `documents`."""
         read = min(self.window, self.documents)
         mean = self.sample.counted / read
         variance = self.sample.squares / read - mean**2
@@ -98,7 +95,7 @@ class TextStream:
         start_step: int = 0,
         share: Share = WHOLE,
     ) -> Any:
-        """Returns an endless tf.data.Dataset of training batches, as `pretraining_batches` does for a token store.
+        """An endless tf.data.Dataset of training batches, as `pretraining_batches` does for a token store.
 
         Raises MissingError for a stream of which no window is sure to have a segment.
         """
@@ -124,13 +121,13 @@ class TextStream:
         return examples.batch(share.piece(batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
     def read_in_an_epoch(self, objective: SpanCorruption) -> float:
-        """Returns the share of the tokens that an epoch reads, as far as the first window tells."""
+        """The share of the tokens that an epoch reads, as far as the first window tells."""
         sizes = _Segments.of(self, objective, 0).windows.total
         tokens = self.sample.tokens / min(self.window, self.documents) * self.documents
         return sizes * objective.segment_length / tokens
 
     def tokens_per_second(self, objective: SpanCorruption) -> float:
-        """Returns how fast the first window is read, tokenized and corrupted: the least that the pipeline gives."""
+        """How fast the first window is read, tokenized and corrupted: the least that the pipeline gives."""
         count = int(self.segments(np.array(min(self.window, self.split.shards()[0][2])), objective))
         examples = self.batches(objective, sentinels=self.vocabulary.sentinels, batch=1, seed=0)
         start = time.perf_counter()
@@ -169,7 +166,7 @@ class _Segments:
     def window(
         self, tokenizer: Any, serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor, start: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the segments of a window from `start` on, int32 [segments, segment_length], and their numbers."""
+        """The segments of a window from `start` on, int32 [segments, segment_length], and their numbers."""
         import tensorflow as tf
 
         serialized, documents = self.windows.whole(serialized, shard, window)
@@ -188,7 +185,7 @@ class _Segments:
 
 
 def _in_pieces(texts: tf.Tensor) -> tf.Tensor:
-    """Returns texts [documents], long ones cut into pieces [more], so that tokenizing them takes little memory."""
+    """Texts [documents], long ones cut into pieces [more], so that tokenizing them takes little memory."""
     import tensorflow as tf
 
     def cut(texts: np.ndarray) -> np.ndarray:

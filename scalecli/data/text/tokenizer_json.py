@@ -35,7 +35,7 @@ _ADVICE = "--vocabulary takes the SentencePiece model that it was made of"
 
 
 def sentencepiece_model(content: bytes, name: str) -> bytes:
-    """Returns the SentencePiece model that reads text as a tokenizer.json of unigram pieces does.
+    """The SentencePiece model that reads text as a tokenizer.json of unigram pieces does.
 
     How white space and characters are normalized is found by trying: the library reads the file as data, and both must
     agree on samples. T5's hundred sentinels at the end are left out, as no SentencePiece model of T5 has them.
@@ -77,7 +77,7 @@ def sentencepiece_model(content: bytes, name: str) -> bytes:
 
 
 def _pieces(values: dict[str, Any], name: str) -> list[tuple[str, float, int]]:
-    """Returns the pieces with their log-likelihoods and types, added tokens after the model's own."""
+    """The pieces with their log-likelihoods and types, added tokens after the model's own."""
     vocabulary = [(str(piece), float(score)) for piece, score in values["model"]["vocab"]]
     added = {int(token["id"]): str(token["content"]) for token in values.get("added_tokens") or []}
     for token in sorted(added):
@@ -139,7 +139,7 @@ def _character_rules(normalizer: dict[str, Any] | None, name: str) -> Iterator[b
 
 
 def _named_rules(name: str) -> bytes:
-    """Returns SentencePiece's rules of a name, which it gives only inside a model."""
+    """SentencePiece's normalization rules of this name, which it gives only inside a model."""
     import sentencepiece
 
     model = io.BytesIO()

@@ -66,7 +66,7 @@ def sample_texts(vocabulary: Any) -> Iterator[str]:
 def first_difference(
     texts: Iterable[str], model: Any, a: Callable[[str], list[int]], b: Callable[[str], list[int]]
 ) -> str | None:
-    """Returns the first text that two tokenizers of a SentencePiece model's pieces read as other ids, or None.
+    """The first text that two tokenizers of a SentencePiece model's pieces read as other ids, or None.
 
     Unigram pieces that are equally likely count as the same: SentencePiece adds up log-likelihoods as float32, the
     tokenizers library as float64, and so they choose differently between `4 33` and `43 3`.

@@ -58,14 +58,14 @@ class TokenStore:
 
     @cached_property
     def array(self) -> np.ndarray:
-        """Returns the tokens, int32 [tokens], memory-mapped. Raises MissingError where the file has gone since."""
+        """The tokens, int32 [tokens], memory-mapped. Raises MissingError where the file has gone since."""
         try:
             return np.load(self.path, mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
             raise MissingError(f"{self.path}: changed since it was opened; the same command makes it anew") from error
 
     def tensor(self) -> tf.Tensor:
-        """Returns the tokens as a TensorFlow tensor, int32 [tokens], that is the mapped file itself: no copy in memory.
+        """The tokens as a TensorFlow tensor, int32 [tokens], that is the mapped file itself: no copy in memory.
 
         So tf.data slices it in the graph, without a call into Python that could wait for one that waits for it.
         """
@@ -89,9 +89,9 @@ class TokenStore:
         at_least: int | None = None,
         say: Say = lambda message: None,
     ) -> TokenStore:
-        """Returns the store of a corpus, from the cache when this corpus, split and vocabulary have been there before.
+        """The store of a corpus, from the cache when this corpus, split and vocabulary have been there before.
 
-        `say` hears of a damaged store, which is made anew. `at_least` ends the store where it has so many tokens.
+        `say` is told of a damaged store, which is made anew. `at_least` ends the store where it has so many tokens.
         Raises what the corpus raises, and ScalecliError when the cache can't be written.
         """
         key = [

@@ -22,7 +22,7 @@ _LAST_ROUND = 1.1  # SentencePiece prunes candidates by rounds until it has so m
 
 
 def train(sentences: Sequence[str], pieces: int, options: dict[str, Any], on_work: OnWork) -> bytes:
-    """Returns the SentencePiece model that is trained on sentences; `options` are those of SentencePieceTrainer.train.
+    """The SentencePiece model that is trained on sentences; `options` are those of SentencePieceTrainer.train.
 
     Raises:
         RuntimeError: the trainer's own message.
@@ -49,7 +49,7 @@ def train(sentences: Sequence[str], pieces: int, options: dict[str, Any], on_wor
 
 
 def _share(first: int, left: int, pieces: int) -> float | None:
-    """Returns the share of the rounds that are done; each leaves three quarters of the candidates."""
+    """The share of the rounds that are done; each leaves three quarters of the candidates."""
     last = _LAST_ROUND * pieces
     return min(math.log(first / left) / math.log(first / last), 1.0) if first > last else None
 

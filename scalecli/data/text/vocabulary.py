@@ -52,27 +52,27 @@ class Vocabulary:
 
     @property
     def sentinels(self) -> tuple[int, ...]:
-        """Returns the ids of the sentinels in the order in which an example uses them, <extra_id_0> first."""
+        """The ids of the sentinels in the order in which an example uses them, <extra_id_0> first."""
         return self.own_sentinels or tuple(range(self.pieces + SENTINELS - 1, self.pieces - 1, -1))
 
     @property
     def size(self) -> int:
-        """Returns the number of ids: pieces and sentinels."""
+        """The number of ids: pieces and sentinels."""
         return self.pieces + (0 if self.own_sentinels else SENTINELS)
 
     @property
     def rows(self) -> int:
-        """Returns the rows of the embedding table: `size` padded up to a multiple of 128."""
+        """The rows of the embedding table: `size` padded up to a multiple of 128."""
         return -(-self.size // 128) * 128
 
     @property
     def content(self) -> str:
-        """Returns, for messages, how many ids there are: `180 ids (80 pieces and 100 sentinels)`."""
+        """The number of ids, for messages: `180 ids (80 pieces and 100 sentinels)`."""
         own = f"{len(self.own_sentinels)} of them" if self.own_sentinels else f"and {SENTINELS}"
         return f"{self.size} ids ({self.pieces} pieces{',' if self.own_sentinels else ''} {own} sentinels)"
 
     def encode(self, text: str) -> list[int]:
-        """Returns the ids of a task's text, without an end of sequence.
+        """The ids of a task's text, without an end of sequence.
 
         `<extra_id_0>` after a space or at the beginning is the sentinel, as in SeqIO. `</s>` and `<pad>` are text.
         """
@@ -80,7 +80,7 @@ class Vocabulary:
         return [token - SENTINELS if token >= self.size else token for token in ids]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Returns the text of ids up to the first end of sequence, without padding.
+        """The text of ids up to the first end of sequence, without padding.
 
         Sentinels are written <extra_id_k>; ids beyond the vocabulary, which an embedding table with padded rows can
         predict, count as unknown.
@@ -94,13 +94,13 @@ class Vocabulary:
         return self.processor.decode(kept)
 
     def piece(self, token: int) -> str:
-        """Returns how an id is written: the piece, with ▁ for a space, </s>, <pad>, <unk>, or <extra_id_k>."""
+        """How an id is written: the piece, with ▁ for a space, </s>, <pad>, <unk>, or <extra_id_k>."""
         if token in self.sentinels:
             return f"<extra_id_{self.sentinels.index(token)}>"
         return self.processor.id_to_piece(token)
 
     def tokenizer(self) -> Any:
-        """Returns the tensorflow_text.SentencepieceTokenizer (int32 ids, nothing added) for use inside tf.data.
+        """The tensorflow_text.SentencepieceTokenizer (int32 ids, nothing added) for use inside tf.data.
 
         It is for corpora: no text in them becomes a sentinel, so that only span corruption makes sentinels.
         """
@@ -109,7 +109,7 @@ class Vocabulary:
         return tensorflow_text.SentencepieceTokenizer(self._corpus_model())
 
     def model(self) -> Any:
-        """Returns what is in the file, as a sentencepiece_model_pb2.ModelProto."""
+        """What is in the file, as a sentencepiece_model_pb2.ModelProto."""
         return model_proto(self.path.read_bytes())
 
     def _corpus_model(self) -> bytes:
@@ -122,7 +122,7 @@ class Vocabulary:
 
     @cached_property
     def processor(self) -> Any:
-        """Returns the sentencepiece.SentencePieceProcessor with sentinels as pieces, as SeqIO makes it.
+        """The sentencepiece.SentencePieceProcessor with sentinels as pieces, as SeqIO makes it.
 
         Where no space is put before a text, the sentinels have a second form, without a space, for its beginning; its
         ids are beyond `size`.
@@ -138,7 +138,7 @@ class Vocabulary:
 
 
 def model_proto(serialized: bytes = b"") -> Any:
-    """Returns a SentencePiece model as a sentencepiece_model_pb2.ModelProto."""
+    """A SentencePiece model as a sentencepiece_model_pb2.ModelProto."""
     from sentencepiece import sentencepiece_model_pb2
 
     module: Any = sentencepiece_model_pb2  # its classes are made when it is imported
@@ -146,7 +146,7 @@ def model_proto(serialized: bytes = b"") -> Any:
 
 
 def unknown_share(sequences: Iterable[np.ndarray]) -> float:
-    """Returns the share of the ids in sequences, int32 [length] each, that are unknown; 0 where there are none."""
+    """The share of the ids in sequences, int32 [length] each, that are unknown; 0 where there are none."""
     unknown = tokens = 0
     for ids in sequences:
         unknown += int((ids == UNKNOWN).sum())
@@ -155,14 +155,14 @@ def unknown_share(sequences: Iterable[np.ndarray]) -> float:
 
 
 def unknown_warning(name: str, share: float) -> list[str]:
-    """Returns a line on the share of a text's tokens that are unknown, or none where it is at most 0.1%."""
+    """A line on the share of a text's tokens that are unknown, or none where it is at most 0.1%."""
     if share <= UNKNOWN_LIMIT:
         return []
     return [f"{name}: {share:.2%} of the tokens are unknown to the vocabulary; another vocabulary may know them"]
 
 
 def load_vocabulary(name: str, *, cache_directory: Path) -> Vocabulary:
-    """Returns the vocabulary of a file (a path or an fsspec URL), or for `t5` the published one.
+    """The vocabulary of a file (a path or an fsspec URL), or for `t5` the published one.
 
     The file is a SentencePiece model, or a tokenizer.json that can be one. The model is copied into the cache under the
     hash of its content, and `t5` is fetched only once. Raises MissingError for a file that can't be had or is neither,
@@ -191,7 +191,7 @@ def load_vocabulary(name: str, *, cache_directory: Path) -> Vocabulary:
 
 
 def planned_vocabulary(name: str) -> Vocabulary:
-    """Returns the pieces and sentinels that `load_vocabulary` would find; it has no file and can't encode.
+    """The pieces and sentinels that `load_vocabulary` would find; it has no file and can't encode.
 
     Nothing is fetched for `t5`, nothing written. Raises what `load_vocabulary` raises.
     """
@@ -202,7 +202,7 @@ def planned_vocabulary(name: str) -> Vocabulary:
 
 
 def _read_model(name: str) -> bytes:
-    """Returns a SentencePiece model's bytes, made of a tokenizer.json where the file is one."""
+    """A SentencePiece model's bytes, made of a tokenizer.json where the file is one."""
     content = read_bytes(os.path.expanduser(name), _MODEL_BYTES_LIMIT)
     if content[:1] != b"{":
         return content
@@ -217,7 +217,7 @@ def _described(model: bytes, name: str, path: Path, sha256: str) -> Vocabulary:
 
 
 def _own_sentinels(piece_to_id: Callable[[str], int], name: str) -> tuple[int, ...]:
-    """Returns the ids of a model's pieces <extra_id_0>, <extra_id_1> ..., with ▁ before them or without."""
+    """The ids of a model's pieces <extra_id_0>, <extra_id_1> ..., with ▁ before them or without."""
 
     def find(number: int) -> int | None:
         ids = map(piece_to_id, (f"▁<extra_id_{number}>", f"<extra_id_{number}>"))
@@ -234,7 +234,7 @@ def _own_sentinels(piece_to_id: Callable[[str], int], name: str) -> tuple[int, .
 
 
 def _fetch_t5() -> bytes:
-    """Returns the published T5 model from its public bucket, which needs no credentials."""
+    """The published T5 model from its public bucket, which needs no credentials."""
     advice = "pass the file itself: --vocabulary PATH/sentencepiece.model"
     try:
         with urllib.request.urlopen(T5_URL, timeout=NETWORK_SECONDS) as response:

@@ -56,7 +56,7 @@ def train_vocabulary(documents: Iterable[str], pieces: int, path: Path, on_work:
 
 
 def _coverage(sample: Sequence[str], most: int) -> float:
-    """Returns the share of a text's characters to cover: all of them, or what its `most` frequent characters make up.
+    """The share of a text's characters to cover: all of them, or what its `most` frequent characters make up.
 
     It is at least SentencePiece's default.
     """
@@ -80,7 +80,7 @@ def _explain(error: Exception, pieces: int) -> str:
 
 
 def _even_sample(documents: Iterable[str]) -> list[str]:
-    """Returns chunks of the documents, every one or every second, fourth ... so that they fit into the limit."""
+    """Chunks of the documents, every one or every second, fourth ... so that they fit into the limit."""
     sample: list[str] = []
     stride, kept_bytes = 1, 0
     for index, chunk in enumerate(chunk for document in documents for chunk in _chunks(document)):

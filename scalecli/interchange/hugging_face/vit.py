@@ -133,7 +133,7 @@ def write(folder: Path, model: Exported) -> None:
 def locations(spec: EncoderOnly) -> dict[str, Location]:
     """Where ViTForImageClassification has each weight; its linear layers are [outputs, inputs].
 
-    Its patches come from a convolution [d_model, colours, rows, columns].
+    Its patches come from a convolution [d_model, colors, rows, columns].
     """
     embedding = spec.embedding
     width, side = embedding.d_model, embedding.patch_size

@@ -36,7 +36,7 @@ _FIELDS = (
     ("experts", "MoE1D", "num_experts"),
 )
 # What the models here are: other values make another model of the same variables.
-_BEHAVIOUR: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
+_BEHAVIOR: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
     ("SelfAttention", "relative_attention_type", ("bias_shared", None)),
     ("SelfAttention", "attention_func", (None,)),
     ("SelfAttention", "relative_attention_num_buckets", (32, None)),
@@ -122,7 +122,7 @@ class _Variables:
         return {match[1] for name in self._shapes if (match := re.match(pattern, name))}
 
     def embedding(self) -> tuple[int, int | None]:
-        """d_model, and the width of a factorised embedding."""
+        """d_model, and the width of a factorized embedding."""
         if self.has("shared/embedding1"):
             return self.shape("shared/embedding2")[-1], self.shape("shared/embedding1")[-1]
         return self.shape("shared/embedding(_embedding_weights)?")[-1], None
@@ -222,7 +222,7 @@ def _check(gin: Gin, architecture: str, shape: Shape, blocks: Mapping[str, int])
         if architecture == "glu":
             activations = (["gelu", "linear"], ("gelu", "linear"))
         check(scope, "DenseReluDense", "activation", activations, f"{architecture} has {activations[0]} here")
-        for configurable, parameter, accepted in _BEHAVIOUR:
+        for configurable, parameter, accepted in _BEHAVIOR:
             if (
                 parameter == "relative_attention_type"
                 and configurable == "SelfAttention"

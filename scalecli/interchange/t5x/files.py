@@ -1,4 +1,4 @@
-"""T5X's files as data: a tree in msgpack (flax's serialisation), and arrays beside it that TensorStore wrote as zarr.
+"""T5X's files as data: a tree in msgpack (flax's serialization), and arrays beside it that TensorStore wrote as zarr.
 
 An array is in the tree itself, or the tree names a folder that holds it in chunks (zarr, version 2, gzip). Nothing is
 asked of TensorStore: the tree's directions to it could name any file or address.

@@ -138,7 +138,7 @@ class AdaptiveRecurrence(Recurrence):
 class HighwayRecurrence(Recurrence):
     """`highway`: t * transformed + (1 - t) * state with t = sigmoid(W [state, transformed, inputs] + b), W of the pass.
 
-    The three are normalised by the stack's final norm (Srivastava et al. 2015, equation 3, over the passes).
+    The three are normalized by the stack's final norm (Srivastava et al. 2015, equation 3, over the passes).
     """
 
     per_pass = True
@@ -161,7 +161,7 @@ RECURRENCES: dict[str, type[Recurrence]] = {
 class TransformGates(SpecLayer):
     """carry * x + transform * y in the place of a sublayer's output y, with gates sigmoid(Norm(x) W + b).
 
-    As in the papers' code: the residual stream is added all the same, and the carry gate's x is normalised twice.
+    As in the papers' code: the residual stream is added all the same, and the carry gate's x is normalized twice.
     """
 
     spec: specs.TransformGates
@@ -174,7 +174,7 @@ class TransformGates(SpecLayer):
     def call(self, weights: Weights, x: Any, y: Any, norm: LayerNorm) -> Any:
         """x, the residual stream, and y, both [batch, length, d_model] -> what is added to the stream.
 
-        `norm` is a layer that normalises with the weights that it is given.
+        `norm` is a layer that normalizes with the weights that it is given.
         """
         norm_weights = {"scale": weights["norm_scale"], "bias": weights["norm_bias"]}
         once = norm(norm_weights, x)

@@ -20,17 +20,19 @@ Reports = dict[str, Any]
 class Residual(keras.layers.Layer):
     """x + Dropout(layer(Norm(x))), the form of every sublayer (T5, section 2.1); gates may mix x into the output."""
 
-    def __init__(self, spec: specs.Sublayer, layers: int, lender: Residual | None = None, **options: Any) -> None:
+    def __init__(self, spec: specs.Sublayer, layers: int, tied_to: Residual | None = None, **options: Any) -> None:
         super().__init__(name=spec.name, autocast=False, **options)
         common = {"layers": layers, "dtype": self.dtype_policy}
         with keras.name_scope(self.name):
-            self.norm: RMSNorm = NORMS[type(spec.norm)](spec.norm, lender=lender and lender.norm, name="norm", **common)
+            self.norm: RMSNorm = NORMS[type(spec.norm)](
+                spec.norm, tied_to=tied_to and tied_to.norm, name="norm", **common
+            )
             self.layer: SpecLayer = layer_of(spec.layer)(
-                spec.layer, lender=lender and lender.layer, name=spec.name, **common
+                spec.layer, tied_to=tied_to and tied_to.layer, name=spec.name, **common
             )
             self.gates: TransformGates | None = None
             if spec.gates is not None:
-                self.gates = TransformGates(spec.gates, lender=lender and lender.gates, name="gates", **common)
+                self.gates = TransformGates(spec.gates, tied_to=tied_to and tied_to.gates, name="gates", **common)
 
     def parts(self) -> dict[str, SpecLayer]:
         """What has weights here, by the prefixes of `specs.Sublayer.parts`."""

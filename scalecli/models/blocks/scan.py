@@ -48,7 +48,7 @@ def scan(
     """Calls `body(index, carry, slices, shared)` for layers 0 to length - 1 in order; it returns (carry, output).
 
     A body may scan itself. Tensors that it finds outside of the scan are shared by all calls, too, but no gradient
-    flows to them where activations are rematerialised; a body that runs again must compute the same, so that its
+    flows to them where activations are rematerialized; a body that runs again must compute the same, so that its
     randomness is to come from seeds.
 
     Args:

@@ -24,19 +24,19 @@ _EMBEDDED, _FINAL, _REPEATS = 0, 1, 2
 class Repeat(keras.layers.Layer):
     """A block, scanned over the stacked weights of its copies, or over the same weights where they are shared.
 
-    Rematerialised, training keeps each copy's input alone, and the backward pass runs the copy again for all else.
+    Rematerialized, training keeps each copy's input alone, and the backward pass runs the copy again for all else.
     """
 
     def __init__(
-        self, spec: specs.Repeat, lender: Repeat | None = None, rematerialise: bool = False, **options: Any
+        self, spec: specs.Repeat, tied_to: Repeat | None = None, rematerialise: bool = False, **options: Any
     ) -> None:
         super().__init__(autocast=False, **options)
         self.spec = spec
         self.rematerialise = rematerialise
-        lenders = {sublayer.name: sublayer for sublayer in lender.sublayers} if lender else {}
+        tied_sublayers = {sublayer.name: sublayer for sublayer in tied_to.sublayers} if tied_to else {}
         with keras.name_scope(self.name):
             self.sublayers: list[Residual] = [
-                Residual(sublayer, spec.copies, lenders.get(sublayer.name), dtype=self.dtype_policy)
+                Residual(sublayer, spec.copies, tied_sublayers.get(sublayer.name), dtype=self.dtype_policy)
                 for sublayer in spec.block.residuals()
             ]
         self.built = True
@@ -133,32 +133,32 @@ class Repeat(keras.layers.Layer):
 class Stack(keras.layers.Layer):
     """An encoder or decoder: repeats of blocks that share position biases, then a norm and dropout.
 
-    With a recurrence the repeats are run several times over, with the same weights. With a `lender`, the other stack,
+    With a recurrence the repeats are run several times over, with the same weights. With `tied_to`, the other stack,
     it has no weights of its own. With `rematerialise`, training keeps no more than the input of each scanned block.
     """
 
     def __init__(
-        self, spec: specs.Stack, lender: Stack | None = None, rematerialise: bool = False, **options: Any
+        self, spec: specs.Stack, tied_to: Stack | None = None, rematerialise: bool = False, **options: Any
     ) -> None:
         super().__init__(autocast=False, **options)
         self.spec = spec
         policy = self.dtype_policy
         with keras.name_scope(self.name):  # variables have unique paths then
             self.position_biases: list[PositionBias] = [
-                PositionBias(bias, lender=lender and lender.position_biases[number], name=name, dtype=policy)
+                PositionBias(bias, tied_to=tied_to and tied_to.position_biases[number], name=name, dtype=policy)
                 for number, (name, bias) in enumerate(spec.named_position_biases())
             ]
             self.repeats: list[Repeat] = [
-                Repeat(repeat, lender and lender.repeats[number], rematerialise, name=str(number), dtype=policy)
+                Repeat(repeat, tied_to and tied_to.repeats[number], rematerialise, name=str(number), dtype=policy)
                 for number, repeat in enumerate(spec.repeats)
             ]
             self.final_norm: RMSNorm = NORMS[type(spec.final_norm)](
-                spec.final_norm, lender=lender and lender.final_norm, name="final_norm", dtype=policy
+                spec.final_norm, tied_to=tied_to and tied_to.final_norm, name="final_norm", dtype=policy
             )
             self.recurrence: Recurrence | None = None
             if spec.recurrence is not None:
                 self.recurrence = RECURRENCES[spec.recurrence.type](
-                    spec.recurrence, lender=lender and lender.recurrence, name="recurrence", dtype=policy
+                    spec.recurrence, tied_to=tied_to and tied_to.recurrence, name="recurrence", dtype=policy
                 )
         self.built = True
 
@@ -291,7 +291,7 @@ def _copies(state: Any, length: int) -> Any:
 
 
 def _pool(x: Any, real: Any, window: int) -> Any:
-    """[batch, length, d_model] -> [batch, length / window, d_model], the means of neighbours that are no padding.
+    """[batch, length, d_model] -> [batch, length / window, d_model], the means of neighbors that are no padding.
 
     The original code counts the padding of a window that holds both, so that its token matters there.
     """

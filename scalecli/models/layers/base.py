@@ -64,13 +64,15 @@ class Context(NamedTuple):
 class SpecLayer(keras.layers.Layer):
     """A layer built from its spec: owns `spec.weights()`, each with a leading axis when `layers` is not 0.
 
-    With a `lender`, a layer of the same kind, it has no weights of its own and uses the lender's.
+    With `tied_to`, a layer of the same kind, it uses that layer's weights and has none of its own.
     """
 
-    def __init__(self, spec: specs.LayerSpec, layers: int = 0, lender: SpecLayer | None = None, **options: Any) -> None:
+    def __init__(
+        self, spec: specs.LayerSpec, layers: int = 0, tied_to: SpecLayer | None = None, **options: Any
+    ) -> None:
         super().__init__(autocast=False, **options)
         self.spec = spec
-        self.owned: dict[str, Any] = self._new_weights(layers) if lender is None else lender.owned
+        self.owned: dict[str, Any] = self._new_weights(layers) if tied_to is None else tied_to.owned
         self.built = True
 
     def _new_weights(self, layers: int) -> dict[str, Any]:
@@ -121,12 +123,12 @@ class RMSNorm(SpecLayer):
 
     def weights_for_compute(self) -> Weights:
         """The weights stay float32."""
-        # As tensors: `normalised`, run eagerly, can't be handed variables.
+        # As tensors: `normalized`, run eagerly, can't be handed variables.
         return {name: ops.cast(variable, "float32") for name, variable in self.owned.items()}
 
     def call(self, weights: Weights, x: Any, real: Any = None) -> Any:
         """[batch, length, d_model] -> the same, zero where `real` [batch, length, 1] is."""
-        return normalised(x, weights["scale"], real=real)
+        return normalized(x, weights["scale"], real=real)
 
 
 class LayerNorm(RMSNorm):
@@ -136,10 +138,10 @@ class LayerNorm(RMSNorm):
 
     def call(self, weights: Weights, x: Any, real: Any = None) -> Any:
         """[batch, length, d_model] -> the same, zero where `real` [batch, length, 1] is."""
-        return normalised(x, weights["scale"], weights["bias"], real=real, epsilon=self.spec.epsilon)
+        return normalized(x, weights["scale"], weights["bias"], real=real, epsilon=self.spec.epsilon)
 
 
-def normalised(x: Any, scale: Any, *bias: Any, real: Any = None, epsilon: float = _EPSILON) -> Any:
+def normalized(x: Any, scale: Any, *bias: Any, real: Any = None, epsilon: float = _EPSILON) -> Any:
     """`x` [batch, length, width] over its root mean square, times `scale` [width]; with a bias, less its mean first.
 
     Computed in float32, and zero where `real` [batch, length, 1] is. The backward pass keeps of x no other form.
@@ -149,9 +151,9 @@ def normalised(x: Any, scale: Any, *bias: Any, real: Any = None, epsilon: float 
     def norm(x: Any, scale: Any, real: Any, *bias: Any) -> Any:
         wide = ops.cast(x, "float32")
         mean = ops.mean(wide, axis=-1, keepdims=True) if bias else 0.0
-        centred = wide - mean if bias else wide
-        factor = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + epsilon)
-        normed = centred * (factor * real) * scale
+        centered = wide - mean if bias else wide
+        factor = ops.rsqrt(ops.mean(ops.square(centered), axis=-1, keepdims=True) + epsilon)
+        normed = centered * (factor * real) * scale
         normed = normed + bias[0] * real if bias else normed
 
         def gradient(upstream: Any) -> tuple[Any, ...]:

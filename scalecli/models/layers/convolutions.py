@@ -161,7 +161,7 @@ class LocalConvolution(Convolutional):
 
 
 class ConvolutionBranch(Convolutional):
-    """Two convolutions side by side, summed, normalised and convolved once more (So et al. 2019, Figure 3).
+    """Two convolutions side by side, summed, normalized and convolved once more (So et al. 2019, Figure 3).
 
     With dropout behind each of the two, as in the Evolved Transformer's code.
     """
@@ -170,7 +170,7 @@ class ConvolutionBranch(Convolutional):
 
     def __init__(self, spec: specs.ConvolutionBranch, *arguments: Any, **options: Any) -> None:
         super().__init__(spec, *arguments, **options)
-        self.norm = NORMS[type(spec.norm)](spec.norm, lender=self, name="inner_norm", dtype=self.dtype_policy)
+        self.norm = NORMS[type(spec.norm)](spec.norm, tied_to=self, name="inner_norm", dtype=self.dtype_policy)
 
     def weights_for_compute(self) -> Weights:
         """The norm's stay float32."""

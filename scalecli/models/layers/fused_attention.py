@@ -118,17 +118,17 @@ def _inside(ref: Any, block: Any, length: int) -> Any:
 
 
 def _forward_kernel(
-    of: _Problem, q_ref: Any, k_ref: Any, v_ref: Any, bias_ref: Any, query_segments_ref: Any,
+    problem: _Problem, q_ref: Any, k_ref: Any, v_ref: Any, bias_ref: Any, query_segments_ref: Any,
     key_segments_ref: Any, output_ref: Any, normalizers_ref: Any,
 ) -> None:  # fmt: skip
     """A block of queries: its output, and the logarithm of its softmax's normalizer."""
     i = pl.program_id(0)
-    q, query_segments = (of.load(ref, i, of.queries) for ref in (q_ref, query_segments_ref))
+    q, query_segments = (problem.load(ref, i, problem.queries) for ref in (q_ref, query_segments_ref))
 
     def block(j: Any, carry: Any) -> Any:
         output, highest, total = carry
-        k, v, key_segments = (of.load(ref, j, of.keys) for ref in (k_ref, v_ref, key_segments_ref))
-        scores = of.scores(i, j, q, k, bias_ref, query_segments, key_segments)
+        k, v, key_segments = (problem.load(ref, j, problem.keys) for ref in (k_ref, v_ref, key_segments_ref))
+        scores = problem.scores(i, j, q, k, bias_ref, query_segments, key_segments)
         higher = jnp.maximum(highest, jnp.max(scores, axis=1))
         correction = jnp.exp(highest - higher)
         shares = jnp.exp(scores - higher[:, None])
@@ -137,72 +137,76 @@ def _forward_kernel(
 
     lowest = jnp.full((BLOCK,), -jnp.inf, jnp.float32)
     start = (jnp.zeros(q.shape, jnp.float32), lowest, jnp.zeros_like(lowest))
-    output, highest, total = jax.lax.fori_loop(0, of.seen_blocks(i), block, start)
-    of.store(output_ref, i, of.queries, output / total[:, None])
-    of.store(normalizers_ref, i, of.queries, highest + jnp.log(total))
+    output, highest, total = jax.lax.fori_loop(0, problem.seen_blocks(i), block, start)
+    problem.store(output_ref, i, problem.queries, output / total[:, None])
+    problem.store(normalizers_ref, i, problem.queries, highest + jnp.log(total))
 
 
 def _d_keys_kernel(
-    of: _Problem, q_ref: Any, k_ref: Any, v_ref: Any, bias_ref: Any, query_segments_ref: Any,
+    problem: _Problem, q_ref: Any, k_ref: Any, v_ref: Any, bias_ref: Any, query_segments_ref: Any,
     key_segments_ref: Any, normalizers_ref: Any, along_ref: Any, d_output_ref: Any, d_k_ref: Any, d_v_ref: Any,
 ) -> None:  # fmt: skip
     """The gradients of a block of keys and their values."""
     j = pl.program_id(0)
-    k, v, key_segments = (of.load(ref, j, of.keys) for ref in (k_ref, v_ref, key_segments_ref))
+    k, v, key_segments = (problem.load(ref, j, problem.keys) for ref in (k_ref, v_ref, key_segments_ref))
 
     def block(i: Any, carry: Any) -> Any:
         d_k, d_v = carry
         refs = (q_ref, query_segments_ref, normalizers_ref, along_ref, d_output_ref)
-        q, query_segments, normalizers, along, d_output = (of.load(ref, i, of.queries) for ref in refs)
-        scores = of.scores(i, j, q, k, bias_ref, query_segments, key_segments)
+        q, query_segments, normalizers, along, d_output = (problem.load(ref, i, problem.queries) for ref in refs)
+        scores = problem.scores(i, j, q, k, bias_ref, query_segments, key_segments)
         shares = jnp.exp(scores - normalizers[:, None])
         d_v += plgpu.dot(shares.astype(d_output.dtype).T, d_output)
         d_scores = shares * (plgpu.dot(d_output, v.T) - along[:, None])
         return d_k + plgpu.dot(d_scores.astype(q.dtype).T, q), d_v
 
     blank = jnp.zeros(k.shape, jnp.float32)
-    d_k, d_v = jax.lax.fori_loop(j if of.causal else 0, of.query_blocks, block, (blank, blank))
-    of.store(d_k_ref, j, of.keys, d_k)
-    of.store(d_v_ref, j, of.keys, d_v)
+    d_k, d_v = jax.lax.fori_loop(j if problem.causal else 0, problem.query_blocks, block, (blank, blank))
+    problem.store(d_k_ref, j, problem.keys, d_k)
+    problem.store(d_v_ref, j, problem.keys, d_v)
 
 
 def _d_queries_kernel(
-    of: _Problem, q_ref: Any, k_ref: Any, v_ref: Any, bias_ref: Any, query_segments_ref: Any,
+    problem: _Problem, q_ref: Any, k_ref: Any, v_ref: Any, bias_ref: Any, query_segments_ref: Any,
     key_segments_ref: Any, normalizers_ref: Any, along_ref: Any, d_output_ref: Any, d_q_ref: Any,
 ) -> None:  # fmt: skip
     """The gradient of a block of queries."""
     i = pl.program_id(0)
     refs = (q_ref, query_segments_ref, normalizers_ref, along_ref, d_output_ref)
-    q, query_segments, normalizers, along, d_output = (of.load(ref, i, of.queries) for ref in refs)
+    q, query_segments, normalizers, along, d_output = (problem.load(ref, i, problem.queries) for ref in refs)
 
     def block(j: Any, d_q: Any) -> Any:
-        k, v, key_segments = (of.load(ref, j, of.keys) for ref in (k_ref, v_ref, key_segments_ref))
-        scores = of.scores(i, j, q, k, bias_ref, query_segments, key_segments)
+        k, v, key_segments = (problem.load(ref, j, problem.keys) for ref in (k_ref, v_ref, key_segments_ref))
+        scores = problem.scores(i, j, q, k, bias_ref, query_segments, key_segments)
         shares = jnp.exp(scores - normalizers[:, None])
         d_scores = shares * (plgpu.dot(d_output, v.T) - along[:, None])
         return d_q + plgpu.dot(d_scores.astype(k.dtype), k)
 
-    d_q = jax.lax.fori_loop(0, of.seen_blocks(i), block, jnp.zeros(q.shape, jnp.float32))
-    of.store(d_q_ref, i, of.queries, d_q)
+    d_q = jax.lax.fori_loop(0, problem.seen_blocks(i), block, jnp.zeros(q.shape, jnp.float32))
+    problem.store(d_q_ref, i, problem.queries, d_q)
 
 
 def _d_bias_kernel(
-    of: _Problem, q_ref: Any, k_ref: Any, v_ref: Any, bias_ref: Any, query_segments_ref: Any,
+    problem: _Problem, q_ref: Any, k_ref: Any, v_ref: Any, bias_ref: Any, query_segments_ref: Any,
     key_segments_ref: Any, normalizers_ref: Any, along_ref: Any, d_output_ref: Any, d_bias_ref: Any,
 ) -> None:  # fmt: skip
     """The sum of the scores' gradients over the blocks on one diagonal, whose distances are the same, and some rows."""
-    diagonal = pl.program_id(0) - (of.query_blocks - 1)
-    first, last = jnp.maximum(0, -diagonal), jnp.minimum(of.query_blocks, of.key_blocks - diagonal)
-    if of.causal:
+    diagonal = pl.program_id(0) - (problem.query_blocks - 1)
+    first, last = jnp.maximum(0, -diagonal), jnp.minimum(problem.query_blocks, problem.key_blocks - diagonal)
+    if problem.causal:
         last *= (diagonal <= 0).astype(jnp.int32)
 
     def row(number: Any, d_bias: Any) -> Any:
         def block(i: Any, d_bias: Any) -> Any:
             refs = (q_ref, query_segments_ref, normalizers_ref, along_ref, d_output_ref)
-            q, query_segments, normalizers, along, d_output = (of.load(ref, i, of.queries, number) for ref in refs)
+            q, query_segments, normalizers, along, d_output = (
+                problem.load(ref, i, problem.queries, number) for ref in refs
+            )
             j = i + diagonal
-            k, v, key_segments = (of.load(ref, j, of.keys, number) for ref in (k_ref, v_ref, key_segments_ref))
-            scores = of.scores(i, j, q, k, bias_ref, query_segments, key_segments)
+            k, v, key_segments = (
+                problem.load(ref, j, problem.keys, number) for ref in (k_ref, v_ref, key_segments_ref)
+            )
+            scores = problem.scores(i, j, q, k, bias_ref, query_segments, key_segments)
             shares = jnp.exp(scores - normalizers[:, None])
             return d_bias + shares * (plgpu.dot(d_output, v.T) - along[:, None])
 
@@ -212,18 +216,18 @@ def _d_bias_kernel(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attention(of: _Problem, *arguments: Any) -> Any:
-    return _forward(of, *arguments)[0]
+def _attention(problem: _Problem, *arguments: Any) -> Any:
+    return _forward(problem, *arguments)[0]
 
 
-def _forward(of: _Problem, *arguments: Any) -> Any:
+def _forward(problem: _Problem, *arguments: Any) -> Any:
     batch, queries, heads, _ = arguments[0].shape
-    specs = _specs(of, heads, *arguments)
-    return of.call(
+    specs = _specs(problem, heads, *arguments)
+    return problem.call(
         _forward_kernel,
-        grid=(of.query_blocks, batch, heads),
+        grid=(problem.query_blocks, batch, heads),
         in_specs=specs,
-        out_specs=[specs[0], _per_query(of)],
+        out_specs=[specs[0], _per_query(problem)],
         out_shape=[
             jax.ShapeDtypeStruct(arguments[0].shape, arguments[0].dtype),
             jax.ShapeDtypeStruct((batch, heads, queries), jnp.float32),
@@ -231,30 +235,30 @@ def _forward(of: _Problem, *arguments: Any) -> Any:
     )(*arguments)
 
 
-def _forward_rule(of: _Problem, *arguments: Any) -> Any:
-    output, normalizers = _forward(of, *arguments)
+def _forward_rule(problem: _Problem, *arguments: Any) -> Any:
+    output, normalizers = _forward(problem, *arguments)
     return output, (arguments, output, normalizers)
 
 
-def _backward_rule(of: _Problem, kept: Any, d_output: Any) -> Any:
+def _backward_rule(problem: _Problem, kept: Any, d_output: Any) -> Any:
     arguments, output, normalizers = kept
     q, k, v, *_ = arguments
     batch, _, heads, d_kv = q.shape
     along = jnp.einsum("bqhd,bqhd->bhq", output, d_output, preferred_element_type=jnp.float32)
     inputs = (*arguments, normalizers, along, d_output)
-    specs = _specs(of, heads, *arguments)
-    specs += [_per_query(of), _per_query(of), specs[0]]
-    per_key = pl.BlockSpec((None, of.keys, None, d_kv), lambda _, row, head: (row, 0, head, 0))
-    d_k, d_v = of.call(
+    specs = _specs(problem, heads, *arguments)
+    specs += [_per_query(problem), _per_query(problem), specs[0]]
+    per_key = pl.BlockSpec((None, problem.keys, None, d_kv), lambda _, row, head: (row, 0, head, 0))
+    d_k, d_v = problem.call(
         _d_keys_kernel,
-        grid=(of.key_blocks, batch, heads),
+        grid=(problem.key_blocks, batch, heads),
         in_specs=specs,
         out_specs=[per_key, per_key],
-        out_shape=[jax.ShapeDtypeStruct((batch, of.keys, heads, d_kv), k.dtype)] * 2,
+        out_shape=[jax.ShapeDtypeStruct((batch, problem.keys, heads, d_kv), k.dtype)] * 2,
     )(*inputs)
-    d_q = of.call(
+    d_q = problem.call(
         _d_queries_kernel,
-        grid=(of.query_blocks, batch, heads),
+        grid=(problem.query_blocks, batch, heads),
         in_specs=specs,
         out_specs=specs[0],
         out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
@@ -263,18 +267,18 @@ def _backward_rule(of: _Problem, kept: Any, d_output: Any) -> Any:
         d if d.shape == x.shape else jnp.sum(d.astype(jnp.float32), axis=2, keepdims=True).astype(x.dtype)
         for d, x in ((d_k, k), (d_v, v))
     )
-    return d_q, d_k, d_v, _d_bias(of, *inputs) if of.biased else None, None, None
+    return d_q, d_k, d_v, _d_bias(problem, *inputs) if problem.biased else None, None, None
 
 
-def _d_bias(of: _Problem, q: Any, *inputs: Any) -> Any:
+def _d_bias(problem: _Problem, q: Any, *inputs: Any) -> Any:
     """The gradient of the bias' tiles, float32 [heads, diagonals, block, block]."""
     batch, queries, heads, _ = q.shape
-    diagonals = of.query_blocks + of.key_blocks - 1
+    diagonals = problem.query_blocks + problem.key_blocks - 1
     parts = next(parts for parts in range(min(batch, _BATCH_PARTS), 0, -1) if batch % parts == 0)
-    specs = _specs(of, heads, q, *inputs, rows=batch // parts)
+    specs = _specs(problem, heads, q, *inputs, rows=batch // parts)
     per_query = pl.BlockSpec((batch // parts, None, queries), lambda _, part, head: (part, head, 0))
     one_tile = pl.BlockSpec((None, None, None, BLOCK, BLOCK), lambda diagonal, part, head: (part, head, diagonal, 0, 0))
-    tiles = of.call(
+    tiles = problem.call(
         _d_bias_kernel,
         grid=(diagonals, parts, heads),
         in_specs=[*specs, per_query, per_query, specs[0]],
@@ -284,7 +288,9 @@ def _d_bias(of: _Problem, q: Any, *inputs: Any) -> Any:
     return jnp.sum(tiles, axis=0)
 
 
-def _specs(of: _Problem, heads: int, q: Any, k: Any, v: Any, bias: Any, *_: Any, rows: int | None = None) -> list[Any]:
+def _specs(
+    problem: _Problem, heads: int, q: Any, k: Any, v: Any, bias: Any, *_: Any, rows: int | None = None
+) -> list[Any]:
     """What a program (block, row, head) sees of queries, keys, values, bias and segments: of one row, or of `rows`."""
 
     def per_head(x: Any) -> Any:
@@ -294,13 +300,13 @@ def _specs(of: _Problem, heads: int, q: Any, k: Any, v: Any, bias: Any, *_: Any,
         )
 
     bias_spec = None if bias is None else pl.BlockSpec((None, *bias.shape[1:]), lambda _, __, head: (head, 0, 0, 0))
-    segments = (pl.BlockSpec((rows, length), lambda _, row, __: (row, 0)) for length in (of.queries, of.keys))
+    segments = (pl.BlockSpec((rows, length), lambda _, row, __: (row, 0)) for length in (problem.queries, problem.keys))
     return [per_head(q), per_head(k), per_head(v), bias_spec, *segments]
 
 
-def _per_query(of: _Problem) -> Any:
+def _per_query(problem: _Problem) -> Any:
     """What a program sees of float32 [batch, heads, queries]."""
-    return pl.BlockSpec((None, None, of.queries), lambda _, row, head: (row, head, 0))
+    return pl.BlockSpec((None, None, problem.queries), lambda _, row, head: (row, head, 0))
 
 
 _attention.defvjp(_forward_rule, _backward_rule)

@@ -24,10 +24,10 @@ class Parallel(SpecLayer):
 
     spec: specs.Parallel
 
-    def __init__(self, spec: specs.Parallel, layers: int = 0, lender: SpecLayer | None = None, **options: Any) -> None:
-        super().__init__(spec, layers, lender, **options)
+    def __init__(self, spec: specs.Parallel, layers: int = 0, tied_to: SpecLayer | None = None, **options: Any) -> None:
+        super().__init__(spec, layers, tied_to, **options)
         self.branches: dict[str, SpecLayer] = {
-            name: layer_of(branch)(branch, lender=self, name=name, dtype=self.dtype_policy)
+            name: layer_of(branch)(branch, tied_to=self, name=name, dtype=self.dtype_policy)
             for name, branch in spec.branches
         }
 

@@ -18,7 +18,7 @@ _NO_SHARE = -1e30  # the logarithm of nothing, finite so that differences of it 
 class MixtureOfSoftmaxes(OutputHead):
     """log sum_k prior_k(h) softmax(tanh(h W_k) E^T) over the tied embedding E (Yang et al. 2018, equation 5).
 
-    h is scaled by d_model^-0.5, as in T5 v1's tied head. The logarithm of a mixture of softmaxes is normalised: these
+    h is scaled by d_model^-0.5, as in T5 v1's tied head. The logarithm of a mixture of softmaxes is normalized: these
     "logits" are log-probabilities.
     """
 
@@ -49,16 +49,16 @@ def log_mixture(contexts: Any, log_priors: Any, kernel: Any) -> tuple[Any, Calla
     def forward(_: Any, mixed: Any, slices: Any, __: Any) -> tuple[Any, Any]:
         context, log_prior = slices
         logits = ops.cast(ops.matmul(context, kernel), "float32")
-        log_normaliser = ops.logsumexp(logits, axis=-1)
-        return ops.logaddexp(mixed, logits + (log_prior - log_normaliser)[..., None]), log_normaliser
+        log_normalizer = ops.logsumexp(logits, axis=-1)
+        return ops.logaddexp(mixed, logits + (log_prior - log_normalizer)[..., None]), log_normalizer
 
     nothing = ops.full((*positions, kernel.shape[1]), _NO_SHARE, "float32")
-    mixed, log_normalisers = scan(forward, nothing, (contexts, log_priors), (), ops.zeros_like(log_priors), softmaxes)
+    mixed, log_normalizers = scan(forward, nothing, (contexts, log_priors), (), ops.zeros_like(log_priors), softmaxes)
 
     def gradient(upstream: Any) -> tuple[Any, Any, Any]:
         def backward(_: Any, d_kernel: Any, slices: Any, __: Any) -> tuple[Any, Any]:
-            context, log_prior, log_normaliser = slices
-            log_softmax = ops.cast(ops.matmul(context, kernel), "float32") - log_normaliser[..., None]
+            context, log_prior, log_normalizer = slices
+            log_softmax = ops.cast(ops.matmul(context, kernel), "float32") - log_normalizer[..., None]
             # What this softmax contributes to each probability, as a share of it.
             share = upstream * ops.exp(log_softmax + log_prior[..., None] - mixed)
             d_prior = ops.sum(share, axis=-1)
@@ -70,7 +70,7 @@ def log_mixture(contexts: Any, log_priors: Any, kernel: Any) -> tuple[Any, Calla
         start = ops.zeros(kernel.shape, "float32")
         blank = (ops.zeros_like(contexts), ops.zeros_like(log_priors))
         d_kernel, (d_contexts, d_priors) = scan(
-            backward, start, (contexts, log_priors, log_normalisers), (), blank, softmaxes
+            backward, start, (contexts, log_priors, log_normalizers), (), blank, softmaxes
         )
         return d_contexts, d_priors, ops.cast(d_kernel, kernel.dtype)
 

@@ -38,7 +38,7 @@ class Logits(OutputHead):
     spec: specs.Logits
 
     def prepare(self, embedding: Weights) -> Weights:
-        """`kernel` [d_model or embedding_size, vocabulary]; `projection` [d_model, embedding_size] when factorised.
+        """`kernel` [d_model or embedding_size, vocabulary]; `projection` [d_model, embedding_size] when factorized.
 
         And `bias` [vocabulary] where there is one.
         """

@@ -27,7 +27,7 @@ class NotApplicableError(Exception):
     """Why a check does not apply."""
 
 
-class Trial:
+class ModelChecks:
     """The checks of any model."""
 
     def __init__(self, model: Any, batch: Batch) -> None:
@@ -96,7 +96,7 @@ class Trial:
                 raise FailedError(f"the gradient of {path} is not finite")
 
 
-class ImageTrial(Trial):
+class ImageTrial(ModelChecks):
     """The checks of a model that reads images."""
 
     def __init__(self, model: Any) -> None:
@@ -110,7 +110,7 @@ class ImageTrial(Trial):
         return lengths
 
 
-class TextTrial(Trial):
+class TextTrial(ModelChecks):
     """The checks of a model that reads and writes text."""
 
     def __init__(self, model: Any, inputs: int) -> None:

@@ -138,7 +138,7 @@ def _with_classes(model: ModelReference, parent: Trained | None, classes: int, n
             )
         return parent.shape
     build_image_spec(model.architecture, model.shape)  # text models have no classes
-    if not model.states_vocabulary:
+    if not model.fixes_output_size:
         return model.shape.changed(classes=classes)
     if (model.shape.classes or 0) < classes:
         raise ConfigurationError(

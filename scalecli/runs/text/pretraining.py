@@ -256,7 +256,7 @@ def _with_rows_for(model: ModelReference, vocabulary: Vocabulary) -> Shape:
     Raises:
         ConfigurationError: the shape file's rows are too few.
     """
-    if not model.states_vocabulary:
+    if not model.fixes_output_size:
         return replace(model.shape, vocabulary=vocabulary.rows)
     if model.shape.vocabulary < vocabulary.size:
         raise ConfigurationError(

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import keras
 
-from scalecli.models.trainable import Batch, Trainable
-from scalecli.training.records import Figures
+from scalecli.models.trainable import Arrays, Trainable
+from scalecli.training.records import StepMetrics
 
 
 class TrainingSteps(Protocol):
@@ -18,7 +18,7 @@ class TrainingSteps(Protocol):
     gradients are added up. Dropout masks are a function of (seed, step, replica, part).
     """
 
-    def run(self, batches: Iterator[Batch], count: int) -> Figures:
+    def run(self, batches: Iterator[Arrays], count: int) -> StepMetrics:
         """`count` steps; returns each one's figures."""
 
 

@@ -13,9 +13,9 @@ from jax import numpy as jnp
 
 from scalecli.devices.jax import JaxDevices
 from scalecli.models.dropout import fold_seed
-from scalecli.models.trainable import Batch, Trainable
-from scalecli.training.objective import Shown, part_of, share_of_loss, target_count
-from scalecli.training.records import Figures
+from scalecli.models.trainable import Arrays, Trainable
+from scalecli.training.objective import LossReport, part_loss, part_of, target_count
+from scalecli.training.records import StepMetrics
 
 Values = list[Any]
 
@@ -44,7 +44,7 @@ class JaxSteps:
     def _variables(self) -> tuple[Values, Values]:
         return self._model.trainable_variables, self._optimizer.variables
 
-    def run(self, batches: Iterator[Batch], count: int) -> Figures:
+    def run(self, batches: Iterator[Arrays], count: int) -> StepMetrics:
         """`count` steps; returns each one's figures."""
         # What was restored or newly made may be laid out alike and say so otherwise, which would compile a second time.
         values = [[variable.value for variable in of] for of in self._variables]
@@ -60,7 +60,7 @@ class JaxSteps:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         losses, norms, reports = jax.tree.map(lambda *figures: np.stack(figures), *jax.device_get(steps))
-        return Figures(losses, norms, np.array(waits, np.float32), reports)
+        return StepMetrics(losses, norms, np.array(waits, np.float32), reports)
 
     def lowered(self, batch: Mapping[str, tuple[tuple[int, ...], str]]) -> Any:
         """The `jax.stages.Lowered` step, of arrays of these shapes and dtypes; it takes no values of variables."""
@@ -75,7 +75,7 @@ class JaxSteps:
         rows = {name: planned(*each, self._row_sharding) for name, each in batch.items()}
         return self.step.lower(*variables, rows)
 
-    def _step(self, weights: Values, state: Values, batch: Batch) -> tuple[Values, Values, tuple[Any, ...]]:
+    def _step(self, weights: Values, state: Values, batch: Arrays) -> tuple[Values, Values, tuple[Any, ...]]:
         """One step; returns the weights and state after it, its loss, the norm of its gradient, and the reports."""
         iterations = state[next(n for n, each in enumerate(self._variables[1]) if each is self._optimizer.iterations)]
         seed, targets = fold_seed(jnp.int32(self._seed), iterations), target_count(self._model, batch)
@@ -87,10 +87,10 @@ class JaxSteps:
         weights, state = self._optimizer.stateless_apply(state, gradients, weights)
         return weights, state, (shown.loss, norm, shown.reports)
 
-    def _accumulated(self, weights: Values, batch: Batch, targets: Any, seed: Any) -> tuple[Values, Shown]:
+    def _accumulated(self, weights: Values, batch: Arrays, targets: Any, seed: Any) -> tuple[Values, LossReport]:
         """The sum over the parts of what `_part` returns."""
 
-        def part(number: Any) -> tuple[Values, Shown]:
+        def part(number: Any) -> tuple[Values, LossReport]:
             return self._part(weights, part_of(batch, number, self._accumulation), targets, fold_seed(seed, number))
 
         def add(total: Any, number: Any) -> tuple[Any, None]:
@@ -100,13 +100,13 @@ class JaxSteps:
         total, _ = jax.lax.scan(add, blank, jnp.arange(self._accumulation, dtype=jnp.int32))
         return total
 
-    def _part(self, weights: Values, batch: Batch, targets: Any, seed: Any) -> tuple[Values, Shown]:
+    def _part(self, weights: Values, batch: Arrays, targets: Any, seed: Any) -> tuple[Values, LossReport]:
         """What one part adds to the gradients and to what is shown."""
 
-        def loss(weights: Values) -> tuple[Any, Shown]:
+        def loss(weights: Values) -> tuple[Any, LossReport]:
             mapping = list(zip(self._model.trainable_variables, weights, strict=True))
             with keras.StatelessScope(state_mapping=mapping):
-                return share_of_loss(
+                return part_loss(
                     self._model, batch, seed, targets=targets, parts=self._accumulation, z_loss=self._z_loss
                 )
 

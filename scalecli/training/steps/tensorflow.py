@@ -11,9 +11,9 @@ import tensorflow as tf
 from scalecli.devices.tensorflow import TensorFlowDevices
 from scalecli.models.compiled import compiled
 from scalecli.models.dropout import fold_seed
-from scalecli.models.trainable import Batch, Trainable
-from scalecli.training.objective import Shown, part_of, share_of_loss, target_count
-from scalecli.training.records import Figures
+from scalecli.models.trainable import Arrays, Trainable
+from scalecli.training.objective import LossReport, part_loss, part_of, target_count
+from scalecli.training.records import StepMetrics
 
 
 class TensorFlowSteps:
@@ -57,13 +57,13 @@ class TensorFlowSteps:
                 figures = [wait, *figures]
                 arrays = [array.write(index, figure) for array, figure in zip(arrays, figures, strict=True)]
             waits, losses, norms, *reports = [array.stack() for array in arrays]
-            return Figures(losses, norms, waits, dict(zip(names, reports, strict=True)))
+            return StepMetrics(losses, norms, waits, dict(zip(names, reports, strict=True)))
 
         self._run = run
 
-    def run(self, batches: Iterator[Batch], count: int) -> Figures:
+    def run(self, batches: Iterator[Arrays], count: int) -> StepMetrics:
         """`count` steps; returns each one's figures."""
-        figures: Figures = tf.nest.map_structure(lambda each: each.numpy(), self._run(batches, tf.constant(count)))
+        figures: StepMetrics = tf.nest.map_structure(lambda each: each.numpy(), self._run(batches, tf.constant(count)))
         return figures
 
     def stablehlo(self, batch: Mapping[str, tuple[tuple[int, ...], str]]) -> bytes:
@@ -79,7 +79,7 @@ class TensorFlowSteps:
         traced = tf.function(lambda batch: self._model.losses(batch, self._seed).reports, autograph=False)
         return sorted(traced.get_concrete_function(specs).structured_outputs)
 
-    def _step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+    def _step(self, batch: Arrays) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
         """One step; returns its loss, the norm of its gradient, and the reports."""
         context = self._replica()
         targets = context.all_reduce(tf.distribute.ReduceOp.SUM, target_count(self._model, batch))
@@ -91,7 +91,7 @@ class TensorFlowSteps:
         self._optimizer.apply(gradients, self._model.trainable_variables)
         return shown.loss, tf.linalg.global_norm(gradients), shown.reports
 
-    def _local_gradients(self, batch: Batch, targets: tf.Tensor, seed: tf.Tensor) -> tuple[list[Any], Shown]:
+    def _local_gradients(self, batch: Arrays, targets: tf.Tensor, seed: tf.Tensor) -> tuple[list[Any], LossReport]:
         """What this replica's part of the batch adds to the gradients and to what is shown."""
         if self._accumulation == 1:
             return self._part(batch, targets, fold_seed(seed, 0))
@@ -112,10 +112,10 @@ class TensorFlowSteps:
         )
         return gradients, shown
 
-    def _part(self, batch: Batch, targets: tf.Tensor, seed: tf.Tensor) -> tuple[list[Any], Shown]:
+    def _part(self, batch: Arrays, targets: tf.Tensor, seed: tf.Tensor) -> tuple[list[Any], LossReport]:
         parts = self._accumulation * self._replicas
         with tf.GradientTape() as tape:
-            loss, shown = share_of_loss(self._model, batch, seed, targets=targets, parts=parts, z_loss=self._z_loss)
+            loss, shown = part_loss(self._model, batch, seed, targets=targets, parts=parts, z_loss=self._z_loss)
         values = [variable.value for variable in self._model.trainable_variables]
         # The embedding's gradient comes as the looked-up rows alone: XLA wants it dense.
         return [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, values)], shown

@@ -6,9 +6,9 @@ from scalecli.analysis.advice.shapes import (
     COSTS,
     DEEPEST,
     Setting,
-    alternatives,
     candidates,
     nearest_published,
+    published_alternatives,
     shape_cost,
 )
 from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
@@ -110,7 +110,7 @@ def test_a_machine_that_can_train_none_meets_no_budget_of_memory():
 
 
 def like(name, cost, architecture="transformer"):
-    every = alternatives(architecture, parse_name(name, architecture), cost, PAPERS)
+    every = published_alternatives(architecture, parse_name(name, architecture), cost, PAPERS)
     return [(each.model.name, each.difference) for each in every]
 
 
@@ -125,7 +125,7 @@ def test_cheaper_than_base():
         ("small-nl16", pytest.approx(-0.43)),
         ("transformer-base", None),
     ]
-    changes = alternatives("transformer", presets()["base"], "parameters", PAPERS)
+    changes = published_alternatives("transformer", presets()["base"], "parameters", PAPERS)
     assert changes[4].change == pytest.approx(193e6 / 223e6 - 1, abs=0.01)
 
 
@@ -135,13 +135,13 @@ def test_cheaper_than_large_and_xl():
 
 
 def test_faster_is_cheaper():
-    found = alternatives("transformer", presets()["small"], "steps/s", PAPERS)
+    found = published_alternatives("transformer", presets()["small"], "steps/s", PAPERS)
     assert [each.model.name for each in found] == ["small", "mini-nl8", "transformer-small"]
     assert found[1].change > 0 > found[1].difference
 
 
 def test_only_models_of_the_same_table_are_compared():
-    found = alternatives("switch", presets("switch")["base"], "flops", PAPERS)
+    found = published_alternatives("switch", presets("switch")["base"], "flops", PAPERS)
     assert {each.model.source for each in found} == {"architectures"}
     assert [each.model.name for each in found] == ["switch-base", "glu-base"]
 
@@ -152,7 +152,9 @@ def test_what_is_not_published_has_no_alternatives():
 
 def test_a_cost_that_is_not_known_says_why():
     with pytest.raises(ConfigurationError, match="--model-parallel 8 does not divide heads 12"):
-        alternatives("transformer", presets()["base"], "memory", Setting(Machine("h100", 8, 8), Training(), Batch()))
+        published_alternatives(
+            "transformer", presets()["base"], "memory", Setting(Machine("h100", 8, 8), Training(), Batch())
+        )
 
 
 def test_nearest():

@@ -62,7 +62,7 @@ def test_what_was_not_measured_alike_has_a_frontier_of_its_own(table_4):
     assert any("frontiers of their own" in line for line in figure.caption)
 
 
-def test_the_colour_says_the_architecture_and_labels_do_not_repeat_it():
+def test_the_color_says_the_architecture_and_labels_do_not_repeat_it():
     figure = cost_quality(published_rows("architectures/table-1"), ["flops"], ["upstream"])
     assert len(figure.groups) == 12
     assert {mark.label for mark in figure.panels[0].marks if mark.group == "switch"} == {
@@ -109,14 +109,14 @@ def test_lines_are_laid_over_their_panel_alone(table_4):
     assert upstream.lines[-1] == fit and fit not in downstream.lines
 
 
-def test_a_model_has_one_colour_in_all_panels():
+def test_a_model_has_one_color_in_all_panels():
     rows = published_rows("table-4", "table-6")  # which has no upstream figures
     figure = cost_quality(rows, ["flops"], ["upstream", "downstream"])
     first, second = ({mark.name: mark.group for mark in panel.marks} for panel in figure.panels)
     assert first == second and set(first.values()) == set(figure.groups)
 
 
-def test_runs_have_the_same_colour_where_only_some_figures_are_known(tmp_path):
+def test_runs_have_the_same_color_where_only_some_figures_are_known(tmp_path):
     runs = [row_of_run(save_run(tmp_path / size, size), "paper") for size in ("tiny", "small")]
     figure = cost_quality([*runs, *published_rows("table-4")], ["flops"], ["upstream", "downstream"])
     assert figure.groups == ["transformer (run)", "transformer (scale-efficiently/table-4)"]

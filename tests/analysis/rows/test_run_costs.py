@@ -14,7 +14,7 @@ def cost(directory, *devices, **changes):
 
 def test_a_run_s_time_is_its_steps_at_its_speed(tmp_path):
     found = cost(tmp_path, "CPU:0", "2 cores, x86_64")
-    # 300 steps at 2.5 steps/s; 15 W for two cores and 1.1 for the data centre.
+    # 300 steps at 2.5 steps/s; 15 W for two cores and 1.1 for the data center.
     assert found.hours == pytest.approx(120 / 3600)
     assert (found.chip, found.devices, found.device_hours) == ("cpu", 2, pytest.approx(240 / 3600))
     assert found.kwh == pytest.approx(15 * 120 * 1.1 / 3.6e6)

@@ -1,4 +1,4 @@
-"""The studentised bootstrap over a few models, against all its resamples, one by one."""
+"""The studentized bootstrap over a few models, against all its resamples, one by one."""
 
 import itertools
 import math

@@ -42,7 +42,7 @@ def test_segments_and_tasks(vocabulary, capsys):
     assert out.count("  segment 1 text    noise\n") == out.count("  segment 2 text    text\n") == 2
 
 
-def test_colours_are_for_terminals(vocabulary, monkeypatch, capsys):
+def test_colors_are_for_terminals(vocabulary, monkeypatch, capsys):
     batch = {"inputs": row(vocabulary.size - 1, 1), "targets": row(1)}
     monkeypatch.setattr("scalecli.cli.output.examples._color", lambda: True)
     print_examples(iter([batch]), vocabulary, 1)

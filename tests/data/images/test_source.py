@@ -7,7 +7,7 @@ from scalecli.data.images.datasets import DatasetImages
 from scalecli.data.images.source import ImageSource, measured_batches
 from scalecli.data.images.views import Cuts
 from scalecli.data.order import WHOLE, Share
-from scalecli.specs.vision import FILLING
+from scalecli.specs.vision import PADDING_LABEL
 from tests.data.images.pictures import CLASSES, class_of, numbers_of, pixels, write_folder
 from tests.datasets import prepare
 
@@ -116,7 +116,7 @@ def test_chosen_images_are_read_in_order_and_filled_up(images):
     labels = training.labels()
     chosen = np.array([0, 3, 19, 20, 41])
     found = list(measured_batches(training, SIZE, chosen, 4).as_numpy_iterator())
-    assert [list(each["labels"]) for each in found] == [list(labels[chosen[:4]]), [labels[41], *[FILLING] * 3]]
+    assert [list(each["labels"]) for each in found] == [list(labels[chosen[:4]]), [labels[41], *[PADDING_LABEL] * 3]]
     numbers = numbers_of(np.concatenate([each["images"] for each in found]))[:5]
     assert [class_of(number) for number in numbers] == list(labels[chosen])
     assert len(set(numbers)) == 5

@@ -126,7 +126,7 @@ def test_a_model_computes_the_same(small_blocks, monkeypatch, name):
             @tf.function(jit_compile=True, autograph=False)
             def compute():
                 with tf.GradientTape() as tape:
-                    loss = ops.sum(model.losses(batch, seed).cross_entropy * model.counted(batch))
+                    loss = ops.sum(model.losses(batch, seed).cross_entropy * model.target_mask(batch))
                 values = [variable.value for variable in model.trainable_variables]
                 return loss, [tf.convert_to_tensor(x) for x in tape.gradient(loss, values)]
 
@@ -135,7 +135,7 @@ def test_a_model_computes_the_same(small_blocks, monkeypatch, name):
 
         def loss(values):
             with keras.StatelessScope(state_mapping=list(zip(model.trainable_variables, values, strict=True))):
-                return ops.sum(model.losses(batch, seed).cross_entropy * model.counted(batch))
+                return ops.sum(model.losses(batch, seed).cross_entropy * model.target_mask(batch))
 
         return jax.jit(jax.value_and_grad(loss))([variable.value for variable in model.trainable_variables])
 

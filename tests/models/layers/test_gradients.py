@@ -7,7 +7,7 @@ from keras import ops
 
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.attention import softmax_attention
-from scalecli.models.layers.base import normalised
+from scalecli.models.layers.base import normalized
 from scalecli.models.layers.feed_forward import gelu
 
 ROWS, HEADS, QUERIES, KEYS, WIDTH = 2, 4, 5, 7, 8
@@ -89,7 +89,7 @@ def test_norms(weights, padded):
         return ops.cast(normed if real is None else normed * real, x.dtype)
 
     arguments = [drawn(ROWS, QUERIES, WIDTH) + 0.5, *(drawn(WIDTH) + number for number in range(weights))]
-    check(wide(lambda *each: normalised(*each, real=real)), wide(formula), arguments)
+    check(wide(lambda *each: normalized(*each, real=real)), wide(formula), arguments)
 
 
 def test_gelu():

@@ -83,7 +83,7 @@ def test_the_weights_are_the_layers_own_and_counted_once():
     assert set(layer.owned) == {f"{name}/{each}" for name, spec in BRANCHES.items() for each in spec.weights()}
     assert len(layer.variables) == len(layer.owned)
     assert layer.count_params() == 3 * sum(weight.size for weight in SPEC.weights().values())
-    borrower = LAYERS[specs.Parallel](SPEC, lender=layer)
+    borrower = LAYERS[specs.Parallel](SPEC, tied_to=layer)
     assert all(borrower.owned[name] is weight for name, weight in layer.owned.items())
 
 

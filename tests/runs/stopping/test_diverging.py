@@ -53,7 +53,7 @@ def test_a_validation_that_is_not_finite_ends_the_run(place, tmp_path, no_traini
 
 @pytest.mark.parametrize(("bad", "good"), [(9, 4), (11, 8)])
 def test_the_last_good_checkpoint_stays_until_a_newer_one_has_given_a_loss(place, tmp_path, monkeypatch, bad, good):
-    from scalecli.training.records import Figures
+    from scalecli.training.records import StepMetrics
     from scalecli.training.steps.tensorflow import TensorFlowSteps
 
     done = 0
@@ -63,7 +63,7 @@ def test_the_last_good_checkpoint_stays_until_a_newer_one_has_given_a_loss(place
         steps = np.arange(done + 1, done + count + 1)
         done += count
         losses = np.where(steps < bad, 1.0, np.nan).astype("float32")
-        return Figures(losses, np.ones(count, "float32"), np.zeros(count, "float32"), {})
+        return StepMetrics(losses, np.ones(count, "float32"), np.zeros(count, "float32"), {})
 
     monkeypatch.setattr(TensorFlowSteps, "run", run)
     arguments = place.pretraining(tmp_path / "run", steps=12, checkpoint_every=4, keep=1, validate_every=100)

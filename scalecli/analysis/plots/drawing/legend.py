@@ -1,4 +1,4 @@
-"""A figure's legend: what its colours, shapes, sizes and lines stand for, in one column."""
+"""A figure's legend: what its colors, shapes, sizes and lines stand for, in one column."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class Legend:
             style = self._look.styles[entry.group]
             draw_mark(axes, middle, y, 3.2 * style.relative_size, style)
         elif entry.kind == "line":
-            draw_line(axes, ends, "series", self._look.colour(entry.group))
+            draw_line(axes, ends, "series", self._look.color(entry.group))
         elif entry.kind == "size":
             draw_mark(axes, middle, y, self._look.sizes.diameter(entry.parameters) / 2, NEUTRAL)
         elif entry.kind == "efficient":
             draw_mark(axes, middle, y, 3.2, NEUTRAL, is_efficient=True)
         elif entry.kind != "heading":
-            draw_line(axes, ends, entry.kind, self._look.colour(None))
+            draw_line(axes, ends, entry.kind, self._look.color(None))
 
 
 def _height(entry: _Entry) -> float:
@@ -88,7 +88,7 @@ def _entries(figure: FigureSpec, look: Look) -> list[_Entry]:
     if look.sizes.differ:
         entries.append(_Entry("heading", "Parameters"))
         examples = look.sizes.examples()
-        entries += [_Entry("size", round_text(each, "count"), parameters=each) for each in examples]
+        entries += [_Entry("size", round_text(count, "count"), parameters=count) for count in examples]
     kinds = [kind for kind in _LINES if kind in figure.kinds]
     if kinds:
         entries.append(_Entry("heading", "Lines"))

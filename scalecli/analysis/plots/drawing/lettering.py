@@ -11,7 +11,7 @@ from matplotlib.textpath import TextToPath
 from scalecli.tables import printable
 
 TITLE, PANEL_TITLE, AXIS, TICK, LABEL, LEGEND, CAPTION = 11.0, 9.0, 8.0, 7.5, 6.5, 7.5, 7.0
-INK, GREY, FAINT = "#222222", "#777777", "#E4E4E4"
+INK, GRAY, FAINT = "#222222", "#777777", "#E4E4E4"
 
 _FONT = "DejaVu Sans"  # comes with matplotlib: a picture is the same on every machine
 _LINE_HEIGHT = 1.35

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from scalecli.analysis.plots.drawing.lettering import GREY, INK
+from scalecli.analysis.plots.drawing.lettering import GRAY, INK
 from scalecli.analysis.plots.drawing.palette import Sizes, Style, styles
 from scalecli.analysis.plots.figure import FigureSpec
 
@@ -33,13 +33,13 @@ class Look:
         """The radius of a mark."""
         return self.sizes.diameter(parameters) * self.styles[group].relative_size / 2
 
-    def colour(self, group: str | None) -> str:
-        """The colour of a group, or of what belongs to all."""
-        return GREY if group is None else self.styles[group].colour
+    def color(self, group: str | None) -> str:
+        """The color of a group, or of what belongs to all."""
+        return GRAY if group is None else self.styles[group].color
 
     def ink(self, group: str | None) -> str:
-        """The colour of texts about a group, or about what belongs to all."""
-        return GREY if group is None else self.styles[group].ink
+        """The color of texts about a group, or about what belongs to all."""
+        return GRAY if group is None else self.styles[group].ink
 
 
 def draw_mark(
@@ -48,12 +48,12 @@ def draw_mark(
     """Draws a mark, those on the frontier with a dark edge; small ones lie on large ones."""
     edge = _EFFICIENT if is_efficient else _OTHERS
     shape: dict[str, Any] = {"linestyle": "none", "marker": style.marker, "markersize": 2 * radius}
-    axes.add_line(Line2D([x], [y], color=style.colour, gid=gid, zorder=4 - radius / 100, **shape, **edge))
+    axes.add_line(Line2D([x], [y], color=style.color, gid=gid, zorder=4 - radius / 100, **shape, **edge))
 
 
 def draw_line(
-    axes: Axes, corners: list[tuple[float, float]], kind: LineKind, colour: str, gid: str | None = None
+    axes: Axes, corners: list[tuple[float, float]], kind: LineKind, color: str, gid: str | None = None
 ) -> None:
     """Draws a line from corner to corner."""
     xs, ys = zip(*corners, strict=True)
-    axes.add_line(Line2D(xs, ys, color=colour, gid=gid, zorder=2, **_LINES[kind]))
+    axes.add_line(Line2D(xs, ys, color=color, gid=gid, zorder=2, **_LINES[kind]))

@@ -1,6 +1,6 @@
-"""How groups and sizes look: colours that the colour-blind tell apart, and a shape for each group besides.
+"""How groups and sizes look: colors that the color-blind tell apart, and a shape for each group besides.
 
-The colours are those of Okabe and Ito, "Color Universal Design" (2008), the darker ones first.
+The colors are those of Okabe and Ito, "Color Universal Design" (2008), the darker ones first.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 # A shape in a picture (matplotlib's letter), its size beside a circle of the same look, its symbol in a terminal.
 _SHAPES = (
     *(("o", 1.0, "o"), ("s", 0.92, "#"), ("^", 1.1, "A"), ("D", 0.85, "x"), ("v", 1.1, "v"), ("P", 1.1, "+")),
@@ -21,17 +21,17 @@ _CONTRAST = 4.5
 
 @dataclass(frozen=True)
 class Style:
-    """A group's colour (`#RRGGBB`), its marker for matplotlib with that marker's relative size, and its symbol."""
+    """A group's color (`#RRGGBB`), its marker for matplotlib with that marker's relative size, and its symbol."""
 
-    colour: str
+    color: str
     marker: str
     relative_size: float
     symbol: str
 
     @property
     def ink(self) -> str:
-        """The colour for text: as dark as reading on white takes, a contrast of 4.5 (WCAG 2.1, 1.4.3)."""
-        channels = [int(self.colour[start : start + 2], 16) for start in (1, 3, 5)]
+        """The color for text: as dark as reading on white takes, a contrast of 4.5 (WCAG 2.1, 1.4.3)."""
+        channels = [int(self.color[start : start + 2], 16) for start in (1, 3, 5)]
         while 1.05 / (_luminance(channels) + 0.05) < _CONTRAST:
             channels = [channel * 19 // 20 for channel in channels]
         return "#" + "".join(f"{channel:02X}" for channel in channels)
@@ -47,7 +47,7 @@ def _luminance(channels: Sequence[int]) -> float:
 def styles(groups: Sequence[str]) -> dict[str, Style]:
     """A style for each group: no two of the first 104 are the same, as 8 and 13 have no divisor in common."""
     return {
-        group: Style(_COLOURS[index % len(_COLOURS)], *_SHAPES[index % len(_SHAPES)])
+        group: Style(_COLORS[index % len(_COLORS)], *_SHAPES[index % len(_SHAPES)])
         for index, group in enumerate(groups)
     }
 
@@ -58,7 +58,7 @@ class Sizes:
     SMALLEST, LARGEST, UNKNOWN = 4.5, 10.0, 6.0
 
     def __init__(self, parameters: Iterable[int | None]) -> None:
-        known = [each for each in parameters if each]
+        known = [count for count in parameters if count]
         self._low, self._high = (math.log10(min(known)), math.log10(max(known))) if known else (0.0, 0.0)
 
     def diameter(self, parameters: int | None) -> float:

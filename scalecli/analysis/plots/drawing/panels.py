@@ -8,7 +8,7 @@ from functools import lru_cache
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from scalecli.analysis.plots.drawing.lettering import AXIS, FAINT, GREY, INK, LABEL, TICK, shortened, text_width
+from scalecli.analysis.plots.drawing.lettering import AXIS, FAINT, GRAY, INK, LABEL, TICK, shortened, text_width
 from scalecli.analysis.plots.drawing.look import Look, draw_line, draw_mark
 from scalecli.analysis.plots.drawing.placement import Label, place_labels
 from scalecli.analysis.plots.figure import Panel
@@ -26,7 +26,7 @@ class _Text:
     """A label that wants to stand beside a point: of a mark of a radius, or at the end of a line."""
 
     text: str
-    colour: str
+    color: str
     gid: str
     at: Point
     radius: float = 0.0
@@ -56,7 +56,7 @@ def draw_panel(axes: Axes, panel: Panel, look: Look, width: float, height: float
     texts = []
     for index, (line, corners) in enumerate(zip(panel.lines, lines, strict=True)):
         gid = f"{prefix}-line-{index}"
-        draw_line(axes, corners, line.kind, look.colour(line.group), gid)
+        draw_line(axes, corners, line.kind, look.color(line.group), gid)
         inside = [(x, y) for x, y in corners if 0 <= x <= width and 0 <= y <= height]
         if line.label and inside:
             end = min((inside[-1], inside[0]), key=lambda corner: _crowd(corner, places))
@@ -88,7 +88,7 @@ def _frame(axes: Axes, panel: Panel, width: float, height: float) -> None:
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set(color=GREY, linewidth=0.8)
+        spine.set(color=GRAY, linewidth=0.8)
     axes.set_xlabel(shortened(panel.x.title, AXIS, width), size=AXIS, color=INK, labelpad=3)
     axes.set_ylabel(shortened(panel.y.title, AXIS, height), size=AXIS, color=INK, labelpad=3)
 
@@ -118,11 +118,11 @@ def _write(
         if found is None:
             unplaced += 1
             continue
-        style = {"size": LABEL, "color": each.colour, "ha": "center", "va": "center_baseline", "zorder": 6}
+        style = {"size": LABEL, "color": each.color, "ha": "center", "va": "center_baseline", "zorder": 6}
         # What lies behind a text fades.
         back = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0, "gid": f"{each.gid}-back"}
         axes.text(found.x, found.y, text, gid=f"{each.gid}-label", bbox=back, **style)
         if found.leader:
             xs, ys = zip(*found.leader, strict=True)
-            axes.add_line(Line2D(xs, ys, color=GREY, linewidth=0.5, gid=f"{each.gid}-leader", zorder=3))
+            axes.add_line(Line2D(xs, ys, color=GRAY, linewidth=0.5, gid=f"{each.gid}-leader", zorder=3))
     return unplaced

@@ -21,7 +21,7 @@ from scalecli.analysis.plots.drawing.legend import Legend
 from scalecli.analysis.plots.drawing.lettering import (
     AXIS,
     CAPTION,
-    GREY,
+    GRAY,
     INK,
     PANEL_TITLE,
     SETTINGS,
@@ -163,7 +163,7 @@ def draw(figure: FigureSpec) -> Figure:
     if unplaced:
         caption.append(no_room(unplaced))
     for index, line in enumerate(caption):
-        sheet.write(_EDGE, bottom - (index + 1) * line_height(CAPTION), line, CAPTION, color=GREY)
+        sheet.write(_EDGE, bottom - (index + 1) * line_height(CAPTION), line, CAPTION, color=GRAY)
     return sheet.figure
 
 

@@ -95,7 +95,7 @@ class _Candidates:
     """The places of a label that lie within the panel and on no mark, and what each costs whatever other labels do.
 
     Args:
-        centres: middles of the text, [places, 2].
+        centers: middles of the text, [places, 2].
         boxes: the text with its padding, [places, 4].
         leaders: [places, 2 ends, 2].
         is_led: whether there is to be a leader, [places].
@@ -104,7 +104,7 @@ class _Candidates:
         reach: the box around all texts and leaders, [4].
     """
 
-    centres: np.ndarray
+    centers: np.ndarray
     boxes: np.ndarray
     leaders: np.ndarray
     is_led: np.ndarray
@@ -130,23 +130,23 @@ class _Panel:
 
     def candidates(self, label: Label) -> _Candidates:
         """The places that a label could have if it were the only one."""
-        centres, gaps = _places(label)
+        centers, gaps = _places(label)
         half = np.array([label.width, label.height]) / 2
-        boxes = np.concatenate([centres - half - _PADDING, centres + half + _PADDING], axis=1)
+        boxes = np.concatenate([centers - half - _PADDING, centers + half + _PADDING], axis=1)
         is_free = np.asarray((boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= self._size).all(1))
         is_free[is_free] = ~_overlap(boxes[is_free], self._marks).any(1)
-        centres, gaps, boxes = centres[is_free], gaps[is_free], boxes[is_free]
-        leaders, is_led = _leaders(label, centres, half), gaps > _LEADER_FROM
+        centers, gaps, boxes = centers[is_free], gaps[is_free], boxes[is_free]
+        leaders, is_led = _leaders(label, centers, half), gaps > _LEADER_FROM
         is_own = _holds(self._marks, np.array([[label.x, label.y]]))[:, 0]
         reach = _around(boxes[:, :2], boxes[:, 2:], leaders.reshape(-1, 2))
         under = self._under[_meet(self._under[:, [0, 1, 0, 1]], reach)]
         foreign = self._marks[~is_own & _meet(self._marks, reach)]
         return _Candidates(
-            centres,
+            centers,
             boxes,
             leaders,
             is_led,
-            costs=gaps + _awkwardness(centres, label) + _LINE * _holds(boxes, under).sum(1),
+            costs=gaps + _awkwardness(centers, label) + _LINE * _holds(boxes, under).sum(1),
             over_marks=_OVER_MARKS * is_led * _touch(leaders, foreign),
             reach=reach,
         )
@@ -178,7 +178,7 @@ class _Room:
         best = int(costs.argmin())
         chosen = free[best : best + 1]
         self._keep(candidates.boxes[chosen], candidates.leaders[chosen[is_led[best : best + 1]]])
-        ((x, y),) = candidates.centres[chosen].tolist()
+        ((x, y),) = candidates.centers[chosen].tolist()
         (((start_x, start_y), (end_x, end_y)),) = candidates.leaders[chosen].tolist()
         return Place(x, y, ((start_x, start_y), (end_x, end_y)) if is_led[best] else None)
 
@@ -201,19 +201,19 @@ def _places(label: Label) -> tuple[np.ndarray, np.ndarray]:
     return (label.x, label.y) + directions * (label.radius + gaps)[:, None] + hangs, gaps
 
 
-def _leaders(label: Label, centres: np.ndarray, half: np.ndarray) -> np.ndarray:
+def _leaders(label: Label, centers: np.ndarray, half: np.ndarray) -> np.ndarray:
     """From the nearest point of each candidate's text to the edge of its mark, [places, 2 ends, 2]."""
     mark = np.array([label.x, label.y])
-    starts = np.clip(mark, centres - half, centres + half)
+    starts = np.clip(mark, centers - half, centers + half)
     away = starts - mark
     length = np.linalg.norm(away, axis=1, keepdims=True)
     ends = mark + away * np.minimum(label.radius / np.maximum(length, 1e-9), 1)
     return np.stack([starts, ends], axis=1)
 
 
-def _awkwardness(centres: np.ndarray, label: Label) -> np.ndarray:
+def _awkwardness(centers: np.ndarray, label: Label) -> np.ndarray:
     """What to prefer among places as close: right of the mark, then left, above, below."""
-    x, y = ((centres - (label.x, label.y)) / (label.width / 2 + label.radius, label.height / 2 + label.radius)).T
+    x, y = ((centers - (label.x, label.y)) / (label.width / 2 + label.radius, label.height / 2 + label.radius)).T
     return np.where(x > 0, 0.0, 0.6) + np.where(y >= -1e-9, 0.0, 0.4) + np.abs(y).clip(0, 1) * 0.8
 
 

@@ -70,7 +70,7 @@ def _symbol(style: Style) -> str:
     shape = MarkerStyle(style.marker)
     outline = shape.get_path().transformed(shape.get_transform().scale(100)).to_polygons()[0]
     points = " ".join(f"{x:.0f},{-y:.0f}" for x, y in outline)
-    return f'<svg viewBox="-60 -60 120 120" aria-hidden="true"><polygon points="{points}" fill="{style.colour}"/></svg>'
+    return f'<svg viewBox="-60 -60 120 120" aria-hidden="true"><polygon points="{points}" fill="{style.color}"/></svg>'
 
 
 def _lines_text(figure: FigureSpec) -> list[str]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.data_fits import DataFit, Estimate, Optimum, fit_data, not_numbers
+from scalecli.analysis.statistics.data_fits import DataFit, Interval, Optimum, fit_data, not_numbers
 from scalecli.analysis.statistics.fits import NoFit, rms
 from scalecli.cli.output.formats import FOR_PEOPLE
 from scalecli.tables import Column, Table, humanise
@@ -67,7 +67,7 @@ def _optimum_cells(group: str, optimum: Optimum) -> dict[str, Any]:
     }
 
 
-def estimate_cells(key: str, estimate: Estimate, counts: bool = False) -> dict[str, Any]:
+def estimate_cells(key: str, estimate: Interval, counts: bool = False) -> dict[str, Any]:
     """A figure and its interval, for programs as two numbers and for people as one text."""
     text = partial(humanise, kind="count") if counts else "{:.4g}".format
     prefix = f"{key}_" if key else ""

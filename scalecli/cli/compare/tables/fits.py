@@ -70,7 +70,7 @@ def power_table(key: str, title: str, fits: Sequence[PowerFit | NoFit], format: 
     if fitted:
         below.append(
             "Loss: minus the upstream figure, or 100 minus a score. Huber's loss. 95% intervals of the exponents: "
-            "studentised bootstrap over the models."
+            "Studentized bootstrap over the models."
         )
     if any(fit.cost == "steps_per_s" for fit in fitted):
         below.append("The cost of steps_per_s is seconds a step.")
@@ -81,10 +81,10 @@ def drawn_lines(rows: Sequence[Row], cost: str, quality: str, by: str) -> list[L
     """The fitted lines for a picture, each as far as its points reach and with its slope."""
     from scalecli.analysis.plots.figure import Line
 
-    found = points(rows, cost, quality, by)
-    members = groups(found)
+    fitted_points = points(rows, cost, quality, by)
+    members = groups(fitted_points)
     lines = []
-    for fit in fit_lines(found, cost, quality):
+    for fit in fit_lines(fitted_points, cost, quality):
         if isinstance(fit, LineFit):
             xs = _costs_between(members[fit.group])
             ys = tuple(fit.at(x) for x in xs)
@@ -175,7 +175,7 @@ def _line_notes(fits: Sequence[LineFit]) -> list[str]:
     if not fits:
         return []
     slope = "quality for ten times the cost" if fits[0].is_log else "points of the score per nat"
-    lines = [f"Slope: {slope}. 95% intervals: studentised bootstrap over the models."]
+    lines = [f"Slope: {slope}. 95% intervals: Studentized bootstrap over the models."]
     unlike = [(fit, ", ".join(fit.unlike)) for fit in fits if fit.unlike]
     if unlike:
         texts = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.data_fits import Estimate, not_numbers
+from scalecli.analysis.statistics.data_fits import Interval, not_numbers
 from scalecli.analysis.statistics.isoflop import Exponents, Parabola, fit_isoflop
 from scalecli.cli.compare.tables.data_laws import estimate_cells, with_ends
 from scalecli.cli.output.formats import FOR_PEOPLE
@@ -61,7 +61,7 @@ def _cells(result: Parabola | Exponents) -> dict[str, Any]:
     """The fields of a result, its estimates with their intervals."""
     cells = {**vars(result), "reason": result.reason or None}
     for key in ("parameters", "tokens", "loss"):
-        if isinstance(estimate := cells.get(key), Estimate):
+        if isinstance(estimate := cells.get(key), Interval):
             is_count = key != "loss" and isinstance(result, Parabola)
             cells |= estimate_cells(key, estimate, counts=is_count)
     return cells

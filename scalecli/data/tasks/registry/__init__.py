@@ -24,20 +24,20 @@ _FOLDER = Path(__file__).parent
 
 @functools.cache
 def groups() -> Mapping[str, tuple[str, ...]]:
-    """Returns the names of each group's tasks; "all" is every group's."""
+    """The names of each group's tasks; "all" is every group's."""
     by_group = {group: tuple(_read(group)["tasks"]) for group in GROUPS}
     return {**by_group, ALL: tuple(name for names in by_group.values() for name in names)}
 
 
 @functools.cache
 def diagnostics() -> Mapping[str, tuple[str, ...]]:
-    """Returns the names of each group's diagnostic test sets."""
+    """The names of each group's diagnostic test sets."""
     return {group: tuple(_read(group).get("diagnostics", ())) for group in GROUPS}
 
 
 @functools.cache
 def all_tasks() -> Mapping[str, Task]:
-    """Returns every task of the package by name, those outside of the groups among them."""
+    """Every task of the package by name, those outside of the groups among them."""
     tasks: dict[str, Task] = {}
     for group in GROUPS:
         content = _read(group)
@@ -49,7 +49,7 @@ def all_tasks() -> Mapping[str, Task]:
 
 
 def find_tasks(names: Sequence[str], data_dir: str | None = None, split: str | None = None) -> list[Task]:
-    """Returns the tasks of names, each a task, a group, or the path of a task file; a task comes once.
+    """The tasks of names, each a task, a group, or the path of a task file; a task comes once.
 
     Data is looked for in `data_dir`: original files, or TensorFlow datasets. For the split "test" a group comes with
     its diagnostic sets, where their data is there. Raises ConfigurationError for a name that isn't known, or that two

@@ -5,11 +5,11 @@ import pytest
 from scalecli.analysis.plots.drawing.palette import Sizes, styles
 
 
-def test_groups_differ_in_colour_or_shape_and_the_first_in_both():
+def test_groups_differ_in_color_or_shape_and_the_first_in_both():
     found = list(styles([str(index) for index in range(104)]).values())
-    assert len({(style.colour, style.marker) for style in found}) == 104
+    assert len({(style.color, style.marker) for style in found}) == 104
     first = found[:8]
-    assert len({style.colour for style in first}) == len({style.marker for style in first}) == 8
+    assert len({style.color for style in first}) == len({style.marker for style in first}) == 8
     assert len({style.marker for style in found[:12]}) == 12  # the architectures
 
 
