@@ -146,7 +146,7 @@ def command(
         raise UsageError("--few-shot N and --images go together")
 
     from scalecli.cli.output.progress import ConsoleReporter
-    from scalecli.runs.evaluation import Evaluation, default_place, evaluate, open_checkpoints
+    from scalecli.runs.evaluation import Evaluation, default_storage, evaluate, open_checkpoints
     from scalecli.storage.run_storage import open_storage
 
     measured_at = open_checkpoints(model, checkpoints, cache_directory)
@@ -154,11 +154,11 @@ def command(
     devices = devices_asked_for(device_values, last.manifest.architecture, last.shape)
 
     def job(measured: str) -> Evaluation:
-        place = open_storage(run, cache_directory) if run else default_place(measured_at, measured)
-        return Evaluation(measured_at, batch, place, cache_directory, this_command_line(), devices)
+        storage = open_storage(run, cache_directory) if run else default_storage(measured_at, measured)
+        return Evaluation(measured_at, batch, storage, cache_directory, this_command_line(), devices)
 
     with ConsoleReporter() as reporter:
-        last.place.report = reporter.fetched
+        last.storage.report = reporter.fetched
         if images is not None and few_shot is not None:
             from scalecli.data.images.source import ImageSource
             from scalecli.evaluation.few_shot import FewShot
@@ -188,7 +188,7 @@ def command(
         say(warning)
     print_table("results", *table, format)
     steps = f"step {last.step:,}" if len(measured_at) == 1 else f"{len(measured_at)} checkpoints"
-    say(f"{last.address} at {steps}: {manifest.examples_per_s:,.1f} examples/s; results in {this.place.address}")
+    say(f"{last.address} at {steps}: {manifest.examples_per_s:,.1f} examples/s; results in {this.storage.address}")
 
 
 def _with_split(tasks: tuple[Task, ...], split: str) -> tuple[Task, ...]:

@@ -59,7 +59,7 @@ def command(
 
     check_tensorflow()
     trained = open_trained(model, cache_directory, step)
-    trained.place.report = ConsoleReporter().fetched
+    trained.storage.report = ConsoleReporter().fetched
     directory = Path(os.path.abspath(directory))
     files = export(trained, to, directory, precision, cache_directory)
     rows = [{"file": file.relative_to(directory).as_posix(), "bytes": file.stat().st_size} for file in files]

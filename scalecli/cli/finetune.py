@@ -90,7 +90,9 @@ def command(
         recipe=recipe,
         saving=saving,
         evaluation_batch=evaluation_batch,
-        place=open_storage(run, cache_directory) if run else parent.place.at(f"../{parent.place.name}-{tasks_name}"),
+        storage=open_storage(run, cache_directory)
+        if run
+        else parent.storage.at(f"../{parent.storage.name}-{tasks_name}"),
         cache_directory=cache_directory,
         command_line=this_command_line(),
         peak_flops=peak_flops,
@@ -106,14 +108,14 @@ def command(
         from scalecli.runs.tasks.examples import read_tasks
 
         read_tasks(job.measured_on, "validation")
-        packing = "packed" if packed and not job.packing_refused else "padded"
+        packing = "packed" if packed and not job.padding_reason else "padded"
         print_plan(
             parent.spec,
             parent.shape,
             recipe,
             job.inputs_length,
             job.targets_length,
-            job.place,
+            job.storage,
             format,
             data=f"{tasks_name}, {packing}",
             rates=dict(job.rates),
@@ -124,4 +126,4 @@ def command(
 
     with ConsoleReporter() as reporter:
         manifest = carry_out(job, reporter)
-    print_results(manifest, job.place, format)
+    print_results(manifest, job.storage, format)

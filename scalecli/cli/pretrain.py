@@ -157,7 +157,7 @@ def command(
         else:
             batches, its_vocabulary = example_batches(job, reporter)
     if show_examples is None or not isinstance(job, Pretraining):
-        print_results(manifest, job.place, format)
+        print_results(manifest, job.storage, format)
         return
     from scalecli.cli.output.examples import print_examples
 
@@ -176,7 +176,7 @@ def _check_default_steps(job: Pretraining | ImagePretraining) -> None:
     from scalecli.runs.fitting import estimated_seconds
 
     recipe = job.recipe
-    if job.devices.kind in ("tpu", "multi-worker") or os.path.exists(job.place.directory):
+    if job.devices.kind in ("tpu", "multi-worker") or os.path.exists(job.storage.directory):
         return
     spec = build_spec(job.model.architecture, job.planned_shape())
     seconds = estimated_seconds(spec, Batch(recipe.batch, *job.lengths()), recipe, recipe.steps)
@@ -207,7 +207,7 @@ def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None,
         shape,
         job.recipe,
         *job.lengths(),
-        job.place,
+        job.storage,
         format,
         start_step=start.step if start else 0,
         data=job.source_name,
@@ -259,7 +259,7 @@ def pretraining_job(
         "recipe": recipe,
         "saving": saving,
         "validation_examples": validation_examples,
-        "place": open_storage(run or Path("runs").absolute() / model.name, cache_directory),
+        "storage": open_storage(run or Path("runs").absolute() / model.name, cache_directory),
         "cache_directory": cache_directory,
         "command_line": this_command_line(),
         "peak_flops": peak_flops,

@@ -26,7 +26,7 @@ def shuffled_index(n: tf.Tensor, count: int | tf.Tensor, seed: int) -> tf.Tensor
 
 
 @dataclass(frozen=True)
-class Share:
+class HostShare:
     """A host's examples of every batch: the `host`-th of `hosts` equal stretches, given in `pieces` equal pieces."""
 
     host: int = 0
@@ -53,4 +53,4 @@ class Share:
         return number % batch // size == self.host
 
 
-WHOLE = Share()
+WHOLE = HostShare()

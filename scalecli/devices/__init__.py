@@ -18,7 +18,7 @@ from scalecli.errors import ConfigurationError
 if TYPE_CHECKING:
     import numpy as np
 
-    from scalecli.data.order import Share
+    from scalecli.data.order import HostShare
     from scalecli.manifest import Strategy
     from scalecli.models.trainable import Trainable
 
@@ -26,7 +26,7 @@ Kind = Literal["auto", "one", "mirrored", "multi-worker", "tpu"]
 KINDS: tuple[Kind, ...] = ("auto", "one", "mirrored", "multi-worker", "tpu")
 Combine = Literal["sum", "rows"]
 # batches(start_step, share): the dataset of a host's share of the batches.
-Batches: TypeAlias = "Callable[[int, Share], Any]"
+Batches: TypeAlias = "Callable[[int, HostShare], Any]"
 Model = TypeVar("Model", bound="Trainable")
 
 

@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 from keras.src.backend.common import global_state
 
 from scalecli.costs.layout import DATA, MODEL, mesh_axes
-from scalecli.data.order import Share
+from scalecli.data.order import HostShare
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.cluster import Cluster, environment_cluster
 from scalecli.devices.machine import tpu_chips
@@ -89,7 +89,7 @@ class JaxDevices(Devices):
 
     def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
         """The batches from a step on, each process's part read by that process; TensorFlow reads, on the CPU."""
-        share = Share(jax.process_index(), jax.process_count())
+        share = HostShare(jax.process_index(), jax.process_count())
         for batch in batches(start_step, share).as_numpy_iterator():
             yield jax.tree.map(self._shared_rows, batch)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from scalecli.data.order import Share
+from scalecli.data.order import HostShare
 from scalecli.devices import Batches, Combine, Devices, Model, Request
 from scalecli.devices.cluster import Cluster, environment_cluster
 from scalecli.devices.machine import INSTALL, tpu_chips
@@ -86,7 +86,7 @@ class TensorFlowDevices(Devices):
         def of_host(context: tf.distribute.InputContext) -> tf.data.Dataset:
             hosts = context.num_input_pipelines
             pieces = self.replicas // hosts  # each replica takes the next piece of its host
-            return batches(start_step, Share(context.input_pipeline_id, hosts, pieces))
+            return batches(start_step, HostShare(context.input_pipeline_id, hosts, pieces))
 
         found: Iterator[Any] = iter(self.distribute.distribute_datasets_from_function(of_host))
         return found

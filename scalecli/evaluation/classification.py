@@ -15,7 +15,7 @@ from scalecli.models.vision import VisionTransformer
 
 
 class Classification:
-    """Measures a model on batches of labelled images."""
+    """Measures a model on batches of labeled images."""
 
     def __init__(self, model: VisionTransformer, devices: Mapped = ONE_DEVICE) -> None:
         def sums(batch: Mapping[str, Any]) -> tuple[Any, Any, Any]:

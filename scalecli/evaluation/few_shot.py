@@ -60,11 +60,15 @@ def draw_shots(labels: np.ndarray, few_shot: FewShot, classes: Sequence[str], na
             f"{name}: class {classes[scarce[0]]!r} has {counts[scarce[0]]} images, and {few_shot.shots} are needed"
             f"{more}; a lower --few-shot is accepted"
         )
-    of_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    images_by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
     draws = []
     for seed in range(few_shot.seeds):
         random = np.random.default_rng(seed)
-        draws.append(np.sort(np.concatenate([random.choice(each, few_shot.shots, replace=False) for each in of_class])))
+        draws.append(
+            np.sort(
+                np.concatenate([random.choice(images, few_shot.shots, replace=False) for images in images_by_class])
+            )
+        )
     return draws
 
 

@@ -84,8 +84,8 @@ def f1(
     rows = np.concatenate([is_predicted & is_true, is_predicted, is_true], axis=1).astype(np.int64)
 
     def figure(sums: np.ndarray) -> np.ndarray:
-        right, of_predicted, of_true = np.split(sums, 3, axis=1)  # [resamples, classes] each
-        return (2 * right / np.maximum(of_predicted + of_true, 1)).mean(axis=1)
+        right, predicted_count, true_count = np.split(sums, 3, axis=1)  # [resamples, classes] each
+        return (2 * right / np.maximum(predicted_count + true_count, 1)).mean(axis=1)
 
     return additive(rows, groups, figure)
 
@@ -103,9 +103,9 @@ def matthews(
 
     def figure(sums: np.ndarray) -> np.ndarray:
         matrix = sums.reshape(-1, classes, classes).astype(float)
-        of_true, of_predicted, total = matrix.sum(axis=2), matrix.sum(axis=1), matrix.sum(axis=(1, 2))
-        above = total * np.trace(matrix, axis1=1, axis2=2) - (of_true * of_predicted).sum(axis=1)
-        below = (total**2 - (of_true**2).sum(axis=1)) * (total**2 - (of_predicted**2).sum(axis=1))
+        true_count, predicted_count, total = matrix.sum(axis=2), matrix.sum(axis=1), matrix.sum(axis=(1, 2))
+        above = total * np.trace(matrix, axis1=1, axis2=2) - (true_count * predicted_count).sum(axis=1)
+        below = (total**2 - (true_count**2).sum(axis=1)) * (total**2 - (predicted_count**2).sum(axis=1))
         return np.divide(above, np.sqrt(below), out=np.zeros_like(above), where=below > 0)
 
     return additive(rows, groups, figure)

@@ -44,20 +44,20 @@ CLASSES_FILE = "classes.txt"  # the names of the classes of images, a line each
 
 
 @contextlib.contextmanager
-def held_place(place: RunStorage, devices: Devices, say: Callable[[str], None]) -> Iterator[None]:
+def held_storage(storage: RunStorage, devices: Devices, say: Callable[[str], None]) -> Iterator[None]:
     """Within it a run's directory is there, with what is kept of the run in it, and no other process works on the run.
 
-    `say` hears what is waited for.
+    `say` is called with what is waited for.
 
     Raises:
         HeldError: another process is at work on the run.
         ScalecliError: the directory can't be made or written, or what is kept can't be read.
     """
-    with prepared_directory(place.directory), contextlib.ExitStack() as held:
+    with prepared_directory(storage.directory), contextlib.ExitStack() as held:
         if devices.chief:
-            place.hold = held.enter_context(holding(place.holder_record(), place.address, say))
+            storage.hold = held.enter_context(holding(storage.holder_record(), storage.address, say))
         with devices.watched():
-            place.refresh()
+            storage.refresh()
             devices.highest([0.0])  # when all hosts have read: one of them will write
         yield
 
@@ -85,7 +85,7 @@ def prepared_directory(directory: Path) -> Iterator[None]:
         raise
 
 
-def resumed_manifest(manifest: Manifest, place: RunStorage) -> Manifest:
+def resumed_manifest(manifest: Manifest, storage: RunStorage) -> Manifest:
     """The manifest to go on with: `manifest` itself in a new place, else with what the run there has done so far.
 
     Of a run that is complete it is the run's own, unchanged.
@@ -94,16 +94,16 @@ def resumed_manifest(manifest: Manifest, place: RunStorage) -> Manifest:
         ConfigurationError: the run there has another configuration (says what differs), or has gone further already.
     """
     try:
-        before = load_manifest(place.directory)
+        before = load_manifest(storage.directory)
     except MissingError:
         return manifest
     if found := differences(before, manifest):
         raise ConfigurationError(
-            f"{place.address}: holds a run of another configuration ({'; '.join(found)}); choose another directory"
+            f"{storage.address}: holds a run of another configuration ({'; '.join(found)}); choose another directory"
         )
-    shape_of_run(before, place.address)  # says what else has changed in the code of an architecture
+    shape_of_run(before, storage.address)  # says what else has changed in the code of an architecture
     if before.steps > manifest.steps:
-        raise ConfigurationError(f"{place.address}: holds a run of {before.steps} steps; {manifest.steps} asked for")
+        raise ConfigurationError(f"{storage.address}: holds a run of {before.steps} steps; {manifest.steps} asked for")
     if before.status == "completed" and before.steps == manifest.steps:
         return before
     return replace(
@@ -121,19 +121,19 @@ def resumed_manifest(manifest: Manifest, place: RunStorage) -> Manifest:
 class Trained:
     """A run that other runs start from, or that is evaluated: its manifest and one of its checkpoints."""
 
-    place: RunStorage
+    storage: RunStorage
     manifest: Manifest
     step: int
 
     @property
     def address(self) -> str:
         """Where the run is, as users call it."""
-        return self.place.address
+        return self.storage.address
 
     @property
     def folder(self) -> Path:
         """The folder of all its checkpoints."""
-        return self.place.directory / self.manifest.checkpoints.directory
+        return self.storage.directory / self.manifest.checkpoints.directory
 
     @property
     def checkpoint(self) -> Path:
@@ -175,7 +175,7 @@ class Trained:
         """
         data = self.text_data()
         _check_within(data.vocabulary.file, f"{self.address}/{FILE_NAME}: data.vocabulary.file")
-        file = self.place.directory / data.vocabulary.file
+        file = self.storage.directory / data.vocabulary.file
         vocabulary = load_vocabulary(str(file), cache_directory=cache_directory)
         if vocabulary.sha256 != data.vocabulary.sha256:
             raise MissingError(f"{file}: not the vocabulary of this run (its SHA-256 is another)")
@@ -187,8 +187,8 @@ class Trained:
         Raises:
             MissingError: the file that holds them is damaged.
         """
-        file = self.place.directory / CLASSES_FILE
-        self.place.fetch(file)
+        file = self.storage.directory / CLASSES_FILE
+        self.storage.fetch(file)
         try:
             return tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
         except UnicodeDecodeError as error:
@@ -200,7 +200,7 @@ class Trained:
         Raises:
             ScalecliError: they are in a bucket, and can't be fetched.
         """
-        self.place.fetch(*(self.checkpoint / name for name in names))
+        self.storage.fetch(*(self.checkpoint / name for name in names))
         return self.checkpoint
 
     def load_into(self, model: Trainable) -> None:
@@ -232,7 +232,9 @@ class Trained:
 
     def as_parent(self, child: RunStorage) -> Parent:
         """How a child's manifest names this run: by its path seen from the child, its hash, and the step."""
-        return Parent(path=self.place.relative_to(child), sha256=manifest_hash(self.place.directory), step=self.step)
+        return Parent(
+            path=self.storage.relative_to(child), sha256=manifest_hash(self.storage.directory), step=self.step
+        )
 
 
 def open_trained(path: str, cache_directory: Path, step: int | None = None) -> Trained:
@@ -245,15 +247,15 @@ def open_trained(path: str, cache_directory: Path, step: int | None = None) -> T
         ConfigurationError: the manifest is not valid.
         UsageError: an address that is not in a bucket.
     """
-    place, step_there = (_bucket_place if is_remote(path) else _local_place)(path, cache_directory)
+    storage, step_there = (_bucket_storage if is_remote(path) else _local_storage)(path, cache_directory)
     step = step if step_there is None else step_there
-    trained = Trained(place, load_manifest(place.directory), 0)
+    trained = Trained(storage, load_manifest(storage.directory), 0)
     folder = trained.manifest.checkpoints.directory
-    address = f"{place.address}/{folder}"
+    address = f"{storage.address}/{folder}"
     if is_remote(path) and folder != layout.CHECKPOINTS:  # where else a manifest leads, files are not fetched to
-        where = f"{place.address}/{FILE_NAME}: checkpoints.directory"
+        where = f"{storage.address}/{FILE_NAME}: checkpoints.directory"
         raise ConfigurationError(f"{where} is {folder!r}; in a bucket it is {layout.CHECKPOINTS}")
-    _check_within(folder, f"{place.address}/{FILE_NAME}: checkpoints.directory")
+    _check_within(folder, f"{storage.address}/{FILE_NAME}: checkpoints.directory")
     steps = checkpoints.checkpoint_steps(trained.folder)
     if not steps:
         raise MissingError(f"{address}: no checkpoint")
@@ -272,7 +274,7 @@ def _check_within(path: str, where: str) -> None:
         raise ConfigurationError(f"{where} is {path!r}; a path within the run's directory is accepted")
 
 
-def _local_place(path: str, cache_directory: Path) -> tuple[RunStorage, int | None]:
+def _local_storage(path: str, cache_directory: Path) -> tuple[RunStorage, int | None]:
     """Where the run is, and the step of the checkpoint whose folder the path is, if it is one's."""
     directory = Path(os.path.abspath(path))  # even `.` has a name and a parent then
     if (directory / layout.DESCRIPTION).is_file():
@@ -280,15 +282,15 @@ def _local_place(path: str, cache_directory: Path) -> tuple[RunStorage, int | No
     return RunStorage(directory.parent if directory.is_file() else directory), None
 
 
-def _bucket_place(address: str, cache_directory: Path) -> tuple[RunStorage, int | None]:
-    """Likewise in a bucket, from which its files are brought."""
+def _bucket_storage(address: str, cache_directory: Path) -> tuple[RunStorage, int | None]:
+    """Likewise in a bucket, from which its files are fetched."""
     address = address.rstrip("/").removesuffix(f"/{FILE_NAME}")
     own = re.fullmatch(rf"(.+)/{layout.CHECKPOINTS}/([0-9]{{8,}})", address)
-    place = open_storage(own[1] if own else address, cache_directory).reading_copy()
-    place.refresh()
-    if not (place.directory / FILE_NAME).is_file():
-        raise MissingError(f"{place.address}: no {FILE_NAME} there, and so no run")
-    return place, int(own[2]) if own else None
+    storage = open_storage(own[1] if own else address, cache_directory).reading_copy()
+    storage.refresh()
+    if not (storage.directory / FILE_NAME).is_file():
+        raise MissingError(f"{storage.address}: no {FILE_NAME} there, and so no run")
+    return storage, int(own[2]) if own else None
 
 
 def vocabulary_entry(vocabulary: Vocabulary, name: str) -> VocabularyEntry:

@@ -23,7 +23,7 @@ from scalecli.manifest import (
     save_manifest,
     utc_now,
 )
-from scalecli.runs.directory import Trained, held_place, open_trained
+from scalecli.runs.directory import Trained, held_storage, open_trained
 from scalecli.runs.recipe import environment
 from scalecli.storage.files import is_remote
 from scalecli.storage.run_storage import RunStorage
@@ -39,7 +39,7 @@ class Evaluation:
 
     checkpoints: tuple[Trained, ...]
     batch: int
-    place: RunStorage
+    storage: RunStorage
     cache_directory: Path
     command_line: str
     devices: Request = AUTOMATIC
@@ -55,8 +55,7 @@ class MeasuredInputs:
     """What a measure reads, opened: what the manifest says of it, and how a model is measured on it.
 
     `examples` are measured at each checkpoint. `on(model)` gives the function that measures the model with the weights
-    of a step, its argument. `best` is the result whose highest value names the best of several steps, None where
-    none is named.
+    of a step, its argument. `best`: see `training.job.PreparedRun`; None where no step is named.
     """
 
     data: Data | ImageData
@@ -83,11 +82,11 @@ def evaluate(job: Evaluation, measure: Measurement[Inputs], reporter: Reporter) 
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`).
     """
-    job.place.connect()
+    job.storage.connect()
     devices = open_devices(job.devices)
     job = replace(job, batch=devices.divisible(job.batch))
-    with held_place(job.place, devices, reporter.message):
-        check_replaceable(job.place)
+    with held_storage(job.storage, devices, reporter.message):
+        check_replaceable(job.storage)
         return _evaluate(job, measure, devices, reporter)
 
 
@@ -107,9 +106,9 @@ def _evaluate(
         results[checkpoint.step] = measured(checkpoint.step)
         seconds += time.perf_counter() - start
     manifest = _manifest(job, inputs, results, len(results) * inputs.examples / seconds)
-    save_manifest(manifest, job.place.directory)
+    save_manifest(manifest, job.storage.directory)
     if devices.chief:
-        job.place.store_records()
+        job.storage.store_records()
     return manifest, inputs
 
 
@@ -130,7 +129,7 @@ def _manifest(
         created=utc_now(),
         finished=utc_now(),
         command_line=job.command_line,
-        parent=job.trained.as_parent(job.place),
+        parent=job.trained.as_parent(job.storage),
         origin=None,
         flops=replace(of_run.flops, training_total=None),
         data=data,
@@ -172,29 +171,29 @@ def open_checkpoints(path: str, which: str | None, cache_directory: Path) -> tup
     return (open_trained(last.address, cache_directory, int(which) if which.isdecimal() else None),)
 
 
-def default_place(checkpoints: Sequence[Trained], measured: str) -> RunStorage:
+def default_storage(checkpoints: Sequence[Trained], measured: str) -> RunStorage:
     """Where the results of measuring a run go: one place for each thing measured, and for each step."""
     last = checkpoints[-1]
-    return last.place.at(f"eval/{measured}-{last.step if len(checkpoints) == 1 else 'all'}")
+    return last.storage.at(f"eval/{measured}-{last.step if len(checkpoints) == 1 else 'all'}")
 
 
-def check_replaceable(place: RunStorage) -> None:
+def check_replaceable(storage: RunStorage) -> None:
     """Checks that what is in the directory of results may be replaced.
 
     Raises:
         ConfigurationError: a run of training is there, or what is no manifest.
     """
-    if not (place.directory / FILE_NAME).exists():
+    if not (storage.directory / FILE_NAME).exists():
         return
     another = "choose another directory by --run"
     try:
-        kind = load_manifest(place.directory).kind
+        kind = load_manifest(storage.directory).kind
     except ScalecliError as error:
-        raise ConfigurationError(f"{place.address}: what is there can't be replaced ({error}); {another}") from error
+        raise ConfigurationError(f"{storage.address}: what is there can't be replaced ({error}); {another}") from error
     if kind != "eval":
-        raise ConfigurationError(f"{place.address}: holds a {kind} run, which results would overwrite; {another}")
+        raise ConfigurationError(f"{storage.address}: holds a {kind} run, which results would overwrite; {another}")
 
 
 def resolved(trained: Trained) -> str:
     """A run's address, without links if it is a path."""
-    return trained.address if is_remote(trained.address) else str(trained.place.directory.resolve())
+    return trained.address if is_remote(trained.address) else str(trained.storage.directory.resolve())

@@ -164,15 +164,15 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`); then there is no run, or the one that was.
     """
-    place = RunStorage(job.directory)
-    with prepared_directory(job.directory), holding(place.holder_record(), place.address, reporter.message):
-        return _import_run(job, place, imported, vocabulary, reporter)
+    storage = RunStorage(job.directory)
+    with prepared_directory(job.directory), holding(storage.holder_record(), storage.address, reporter.message):
+        return _import_run(job, storage, imported, vocabulary, reporter)
 
 
 def _import_run(
-    job: Importing, place: RunStorage, imported: Imported, vocabulary: Vocabulary | None, reporter: ImportReporter
+    job: Importing, storage: RunStorage, imported: Imported, vocabulary: Vocabulary | None, reporter: ImportReporter
 ) -> Manifest:
-    manifest = resumed_manifest(_manifest(job, imported, vocabulary), place)
+    manifest = resumed_manifest(_manifest(job, imported, vocabulary), storage)
     folder = job.directory / layout.CHECKPOINTS
     if manifest.status == "completed" and imported.step in checkpoints.checkpoint_steps(folder):
         reporter.message(f"{job.directory}: already imported")

@@ -117,7 +117,7 @@ def new_manifest(
     if recipe.steps <= start_step:
         raise ConfigurationError(f"steps is {recipe.steps}, and the run goes on from step {start_step}; give more")
     if isinstance(data, Data):
-        refused = spec.packing_refused() if data.packed else None
+        refused = spec.why_not_packed() if data.packed else None
         if refused is not None:
             raise ConfigurationError(f"{spec.architecture} can't have packed examples: {refused}; use --padded")
         batch = Batch(recipe.batch, data.inputs_length, data.targets_length)

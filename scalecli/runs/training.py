@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from scalecli.architectures.recorded import keep_code
 from scalecli.devices import AUTOMATIC, Batches, Devices, Request, open_devices
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
-from scalecli.runs.directory import Trained, held_place, resumed_manifest
+from scalecli.runs.directory import Trained, held_storage, resumed_manifest
 from scalecli.runs.fitting import memory_warning, time_note
 from scalecli.runs.recipe import Recipe, build_model, new_manifest
 from scalecli.shape import Shape
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 class TrainingInputs:
     """What a run reads, opened: what the manifest says of it, the batches, and how the model is validated.
 
-    `batches(step, share)`: see `training.job.Job`. `best` is the result whose highest value names the best step,
-    `positions` counts inputs and targets of one example. `keep(directory)` writes what the run's directory holds of the
-    inputs. `validation(model)` gives the function that measures the model, on all hosts alike. Within `reading()`
-    damaged data is an error of one line. `files` are among those that every host reads.
+    `batches(step, share)` and `best`: see `training.job.PreparedRun`. `positions` counts inputs and targets of one
+    example. `keep(directory)` writes what the run's directory holds of the inputs. `validation(model)` gives the
+    function that measures the model, on all hosts alike. Within `reading()` damaged data is an error of one line.
+    `files` are among those that every host reads.
     """
 
     spec: ModelSpec
@@ -56,7 +56,7 @@ class TrainingJob(abc.ABC):
     kind: ClassVar[Literal["pretrain", "finetune"]]
     recipe: Recipe
     saving: Saving
-    place: RunStorage
+    storage: RunStorage
     cache_directory: Path
     command_line: str
     peak_flops: float | None = None
@@ -82,56 +82,57 @@ def carry_out(job: TrainingJob, reporter: Reporter) -> Manifest:
         ScalecliError: of the kind that says what is wrong (see `errors`); a run that was under way is saved as far as
             its last checkpoint.
     """
-    job.place.connect()  # which takes less time to fail than TensorFlow to be imported
+    job.storage.connect()  # which takes less time to fail than TensorFlow to be imported
     devices = open_devices(job.devices)
-    job.place.report = reporter.fetched
-    with held_place(job.place, devices, reporter.message):
+    job.storage.report = reporter.fetched
+    with held_storage(job.storage, devices, reporter.message):
         return _carry_out(job, devices, reporter)
 
 
 def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manifest:
-    from scalecli.training.job import Job
+    from scalecli.training.job import PreparedRun
     from scalecli.training.loop import train
 
     initial, start = job.initial(), job.start()
     for run in filter(None, (initial, start)):
-        run.place.report = reporter.fetched
+        run.storage.report = reporter.fetched
+    # For text, this trains the vocabulary and tokenizes.
     inputs = job.open(initial, devices, reporter)
     devices.check_readable(inputs.files)
     for warning in inputs.warnings:
         reporter.message(warning)
     manifest = new_manifest(
         job.kind,
-        name=job.place.name,
+        name=job.storage.name,
         spec=inputs.spec,
         shape=inputs.shape,
         data=inputs.data,
         recipe=job.recipe,
         devices=devices,
         command_line=job.command_line,
-        parent=initial.as_parent(job.place) if initial else None,
+        parent=initial.as_parent(job.storage) if initial else None,
         objective=inputs.objective,
         start_step=start.step if start else 0,
     )
-    manifest = resumed_manifest(replace(manifest, warnings=list(inputs.warnings)), job.place)
+    manifest = resumed_manifest(replace(manifest, warnings=list(inputs.warnings)), job.storage)
     if manifest.status == "completed":
-        reporter.message(f"{job.place.address}: already complete")
+        reporter.message(f"{job.storage.address}: already complete")
         return manifest
-    inputs.keep(job.place.directory)
-    keep_code(manifest.architecture, job.place.directory)
+    inputs.keep(job.storage.directory)
+    keep_code(manifest.architecture, job.storage.directory)
     if too_large := memory_warning(inputs.spec, manifest, job.recipe):
         reporter.message(f"warning: {too_large}")
         manifest = replace(manifest, warnings=list(dict.fromkeys((*manifest.warnings, too_large))))
-    steps_done = max(checkpoint_steps(job.place.directory / CHECKPOINTS), default=manifest.start_step)
+    steps_done = max(checkpoint_steps(job.storage.directory / CHECKPOINTS), default=manifest.start_step)
     if note := time_note(inputs.spec, manifest, job.recipe, steps_done):
         reporter.message(note)
     model = build_model(inputs.spec, job.recipe, devices)
     if initial:
         initial.load_into(model)
-    validate = inputs.validation(model)
-    with inputs.reading():
+    validate = inputs.validation(model)  # for text, goes through all held-out targets for the baseline
+    with inputs.reading():  # for a stream, reads its first window to time it
         return train(
-            Job(
+            PreparedRun(
                 manifest=manifest,
                 devices=devices,
                 model=model,
@@ -145,6 +146,6 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
                 peak_flops=job.peak_flops,
                 start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
             ),
-            job.place,
+            job.storage,
             reporter,
         )

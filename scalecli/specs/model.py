@@ -79,7 +79,7 @@ class ModelSpec(abc.ABC):
         parts = (self.embedding, self.logits)
         return sum(weight.size for part in parts for weight in part.weights().values())
 
-    def packing_refused(self) -> str | None:
+    def why_not_packed(self) -> str | None:
         """Why examples cannot be packed into one row, or None where they can."""
         for stack in self.stacks().values():
             for repeat in stack.repeats:

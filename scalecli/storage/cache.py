@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from scalecli.errors import ScalecliError
-from scalecli.storage.files import read_bytes, sha256_of, write_atomically
+from scalecli.storage.files import Say, read_bytes, sha256_of, write_atomically
 
 _FORMAT = 1
 _SEAL_BYTES = 16 << 20
-Say = Callable[[str], None]
 
 
 def seal(file: Path, facts: dict[str, Any]) -> None:
@@ -32,7 +31,7 @@ def seal(file: Path, facts: dict[str, Any]) -> None:
 def sealed(file: Path, say: Say) -> dict[str, Any] | None:
     """The facts about a file that is as it was sealed, all of which is read for that; None where it is to be made.
 
-    `say` hears of one that is there and can't be used.
+    `say` is called with a line about one that is there and can't be used.
     """
     if not file.exists() and not _seal_of(file).exists():
         return None

@@ -24,6 +24,7 @@ _HASH_BLOCK = 1 << 20
 NETWORK_SECONDS = 7.0  # with the imports before it less than 15
 
 T = TypeVar("T")
+Say = Callable[[str], None]
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:

@@ -16,13 +16,13 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from scalecli.errors import HeldError, ScalecliError
 from scalecli.storage.buckets import BucketFolder
-from scalecli.storage.files import one_line_errors
+from scalecli.storage.files import Say, one_line_errors
 
 RECORD = ".holder"  # a hidden file: no part of the run
 BEAT_SECONDS = 10.0
@@ -30,8 +30,6 @@ LEASE_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
 _SETTLE_SECONDS = 0.5  # between writing to a bucket and reading who was last
 _RECORD_BYTES = 4096
-
-Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)

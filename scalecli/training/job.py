@@ -1,4 +1,4 @@
-"""What a training run is told."""
+"""A training run that is ready for the loop."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from scalecli.training.schedules import Schedule
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run to carry out.
+class PreparedRun:
+    """Opened inputs, model and optimizer, ready for the loop.
 
     `manifest` states the configuration; `new_optimizer` makes what takes the steps, at the rates of `schedule`.
     `batches(step, share)` is an endless dataset of a host's share of the batches, from that of the step on;

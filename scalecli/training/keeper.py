@@ -24,9 +24,9 @@ from scalecli.training.checkpoints import Saving
 class Keeper:
     """The checkpoints of a run, seen from the process that writes them."""
 
-    def __init__(self, place: RunStorage, saving: Saving) -> None:
-        self.folder = place.directory / CHECKPOINTS
-        self._place, self._saving = place, saving
+    def __init__(self, storage: RunStorage, saving: Saving) -> None:
+        self.folder = storage.directory / CHECKPOINTS
+        self._storage, self._saving = storage, saving
         self._background = Background()
         self._untrusted: int | None = None  # the newest checkpoint's step, until it is trusted
 
@@ -41,7 +41,7 @@ class Keeper:
         steps = checkpoints.checkpoint_steps(self.folder)
         for step in reversed(steps):
             source = self.folder / f"{step:08d}"
-            self._place.fetch(source / WEIGHTS, source / OPTIMIZER)
+            self._storage.fetch(source / WEIGHTS, source / OPTIMIZER)
             try:
                 load_checkpoint(source, weights, state)
             except MissingError as error:
@@ -50,7 +50,7 @@ class Keeper:
             self._untrusted = step
             return step
         if steps:
-            folder = f"{self._place.address}/{CHECKPOINTS}"
+            folder = f"{self._storage.address}/{CHECKPOINTS}"
             raise MissingError(f"{folder}: no checkpoint can be read; remove the folder to start anew")
         return 0
 
@@ -61,7 +61,7 @@ class Keeper:
 
         def work() -> None:
             checkpoints.save_checkpoint(self.folder, step, weights, state, manifest.architecture, manifest.shape)
-            self._place.store_checkpoint(step)
+            self._storage.store_checkpoint(step)
 
         self._background.start(work)
         self._untrusted = step
@@ -91,7 +91,7 @@ class Keeper:
         stay = checkpoints.remove_old_checkpoints(self.folder, self._untrusted, self._saving.keep, others)
         self._untrusted = None
         if removed := {*before} - {*stay}:
-            self._background.start(lambda: self._place.remove_checkpoints(removed))
+            self._background.start(lambda: self._storage.remove_checkpoints(removed))
         return self._entry(stay)
 
     def steps_before(self, step: int) -> list[int]:

@@ -19,7 +19,7 @@ from scalecli.errors import DivergedError, HeldError, InterruptedRunError, Scale
 from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
 from scalecli.storage.layout import CHECKPOINTS, TENSORBOARD
 from scalecli.storage.run_storage import RunStorage
-from scalecli.training.job import Job
+from scalecli.training.job import PreparedRun
 from scalecli.training.keeper import Keeper, load_checkpoint
 from scalecli.training.records import Records, StepMetrics
 from scalecli.training.reporting import Progress, Reporter
@@ -30,7 +30,7 @@ SECONDS_PER_CALL = 2.0  # how long the compiled function runs before the host lo
 MOST_STEPS_PER_CALL = 100
 
 
-def train(job: Job, place: RunStorage, reporter: Reporter) -> Manifest:
+def train(job: PreparedRun, storage: RunStorage, reporter: Reporter) -> Manifest:
     """Carries out a job, from its last checkpoint if there is one; returns the finished manifest.
 
     Raises:
@@ -42,7 +42,7 @@ def train(job: Job, place: RunStorage, reporter: Reporter) -> Manifest:
         ScalecliError: the disk is full, it or the bucket can't be written, or another host is gone; earlier checkpoints
             stay.
     """
-    run = _LoopState(job, place, reporter)
+    run = _LoopState(job, storage, reporter)
     with job.devices.watched(), asked_to_stop() as asked:
         try:
             run.restore()
@@ -61,7 +61,7 @@ def train(job: Job, place: RunStorage, reporter: Reporter) -> Manifest:
                 if stopping:
                     run.finish_saving()
                     raise InterruptedRunError(
-                        f"{place.address}: interrupted after step {run.step:,} of {job.manifest.steps:,}, which is "
+                        f"{storage.address}: interrupted after step {run.step:,} of {job.manifest.steps:,}, which is "
                         "saved; the same command goes on from there"
                     )
             run.profile()
@@ -89,8 +89,8 @@ def train(job: Job, place: RunStorage, reporter: Reporter) -> Manifest:
 class _LoopState:
     """The state of a run while it is carried out."""
 
-    def __init__(self, job: Job, place: RunStorage, reporter: Reporter) -> None:
-        self.job, self.place, self.reporter = job, place, reporter
+    def __init__(self, job: PreparedRun, storage: RunStorage, reporter: Reporter) -> None:
+        self.job, self.storage, self.reporter = job, storage, reporter
         self.manifest = job.manifest
         self.step = 0
         self._devices = job.devices
@@ -109,7 +109,7 @@ class _LoopState:
         self._batches: Iterator[Any] | None = None
         self._steps_per_call, self._compiled = 1, False
         self._timed_steps, self._timed_seconds = 0, 0.0
-        self._records, self._keeper = Records(place.directory), Keeper(place, job.saving)
+        self._records, self._keeper = Records(storage.directory), Keeper(storage, job.saving)
 
     def restore(self) -> None:
         """Takes up the newest checkpoint that is whole, or that to start from, and forgets figures of later steps."""
@@ -123,7 +123,7 @@ class _LoopState:
             load_checkpoint(self.job.start, self._weights, self._state)
             self.step = self.manifest.start_step
         if self.step:
-            self.reporter.message(f"{self.place.address}: going on from step {self.step:,}")
+            self.reporter.message(f"{self.storage.address}: going on from step {self.step:,}")
         if self._devices.chief and (damaged := self._records.forget_after(self.step)):
             self.reporter.message(damaged)
             self.manifest = replace(self.manifest, warnings=[*self.manifest.warnings, damaged])
@@ -153,10 +153,10 @@ class _LoopState:
         """Starts or stops the profiler, if that is due at this step."""
         start, stop = self.job.saving.profile or (None, None)
         if self.step == start:
-            self._devices.start_profiler(str(self.place.directory / TENSORBOARD))
+            self._devices.start_profiler(str(self.storage.directory / TENSORBOARD))
         if self.step == stop:
             self._devices.stop_profiler()
-            folder = f"{self.place.address}/{TENSORBOARD}"
+            folder = f"{self.storage.address}/{TENSORBOARD}"
             self.reporter.message(f"profiled steps {start:,} to {stop:,}: tensorboard --logdir {folder}")
 
     def is_due(self, every: int) -> bool:
@@ -175,7 +175,7 @@ class _LoopState:
         start = time.perf_counter()
         figures = self._steps.run(self._batches, count)
         (seconds,) = self._devices.highest([time.perf_counter() - start])
-        self.place.check_hold()  # before anything is written
+        self.storage.check_hold()  # before anything is written
         finite = np.isfinite(figures.losses) & np.isfinite(figures.norms)
         good = count if finite.all() else int(np.argmin(finite))
         rate = float(self.job.schedule.rate(self.step + good - 1))
@@ -238,7 +238,7 @@ class _LoopState:
     def store_records(self) -> None:
         """Stores the manifest, and what was recorded, as they now are."""
         if self._devices.chief:
-            self.place.store_records()
+            self.storage.store_records()
 
     def finish_saving(self) -> None:
         """Waits for the checkpoint that is being written, and notes which are there."""
@@ -257,7 +257,7 @@ class _LoopState:
             changes["throughput"] = self._throughput(self._timed_steps / self._timed_seconds)
         self.manifest = replace(self.manifest, **changes)
         if self._devices.chief:
-            save_manifest(self.manifest, self.place.directory)
+            save_manifest(self.manifest, self.storage.directory)
 
     def _throughput(self, steps_per_s: float) -> Throughput:
         flops, peak = self.manifest.flops.training_total, self.job.peak_flops
@@ -274,8 +274,8 @@ class _LoopState:
             self.finish_saving()
         last = "no good checkpoint yet"
         if good := self._keeper.steps_before(weights_of):
-            last = f"the last good checkpoint is {self.place.address}/{CHECKPOINTS}/{good[-1]:08d}"
-        return DivergedError(f"{self.place.address}: {what}; {last}")
+            last = f"the last good checkpoint is {self.storage.address}/{CHECKPOINTS}/{good[-1]:08d}"
+        return DivergedError(f"{self.storage.address}: {what}; {last}")
 
 
 def _best(results: Mapping[int, Mapping[str, float]], rule: str) -> Best | None:

@@ -1,4 +1,4 @@
-"""What training minimises, on either backend. keras.ops only."""
+"""What training minimizes, on either backend. keras.ops only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LossReport(NamedTuple):
 
 
 def target_count(model: Trainable, batch: Mapping[str, Any]) -> Any:
-    """The number of targets of a batch, tokens or labelled images, float32."""
+    """The number of targets of a batch, tokens or labeled images, float32."""
     return ops.sum(model.target_mask(batch))
 
 

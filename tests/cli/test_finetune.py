@@ -54,7 +54,7 @@ def test_a_run_is_found_from_wherever_the_user_is(folder, finetune, monkeypatch,
     code, out, err = finetune(model, "--task", folder / "task.yaml")
     assert code == 0, err
     assert json.loads(out)["tables"]["plan"][0]["directory"] == str(folder / "runs/first-sst2")
-    assert open_trained(model, folder).place.directory == folder / "runs/first"
+    assert open_trained(model, folder).storage.directory == folder / "runs/first"
 
 
 def test_a_name_that_is_no_folders_is_refused(folder, finetune):

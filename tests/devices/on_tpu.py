@@ -237,7 +237,7 @@ def double_sums(monkeypatch):
 
 
 def whole_batches(monkeypatch):
-    monkeypatch.setattr("scalecli.data.order.Share.piece", lambda self, batch: batch)
+    monkeypatch.setattr("scalecli.data.order.HostShare.piece", lambda self, batch: batch)
 
 
 def figures_of_one_core(monkeypatch):

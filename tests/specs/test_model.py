@@ -85,7 +85,7 @@ def test_inputs_that_cannot_be(architecture, inputs, message):
 
 @pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_packing_is_refused_where_examples_cannot_be_kept_apart(architecture):
-    reason = spec_of(architecture, "tiny").packing_refused()
+    reason = spec_of(architecture, "tiny").why_not_packed()
     if architecture in ("evolved", "lconv", "dconv", "mixer", "funnel", "performer"):
         assert "examples" in reason or "positions" in reason
     else:
@@ -93,4 +93,4 @@ def test_packing_is_refused_where_examples_cannot_be_kept_apart(architecture):
 
 
 def test_a_funnel_of_one_block_may_be_packed():
-    assert spec_of("funnel", "tiny-fb1").packing_refused() is None
+    assert spec_of("funnel", "tiny-fb1").why_not_packed() is None

@@ -42,13 +42,13 @@ def waits(monkeypatch):
     return found
 
 
-def a_run(place, *steps, trusted=True):
-    save_manifest(example_manifest(), place.directory)
-    (place.directory / "metrics.jsonl").write_text('{"step": 1}\n')
-    (place.directory / "tensorboard/train").mkdir(parents=True)
-    (place.directory / "tensorboard/train/events.1").write_bytes(b"events")
-    (place.directory / ".metrics.jsonl.tmp").write_bytes(b"half")
-    keeper = Keeper(place, SAVING)
+def a_run(storage, *steps, trusted=True):
+    save_manifest(example_manifest(), storage.directory)
+    (storage.directory / "metrics.jsonl").write_text('{"step": 1}\n')
+    (storage.directory / "tensorboard/train").mkdir(parents=True)
+    (storage.directory / "tensorboard/train/events.1").write_bytes(b"events")
+    (storage.directory / ".metrics.jsonl.tmp").write_bytes(b"half")
+    keeper = Keeper(storage, SAVING)
     for step in steps:
         keeper.save(step, *arrays(step), example_manifest())
         keeper.finish()
@@ -91,7 +91,7 @@ def test_a_description_is_written_last_and_removed_first(bucket, tmp_path):
 def test_an_end_between_any_two_requests(bucket, tmp_path, monkeypatch, done):
     """The third checkpoint, and then the removal of the first, take fewer requests than that in all."""
     a_run(open_storage(ADDRESS, tmp_path / "first"), 1, 2)
-    place = brought(tmp_path / "second")
+    storage = brought(tmp_path / "second")
     left = done
 
     def ended(self, path, work):
@@ -104,7 +104,7 @@ def test_an_end_between_any_two_requests(bucket, tmp_path, monkeypatch, done):
     write = buckets.BucketFolder._write
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
         patched.setattr(buckets.BucketFolder, "_write", ended)
-        a_run(place, 3)
+        a_run(storage, 3)
     there = brought(tmp_path / "third")
     steps = checkpoint_steps(there.directory / "checkpoints")
     assert steps == ([1, 2] if done < 7 else [1, 2, 3] if done == 7 else [2, 3])
@@ -136,13 +136,13 @@ def test_what_the_bucket_has_not_is_forgotten(bucket, tmp_path):
 
 
 def test_a_run_that_is_read_has_a_copy_of_its_own(bucket, tmp_path):
-    place = open_storage(ADDRESS, tmp_path)
-    a_run(place, 1)
-    (place.directory / "checkpoints/00000002").mkdir()  # being written
-    reading = place.reading_copy()
+    storage = open_storage(ADDRESS, tmp_path)
+    a_run(storage, 1)
+    (storage.directory / "checkpoints/00000002").mkdir()  # being written
+    reading = storage.reading_copy()
     reading.refresh()
-    assert reading.directory != place.directory and reading.address == ADDRESS
-    assert checkpoint_steps(place.directory / "checkpoints") == [1, 2]
+    assert reading.directory != storage.directory and reading.address == ADDRESS
+    assert checkpoint_steps(storage.directory / "checkpoints") == [1, 2]
     assert checkpoint_steps(reading.directory / "checkpoints") == [1]
 
 
@@ -154,9 +154,9 @@ def test_writing_is_tried_again(bucket, tmp_path, waits):
 
 
 def brought(cache):
-    place = open_storage(ADDRESS, cache)
-    place.refresh()
-    return place
+    storage = open_storage(ADDRESS, cache)
+    storage.refresh()
+    return storage
 
 
 def test_what_is_sent_in_parts_arrives(bucket, tmp_path):
@@ -172,12 +172,12 @@ def test_what_is_sent_in_parts_arrives(bucket, tmp_path):
 
 @pytest.mark.parametrize(("status", "tries"), [(503, 30), (403, 1), (401, 1)])
 def test_a_bucket_that_cannot_be_written(bucket, tmp_path, waits, status, tries):
-    place = open_storage(ADDRESS, tmp_path)
-    place.directory.mkdir(parents=True)
-    save_manifest(example_manifest(), place.directory)
+    storage = open_storage(ADDRESS, tmp_path)
+    storage.directory.mkdir(parents=True)
+    save_manifest(example_manifest(), storage.directory)
     bucket.writing_faults = [status] * 50
     with pytest.raises(ScalecliError, match=rf"^{ADDRESS}/run.yaml: cannot be written \(") as caught:
-        place.store_records()
+        storage.store_records()
     assert caught.value.exit_code == 1 and "\n" not in str(caught.value)
     assert 50 - len(bucket.writing_faults) == tries
     assert waits.ours == sorted(waits.ours) and len(waits.ours) == (4 if tries > 1 else 0)
@@ -186,13 +186,13 @@ def test_a_bucket_that_cannot_be_written(bucket, tmp_path, waits, status, tries)
 def test_a_bucket_that_is_not_there_or_does_not_answer(bucket, tmp_path, waits):
     with pytest.raises(MissingError, match="gs://nobodys/run: no such bucket"):
         open_storage("gs://nobodys/run", tmp_path).refresh()
-    place = open_storage(ADDRESS, tmp_path)
-    a_run(place, 1, 2)
-    place = brought(tmp_path / "another")
+    storage = open_storage(ADDRESS, tmp_path)
+    a_run(storage, 1, 2)
+    storage = brought(tmp_path / "another")
     bucket.faults = ["cut"] * 50
     # No network is no damage: an older checkpoint is not taken in the newest one's place.
     with pytest.raises(ScalecliError, match=rf"{WEIGHTS}.*cannot be fetched") as caught:
-        restored(place, messages := [])
+        restored(storage, messages := [])
     assert not messages and not isinstance(caught.value, MissingError)
 
 

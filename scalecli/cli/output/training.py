@@ -46,7 +46,7 @@ def print_plan(
     recipe: Recipe,
     inputs: int,
     targets: int,
-    place: RunStorage,
+    storage: RunStorage,
     format: str,
     start_step: int = 0,
     **rest: Any,
@@ -60,12 +60,12 @@ def print_plan(
     batch = costs.Batch(recipe.batch, inputs, targets)
     per_step = sum(costs.flops(spec, batch, "training").values())
     schedule = recipe.schedule
-    there = place.reading_copy()
+    there = storage.reading_copy()
     there.refresh()
     steps_done = max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step)
     seconds = estimated_seconds(spec, batch, recipe, recipe.steps - steps_done)
     record = {
-        "directory": place.address,
+        "directory": storage.address,
         "architecture": spec.architecture,
         "shape": shape.to_dict(),
         "parameters": spec.parameters(),
@@ -91,11 +91,11 @@ def print_plan(
     print_record("plan", record, [column for column in columns if column.key in record], format)
 
 
-def print_results(manifest: Any, place: RunStorage, format: str) -> None:
+def print_results(manifest: Any, storage: RunStorage, format: str) -> None:
     """Prints where a finished run is, its results at the last step, and those at the best where that is another."""
     last = max(manifest.results, default=None)
     results = {} if last is None else manifest.results[last]
-    record = {"run": place.address, "status": manifest.status, "step": manifest.steps, **results}
+    record = {"run": storage.address, "status": manifest.status, "step": manifest.steps, **results}
     columns = [Column("run", "Run"), Column("status", "Status"), Column("step", "Step")]
     columns += [Column(name, name, "float") for name in results]
     if manifest.best and manifest.best.step != last:

@@ -10,7 +10,7 @@ import numpy as np
 
 from scalecli.data.datasets import DatasetSplit, open_dataset, open_split, readable
 from scalecli.data.images.views import Cuts, middle_view, random_view
-from scalecli.data.order import Share
+from scalecli.data.order import HostShare
 from scalecli.data.windows import DAMAGED, Windows
 from scalecli.errors import ConfigurationError, MissingError
 
@@ -75,7 +75,7 @@ class DatasetImages:
         """The first shard."""
         return self.split.shards()[0][0]
 
-    def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, Share], Any]:
+    def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, HostShare], Any]:
         """The training batches of a host from a step on."""
         import tensorflow as tf
 
@@ -86,7 +86,7 @@ class DatasetImages:
             encoded, label = self._parsed(serialized)
             return {"images": random_view(encoded, n, seed, size, cuts), "labels": label}
 
-        def batches(start_step: int, share: Share) -> Any:
+        def batches(start_step: int, share: HostShare) -> Any:
             start = start_step * batch
 
             def shuffled(serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor) -> Any:

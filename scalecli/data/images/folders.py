@@ -14,7 +14,7 @@ import numpy as np
 from scalecli.data.images.checked import examine
 from scalecli.data.images.tree import ImageFiles, in_order
 from scalecli.data.images.views import Cuts, middle_view, random_view
-from scalecli.data.order import Share, shuffled_index
+from scalecli.data.order import HostShare, shuffled_index
 from scalecli.data.sources import OnWork
 from scalecli.errors import MissingError
 from scalecli.storage.cache import Say
@@ -75,7 +75,7 @@ class FolderImages:
         """The first image."""
         return os.fsdecode(self.paths[0])
 
-    def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, Share], Any]:
+    def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, HostShare], Any]:
         """The training batches of a host from a step on."""
         import tensorflow as tf
 
@@ -88,7 +88,7 @@ class FolderImages:
                 "labels": labels[index],
             }
 
-        def batches(start_step: int, share: Share) -> Any:
+        def batches(start_step: int, share: HostShare) -> Any:
             examples = share.numbers(start_step, batch)
             examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             return examples.batch(share.piece(batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)

@@ -13,7 +13,7 @@ import numpy as np
 from scalecli.data.images.folders import FolderImages
 from scalecli.data.images.tree import ImageTree
 from scalecli.data.images.views import Cuts
-from scalecli.data.order import Share
+from scalecli.data.order import HostShare
 from scalecli.data.sources import OnWork
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.specs.vision import PADDING_LABEL
@@ -52,7 +52,7 @@ class Images(Protocol):
     def notes(self) -> list[str]:
         """Lines that a person should read about them."""
 
-    def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, Share], Any]:
+    def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, HostShare], Any]:
         """A function of a step and a host's share: the endless tf.data.Dataset of training batches from there on.
 
         They have float32 "images" [batch, size, size, 3] from -1 to 1, and int32 "labels" [batch]. Batch `step` is the

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalecli.data.order import WHOLE, Share
+from scalecli.data.order import WHOLE, HostShare
 from scalecli.data.sources import OnWork, silent
 from scalecli.data.tasks.mixtures import Turns
 from scalecli.data.tasks.packing import Rows, pack
@@ -106,7 +106,7 @@ class FinetuningBatches:
         self._task_and_row = Turns.of(row_rates / row_rates.sum(), seed).reader(sizes, seed)
         self._first_rows = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
 
-    def __call__(self, start_step: int = 0, share: Share = WHOLE) -> Any:
+    def __call__(self, start_step: int = 0, share: HostShare = WHOLE) -> Any:
         """An endless tf.data.Dataset of batches, or a host's share of them, from `start_step` on."""
         return self._dataset(start_step, share, self._row)
 
@@ -114,7 +114,7 @@ class FinetuningBatches:
         """The same from the beginning, with "task", the index [batch] of each row's task in `names`."""
         return self._dataset(0, WHOLE, lambda n: {**self._row(n), "task": self._task_and_row(n)[0]})
 
-    def _dataset(self, start_step: int, share: Share, row: Any) -> Any:
+    def _dataset(self, start_step: int, share: HostShare, row: Any) -> Any:
         import tensorflow as tf
 
         rows = share.numbers(start_step, self._batch)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalecli.data import MOST_TOKENS
-from scalecli.data.order import WHOLE, Share, shuffled_index
+from scalecli.data.order import WHOLE, HostShare, shuffled_index
 from scalecli.data.text.tokens import TokenStore
 from scalecli.data.text.vocabulary import EOS, PAD, Vocabulary
 from scalecli.errors import ConfigurationError, MissingError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _VALIDATION_SEED = 0
-_COUNTED_TOKENS = 50_000_000  # frequencies of so many tokens are those of any more
+COUNTED_TOKENS = 50_000_000  # frequencies of so many tokens are those of any more
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def pretraining_batches(
     batch: int,
     seed: int,
     start_step: int = 0,
-    share: Share = WHOLE,
+    share: HostShare = WHOLE,
 ) -> Any:
     """An endless tf.data.Dataset of training batches, or of the pieces of them that are a host's share.
 
@@ -264,7 +264,7 @@ def unigram_cross_entropy(
     of each, so that none is impossible) and which sentinels targets have, and nothing else: the baseline to beat.
     Raises MissingError when there is no target token.
     """
-    counts = 1.0 + np.bincount(store.array[:_COUNTED_TOKENS], minlength=vocabulary.size)
+    counts = 1.0 + np.bincount(store.array[:COUNTED_TOKENS], minlength=vocabulary.size)
     expected = objective.noise_tokens * counts / counts.sum()  # times that an id is expected in one target
     expected[list(vocabulary.sentinels[: objective.spans])] += 1.0
     expected[EOS] += 1.0

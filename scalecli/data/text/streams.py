@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalecli.data.datasets import DatasetSplit
-from scalecli.data.order import WHOLE, Share
+from scalecli.data.order import WHOLE, HostShare
 from scalecli.data.sources import OnWork, silent
 from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.parquet_shards import ParquetShards
@@ -93,7 +93,7 @@ class TextStream:
         batch: int,
         seed: int,
         start_step: int = 0,
-        share: Share = WHOLE,
+        share: HostShare = WHOLE,
     ) -> Any:
         """An endless tf.data.Dataset of training batches, as `pretraining_batches` does for a token store.
 

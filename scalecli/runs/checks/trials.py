@@ -171,7 +171,7 @@ class TextTrial(ModelChecks):
 
     def packing(self) -> None:
         """Two examples in a row: the tokens of one are changed, and the other's logits must stay."""
-        reason = self.spec.packing_refused()
+        reason = self.spec.why_not_packed()
         if reason is not None:
             raise NotApplicableError(f"packing is refused: {reason}")
         tokens = {"inputs": self.inputs, "targets": self.targets}

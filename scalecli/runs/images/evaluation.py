@@ -1,4 +1,4 @@
-"""Few-shot accuracy on labelled images, as a measure of a run's checkpoints."""
+"""Few-shot accuracy on labeled images, as a measure of a run's checkpoints."""
 
 from __future__ import annotations
 

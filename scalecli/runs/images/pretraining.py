@@ -1,4 +1,4 @@
-"""Pretraining on labelled images: cross-entropy of their classes, validated by accuracy on held-out ones."""
+"""Pretraining on labeled images: cross-entropy of their classes, validated by accuracy on held-out ones."""
 
 from __future__ import annotations
 

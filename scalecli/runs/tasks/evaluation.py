@@ -137,7 +137,7 @@ def _write_predictions(
 ) -> list[str]:
     """Writes the predictions of one checkpoint; returns what a reader of the manifest should know about them."""
     suffix = f"-{step}" if len(job.checkpoints) > 1 else ""
-    write_atomically(job.place.directory / f"predictions{suffix}.jsonl", _prediction_lines(tests, found))
+    write_atomically(job.storage.directory / f"predictions{suffix}.jsonl", _prediction_lines(tests, found))
     notes = []
     for test in tests:
         if invalid := test.invalid(found[test.task.name].predictions):
@@ -146,7 +146,7 @@ def _write_predictions(
     if split != "test":
         return notes
     predicted = {test.task.name: (test.task, test.examples, found[test.task.name].predictions) for test in tests}
-    return notes + write_submissions(job.place.directory, suffix, predicted)
+    return notes + write_submissions(job.storage.directory, suffix, predicted)
 
 
 def _mean_score(of_task: TaskScores) -> float:

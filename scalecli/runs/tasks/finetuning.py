@@ -76,9 +76,9 @@ class Finetuning(TrainingJob):
         return max(task.targets_length for task in self.trained_on)
 
     @property
-    def packing_refused(self) -> str | None:
+    def padding_reason(self) -> str | None:
         """Why rows are padded although they were to be packed, or None."""
-        refused = self.parent.spec.packing_refused() if self.packed else None
+        refused = self.parent.spec.why_not_packed() if self.packed else None
         return f"rows are padded, not packed: {refused}" if refused else None
 
     @cached_property
@@ -127,7 +127,7 @@ class Finetuning(TrainingJob):
                 identity=task_identity(self.tasks, ("train", "validation")),
                 inputs_length=self.inputs_length,
                 targets_length=self.targets_length,
-                packed=self.packed and not self.packing_refused,
+                packed=self.packed and not self.padding_reason,
                 vocabulary=vocabulary_entry(vocabulary, self.parent.text_data().vocabulary.name),
                 **described(self.tasks),
                 documents=sum(map(len, self.training.examples.values())),
@@ -184,9 +184,9 @@ def training_batches(
         targets_length=job.targets_length,
         batch=job.recipe.batch,
         seed=job.recipe.seed,
-        packed=job.packed and not job.packing_refused,
+        packed=job.packed and not job.padding_reason,
     )
-    return batches, [*warnings, *filter(None, [job.packing_refused])]
+    return batches, [*warnings, *filter(None, [job.padding_reason])]
 
 
 def example_batches(job: Finetuning) -> tuple[Iterator[Mapping[str, Any]], Vocabulary, list[str]]:

@@ -196,7 +196,7 @@ def example_batches(job: Pretraining, reporter: Reporter) -> tuple[Iterator[dict
     """
     initial = job.initial()
     if initial:
-        initial.place.report = reporter.fetched
+        initial.storage.report = reporter.fetched
     prepared = _Prepared.of(job, initial, reporter)
 
     def batches() -> Iterator[dict[str, Any]]:
@@ -274,9 +274,9 @@ def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabul
     if not job.vocabulary.startswith("train:"):
         return load_vocabulary(job.vocabulary, cache_directory=job.cache_directory)
     pieces = trained_pieces(job.vocabulary)
-    own = job.place.directory / VOCABULARY_FILE
+    own = job.storage.directory / VOCABULARY_FILE
     # Without a manifest it is what an attempt that failed has left, maybe on other text.
-    if own.is_file() and (job.place.directory / FILE_NAME).is_file():
+    if own.is_file() and (job.storage.directory / FILE_NAME).is_file():
         return load_vocabulary(str(own), cache_directory=job.cache_directory)
     text = vocabulary_text(corpus)
     key = hashlib.sha256(json.dumps([text.identity, text.split, pieces, CHARACTERS]).encode()).hexdigest()

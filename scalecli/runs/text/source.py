@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scalecli.data.datasets import DatasetSplit
 from scalecli.data.text.corpora import Corpus, open_text, text_documents
-from scalecli.data.text.span_corruption import SpanCorruption, pretraining_batches
+from scalecli.data.text.span_corruption import COUNTED_TOKENS, SpanCorruption, pretraining_batches
 from scalecli.data.text.streams import STREAMED_FROM, TextStream
 from scalecli.data.text.tokens import TokenStore
 from scalecli.data.text.vocabulary import Vocabulary, unknown_share
 from scalecli.errors import ConfigurationError
-from scalecli.storage.cache import Say
+from scalecli.storage.files import Say
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
 
 TRAIN, VALIDATION = "train", "validation"
-_COUNTED_TOKENS = 50_000_000
 _VOCABULARY_DOCUMENTS = 50_000  # of a text set that is too large to be read as a whole
 
 
@@ -129,7 +128,7 @@ class TrainingText:
     @property
     def unknown(self) -> float:
         """The share of the tokens at hand that are unknown."""
-        return unknown_share([self.sample.array[:_COUNTED_TOKENS]])
+        return unknown_share([self.sample.array[:COUNTED_TOKENS]])
 
     def batches(self, objective: SpanCorruption, **options: Any) -> Callable[..., Any]:
         """A function of `start_step` that returns the batches from there; the options are `pretraining_batches`'s."""
@@ -139,7 +138,7 @@ class TrainingText:
 
 
 def is_streamed(corpus: Corpus) -> bool:
-    """Whether a corpus is too large to be tokenised as a whole."""
+    """Whether a corpus is too large to be tokenized as a whole."""
     return corpus.shards is not None and corpus.shards.examples >= STREAMED_FROM
 
 

@@ -35,7 +35,7 @@ class JaxSteps:
     ) -> None:
         self._model, self._optimizer = model, optimizer
         self._seed, self._z_loss, self._accumulation = seed, z_loss, accumulation
-        self._shardings = [[devices.sharding(variable) for variable in of] for of in self._variables]
+        self._shardings = [[devices.sharding(variable) for variable in group] for group in self._variables]
         self._row_sharding = devices.row_sharding
         # Each step's variables take the place of the last one's, and stay where they are.
         self.step = jax.jit(self._step, donate_argnums=(0, 1), out_shardings=(*self._shardings, None))
@@ -47,7 +47,7 @@ class JaxSteps:
     def run(self, batches: Iterator[Arrays], count: int) -> StepMetrics:
         """`count` steps; returns each one's figures."""
         # What was restored or newly made may be laid out alike and say so otherwise, which would compile a second time.
-        values = [[variable.value for variable in of] for of in self._variables]
+        values = [[variable.value for variable in group] for group in self._variables]
         weights, state = jax.device_put(values, self._shardings)
         steps, waits = [], []
         for _ in range(count):
@@ -69,8 +69,11 @@ class JaxSteps:
             return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
         variables = [
-            [planned(each.shape, each.dtype, where) for each, where in zip(of, shardings, strict=True)]
-            for of, shardings in zip(self._variables, self._shardings, strict=True)
+            [
+                planned(variable.shape, variable.dtype, sharding)
+                for variable, sharding in zip(group, shardings, strict=True)
+            ]
+            for group, shardings in zip(self._variables, self._shardings, strict=True)
         ]
         rows = {name: planned(*each, self._row_sharding) for name, each in batch.items()}
         return self.step.lower(*variables, rows)

@@ -6,7 +6,7 @@ import pytest
 from scalecli.data.images.datasets import DatasetImages
 from scalecli.data.images.source import ImageSource, measured_batches
 from scalecli.data.images.views import Cuts
-from scalecli.data.order import WHOLE, Share
+from scalecli.data.order import WHOLE, HostShare
 from scalecli.specs.vision import PADDING_LABEL
 from tests.data.images.pictures import CLASSES, class_of, numbers_of, pixels, write_folder
 from tests.datasets import prepare
@@ -105,9 +105,9 @@ def test_training_goes_on_from_any_step_with_the_same_views(images):
 def test_hosts_read_parts_of_the_same_batches(images):
     training, _ = images
     whole = seen(training, 12)
-    halves = [seen(training, 6, start=6, share=Share(host, 2)) for host in range(2)]
+    halves = [seen(training, 6, start=6, share=HostShare(host, 2)) for host in range(2)]
     np.testing.assert_array_equal(np.concatenate(halves, axis=1), whole[6:])
-    pieces = seen(training, 12, start=6, share=Share(0, 1, pieces=2))
+    pieces = seen(training, 12, start=6, share=HostShare(0, 1, pieces=2))
     np.testing.assert_array_equal(pieces.reshape(6, BATCH), whole[6:])
 
 

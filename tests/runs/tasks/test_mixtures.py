@@ -136,7 +136,7 @@ def test_what_the_model_will_see_is_shown_and_nothing_started(place, reference, 
 def test_rows_are_padded_where_an_architecture_refuses_packing(
     place, reference, tasks, tmp_path, monkeypatch, no_training
 ):
-    monkeypatch.setattr(ModelSpec, "packing_refused", lambda spec: f"{spec.architecture} mixes positions")
+    monkeypatch.setattr(ModelSpec, "why_not_packed", lambda spec: f"{spec.architecture} mixes positions")
     ran = finetune(place, reference, tasks, tmp_path / "run", "--packed", "--steps", 2)
     assert ran.code == 0, ran.err
     said = "rows are padded, not packed: transformer mixes positions"

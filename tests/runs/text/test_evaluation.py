@@ -9,7 +9,7 @@ from scalecli.data.tasks.task import Task
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Parent, load_manifest, manifest_hash
 from scalecli.runs.directory import Trained
-from scalecli.runs.evaluation import default_place, open_checkpoints
+from scalecli.runs.evaluation import default_storage, open_checkpoints
 from scalecli.runs.tasks.evaluation import name_of_tasks
 from scalecli.runs.text.evaluation import name_of_text, objective_of
 from scalecli.storage.run_storage import RunStorage
@@ -26,10 +26,10 @@ def trained(directory, step=300):
 def test_each_task_split_text_and_step_has_a_place_of_its_own(tmp_path):
     run = save_run(tmp_path / "run") and trained(tmp_path / "run")
     task = Task.from_flags(name="sst2", train="a.tsv", input="sentence", target="label")
-    default = default_place([run], name_of_tasks([task], "train"))
+    default = default_storage([run], name_of_tasks([task], "train"))
     assert default.directory == tmp_path / "run/eval/sst2-train-300"
     both = [run, trained(tmp_path / "run", 200)]
-    assert default_place(both, name_of_tasks([task], "test", ranked=True)).name == "sst2-test-ranked-all"
+    assert default_storage(both, name_of_tasks([task], "test", ranked=True)).name == "sst2-test-ranked-all"
     two = name_of_tasks([task, replace(task, name="cola")], "train")
     assert re.fullmatch(r"2-tasks-[0-9a-f]{8}-train", two)
     assert two != name_of_tasks([task, replace(task, name="rte")], "train")
@@ -38,7 +38,7 @@ def test_each_task_split_text_and_step_has_a_place_of_its_own(tmp_path):
         text.write_text(f"some words of {text.name}\n")
     first, second = (name_of_text((str(text),)) for text in texts)
     assert first != second and re.fullmatch(r"text-[0-9a-f]{8}", first)
-    assert default_place(both[1:], first).directory == tmp_path / "run/eval" / f"{first}-200"
+    assert default_storage(both[1:], first).directory == tmp_path / "run/eval" / f"{first}-200"
 
 
 def test_checkpoints_are_chosen(reference, tmp_path):
