@@ -159,7 +159,7 @@ class EncoderDecoder(SpecModel):
             position_biases={heads: row(bias) for heads, bias in memory.position_biases.items()},
             self_mask=row(memory.context.self_mask),
             tokens=_present(tokens[:, None]),
-            position=position,
+            position=ops.convert_to_tensor(position, "int32"),
         )
         embedded = self.embedding(memory.embedding, tokens[:, None])
         hidden, state = self.decoder.step(embedded, memory.layers, state, context)
