@@ -11,6 +11,10 @@ import click
 import pytest
 
 from scalecli.cli.main import COMMANDS, run
+from tests.own_architectures import forgetting
+
+pytestmark = pytest.mark.usefixtures("forgetting")
+__all__ = ["forgetting"]
 
 ROOT = Path(__file__).parents[1]
 READMES = [
