@@ -131,6 +131,9 @@ KNOBS = [
 ]
 
 
+IS_SWITCH = {code: operator.values is bool for code, operator in operators().items()}
+
+
 @pytest.mark.parametrize(("architecture", "code"), KNOBS)
 @settings(max_examples=6, deadline=None)
 @given(data=st.data())
@@ -145,7 +148,7 @@ def test_costs_grow_with_every_knob(architecture, code, data):
         operators["nl"] = data.draw(st.integers(4, 64))
         operators.pop("el", None)
     smaller = apply_operators(presets(architecture)["tiny"], operators, architecture)
-    if operators()[code].values is bool:
+    if IS_SWITCH[code]:
         larger = apply_operators(smaller, {code: True}, architecture)
     else:
         field, step = operators()[code].fields[0], STEPS.get((architecture, code), (1, 1))[1]
