@@ -131,7 +131,7 @@ KNOBS = [
 ]
 
 
-IS_SWITCH = {code: operator.values is bool for code, operator in operators().items()}
+OPERATORS = operators()
 
 
 @pytest.mark.parametrize(("architecture", "code"), KNOBS)
@@ -148,10 +148,10 @@ def test_costs_grow_with_every_knob(architecture, code, data):
         operators["nl"] = data.draw(st.integers(4, 64))
         operators.pop("el", None)
     smaller = apply_operators(presets(architecture)["tiny"], operators, architecture)
-    if IS_SWITCH[code]:
+    if OPERATORS[code].values is bool:
         larger = apply_operators(smaller, {code: True}, architecture)
     else:
-        field, step = operators()[code].fields[0], STEPS.get((architecture, code), (1, 1))[1]
+        field, step = OPERATORS[code].fields[0], STEPS.get((architecture, code), (1, 1))[1]
         value = getattr(smaller, field) + step * data.draw(st.integers(1, 1 if code == "fb" else 1000))
         smaller = apply_operators(smaller, {code: getattr(smaller, field)}, architecture)  # NL: both stacks alike
         larger = apply_operators(smaller, {code: value}, architecture)
