@@ -71,6 +71,9 @@ class EncoderDecoder(SpecModel):
         policy = self.dtype_policy
         self.embedding = Embedding(spec.embedding, name="embedding", dtype=policy)
         self.decoder = Stack(spec.decoder, rematerialise=rematerialise, name="decoder", dtype=policy)
+        for repeat in self.decoder.repeats:
+            for sublayer in repeat.sublayers:
+                sublayer.layer.check_decodes()
         tied_to = self.decoder if spec.shared_stacks else None
         self.encoder = Stack(spec.encoder, tied_to, rematerialise, name="encoder", dtype=policy)
         self.output_head = HEADS[type(spec.logits)](spec.logits, name="logits", dtype=policy)

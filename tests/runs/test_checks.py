@@ -11,6 +11,8 @@ from keras import ops
 
 from scalecli.architectures import ARCHITECTURES, build_spec
 from scalecli.architectures.skeleton import decoder_block, encoder_block, encoder_decoder, stack
+from scalecli.errors import ConfigurationError
+from scalecli.models.encoder_decoder import EncoderDecoder
 from scalecli.models.layers import SpecLayer
 from scalecli.runs.checks.architecture import check_architecture
 from scalecli.shape import presets
@@ -94,6 +96,27 @@ def test_a_decoder_without_position_biases_passes():
         return encoder_decoder("plain", shape, decoder=stack(shape, repeat, bidirectional=False, bias_heads=()))
 
     assert failures(build, presets("transformer")["tiny"]) == {}
+
+
+@dataclass(frozen=True)
+class Stepless(Mixing):
+    @classmethod
+    def keras_layer(cls):
+        class SteplessLayer(SpecLayer):
+            call = MixingLayer.call
+
+        return SteplessLayer
+
+
+def test_a_decoder_s_layer_that_cannot_decode_is_refused_before_training():
+    shape = presets("transformer")["tiny"]
+    repeat = Repeat(decoder_block(shape, mixing=Stepless(shape.d_model)), 1)
+    decoder = stack(shape, repeat, bidirectional=False, bias_heads=())
+    with pytest.raises(ConfigurationError, match=r"^SteplessLayer, a layer of the decoder, has no step\(\)"):
+        EncoderDecoder(encoder_decoder("stepless", shape, decoder=decoder))
+    repeat = Repeat(encoder_block(shape, mixing=Stepless(shape.d_model)), 1)
+    encoder = stack(shape, repeat, bidirectional=True, bias_heads=())
+    EncoderDecoder(encoder_decoder("stepless", shape, encoder=encoder))  # encoders don't decode
 
 
 def mixed(fault, in_encoder, shape):

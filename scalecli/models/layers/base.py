@@ -15,7 +15,7 @@ Weights and activations come in the compute dtype; norms and softmax are float32
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 from keras import ops
@@ -64,8 +64,11 @@ class Context(NamedTuple):
 class SpecLayer(keras.layers.Layer):
     """A layer built from its spec: owns `spec.weights()`, each with a leading axis when `layers` is not 0.
 
-    With `tied_to`, a layer of the same kind, it uses that layer's weights and has none of its own.
+    With `tied_to`, a layer of the same kind, it uses that layer's weights and has none of its own. One that is
+    `positionwise` looks at each token alone; in a decoder any other needs a `step` of its own.
     """
+
+    positionwise: ClassVar[bool] = False
 
     def __init__(
         self, spec: specs.LayerSpec, layers: int = 0, tied_to: SpecLayer | None = None, **options: Any
@@ -116,6 +119,14 @@ class SpecLayer(keras.layers.Layer):
     ) -> tuple[Any, Weights]:
         """Each token by itself, unless the layer looks at other ones."""
         return self(weights, x, context=context, dropout=Dropout(0.0)), state
+
+    def check_decodes(self) -> None:
+        """Raises ConfigurationError if the layer cannot decode token by token."""
+        if not self.positionwise and type(self).step is SpecLayer.step:
+            raise ConfigurationError(
+                f"{type(self).__name__}, a layer of the decoder, has no step() to decode with; "
+                "one that looks at no other token says positionwise = True"
+            )
 
 
 class RMSNorm(SpecLayer):

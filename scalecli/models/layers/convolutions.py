@@ -75,6 +75,7 @@ class GatedLinearUnit(SpecLayer):
     """(x W + b) * sigmoid(x V + c) (Dauphin et al. 2017, equation 1)."""
 
     spec: specs.GatedLinearUnit
+    positionwise = True
 
     def call(self, weights: Weights, x: Any, context: Context, dropout: Dropout) -> Any:
         """[batch, length, d_model] -> [batch, length, d_model]."""

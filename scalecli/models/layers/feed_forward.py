@@ -40,6 +40,7 @@ class FeedForward(SpecLayer):
     """activation(x W_input) W_output, or gated: (activation(x W_gate) * x W_input) W_output (Shazeer 2020, eq. 6)."""
 
     spec: specs.FeedForward
+    positionwise = True
 
     def call(self, weights: Weights, x: Any, context: Context, dropout: Dropout) -> Any:
         """[batch, length, d_model] -> [batch, length, d_model]."""

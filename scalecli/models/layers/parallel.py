@@ -31,6 +31,11 @@ class Parallel(SpecLayer):
             for name, branch in spec.branches
         }
 
+    def check_decodes(self) -> None:
+        """Raises ConfigurationError if a branch cannot decode token by token."""
+        for branch in self.branches.values():
+            branch.check_decodes()
+
     def call(self, weights: Weights, x: Any, context: Context, dropout: Dropout) -> Any:
         """[batch, length, d_model] -> [batch, length, d_model]."""
         return sum(
