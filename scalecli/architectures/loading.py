@@ -24,13 +24,15 @@ from scalecli.architectures.knobs import KNOBS, Knob, check_value
 from scalecli.architectures.operators import operator_forms, operators
 from scalecli.architectures.registry import ARCHITECTURES, register
 from scalecli.architectures.shape import SHARED_FIELDS, Shape
-from scalecli.errors import ConfigurationError, MissingError, ScalecliError, nearest, reason_of
+from scalecli.errors import ConfigurationError, ScalecliError, nearest, reason_of
 from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
+from scalecli.storage.files import read_bytes
 
 T = TypeVar("T")
 
 ENTRY_POINTS = "scalecli.architectures"
 SUFFIX = ".py"
+_LARGEST = 2**20  # bytes of a file
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LETTERS = re.compile(r"[a-z]{1,12}")
 _FLAG = re.compile(r"--[a-z][a-z-]{0,38}[a-z]")
@@ -131,10 +133,7 @@ def built(architecture: Architecture, shape: Shape) -> ModelSpec:
 
 
 def _load_file(path: str) -> str:
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise MissingError(f"{path}: no architecture there ({error.strerror or error})") from None
+    content = read_bytes(path, _LARGEST)
     file = os.path.abspath(path)
     for name, code in _CODES.items():
         if code.file == file and code.content == content:

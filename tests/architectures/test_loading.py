@@ -156,7 +156,7 @@ def test_a_layer_without_keras_is_named():
 def test_a_file_that_is_not_there(capsys):
     assert error_of(capsys, "shape", "--arch", "./no.py") == (
         4,
-        "error: ./no.py: no architecture there (No such file or directory)",
+        "error: ./no.py: no such file",
     )
 
 

@@ -167,11 +167,11 @@ def contradiction(name, command, draw):
 
 
 def misspelt(name, command, draw):
-    """An option with two letters changed."""
+    """An option whose letters are in another order, with one more."""
     option = draw.choice([param for param in command.params if isinstance(param, click.Option)])
-    letters = list(flag_of(option))
-    draw.shuffle(letters[3:])
-    word = "--" + "".join(letters)[2:] + draw.choice("qxz")
+    first, *rest = flag_of(option).removeprefix("--")
+    draw.shuffle(rest)
+    word = f"--{first}{''.join(rest)}{draw.choice('qxz')}"
     return BadInput([*name.split(), *USUAL[name], word, "1"], codes={2})
 
 

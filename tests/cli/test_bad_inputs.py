@@ -55,6 +55,8 @@ def complaint(case, folder, reference):  # noqa: F811
         ran = command(*words)
     except Hangs:
         return "hangs"
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:
         return f"raises {error!r}"
     finally:
@@ -62,7 +64,8 @@ def complaint(case, folder, reference):  # noqa: F811
         for name in case.variables:
             del os.environ[name]
     lines = [line for line in ran.err.splitlines() if line.startswith("error: ")]
-    if ran.code not in case.codes and not (ran.code == 1 and re.search("can(not)? be written", lines[-1])):
+    unwritable = ran.code == 1 and lines and re.search("can(not)? be written", lines[-1])
+    if ran.code not in case.codes and not unwritable:
         return f"code {ran.code}, not {case.codes}: {ran.err[-300:]}"
     if ran.code and (len(lines) != 1 or not ran.err.rstrip("\n").endswith(lines[0])):
         return f"not one line: {ran.err[-500:]!r}"

@@ -139,7 +139,9 @@ def start(monkeypatch, capsys):
     return invoke
 
 
-def test_a_dry_run_estimates_the_time_on_this_machine(plan):
+def test_a_dry_run_estimates_the_time_on_this_machine(plan, monkeypatch):
+    monkeypatch.setattr("scalecli.costs.this_machine.this_machine", lambda: Machine("cpu", 1))
+
     def hours(steps):
         return json.loads(plan(*USUAL, "--steps", steps)[1])["tables"]["plan"][0]["hours"]
 

@@ -49,7 +49,7 @@ def test_several_devices(processes, kind):
     if kind not in processes:
         pytest.skip(f"{SETTINGS[kind]['KERAS_BACKEND']} is not installed")
     process, log = processes[kind]
-    code = process.wait(900)
+    code = process.wait(1800)
     log.seek(0)
     said = log.read()
     assert code == 0, said[-4000:]

@@ -113,7 +113,7 @@ def test_a_step_is_compiled_for_a_tpu(tmp_path, backend, model_parallel):
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)["tables"]["plan"][0]
     spec = build_spec("transformer", Shape(**FIELDS, vocabulary=256))
-    assert found["lengths"] == f"{BATCH.inputs}/{BATCH.targets}"
+    assert found["lengths"] == {"inputs": BATCH.inputs, "targets": BATCH.targets}
     rows = BATCH.sequences * model_parallel // 4
     of_batch = 4 * rows * (BATCH.inputs + BATCH.targets)
     # All is split over the devices of a replica but the norms, and what is factored along another axis.

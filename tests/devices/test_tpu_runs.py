@@ -76,7 +76,7 @@ def losses(directory):
 
 
 def options_of(steps=STEPS):
-    return {"steps": steps, "checkpoint_every": EVERY, "validate_every": STEPS, "schedule": "constant"}
+    return {"steps": steps, "checkpoint_every": EVERY, "validate_every": STEPS, "schedule": "constant", "keep": STEPS}
 
 
 def kill_at(checkpoint, run):
@@ -96,13 +96,18 @@ def test_a_tpu_of_this_machine_trains_tunes_and_evaluates_as_one_device(place, t
     pretraining = [*place.pretraining(tmp_path / "tpu", **options_of()), *tpu]
     tuning = ["finetune", tmp_path / "tpu", "--task", task, *cache]
     tuning += ["--steps", STEPS, "--batch", 4, "--checkpoint-every", EVERY, "--validate-every", STEPS, "--dropout", 0]
+    tuning += ["--keep", STEPS]
     tuned = [*tuning, "--run", tmp_path / "tuned", *tpu]
     last = [tmp_path / f"{name}/checkpoints/{EVERY:08d}" for name in ("tpu", "tuned")]
 
     kill_at(last[0], start("2", *pretraining))
-    kill_at(last[1], start("2", *pretraining, "then", *tuned))
+    resumed = start("2", *pretraining, "then", *tuned)
+    kill_at(last[1], resumed)
+    assert f"{tmp_path / 'tpu'}: going on from step {EVERY}" in resumed.log.read_text()
     results = ["eval", tmp_path / "tuned", "--run", tmp_path / "scores-2", *cache, *tpu]
-    succeed(start("2", *tuned, "then", *results))
+    resumed = start("2", *tuned, "then", *results)
+    succeed(resumed)
+    assert f"{tmp_path / 'tuned'}: going on from step {EVERY}" in resumed.log.read_text()
     for name in ("tpu", "tuned"):
         manifest = load_manifest(tmp_path / name)
         assert (manifest.status, manifest.strategy.kind, manifest.strategy.replicas) == ("completed", "tpu", 2)

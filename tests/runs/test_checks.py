@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-import keras
 import pytest
 from keras import ops
 
@@ -149,8 +148,8 @@ FAULTS = {  # fault, in the encoder: the checks that fail, and what the first of
 def test_faults_are_named(fault, in_encoder):
     names, line = FAULTS[fault, in_encoder]
     found = failures(functools.partial(mixed, fault, in_encoder), presets("transformer")["tiny"])
-    if fault == "raises":  # in every check that runs the model
-        assert len(found) == 6
+    if fault == "raises":
+        assert list(found) == [FLOPS, GRADIENTS, FUTURE, PADDING, PACKING, DECODING]  # all that run the model
     else:
         assert list(found) == names
     for name in names[:1]:
@@ -158,9 +157,7 @@ def test_faults_are_named(fault, in_encoder):
         assert "\n" not in found[name]
 
 
-def test_flops_that_are_a_tenth_off_are_noticed():
-    """The fault of the layer above is not much of the model's FLOPs."""
+def test_flops_that_are_a_few_percent_off_are_noticed():
     found = failures(functools.partial(mixed, "flops", False), presets("transformer")["tiny"])
     (percent,) = re.findall(r"\(\+([\d.]+)%\)", found[FLOPS])
     assert 2 < float(percent) < 10
-    assert keras.backend.backend() in ("tensorflow", "jax")

@@ -31,8 +31,9 @@ def test_what_may_never_end_is_refused(endless, capsys):
             with pytest.raises(MissingError) as error:
                 read(path)
             assert str(error.value) == f"{path}: {kind}; a file is accepted"
-        assert run(["compare", path]) == 4
-        assert capsys.readouterr().err == f"error: {path}: {kind}; a file is accepted\n"
+        for words in (["compare", path], ["shape", "tiny", "--arch", path]):
+            assert run(words) == 4
+            assert capsys.readouterr().err == f"error: {path}: {kind}; a file is accepted\n"
 
 
 def test_a_pipe_in_the_place_of_a_record_is_an_error(tmp_path):

@@ -7,6 +7,7 @@ from scalecli.architectures import build_spec
 from scalecli.cli.study.command import command
 from scalecli.cli.study.plan import hours_by_run, make_plan
 from scalecli.costs import Batch, flops
+from scalecli.costs.hardware import Machine
 from scalecli.released import released_checkpoints
 from scalecli.studies.models import trials
 from scalecli.studies.progress import RunStatus
@@ -60,7 +61,9 @@ def test_scaling_micro_has_four_sizes_over_a_factor_of_30_and_two_seeds_of_the_s
 
 
 @pytest.mark.parametrize("name", ready_made())
-def test_each_is_a_plan_at_the_scale_that_it_says(name, tmp_path):
+def test_each_is_a_plan_at_the_scale_that_it_says(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("scalecli.cli.study.plan.this_machine", lambda: Machine("cpu", 1))
+    monkeypatch.setattr("scalecli.cli.study.plan.speed_here", lambda machine: 1.0)
     plan = make_plan(load_study(name)[1], name, tmp_path)
     if name.endswith("-micro"):
         assert plan.is_here and sum(hours_by_run(plan.runs, [RunStatus()] * len(plan.runs))) < 2

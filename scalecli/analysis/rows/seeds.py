@@ -31,7 +31,9 @@ def mean_over_seeds(rows: Sequence[Row]) -> list[Row]:
 def _all_but_the_seed(row: Row) -> Hashable:
     if row.run is None:
         return id(row)
-    manifests = [row.run.manifest, *([row.run.pretrained] if row.run.pretrained else [])]
+    manifests = [row.run.manifest]
+    if row.run.pretrained not in (None, row.run.manifest):
+        manifests.append(row.run.pretrained)
     made = [
         (manifest.kind, *((what, key) for what, (key, _) in aspects(manifest).items() if what not in _OF_MACHINES))
         for manifest in manifests

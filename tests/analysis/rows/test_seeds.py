@@ -46,6 +46,7 @@ def test_other_things_than_the_seed_keep_runs_apart_and_what_one_lacks_is_unknow
     rows = [row_of_run(str(path), "forward") for path in sorted(tmp_path.iterdir())]
     first, other = mean_over_seeds([*rows[:2], row("published")])[:2]
     assert (first.upstream, other.upstream) == (-4.0, -4.0)
+    assert mean_over_seeds([rows[0], rows[2]])[0].upstream is None
     assert mean_over_seeds([row("a"), row("a")])[1].name == "a"  # published rows have no seeds
 
 

@@ -106,6 +106,7 @@ def test_budgets_are_told_apart_and_spread_ones_do_not_run_together():
     rows = [replace(each, training_flops=1e15 * 1.05**index) for index, each in enumerate(rows)]
     ((parabolas, _),) = fit_isoflop(rows, "upstream")
     assert max(own.runs[-1].cost / own.runs[0].cost for own in parabolas) <= 1.25
+    assert [len(own.runs) for own in parabolas] == [5] * 6
 
 
 def test_the_figure_has_a_curve_for_each_budget_and_the_minima_beside_it():
