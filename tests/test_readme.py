@@ -11,7 +11,7 @@ import click
 import pytest
 
 from scalecli.cli.main import COMMANDS, run
-from tests.own_architectures import forgetting
+from tests.own_architectures import forget, forgetting
 
 pytestmark = pytest.mark.usefixtures("forgetting")
 __all__ = ["forgetting"]
@@ -59,6 +59,7 @@ def test_light_commands_work_as_printed(readme, tmp_path, monkeypatch, capsys):
     for example in (ROOT / "shapes" / "examples").glob("*.py"):
         shutil.copy(example, tmp_path)
     for words in filter(is_light, commands(readme)):
+        forget()  # a command names the architectures that it uses
         code = run(words)
         assert code == 0, f"scalecli {shlex.join(words)}: {capsys.readouterr().err}"
         assert capsys.readouterr().out or "-o" in words

@@ -4,10 +4,10 @@ import hashlib
 
 import pytest
 
-from scalecli.architectures import ARCHITECTURES, loading
+from scalecli.architectures import loading
 from scalecli.cli.main import run
 from scalecli.manifest import load_manifest
-from tests.own_architectures import EXAMPLES, forgetting, write
+from tests.own_architectures import EXAMPLES, forget, forgetting, write
 
 pytestmark = pytest.mark.usefixtures("forgetting")
 __all__ = ["forgetting"]
@@ -26,12 +26,6 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SCALECLI_CACHE", str(tmp_path / "cache"))
     (tmp_path / "t.tsv").write_text("text\tlabel\n" + "".join(f"number {n}\t{n % 2}\n" for n in range(8)))
-
-
-def forget():
-    """As a new process would."""
-    for name in list(loading._CODES):
-        del ARCHITECTURES[name], loading._CODES[name]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -248,7 +248,7 @@ end_with_parent()
 directory = Path(sys.argv[sys.argv.index("--run") + 1])
 directory.mkdir(parents=True)
 with holding(FileRecord(directory), directory.name, print):
-    time.sleep(60)
+    time.sleep(600)
 """
 STUDY_RUN = f"""
 import sys
@@ -263,14 +263,16 @@ sys.exit(run(["study", "run", "s.yaml"]))
 def test_a_second_study_run_leaves_held_runs_alone_and_killing_the_first_ends_its_run(study, tmp_path):
     study("status", text=STUDY.replace("operators: [nl2]\n", ""))
     first = subprocess.Popen([sys.executable, "-c", STUDY_RUN], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    record = FileRecord(tmp_path / "runs/s/tiny")
-    until(lambda: Holder.read(record.read()))
-    held_by = Holder.read(record.read()).pid
-    second = subprocess.run([sys.executable, "-c", STUDY_RUN], capture_output=True, text=True, timeout=60)
-    assert second.returncode == 0
-    assert second.stderr.splitlines()[-1].startswith(f"tiny: left to process {held_by} on ")
-    first.kill()
-    first.wait()
+    try:
+        record = FileRecord(tmp_path / "runs/s/tiny")
+        until(lambda: Holder.read(record.read()))
+        held_by = Holder.read(record.read()).pid
+        second = subprocess.run([sys.executable, "-c", STUDY_RUN], capture_output=True, text=True, timeout=300)
+        assert second.returncode == 0
+        assert second.stderr.splitlines()[-1].startswith(f"tiny: left to process {held_by} on ")
+    finally:
+        first.kill()
+        first.wait()
     state = Path(f"/proc/{held_by}/stat")
     until(lambda: not state.exists() or ") Z " in state.read_text())
 
