@@ -34,7 +34,7 @@ def other(place, tmp_path, run):
     """A process that pretrains, and has saved a checkpoint."""
     words = [str(word) for word in place.pretraining(run, steps=1_000_000, checkpoint_every=20)]
     with subprocess.Popen([sys.executable, "-m", "scalecli", *words], stderr=subprocess.PIPE, text=True) as process:
-        end = time.monotonic() + 240
+        end = time.monotonic() + 600
         while not checkpoint_steps(stored(run, tmp_path).directory / "checkpoints"):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < end
