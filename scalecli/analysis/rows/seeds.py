@@ -14,6 +14,7 @@ from scalecli.analysis.rows.fairness import aspects
 
 LEVEL = 0.95
 _AVERAGED = ("steps_per_s", "device_hours", "upstream", "downstream", "few_shot")
+_BOUNDS = ("/low", "/high")  # of a run's own intervals, which the mean has others of
 _OF_MACHINES = ("devices", "tensorflow")  # which may differ from seed to seed
 
 
@@ -45,7 +46,7 @@ def _mean_row(group: Sequence[Row]) -> Row:
     known = {
         name: [row.results[name] for row in group]
         for name in group[0].results
-        if all(name in row.results for row in group)
+        if all(name in row.results for row in group) and not name.endswith(_BOUNDS)
     }
     fields = {key: [getattr(row, key) for row in group] for key in _AVERAGED}
     fields = {key: values for key, values in fields.items() if None not in values}
