@@ -15,6 +15,7 @@ from scalecli.analysis.rows.fairness import aspects
 LEVEL = 0.95
 _AVERAGED = ("steps_per_s", "device_hours", "upstream", "downstream", "few_shot")
 _COUNTED = ("training_flops", "tokens", "tokens_per_parameter")  # until the best step of each: no interval
+_BOUNDS = ("/low", "/high")  # of a run's own intervals, which the mean has others of
 _OF_MACHINES = ("devices", "tensorflow")  # which may differ from seed to seed
 
 
@@ -56,7 +57,7 @@ def _mean_row(group: Sequence[Row]) -> Row:
     known = {
         name: [row.results[name] for row in group]
         for name in group[0].results
-        if all(name in row.results for row in group)
+        if all(name in row.results for row in group) and not name.endswith(_BOUNDS)
     }
     fields = {key: [getattr(row, key) for row in group] for key in (*_AVERAGED, *_COUNTED)}
     means: dict[str, Any] = {key: None if None in values else _mean(values) for key, values in fields.items()}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import io
 import os
 from collections.abc import Iterable
 
 import click
 
 from scalecli.analysis.papers.published import PublishedModel, find_published, published_models, published_names
-from scalecli.analysis.rows.comparison import Row
+from scalecli.analysis.rows.comparison import Row, column_keys
 from scalecli.analysis.rows.sources import row_of_published, row_of_run, with_assumed_data
+from scalecli.cli.options.completion import listed
 from scalecli.cli.output.terminal import say
 from scalecli.costs import Convention
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, nearest
@@ -30,6 +33,16 @@ def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str)
 def complete_published(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Shell completion of --published: papers, tables and models."""
     return [name for name in published_names() if name.startswith(incomplete)]
+
+
+def complete_columns(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Shell completion of columns, one after the other: the fixed ones, and the results of the runs that are named."""
+    named = (*(ctx.params.get("models") or ()), *ctx.args)  # click stops at the option, which has no value yet
+    models = [model for model in named if not is_remote(model)]
+    rows: list[Row] = []
+    with contextlib.suppress(ScalecliError), contextlib.redirect_stderr(io.StringIO()):  # what is left out is not said
+        rows = rows_of(resolved(models), "forward") if models else []
+    return listed(incomplete, [*column_keys(rows), "pareto"])
 
 
 def resolved(models: Iterable[str]) -> list[PublishedModel | str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from scalecli.errors import UsageError
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -54,6 +56,19 @@ def _collected(command: Callable[..., Any], collect: Callable[[dict[str, Any]], 
 class Command(click.Command):
     """A command whose --help lists its options under the headings of their groups, and the rare ones in --help-all."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, once no value is an address with letters missing, which would be a local path.
+
+        Raises:
+            UsageError: one is.
+        """
+        values = [*args, *(ctx.default_map or {}).values(), *(param.value_from_envvar(ctx) for param in self.params)]
+        for value in values:
+            if not ctx.resilient_parsing and (address := _ADDRESS_WITHOUT_SLASHES.match(str(value))):
+                scheme, rest = address["scheme"].lower(), address["rest"]
+                raise UsageError(f"{address[0]}: {scheme}://{rest} is an address, ./{scheme}:/{rest} a local path")
+        return super().parse_args(ctx, args)
+
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The options of the command, --debug, --help-all where it says more than --help, and --help."""
         *own, help_option = super().get_params(ctx)
@@ -79,6 +94,7 @@ class Command(click.Command):
 
 
 _NO_HEADING = "Options"
+_ADDRESS_WITHOUT_SLASHES = re.compile(r"(--[\w-]+=)?(?P<scheme>gs|s3|https?):/?(?P<rest>(?!/).*)", re.IGNORECASE)
 _BOUNDS = re.compile(r"(?<=\[)[\d.<=x]+\]$|; [\d.<=x]+\]$")  # of a number, which an error states where it matters
 _ALL = "scalecli.help_all"
 

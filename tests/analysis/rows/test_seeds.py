@@ -78,8 +78,8 @@ def test_the_subcommand_shows_mean_and_interval(study, compare):
     assert ["tiny", "3", "-4.333", "-4.958", "to", "-3.708"] in lines
     assert ["small", "1", "-3.9*", "-"] in lines
     rows = {each["name"]: each for each in models(compare(str(study / "*"), "--seeds", "mean", "--format", "json")[1])}
-    assert (rows["tiny"]["seeds"], rows["small"]["upstream_low"]) == (3, None)
-    assert rows["tiny"]["upstream_low"] == pytest.approx(-4.958, abs=1e-3)
+    assert (rows["tiny"]["seeds"], rows["small"]["upstream/low"]) == (3, None)
+    assert rows["tiny"]["upstream/low"] == pytest.approx(-4.958, abs=1e-3)
     compare(str(study / "*"), "--seeds", "mean", "--report", str(study / "report"))
     assert "tiny-seed2/run.yaml" in (study / "report/report.md").read_text()
     alone = compare(str(study / "small"), "small", "--seeds", "mean")[2]

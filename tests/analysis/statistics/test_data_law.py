@@ -145,7 +145,7 @@ def test_the_tables_for_people_and_programs(tmp_path, compare, few_samples):
     compare(*paths, "--fit", "parameters,tokens:upstream", "--tables", str(tmp_path / "tables"))
     laws, optima = ((tmp_path / f"tables/{name}.csv").read_text() for name in ("data_laws", "compute_optimal"))
     assert laws.startswith("group,quality,n,constant,value,low,high\n")
-    assert optima.startswith("group,budget,parameters,parameters_low,parameters_high,tokens,")
+    assert optima.startswith("group,budget,parameters,parameters/low,parameters/high,tokens,")
 
 
 @pytest.mark.parametrize(

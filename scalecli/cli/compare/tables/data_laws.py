@@ -25,11 +25,11 @@ _OPTIMA = (
     Column("group", "Of"),
     Column("budget", "Training FLOPs", "flops"),
     Column("parameters", "Parameters", "count"),
-    Column("parameters_interval", "95% interval"),
+    Column("parameters/interval", "95% interval"),
     Column("tokens", "Tokens", "count"),
-    Column("tokens_interval", "95% interval"),
+    Column("tokens/interval", "95% interval"),
     Column("loss", "Loss", "float"),
-    Column("loss_interval", "95% interval"),
+    Column("loss/interval", "95% interval"),
 )
 
 
@@ -70,7 +70,7 @@ def _optimum_cells(group: str, optimum: Optimum) -> dict[str, Any]:
 def estimate_cells(key: str, estimate: Interval, counts: bool = False) -> dict[str, Any]:
     """A figure and its interval, for programs as two numbers and for people as one text."""
     text = partial(humanise, kind="count") if counts else "{:.4g}".format
-    prefix = f"{key}_" if key else ""
+    prefix = f"{key}/" if key else ""
     return {
         key or "value": estimate.value,
         f"{prefix}low": estimate.low,

@@ -18,20 +18,20 @@ _MINIMA = (
     Column("budget", "Training FLOPs", "flops"),
     Column("n", "n", "float"),
     Column("parameters", "Best parameters", "count"),
-    Column("parameters_interval", "95% interval"),
+    Column("parameters/interval", "95% interval"),
     Column("tokens", "Tokens", "count"),
-    Column("tokens_interval", "95% interval"),
+    Column("tokens/interval", "95% interval"),
     Column("loss", "Loss", "float"),
-    Column("loss_interval", "95% interval"),
+    Column("loss/interval", "95% interval"),
 )
 _EXPONENTS = (
     Column("group", "Of"),
     Column("quality", "Quality"),
     Column("budgets", "Budgets", "float"),
     Column("parameters", "Parameters", "float"),
-    Column("parameters_interval", "95% interval"),
+    Column("parameters/interval", "95% interval"),
     Column("tokens", "Tokens", "float"),
-    Column("tokens_interval", "95% interval"),
+    Column("tokens/interval", "95% interval"),
 )
 
 
