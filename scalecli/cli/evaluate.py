@@ -21,7 +21,7 @@ from scalecli.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from scalecli.data.tasks.task import Task
-    from scalecli.runs.directory import Trained
+    from scalecli.runs.trained import Trained
 
 
 _AT_LEAST_1 = click.IntRange(1, 2**24)

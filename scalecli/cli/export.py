@@ -53,8 +53,8 @@ def command(
     """
     from scalecli.cli.output.progress import ConsoleReporter
     from scalecli.devices.machine import check_tensorflow
-    from scalecli.runs.directory import open_trained
     from scalecli.runs.exporting import export
+    from scalecli.runs.trained import open_trained
 
     check_tensorflow()
     trained = open_trained(model, cache_directory, step)

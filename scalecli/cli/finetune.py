@@ -69,8 +69,8 @@ def command(
     of the papers by name (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task), or described by options.
     Schedule, dropout and batch are by default those of the papers. If a run stops, the same command continues it.
     """
-    from scalecli.runs.directory import open_trained
     from scalecli.runs.tasks.finetuning import Finetuning, example_batches
+    from scalecli.runs.trained import open_trained
     from scalecli.runs.training import carry_out
     from scalecli.storage.run_storage import open_storage
 

@@ -23,8 +23,9 @@ from scalecli.manifest import (
     save_manifest,
     utc_now,
 )
-from scalecli.runs.directory import Trained, held_storage, open_trained
+from scalecli.runs.directory import held_storage
 from scalecli.runs.recipe import environment
+from scalecli.runs.trained import Trained, open_trained
 from scalecli.storage.files import is_remote
 from scalecli.storage.run_storage import RunStorage
 from scalecli.training.checkpoints import checkpoint_steps

@@ -15,7 +15,7 @@ from scalecli.interchange.hugging_face import t5 as hugging_face
 from scalecli.interchange.hugging_face import vit as vit_hugging_face
 from scalecli.interchange.hugging_face.model_card import model_card
 from scalecli.interchange.weight_map import Exported
-from scalecli.runs.directory import Trained
+from scalecli.runs.trained import Trained
 from scalecli.storage.files import sha256_of
 from scalecli.storage.layout import WEIGHTS
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scalecli.errors import ConfigurationError
 from scalecli.references import ModelReference
-from scalecli.runs.directory import Trained, open_trained
+from scalecli.runs.trained import Trained, open_trained
 from scalecli.runs.training import TrainingJob
 from scalecli.shape import Shape
 

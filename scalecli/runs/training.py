@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from scalecli.architectures.recorded import keep_code
 from scalecli.devices import AUTOMATIC, Batches, Devices, Request, open_devices
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
-from scalecli.runs.directory import Trained, held_storage, resumed_manifest
+from scalecli.runs.directory import held_storage, resumed_manifest
 from scalecli.runs.fitting import memory_warning, time_note
 from scalecli.runs.recipe import Recipe, build_model, new_manifest
+from scalecli.runs.trained import Trained
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 from scalecli.storage.layout import CHECKPOINTS, OPTIMIZER, WEIGHTS

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from scalecli.analysis.papers.findings import Finding, findings_of
 from scalecli.analysis.papers.published import published_tables
 from scalecli.analysis.rows.comparison import lower_is_better
-from scalecli.analysis.statistics.points import Point, groups
+from scalecli.analysis.statistics.points import Point, groups, measured_alike
 
 if TYPE_CHECKING:  # numpy takes a tenth of a second, and most comparisons fit nothing
     import numpy as np
@@ -131,7 +131,8 @@ def _line(group: str, points: Sequence[Point], cost: str, quality: str, is_log: 
     spread = ((x - x.mean()) ** 2).sum()
     ratio = misfit_ratio(best + (slopes - slope) ** 2 * spread, best)
     margin = math.sqrt(ratio * misfit / spread)
-    unlike = _unlike(points)
+    alike = measured_alike(points)
+    has_slope_without = len(alike) < len(points) and len({point.cost for point in alike}) > _LINE_PARAMETERS
     return LineFit(
         group=group,
         cost=cost,
@@ -143,8 +144,8 @@ def _line(group: str, points: Sequence[Point], cost: str, quality: str, is_log: 
         residuals=_named(points, residuals),
         is_log=is_log,
         published=_published_slope(group, points[0].architecture, cost, quality),
-        unlike=tuple(point.label for point in unlike),
-        slope_without=_slope_without(points, unlike, is_log),
+        unlike=tuple(point.label for point in points if point not in alike),
+        slope_without=float(_least_squares(*_arrays(alike, is_log))[0]) if has_slope_without else None,
     )
 
 
@@ -190,29 +191,16 @@ def _arrays(points: Sequence[Point], is_log: bool) -> tuple[np.ndarray, np.ndarr
 
 def _least_squares(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Slope, intercept and squared misfit of the lines through [..., models] of `y` over `x` [models]."""
-    centred = x - x.mean()
-    slope = (centred * y).sum(-1) / (centred**2).sum()
-    intercept = y.mean(-1) - slope * x.mean()
-    misfit = ((y - intercept[..., None] - slope[..., None] * x) ** 2).sum(-1)
-    return slope, intercept, misfit
+    centered = x - x.mean()
+    rise = y - y[..., :1]  # so that equal qualities have a slope of 0, not one by rounding
+    slope = (centered * rise).sum(-1) / (centered**2).sum()
+    mean = rise.mean(-1)
+    misfit = ((rise - mean[..., None] - slope[..., None] * centered) ** 2).sum(-1)
+    return slope, y[..., 0] + mean - slope * x.mean(), misfit
 
 
 def _named(points: Sequence[Point], residuals: Sequence[float]) -> tuple[tuple[str, float], ...]:
     return tuple((point.label, float(value)) for point, value in zip(points, residuals, strict=True))
-
-
-def _unlike(points: Sequence[Point]) -> list[Point]:
-    """The points that were not measured like most of them."""
-    kinds = [point.measured_on for point in points]
-    usual = max(kinds, key=kinds.count)
-    return [point for point in points if point.measured_on != usual]
-
-
-def _slope_without(points: Sequence[Point], unlike: Sequence[Point], is_log: bool) -> float | None:
-    alike = [point for point in points if point not in unlike]
-    if not unlike or len({point.cost for point in alike}) <= _LINE_PARAMETERS:
-        return None
-    return float(_least_squares(*_arrays(alike, is_log))[0])
 
 
 def _published_slope(group: str, architecture: str, cost: str, quality: str) -> PublishedSlope | None:
@@ -251,6 +239,6 @@ def _kind(quality: str) -> str:
 # Each of them is its own inverse.
 _LOSSES: dict[str, Callable[[float], float]] = {
     "loss": lambda value: value,
-    "log-perplexity": lambda value: -value,
+    "log-perplexity": lambda value: 0.0 - value,  # 0 has no sign
     "score": lambda value: 100 - value,
 }

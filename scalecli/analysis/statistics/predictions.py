@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scalecli.analysis.rows.comparison import Row, lower_is_better
 from scalecli.analysis.statistics.fits import NoFit, PowerFit, fit_powers
-from scalecli.analysis.statistics.points import Point, groups, points
+from scalecli.analysis.statistics.points import Point, groups, measured_alike, points
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,13 +67,17 @@ def predict(
     With `held_out`, `largest` or a name, what each group predicts is its own model of that name, or the dearest,
     without it and all that cost the same.
     """
-    predictions = []
+    predictions, architectures = [], set()
     for group, members in groups(points(rows, cost, _UPSTREAM)).items():
-        alike = _alike(members)
+        alike = measured_alike(members)
+        architectures.add(alike[0].architecture)
         kept, own = _without(rows, alike, held_out, cost) if held_out else (alike, [])
         group_targets = [target for target in targets if target.architecture in (None, alike[0].architecture)]
         for target in (*own, *group_targets):
             predictions += _ladder(rows, group, kept, target, cost, qualities)
+    for target in targets:
+        if target.architecture and target.architecture not in architectures:
+            predictions += _ladder(rows, target.architecture, [], target, cost, qualities)
     return predictions
 
 
@@ -94,26 +98,21 @@ def estimated_cost(rows: Sequence[Row], cost: str, flops: float) -> tuple[float,
     return math.exp(intercept + slope * math.log(flops)), math.exp(off)
 
 
-def _alike(members: Sequence[Point]) -> list[Point]:
-    """The points that were measured like most of them."""
-    kinds = [point.measured_on for point in members]
-    usual = max(kinds, key=kinds.count)
-    return [point for point in members if point.measured_on == usual]
-
-
 def _without(
     rows: Sequence[Row], members: Sequence[Point], held_out: str, cost: str
 ) -> tuple[list[Point], list[Target]]:
-    """The models that are kept, and the one that is held out, with its scores wherever they stand."""
-    sign = 1 if lower_is_better(cost) else -1
+    """The models that are kept, and the one that is held out, which may be named by a run that was made from it."""
+    out: Point | None
     if held_out == "largest":
+        sign = 1 if lower_is_better(cost) else -1
         out = max(members, key=lambda point: sign * point.cost)
     else:
-        named = [point for point in members if point.label == held_out]
-        if not named:
-            return list(members), []
-        out = named[0]
-    target = Target(name=out.label, architecture=out.architecture, cost=out.cost, row=out.row)
+        named = [row for row in rows if row.name == held_out]
+        out = next((point for point in members if any(_is_of(row, point.row) for row in named)), None)
+    if out is None:
+        return list(members), []
+    name = out.label if held_out == "largest" else held_out
+    target = Target(name=name, architecture=out.architecture, cost=out.cost, row=out.row)
     return [point for point in members if point.cost != out.cost], [target]
 
 

@@ -18,9 +18,9 @@ from scalecli.devices import Devices
 from scalecli.errors import ScalecliError
 from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, figures, ridge_accuracy
 from scalecli.results import FEW_SHOT_ACCURACY, FEW_SHOT_EXAMPLES
-from scalecli.runs.directory import Trained
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs
 from scalecli.runs.images.pretraining import image_data, report_images
+from scalecli.runs.trained import Trained
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter

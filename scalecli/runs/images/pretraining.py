@@ -19,8 +19,8 @@ from scalecli.errors import ConfigurationError
 from scalecli.manifest import ImageData
 from scalecli.references import ModelReference
 from scalecli.results import IMAGE_ACCURACY, VALIDATION
-from scalecli.runs.directory import CLASSES_FILE, Trained
 from scalecli.runs.pretraining_job import PretrainingJob
+from scalecli.runs.trained import CLASSES_FILE, Trained
 from scalecli.runs.training import TrainingInputs
 from scalecli.shape import Shape
 from scalecli.storage.files import write_atomically

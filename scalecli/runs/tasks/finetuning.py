@@ -17,8 +17,9 @@ from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.manifest import Data
-from scalecli.runs.directory import Trained, keep_vocabulary, vocabulary_entry
+from scalecli.runs.directory import keep_vocabulary, vocabulary_entry
 from scalecli.runs.tasks.examples import TaskData, described, read_tasks, remarks, task_identity
+from scalecli.runs.trained import Trained
 from scalecli.runs.training import TrainingInputs, TrainingJob
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from scalecli.data.text.tokens import TokenStore
 from scalecli.devices import Devices
 from scalecli.errors import MissingError, ScalecliError
 from scalecli.manifest import FILE_NAME, load_manifest, manifest_path, resolve_from
-from scalecli.runs.directory import Trained
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs, resolved
 from scalecli.runs.text.pretraining import objective_entry, objective_from_entry, perplexity
+from scalecli.runs.trained import Trained
 from scalecli.storage.files import is_remote
 
 if TYPE_CHECKING:

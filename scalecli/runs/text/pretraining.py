@@ -26,12 +26,7 @@ from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Data, Scalar
 from scalecli.references import ModelReference
 from scalecli.results import NEGATIVE_LOG_PERPLEXITY, UNIGRAM_NEGATIVE_LOG_PERPLEXITY
-from scalecli.runs.directory import (
-    VOCABULARY_FILE,
-    Trained,
-    keep_vocabulary,
-    vocabulary_entry,
-)
+from scalecli.runs.directory import VOCABULARY_FILE, keep_vocabulary, vocabulary_entry
 from scalecli.runs.pretraining_job import PretrainingJob
 from scalecli.runs.text.source import (
     TextSource,
@@ -40,6 +35,7 @@ from scalecli.runs.text.source import (
     open_validation_text,
     vocabulary_text,
 )
+from scalecli.runs.trained import Trained
 from scalecli.runs.training import TrainingInputs
 from scalecli.shape import Shape
 from scalecli.storage.cache import seal, sealed

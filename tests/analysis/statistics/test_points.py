@@ -111,6 +111,13 @@ def test_one_pretraining_counts_once_for_upstream(tmp_path):
     assert [point.label for point in points(rows, "parameters", "downstream")] == ["t1", "t2"]
 
 
+def test_what_comes_twice_counts_once(tmp_path):
+    tuned = save_run(tmp_path / "t", **child_of(save_run(tmp_path / "p"), "../p"))
+    rows = [row_of_run(path, "forward") for path in (tuned, f"{tuned}/run.yaml", tuned)]
+    assert len(points(rows, "parameters", "downstream")) == 1
+    assert len(points([*table_rows(TABLE_4), *table_rows(TABLE_4)], "flops", "glue")) == 14
+
+
 def test_what_points_can_be_grouped_by():
     assert [check_by(by) for by in ("architecture", "Knob", "NL", "ff")] == ["architecture", "knob", "nl", "ff"]
     with pytest.raises(UsageError, match=r"--by architectur: architecture, knob, NL, .* are accepted"):

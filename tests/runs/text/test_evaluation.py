@@ -8,10 +8,10 @@ import pytest
 from scalecli.data.tasks.task import Task
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import FILE_NAME, Parent, load_manifest, manifest_hash
-from scalecli.runs.directory import Trained
 from scalecli.runs.evaluation import default_storage, open_checkpoints
 from scalecli.runs.tasks.evaluation import name_of_tasks
 from scalecli.runs.text.evaluation import name_of_text, objective_of
+from scalecli.runs.trained import Trained
 from scalecli.storage.run_storage import RunStorage
 from tests.analysis.runs import child_of, save_run
 from tests.runs.conftest import command
