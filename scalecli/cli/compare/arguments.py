@@ -78,8 +78,8 @@ def rows_of(models: Iterable[PublishedModel | str], convention: Convention) -> l
         except (ConfigurationError, MissingError) as error:
             damage.append(error)
     paths_by_reason: dict[str, list[str]] = {}
-    for error in dict.fromkeys(map(str, damage if rows else damage[:-1])):
-        path, _, reason = error.partition(": ")
+    for line in dict.fromkeys(map(str, damage if rows else damage[:-1])):
+        path, _, reason = line.partition(": ")
         paths_by_reason.setdefault(reason, []).append(path)
     for reason, paths in paths_by_reason.items():
         others = f" and {len(paths) - 1:,} more" if paths[1:] else ""
