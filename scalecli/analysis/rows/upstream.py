@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from scalecli.analysis.rows.shape_costs import batch_for, flops_of
 from scalecli.costs import TRAINING_PASSES, Batch, Convention
 from scalecli.errors import ScalecliError
-from scalecli.manifest import Data, Manifest, Throughput, manifest_path, parse_manifest, resolve_from
+from scalecli.manifest import Data, Manifest, Throughput, parse_manifest
 from scalecli.results import FEW_SHOT_ACCURACY, NEGATIVE_LOG_PERPLEXITY
 from scalecli.shape import Shape
 from scalecli.storage.files import read_bytes
+from scalecli.storage.layout import manifest_path, resolve_from
 from scalecli.strict import MAXIMUM_BYTES
 
 

@@ -23,7 +23,7 @@ from scalecli.data.text.vocabulary import Vocabulary, load_vocabulary, planned_v
 from scalecli.data.text.vocabulary_training import CHARACTERS, train_vocabulary
 from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.manifest import FILE_NAME, Data, Scalar
+from scalecli.manifest import Data, Scalar
 from scalecli.references import ModelReference
 from scalecli.results import NEGATIVE_LOG_PERPLEXITY, UNIGRAM_NEGATIVE_LOG_PERPLEXITY
 from scalecli.runs.directory import VOCABULARY_FILE, keep_vocabulary, vocabulary_entry
@@ -39,6 +39,7 @@ from scalecli.runs.trained import Trained
 from scalecli.runs.training import TrainingInputs
 from scalecli.shape import Shape
 from scalecli.storage.cache import seal, sealed
+from scalecli.storage.layout import MANIFEST
 from scalecli.strict import from_mapping
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def _vocabulary(job: Pretraining, corpus: Corpus, reporter: Reporter) -> Vocabul
     pieces = trained_pieces(job.vocabulary)
     own = job.storage.directory / VOCABULARY_FILE
     # Without a manifest it is what an attempt that failed has left, maybe on other text.
-    if own.is_file() and (job.storage.directory / FILE_NAME).is_file():
+    if own.is_file() and (job.storage.directory / MANIFEST).is_file():
         return load_vocabulary(str(own), cache_directory=job.cache_directory)
     text = vocabulary_text(corpus)
     key = hashlib.sha256(json.dumps([text.identity, text.split, pieces, CHARACTERS]).encode()).hexdigest()
