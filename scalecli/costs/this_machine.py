@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scalecli.costs import Batch
-from scalecli.costs.hardware import Machine, chips
+from scalecli.costs.hardware import CORES_OF_CPU, Machine, chips
 from scalecli.costs.memory import Training
 from scalecli.costs.roofline import estimate
 from scalecli.errors import ConfigurationError
@@ -16,7 +16,6 @@ from scalecli.specs import ModelSpec
 
 # Of a small model on two cores: until everything is imported, and from there to the first step, built and compiled.
 IMPORT_SECONDS, COMPILE_SECONDS = 8.0, 12.0
-CORES_OF_CPU = 2  # that the chip `cpu` stands for
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _TPU_TYPE = re.compile(r"v(2|3|4|5p|5litepod|6e)-(\d+)")
 

@@ -26,7 +26,7 @@ def find_runs(directory: str) -> tuple[list[str], list[str]]:
         with one_line_errors(directory):
             file_system, path = locate(directory)
             manifests = file_system.glob(f"{path.rstrip('/')}/**/{MANIFEST}")
-            return sorted(file_system.unstrip_protocol(each) for each in manifests), problems
+            return sorted(map(file_system.unstrip_protocol, manifests)), problems
     if not os.path.isdir(directory):
         raise MissingError(f"{directory}: {'not a' if os.path.exists(directory) else 'no such'} directory")
     return list(_walk(directory, problems)), problems
@@ -38,11 +38,11 @@ def _walk(directory: str, problems: list[str]) -> Iterator[str]:
 
     seen = set()
     for folder, names, files in os.walk(directory, onerror=report, followlinks=True):
-        place = os.path.realpath(folder)
-        if place in seen:
+        real = os.path.realpath(folder)
+        if real in seen:
             names.clear()
             continue
-        seen.add(place)
+        seen.add(real)
         names[:] = sorted(name for name in names if not name.startswith(".") and name not in _WITHOUT_RUNS)
         if MANIFEST in files:
             yield os.path.join(folder, MANIFEST)

@@ -11,8 +11,8 @@ from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.fairness import aspects
+from scalecli.analysis.statistics.intervals import students_t
 
-LEVEL = 0.95
 _AVERAGED = ("steps_per_s", "device_hours", "upstream", "downstream", "few_shot")
 _COUNTED = ("training_flops", "tokens", "tokens_per_parameter")  # until the best step of each: no interval
 _BOUNDS = ("/low", "/high")  # of a run's own intervals, which the mean has others of
@@ -80,10 +80,8 @@ def _interval(values: Sequence[float]) -> tuple[float, float] | None:
     """The 95% interval of the mean, None of one value."""
     if len(values) < 2:
         return None
-    from scipy.special import stdtrit
-
-    mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    margin = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * deviation / math.sqrt(len(values))
+    mean = statistics.fmean(values)
+    margin = students_t(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     return mean - margin, mean + margin
 
 

@@ -150,5 +150,6 @@ def _parent_of(file: str, manifest: Manifest) -> tuple[str, Manifest] | None:
 
 
 def _figure_at(manifest: Manifest, step: int) -> float | None:
-    measured = [each for each, found in manifest.results.items() if each <= step and NEGATIVE_LOG_PERPLEXITY in found]
-    return manifest.results[max(measured)][NEGATIVE_LOG_PERPLEXITY] if measured else None
+    figures = {own: results.get(NEGATIVE_LOG_PERPLEXITY) for own, results in manifest.results.items() if own <= step}
+    measured = [own for own, figure in figures.items() if figure is not None]
+    return figures[max(measured)] if measured else None

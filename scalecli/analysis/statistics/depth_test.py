@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from scalecli.analysis.rows.comparison import Row, lower_is_better
+from scalecli.analysis.statistics.intervals import LEVEL, students_t
 from scalecli.analysis.statistics.points import Point, groups, measured_alike, points, shape_of
 from scalecli.shape import Shape
 
-LEVEL = 0.95
 _PARAMETERS = 3
 _SHAPES = _PARAMETERS + 2  # without seeds: two more than parameters, as of a line
 _FREEDOM = 2  # seeds beyond the first of a shape, over all shapes
@@ -85,7 +85,7 @@ def _test(group: str, members: Sequence[Point], cost: str, quality: str) -> Dept
 def _plane(test: DepthTest, shaped: Sequence[tuple[Point, Shape]], within: float) -> DepthTest:
     """The test with its figures; `within` is the sum of squared deviations from the means of shapes."""
     import numpy as np
-    from scipy.special import fdtrc, stdtrit
+    from scipy.special import fdtrc
 
     sign, dear = (-1 if lower_is_better(test.quality) else 1), (1 if lower_is_better(test.cost) else -1)
     costs = np.array([dear * math.log10(point.cost) for point, _ in shaped])
@@ -106,5 +106,5 @@ def _plane(test: DepthTest, shaped: Sequence[tuple[Point, Shape]], within: float
         lack, left = misfit - within, test.shapes - _PARAMETERS
         misfit, freedom = within, test.runs - test.shapes
         is_bent = bool(left and fdtrc(left, freedom, max(lack / left / (within / freedom), 0.0)) < 1 - LEVEL)
-    margin = float(stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(misfit / freedom / float(rest @ rest))
+    margin = students_t(freedom) * math.sqrt(misfit / freedom / float(rest @ rest))
     return replace(test, gain=gain, low=gain - margin, high=gain + margin, is_bent=is_bent)

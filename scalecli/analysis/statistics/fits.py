@@ -8,8 +8,8 @@ log-perplexity, and what a score lacks to 100.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from scalecli.analysis.papers.findings import Finding, findings_of
@@ -26,6 +26,7 @@ PUBLISHED_SLOPES = "architectures/table-2"
 
 _LINE_PARAMETERS, _POWER_PARAMETERS = 2, 3
 _SAMPLES, _ALL_UP_TO = 1999, 6  # models: 46,656 samples, which cost milliseconds
+NO_LOSS = "{} is neither a loss above 0 nor a score below 100"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class PowerFit:
 
     def at(self, cost: float) -> float:
         """The curve's quality at a cost."""
-        return quality_of(self.quality, self.curve.at(_dearness(self.cost, cost)))
+        return quality_of(self.quality, self.curve.at(dearness(self.cost, cost)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,33 +144,30 @@ def _line(group: str, points: Sequence[Point], cost: str, quality: str, is_log: 
         interval=(float(slope - margin), float(slope + margin)),
         residuals=_named(points, residuals),
         is_log=is_log,
-        published=_published_slope(group, points[0].architecture, cost, quality),
-        unlike=tuple(point.label for point in points if point not in alike),
+        published=_published_slope(group, points[0].row.architecture, cost, quality),
+        unlike=tuple(point.row.name for point in points if point not in alike),
         slope_without=float(_least_squares(*_arrays(alike, is_log))[0]) if has_slope_without else None,
     )
 
 
 def _power(group: str, points: Sequence[Point], cost: str, quality: str) -> PowerFit | NoFit:
-    losses = [loss_of(quality, point.quality) for point in points]
+    losses, curve = [loss_of(quality, point.quality) for point in points], None
     reason = _too_few(points, _POWER_PARAMETERS, "a power law")
     if not reason and min(point.cost for point in points) <= 0:
         reason = f"{cost} is not above 0 everywhere"
     if not reason and min(losses) <= 0:
-        reason = f"{quality} is neither a loss above 0 nor a score below 100"
-    curve = None
+        reason = NO_LOSS.format(quality)
     if not reason:
         import numpy as np
 
         from scalecli.analysis.statistics.power_law import fit_curve
 
-        curve = fit_curve(np.array([_dearness(cost, point.cost) for point in points]), np.array(losses))
+        curve = fit_curve(np.array([dearness(cost, point.cost) for point in points]), np.array(losses))
+        reason = f"{quality} does not level off over {cost} as a power law does"
     if curve is None:
-        reason = reason or f"{quality} does not level off over {cost} as a power law does"
         return NoFit(group=group, cost=cost, quality=quality, n=len(points), kind="power law", reason=reason)
-    fitted = [quality_of(quality, curve.at(_dearness(cost, point.cost))) for point in points]
-    residuals = [point.quality - value for point, value in zip(points, fitted, strict=True)]
-    named = _named(points, residuals)
-    return PowerFit(group=group, cost=cost, quality=quality, n=len(points), curve=curve, residuals=named)
+    fit = PowerFit(group=group, cost=cost, quality=quality, n=len(points), curve=curve, residuals=())
+    return replace(fit, residuals=_named(points, [point.quality - fit.at(point.cost) for point in points]))
 
 
 def _too_few(points: Sequence[Point], parameters: int, what: str) -> str:
@@ -200,7 +198,7 @@ def _least_squares(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _named(points: Sequence[Point], residuals: Sequence[float]) -> tuple[tuple[str, float], ...]:
-    return tuple((point.label, float(value)) for point, value in zip(points, residuals, strict=True))
+    return tuple((point.row.name, float(value)) for point, value in zip(points, residuals, strict=True))
 
 
 def _published_slope(group: str, architecture: str, cost: str, quality: str) -> PublishedSlope | None:
@@ -210,35 +208,24 @@ def _published_slope(group: str, architecture: str, cost: str, quality: str) -> 
     figure = f"{cost}_{quality}"
     for row in published_tables()[PUBLISHED_SLOPES]:
         if row.architecture == architecture and figure in row.traits:
-            findings = tuple(found for found in findings_of(row) if figure in found.figures)
+            findings = tuple(finding for finding in findings_of(row) if figure in finding.figures)
             return PublishedSlope(row.traits[figure], PUBLISHED_SLOPES, findings)
     return None
 
 
-def _dearness(cost: str, value: float) -> float:
-    """A cost as a number that rises as it gets dearer: steps per second as seconds per step."""
+def dearness(cost: str, value: float) -> float:
+    """A cost as a number that is higher for what costs more: steps per second as seconds per step."""
     return value if lower_is_better(cost) else 1 / value
 
 
 def loss_of(quality: str, value: float) -> float:
     """The loss that a quality states: less is better, and 0 is best."""
-    return _LOSSES[_kind(quality)](value)
+    if lower_is_better(quality):
+        return value
+    best = 0.0 if quality == "upstream" or quality.endswith("log_perplexity") else 100.0
+    return best - value
 
 
 def quality_of(quality: str, loss: float) -> float:
     """The quality that a loss stands for."""
-    return _LOSSES[_kind(quality)](loss)
-
-
-def _kind(quality: str) -> str:
-    if lower_is_better(quality):
-        return "loss"
-    return "log-perplexity" if quality == "upstream" or quality.endswith("log_perplexity") else "score"
-
-
-# Each of them is its own inverse.
-_LOSSES: dict[str, Callable[[float], float]] = {
-    "loss": lambda value: value,
-    "log-perplexity": lambda value: 0.0 - value,  # 0 has no sign
-    "score": lambda value: 100 - value,
-}
+    return loss_of(quality, loss)  # which is its own inverse

@@ -28,26 +28,6 @@ class Point:
     quality: float
     measured_on: tuple = ()
 
-    @property
-    def label(self) -> str:
-        """The model's name."""
-        return self.row.name
-
-    @property
-    def parameters(self) -> int | None:
-        """The model's number of trainable parameters."""
-        return self.row.parameters
-
-    @property
-    def source(self) -> str:
-        """A paper's short name, or `run`."""
-        return self.row.source
-
-    @property
-    def architecture(self) -> str:
-        """The architecture's name."""
-        return self.row.architecture
-
 
 def check_by(by: str) -> str:
     """Returns what points are grouped by, in the form that `points` takes: architecture, knob, or NL and the like.
@@ -140,8 +120,8 @@ def _by_architecture(
 
     def name(row: Row) -> str:
         apart = [row.origin] if has_origins else []
-        for own, others in zip(conditions[id(row)], zip(*conditions_of[row.origin], strict=True), strict=True):
-            apart += [own] if len(set(others)) > 1 else []
+        for condition, others in zip(conditions[id(row)], zip(*conditions_of[row.origin], strict=True), strict=True):
+            apart += [condition] if len(set(others)) > 1 else []
         return f"{row.architecture} ({', '.join(apart)})" if apart else row.architecture
 
     return _partition(rows, name)
