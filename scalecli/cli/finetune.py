@@ -116,6 +116,7 @@ def command(
             job.inputs_length,
             job.targets_length,
             job.storage,
+            devices,
             format,
             data=f"{tasks_name}, {packing}",
             rates=dict(job.rates),

@@ -13,7 +13,7 @@ from scalecli.architectures.recorded import keep_code
 from scalecli.devices import AUTOMATIC, Batches, Devices, Request, open_devices
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
 from scalecli.runs.directory import held_storage, resumed_manifest
-from scalecli.runs.fitting import memory_warning, time_note
+from scalecli.runs.fitting import batch_of, machine_of, memory_warning, time_note
 from scalecli.runs.recipe import Recipe, build_model, new_manifest
 from scalecli.runs.trained import Trained
 from scalecli.shape import Shape
@@ -121,11 +121,12 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
         return manifest
     inputs.keep(job.storage.directory)
     keep_code(manifest.architecture, job.storage.directory)
-    if too_large := memory_warning(inputs.spec, manifest, job.recipe):
+    batch, machine = batch_of(inputs.spec, manifest), machine_of(manifest)
+    if batch and (too_large := memory_warning(inputs.spec, batch, job.recipe, machine)):
         reporter.message(f"warning: {too_large}")
         manifest = replace(manifest, warnings=list(dict.fromkeys((*manifest.warnings, too_large))))
     steps_done = max(checkpoint_steps(job.storage.directory / CHECKPOINTS), default=manifest.start_step)
-    if note := time_note(inputs.spec, manifest, job.recipe, steps_done):
+    if batch and (note := time_note(inputs.spec, batch, job.recipe, machine, manifest.steps - steps_done)):
         reporter.message(note)
     model = build_model(inputs.spec, job.recipe, devices)
     if initial:
