@@ -172,14 +172,13 @@ def _check_default_steps(job: Pretraining | ImagePretraining) -> None:
     """
     from scalecli.architectures import build_spec
     from scalecli.costs import Batch
-    from scalecli.costs.this_machine import rough_duration
-    from scalecli.runs.fitting import estimated_seconds
+    from scalecli.costs.this_machine import rough_duration, seconds_here
 
     recipe = job.recipe
     if job.devices.kind in ("tpu", "multi-worker") or os.path.exists(job.storage.directory):
         return
     spec = build_spec(job.model.architecture, job.planned_shape())
-    seconds = estimated_seconds(spec, Batch(recipe.batch, *job.lengths()), recipe, recipe.steps)
+    seconds = seconds_here(spec, Batch(recipe.batch, *job.lengths()), recipe.training, recipe.steps)
     if seconds is None or seconds < LONG_SECONDS:
         return
     text = f"{recipe.steps:,} steps, the default of --steps, take about {rough_duration(seconds)} on this machine"
@@ -194,7 +193,7 @@ def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None,
     from scalecli.architectures import build_spec
     from scalecli.runs.text.pretraining import Pretraining
 
-    job.check_source()
+    job.source.check()
     shape, start = job.planned_shape(), job.start()
     spec = build_spec(job.model.architecture, shape)
     more: dict[str, Any] = {}
@@ -210,7 +209,7 @@ def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None,
         job.storage,
         format,
         start_step=start.step if start else 0,
-        data=job.source_name,
+        data=job.source.name,
         validation_examples=job.validation_examples,
         **more,
     )

@@ -14,7 +14,7 @@ from scalecli.devices import AUTOMATIC, Batches, Devices, Request, open_devices
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
 from scalecli.runs.directory import held_storage, resumed_manifest
 from scalecli.runs.fitting import memory_warning, time_note
-from scalecli.runs.recipe import Recipe, build_model, new_manifest
+from scalecli.runs.recipe import Recipe, batch_of_data, build_model, new_manifest
 from scalecli.runs.trained import Trained
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 class TrainingInputs:
     """What a run reads, opened: what the manifest says of it, the batches, and how the model is validated.
 
-    `batches(step, share)` and `best`: see `training.job.PreparedRun`. `positions` counts inputs and targets of one
-    example. `keep(directory)` writes what the run's directory holds of the inputs. `validation(model)` gives the
+    `batches(step, share)` and `best`: see `training.job.PreparedRun`. `keep(directory)` writes what the run's directory holds of the inputs. `validation(model)` gives the
     function that measures the model, on all hosts alike. Within `reading()` damaged data is an error of one line.
     `files` are among those that every host reads.
     """
@@ -41,7 +40,6 @@ class TrainingInputs:
     data: Data | ImageData
     batches: Batches
     best: str
-    positions: int
     keep: Callable[[Path], None]
     validation: Callable[[Any], Callable[[], dict[str, float]]]
     reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
@@ -130,6 +128,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
     model = build_model(inputs.spec, job.recipe, devices)
     if initial:
         initial.load_into(model)
+    batch = batch_of_data(inputs.spec, inputs.data, job.recipe.batch)
     validate = inputs.validation(model)  # for text, goes through all held-out targets for the baseline
     with inputs.reading():  # for a stream, reads its first window to time it
         return train(
@@ -143,7 +142,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
                 batches=inputs.batches,
                 validate=validate,
                 best=inputs.best,
-                positions_per_step=job.recipe.batch * inputs.positions,
+                positions_per_step=batch.sequences * (batch.inputs + batch.targets),
                 peak_flops=job.peak_flops,
                 start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
             ),

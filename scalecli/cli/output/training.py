@@ -53,7 +53,7 @@ def print_plan(
 ) -> None:
     """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do, from `start_step` on."""
     from scalecli import costs
-    from scalecli.runs.fitting import estimated_seconds
+    from scalecli.costs.this_machine import seconds_here
     from scalecli.storage.layout import CHECKPOINTS
     from scalecli.training.checkpoints import checkpoint_steps
 
@@ -63,7 +63,7 @@ def print_plan(
     there = storage.reading_copy()
     there.refresh()
     steps_done = max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step)
-    seconds = estimated_seconds(spec, batch, recipe, recipe.steps - steps_done)
+    seconds = seconds_here(spec, batch, recipe.training, recipe.steps - steps_done)
     record = {
         "directory": storage.address,
         "architecture": spec.architecture,

@@ -164,7 +164,7 @@ def pretraining_batches(
     """
     import tensorflow as tf
 
-    segments, tokens = _segments(store, objective, sentinels), store.tensor()
+    segments, tokens = check_segments(store, objective, sentinels), store.tensor()
 
     def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
         index = shuffled_index(n, segments, seed)
@@ -185,7 +185,7 @@ def validation_batches(
     """
     import tensorflow as tf
 
-    segments, tokens = _segments(store, objective, sentinels), store.tensor()
+    segments, tokens = check_segments(store, objective, sentinels), store.tensor()
     examples = min(segments, examples)
 
     def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -211,8 +211,13 @@ def check_sentinels(objective: SpanCorruption, sentinels: Sequence[int]) -> None
         )
 
 
-def _segments(store: TokenStore, objective: SpanCorruption, sentinels: Sequence[int]) -> int:
-    """The number of whole segments in a store, after a look whether they can be corrupted."""
+def check_segments(store: TokenStore, objective: SpanCorruption, sentinels: Sequence[int]) -> int:
+    """The number of whole segments in a store.
+
+    Raises:
+        MissingError: there is none.
+        ConfigurationError: they can't be corrupted (see `check_sentinels`).
+    """
     check_sentinels(objective, sentinels)
     segments = store.tokens // objective.segment_length
     if not segments:
