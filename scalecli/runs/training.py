@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class TrainingInputs:
     """What a run reads, opened: what the manifest says of it, the batches, and how the model is validated.
 
-    `batches(step, share)` and `best`: see `training.job.PreparedRun`. `keep(directory)` writes what the run's directory holds of the inputs. `validation(model)` gives the
-    function that measures the model, on all hosts alike. Within `reading()` damaged data is an error of one line.
-    `files` are among those that every host reads.
+    `batches(step, share)` and `best`: see `training.job.PreparedRun`. `keep(directory)` writes what the run's directory
+    holds of the inputs. `validation(model)` gives the function that measures the model, on all hosts alike. Within
+    `reading()` damaged data is an error of one line. `files` are among those that every host reads.
     """
 
     spec: ModelSpec
