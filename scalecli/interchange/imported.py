@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalecli.architectures import build_spec
-from scalecli.errors import ConfigurationError, MissingError
+from scalecli.errors import MissingError
 from scalecli.shape import Shape
 from scalecli.storage.files import hash_stream
 
@@ -57,24 +56,6 @@ class Imported:
     step: int = 0
     vocabulary: Path | None = None
     notes: tuple[str, ...] = ()
-
-    def check(self) -> None:
-        """Checks that the weights are the spec's, no more and no fewer, each of its shape.
-
-        Raises:
-            ConfigurationError: they are not; names the first that isn't.
-        """
-        wanted = {
-            path: (*((copies,) if copies else ()), *weight.shape)
-            for path, (copies, weight) in build_spec(self.architecture, self.shape).weights().items()
-        }
-        for path in (*wanted, *self.weights):
-            if path not in self.weights or path not in wanted:
-                verb = "lacks" if path in wanted else "has"
-                raise ConfigurationError(f"the checkpoint {verb} {path!r}, unlike {self.architecture} of this shape")
-            if self.weights[path].shape != wanted[path]:
-                found = list(self.weights[path].shape)
-                raise ConfigurationError(f"{path!r} is {found} in the checkpoint, {list(wanted[path])} in the model")
 
 
 def logits_field(architecture: str, tied: bool) -> str | None:

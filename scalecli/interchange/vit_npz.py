@@ -46,8 +46,8 @@ _KERNEL, _POSITIONS, _HEAD = "embedding/kernel", "Transformer/posembed_input/pos
 
 def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """The one such file of a folder; none where it has none or several."""
-    found = [name for name in names if name.endswith(_SUFFIX)]
-    return found if len(found) == 1 else []
+    files = [name for name in names if name.endswith(_SUFFIX)]
+    return files if len(files) == 1 else []
 
 
 def recognizes(path: Path) -> bool:
@@ -74,7 +74,7 @@ def read(path: Path, *, step: int | None, optimizer: bool) -> Imported:
         ConfigurationError: a model that scalecli does not have; says what is different. Or a step was asked for.
     """
     check_only_weights(path, step, optimizer)
-    file = path if path.is_file() else next(each for each in path.iterdir() if each.suffix == _SUFFIX)
+    file = path if path.is_file() else next(file for file in path.iterdir() if file.suffix == _SUFFIX)
     arrays = _read_arrays(file)
     shape = _shape(arrays, file)
     spec = build_image_spec("vit", shape)

@@ -92,7 +92,7 @@ def read(folder: Path, config: dict[str, Any]) -> Imported:
         shape=shape,
         weights=gather(spec, locations(spec), arrays, str(folder)),
         precision=precision,
-        files=tuple(SourceFile.of(folder, each.name) for each in (file, *files)),
+        files=tuple(SourceFile.of(folder, path.name) for path in (file, *files)),
     )
 
 
@@ -165,8 +165,8 @@ def _module(parts: list[str]) -> tuple[str, str]:
 def _check_config(config: dict[str, Any], file: Path) -> str | None:
     """The numerics of the model."""
     for key in ("qkv_bias", "num_channels"):
-        if (found := config.get(key, _DEFAULTS[key])) != _DEFAULTS[key]:
-            raise ConfigurationError(f"{file}: {key} is {found!r}; scalecli's ViT has {_DEFAULTS[key]!r}")
+        if (stated := config.get(key, _DEFAULTS[key])) != _DEFAULTS[key]:
+            raise ConfigurationError(f"{file}: {key} is {stated!r}; scalecli's ViT has {_DEFAULTS[key]!r}")
     if config.get("quantization_config") is not None:
         raise ConfigurationError(f"{file}: has a quantization_config; scalecli's ViT has float weights")
     activation, epsilon = config.get("hidden_act", "gelu"), config.get("layer_norm_eps", 1e-12)
