@@ -107,14 +107,9 @@ def _array_records(path: str, start: int) -> Iterator[bytes]:
         raise MissingError(f"{path}: cannot be read ({reason_of(error)})") from error
 
 
-def _parquet_records(path: str, start: int) -> Iterator[bytes]:
-    """Yields the records of a Parquet file that TFDS wrote, serialized examples in one column."""
-    yield from columnar.read_column(path, "data", start)
-
-
 _SHARD_READERS: dict[str, Callable[[str, int], Iterator[bytes]]] = {
     "array_record": _array_records,
-    "parquet": _parquet_records,
+    "parquet": lambda path, start: columnar.read_column(path, "data", start),  # TFDS writes one column
 }
 
 
@@ -157,7 +152,10 @@ def open_dataset(name: str, data_dir: str | None, *, download: bool = False) -> 
 
     folder = _prepared_folder(name, data_dir)
     if folder is not None:
-        builder = _of_tfds(name, lambda: tfds.builder_from_directory(folder))
+        try:
+            builder = tfds.builder_from_directory(folder)
+        except Exception as error:  # of many classes
+            raise MissingError(f"dataset {name}: {reason_of(error)}") from error
     else:
         builder = _builder_of_code(name, data_dir)
         if download and data_dir is None and not builder.info.splits:
@@ -240,14 +238,6 @@ def _download(name: str, builder: Any) -> None:
     except Exception as error:  # no network, no disk, or a builder's own code
         reason = f"can't be downloaded ({reason_of(error)})"
         raise MissingError(f"dataset {name}: {reason}; {how_to_get(name, builder)}") from error
-
-
-def _of_tfds(name: str, function: Callable[[], Any]) -> Any:
-    """What a function of TFDS returns; its errors, of many classes, become one line. Raises MissingError."""
-    try:
-        return function()
-    except Exception as error:
-        raise MissingError(f"dataset {name}: {reason_of(error)}") from error
 
 
 def _plain(value: Any) -> Any:

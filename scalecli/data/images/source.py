@@ -26,11 +26,11 @@ class Images(Protocol):
 
     @property
     def name(self) -> str:
-        """Where they come from."""
+        """The name of their source, for messages."""
 
     @property
     def identity(self) -> str:
-        """A hash of them, or a dataset's name and version."""
+        """A hash of the images, or a dataset's name and version."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ class Images(Protocol):
 
     @property
     def images(self) -> int:
-        """How many they are."""
+        """The number of images."""
 
     @property
     def file(self) -> str:
@@ -46,11 +46,11 @@ class Images(Protocol):
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Files that are no images, counted by what is the matter with them."""
+        """Files that are no images, counted by reason."""
 
     @property
     def notes(self) -> list[str]:
-        """Lines that a person should read about them."""
+        """Lines for a person to read."""
 
     def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, HostShare], Any]:
         """A function of a step and a host's share: the endless tf.data.Dataset of training batches from there on.
@@ -106,7 +106,7 @@ class ImageSource:
         return "image-folder" if self.is_folder else "image-dataset"
 
     def count_classes(self) -> int:
-        """How many classes there are, without a look into any image; of a folder without TensorFlow.
+        """The number of classes, without decoding an image; of a folder without TensorFlow.
 
         Raises:
             MissingError: there are no such images.

@@ -54,9 +54,8 @@ class Corpus:
                 empty = False
                 yield document
         if empty:
-            held_out = (
-                f"; documents 1, {HELD_OUT_EVERY + 1} ... are the validation split" if self.split == "train" else ""
-            )
+            every = f"; documents 1, {HELD_OUT_EVERY + 1} ... are the validation split"
+            held_out = every if self.split == "train" else ""
             raise MissingError(f"{self.name}: no documents in the split {self.split!r}{held_out}")
 
     def share_read(self, remarks: Remarks) -> float | None:
@@ -152,7 +151,8 @@ def text_documents(
             empty = False
             yield text
     if empty:
-        raise MissingError(f"{', '.join(map(display_name, locations))}: no text{_listed(remarks)}")
+        left_out = f" ({'; '.join(remarks.lines())})" if remarks.counts else ""
+        raise MissingError(f"{', '.join(map(display_name, locations))}: no text{left_out}")
 
 
 def _documents(location: str, field: str | None, remarks: Remarks) -> Iterator[str]:
@@ -168,10 +168,6 @@ def _documents(location: str, field: str | None, remarks: Remarks) -> Iterator[s
             yield text
         else:
             remarks.add(NO_TEXT, where)
-
-
-def _listed(remarks: Remarks) -> str:
-    return f" ({'; '.join(remarks.lines())})" if remarks.counts else ""
 
 
 def open_text(name: str, split: str, data_dir: str | None, field: str | None = None) -> DatasetSplit:
