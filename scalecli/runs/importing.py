@@ -66,7 +66,7 @@ class Source:
 
     @classmethod
     def of(cls, text: str) -> Source:
-        """The source that a user names: an address, a released name (`small-nl24`), or one of the hub (`google/t5-small`).
+        """The source that a user names: an address, a released name (`small-nl24`), or the hub's (`google/t5-small`).
 
         An existing path counts as a path. Of released checkpoints the hub's names mean the originals, and with `hf:`
         before them the hub's copies.

@@ -57,7 +57,7 @@ def check(computed: float, name: str | None, step: int) -> str:
     if expected is None or step != figures.step:
         known = ", ".join(figures.log_likelihoods)
         return f"log-likelihood {computed:.5f}; known are those of {known} at step {figures.step:,}"
-    if not abs(found - expected) <= figures.tolerance:
+    if not abs(computed - expected) <= figures.tolerance:
         raise ScalecliError(
             f"{name}: the log-likelihood of the example is {computed:.5f}, and the original's is {expected:.5f}; "
             f"{figures.tolerance:g} more or less is accepted"

@@ -39,8 +39,8 @@ def model_card(manifest: Manifest, step: int, library: str) -> str:
     parameters = manifest.parameters
     parts = [
         f"# {_one_line(manifest.name)}",
-        f"{'An encoder of images' if reads_images else 'An encoder-decoder'} of the architecture {manifest.architecture} "
-        f"with {parameters.total:,} parameters, {parameters.non_embedding:,} of them outside the embedding and the "
+        f"{'An encoder of images' if reads_images else 'An encoder-decoder'} of the architecture "
+        f"{manifest.architecture} with {parameters.total:,} parameters, {parameters.non_embedding:,} of them outside the embedding and the "
         f"logits: the checkpoint at step {step:,} of a scalecli run.",
         _fenced((_LOADING_IMAGES if reads_images else _LOADING_TEXT)[library], "python"),
     ]
