@@ -40,8 +40,8 @@ def model_card(manifest: Manifest, step: int, library: str) -> str:
     parts = [
         f"# {_one_line(manifest.name)}",
         f"{'An encoder of images' if reads_images else 'An encoder-decoder'} of the architecture "
-        f"{manifest.architecture} with {parameters.total:,} parameters, {parameters.non_embedding:,} of them outside the embedding and the "
-        f"logits: the checkpoint at step {step:,} of a scalecli run.",
+        f"{manifest.architecture} with {parameters.total:,} parameters, {parameters.non_embedding:,} of them outside "
+        f"the embedding and the logits: the checkpoint at step {step:,} of a scalecli run.",
         _fenced((_LOADING_IMAGES if reads_images else _LOADING_TEXT)[library], "python"),
     ]
     if results := manifest.results.get(step):
