@@ -41,11 +41,7 @@ class Examined:
 
 
 def examine(
-    files: ImageFiles,
-    ordered: Sequence[str],
-    cache_directory: Path,
-    on_work: OnWork,
-    say: Say = lambda message: None,
+    files: ImageFiles, ordered: Sequence[str], cache_directory: Path, on_work: OnWork, say: Say = lambda message: None
 ) -> Examined:
     """Decodes the files of a split, or reads the result from the cache if they have not changed.
 

@@ -159,10 +159,7 @@ class DatasetImages:
         """The encoded image and the label, int32, of an example; an error in the graph where it has none."""
         import tensorflow as tf
 
-        features = {
-            self.image: tf.io.FixedLenFeature([], tf.string),
-            self.label: tf.io.FixedLenFeature([], tf.int64),
-        }
+        features = {self.image: tf.io.FixedLenFeature([], tf.string), self.label: tf.io.FixedLenFeature([], tf.int64)}
         parsed = tf.io.parse_single_example(serialized, features)
         with tf.control_dependencies([tf.debugging.assert_non_negative(parsed[self.label], message=_UNLABELED)]):
             return parsed[self.image], tf.cast(parsed[self.label], tf.int32)

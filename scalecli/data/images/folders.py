@@ -83,10 +83,7 @@ class FolderImages:
 
         def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
             index = shuffled_index(n, self.images, seed)
-            return {
-                "images": random_view(tf.io.read_file(paths[index]), n, seed, size, cuts),
-                "labels": labels[index],
-            }
+            return {"images": random_view(tf.io.read_file(paths[index]), n, seed, size, cuts), "labels": labels[index]}
 
         def batches(start_step: int, share: HostShare) -> Any:
             examples = share.numbers(start_step, batch)

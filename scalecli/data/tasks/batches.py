@@ -38,11 +38,7 @@ class Encoded:
 
     @classmethod
     def of(
-        cls,
-        examples: Sequence[Example],
-        vocabulary: Vocabulary,
-        lengths: tuple[int, int],
-        on_work: OnWork = silent,
+        cls, examples: Sequence[Example], vocabulary: Vocabulary, lengths: tuple[int, int], on_work: OnWork = silent
     ) -> Encoded:
         """Examples, whose inputs and targets are cut to these lengths and ended.
 

@@ -183,10 +183,7 @@ def validation_batches(
     examples = min(check_segments(store, objective, sentinels), examples)
     numbers = tf.data.Dataset.range(examples)
     dataset = _examples(store, objective, sentinels, numbers, lambda n: n, _VALIDATION_SEED)
-    padding = {
-        "inputs": tf.fill([objective.inputs_length], PAD),
-        "targets": tf.fill([objective.targets_length], PAD),
-    }
+    padding = {"inputs": tf.fill([objective.inputs_length], PAD), "targets": tf.fill([objective.targets_length], PAD)}
     dataset = dataset.concatenate(tf.data.Dataset.from_tensors(padding).repeat(-examples % batch))
     return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 

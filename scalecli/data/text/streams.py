@@ -91,13 +91,7 @@ class TextStream:
         _Segments.of(self, objective, 0)
 
     def batches(
-        self,
-        objective: SpanCorruption,
-        *,
-        batch: int,
-        seed: int,
-        start_step: int = 0,
-        share: HostShare = WHOLE,
+        self, objective: SpanCorruption, *, batch: int, seed: int, start_step: int = 0, share: HostShare = WHOLE
     ) -> Any:
         """An endless tf.data.Dataset of training batches, as `pretraining_batches` does for a token store.
 

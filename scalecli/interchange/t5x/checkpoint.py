@@ -185,6 +185,8 @@ def _identify(target: Mapping[str, np.ndarray | Chunked], file: Path) -> tuple[s
 
 def _read_step(leaves: Mapping[str, np.ndarray | Chunked], number: int, file: Path) -> int:
     """The step in the optimizer's state, which has to be that of the name."""
+    import numpy as np
+
     step = leaves.get(_STEP)
     if step is None or step.shape != () or int(np.asarray(step)) != number:
         raise ConfigurationError(f"{file}: its {_STEP} is not {number}, as its name says; leave the optimizer out")

@@ -18,9 +18,8 @@ from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import ImageData
 from scalecli.results import IMAGE_ACCURACY, VALIDATION
-from scalecli.runs.pretraining_job import PretrainingJob, with_outputs
 from scalecli.runs.trained import CLASSES_FILE, Trained
-from scalecli.runs.training import TrainingInputs
+from scalecli.runs.training import PretrainingJob, TrainingInputs, with_outputs
 from scalecli.shape import Shape
 from scalecli.storage.files import write_atomically
 

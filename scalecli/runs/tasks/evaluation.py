@@ -12,14 +12,7 @@ from scalecli.data.tasks.task import Example, Task
 from scalecli.devices import Devices
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.evaluation.submissions import write_submissions
-from scalecli.evaluation.tasks import (
-    TaskEvaluation,
-    TaskInputs,
-    TaskScores,
-    TaskSplit,
-    figures,
-    figures_with_intervals,
-)
+from scalecli.evaluation.tasks import TaskEvaluation, TaskInputs, TaskScores, TaskSplit, figures, figures_with_intervals
 from scalecli.manifest import Scalar
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs
 from scalecli.runs.tasks.examples import described, read_tasks, remarks, task_identity

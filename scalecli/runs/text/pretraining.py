@@ -21,11 +21,10 @@ from scalecli.errors import MissingError
 from scalecli.manifest import Data, Scalar
 from scalecli.results import NEGATIVE_LOG_PERPLEXITY, UNIGRAM_NEGATIVE_LOG_PERPLEXITY
 from scalecli.runs.directory import keep_vocabulary, vocabulary_entry
-from scalecli.runs.pretraining_job import PretrainingJob, with_outputs
 from scalecli.runs.text.source import TextSource, TrainingText, open_training_text, open_validation_text
 from scalecli.runs.text.vocabulary import open_vocabulary, planned_vocabulary
 from scalecli.runs.trained import Trained
-from scalecli.runs.training import TrainingInputs
+from scalecli.runs.training import PretrainingJob, TrainingInputs, with_outputs
 from scalecli.shape import Shape
 
 if TYPE_CHECKING:
@@ -145,10 +144,7 @@ def perplexity(
     cross_entropy = CrossEntropy(model, devices)
     targets = (batch["targets"] for batch in held_out.as_numpy_iterator())
     unigram = unigram_cross_entropy(targets, sample, objective, vocabulary)
-    return lambda batches: {
-        NEGATIVE_LOG_PERPLEXITY: -cross_entropy(batches),
-        UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram,
-    }
+    return lambda batches: {NEGATIVE_LOG_PERPLEXITY: -cross_entropy(batches), UNIGRAM_NEGATIVE_LOG_PERPLEXITY: -unigram}
 
 
 def objective_entry(objective: SpanCorruption, examples: int) -> dict[str, Scalar]:

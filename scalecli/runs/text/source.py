@@ -181,11 +181,7 @@ def open_validation_text(
 
 
 def _read(
-    open_tokens: Callable[..., Any],
-    corpus: Corpus,
-    vocabulary: Vocabulary,
-    cache_directory: Path,
-    reporter: Reporter,
+    open_tokens: Callable[..., Any], corpus: Corpus, vocabulary: Vocabulary, cache_directory: Path, reporter: Reporter
 ) -> Any:
     reporter.message(f"reading {corpus.name} ({corpus.split})")
     return open_tokens(
