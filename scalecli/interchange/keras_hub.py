@@ -9,21 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face.files import write_json
-from scalecli.interchange.imported import Imported, SourceFile, logits_field
+from scalecli.interchange.imported import Imported, from_arrays, logits_field
 from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE, IS_GATED, check_plain
 from scalecli.interchange.safe_files import plain_name, read_json, require
-from scalecli.interchange.weight_map import (
-    Exported,
-    Location,
-    all_locations,
-    check_only_weights,
-    gather,
-    scatter,
-    stored_precision,
-)
+from scalecli.interchange.weight_map import Exported, Location, all_locations, check_only_weights, scatter
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 
@@ -88,19 +79,9 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
     architecture, shape = _read_config(folder / _CONFIG)
     vocabulary = folder / _VOCABULARY
     arrays, files = _read_weights(folder)
-    if shape.encoder_layers > len(arrays):  # before anything is made for each layer
-        raise MissingError(f"{folder}: has fewer weights than {_CONFIG} has layers")
-    spec = build_spec(architecture, shape)
-    read_too = (folder / _CONFIG, *files, *((vocabulary,) if vocabulary.is_file() else ()))
-    return Imported(
-        format=FORMAT,
-        architecture=architecture,
-        shape=shape,
-        weights=gather(spec, locations(spec), arrays, str(folder)),
-        precision=stored_precision(arrays),
-        files=tuple(SourceFile.of(folder, file.relative_to(folder).as_posix()) for file in read_too),
-        vocabulary=vocabulary if vocabulary.is_file() else None,
-    )
+    kept = vocabulary if vocabulary.is_file() else None
+    read_too = (folder / _CONFIG, *files, *((kept,) if kept else ()))
+    return from_arrays(FORMAT, architecture, shape, locations, arrays, folder, read_too, vocabulary=kept)
 
 
 def write(folder: Path, model: Exported) -> None:

@@ -159,7 +159,7 @@ def valid(tmp_path_factory):
         ({"hidden_dim": None}, "lacks hidden_dim"),
         ({"hidden_dim": 64}, "the model's is"),
         ({"num_layers": 1}, "lacks 'layers/t5_transformer_layer_1/self_attention/vars/0'"),
-        ({"num_layers": 2**24}, "fewer weights than config.json has layers"),
+        ({"num_layers": 2**24}, "fewer weights than its configuration has layers"),
     ],
 )
 def test_configurations_of_other_models_are_refused(valid, tmp_path, change, message):

@@ -11,22 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face import vit as vit_hugging_face
 from scalecli.interchange.hugging_face.files import CONFIG, FORMAT, write_json, write_weights
 from scalecli.interchange.hugging_face.tokenizer import SENTENCEPIECE_FILE, TOKENIZER_FILE, write_tokenizer
-from scalecli.interchange.imported import Imported, SourceFile, logits_field
+from scalecli.interchange.imported import Imported, from_arrays, logits_field
 from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE, FEED_FORWARD, IS_GATED, check_plain
 from scalecli.interchange.safe_files import WEIGHT_FILES, first_file, read_json, read_weights, require
-from scalecli.interchange.weight_map import (
-    Exported,
-    Location,
-    all_locations,
-    check_only_weights,
-    gather,
-    stored_precision,
-)
+from scalecli.interchange.weight_map import Exported, Location, all_locations, check_only_weights
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 
@@ -98,26 +90,13 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         return vit_hugging_face.read(folder, config)
     gated, scaled = _check_config(config, folder / CONFIG)
     arrays, files = read_weights(folder)
-    precision = stored_precision(arrays)
     arrays, tied, notes = _with_one_embedding(arrays, scaled, folder)
     architecture = ARCHITECTURE_BY_GATE[gated]
     shape = _shape(config, logits_field(architecture, tied), folder / CONFIG)
-    if max(shape.encoder_layers, shape.decoder_layers) > len(arrays):  # before anything is made for each layer
-        raise MissingError(f"{folder}: has fewer weights than {CONFIG} has layers")
-    spec = build_spec(architecture, shape)
-    weights = gather(spec, locations(spec), arrays, str(folder))
     vocabulary = first_file(folder, (SENTENCEPIECE_FILE, TOKENIZER_FILE))
     read_too = [folder / CONFIG, *files, *((vocabulary,) if vocabulary else ())]
-    return Imported(
-        format=FORMAT,
-        architecture=architecture,
-        shape=shape,
-        weights=weights,
-        precision=precision,
-        files=tuple(SourceFile.of(folder, file.name) for file in read_too),
-        vocabulary=vocabulary,
-        notes=notes,
-    )
+    more = {"vocabulary": vocabulary, "notes": notes}
+    return from_arrays(FORMAT, architecture, shape, locations, arrays, folder, read_too, **more)
 
 
 def write(folder: Path, model: Exported) -> None:

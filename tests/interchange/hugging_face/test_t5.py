@@ -279,7 +279,7 @@ def valid(tmp_path_factory):
         ({"feed_forward_proj": "relu", "dense_act_fn": None, "is_gated_act": None}, "lacks 'encoder.block.0.layer.1"),
         ({"num_layers": 3}, "lacks 'encoder.block.2.layer.0"),
         ({"num_layers": 1}, "has 'encoder.block.1.layer.0"),
-        ({"num_layers": 2**24, "num_decoder_layers": 2**24}, "fewer weights than config.json has layers"),
+        ({"num_layers": 2**24, "num_decoder_layers": 2**24}, "fewer weights than its configuration has layers"),
     ],
 )
 def test_configurations_of_other_models_are_refused(valid, tmp_path, change, message):

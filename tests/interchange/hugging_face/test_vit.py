@@ -243,7 +243,7 @@ CONFIGS = {
     "heads": ({"num_attention_heads": 5}, "5 attention heads can't divide a hidden_size of 12"),
     "heads as text": ({"num_attention_heads": "3"}, "'3' attention heads can't divide"),
     "no layers": ({"num_hidden_layers": None}, "lacks num_hidden_layers"),
-    "many layers": ({"num_hidden_layers": 10**6}, "has fewer weights than config.json has layers"),
+    "many layers": ({"num_hidden_layers": 10**6}, "has fewer weights than its configuration has layers"),
     "one more layer": ({"num_hidden_layers": 3}, "lacks 'vit.encoder.layer.2"),
     "one layer fewer": ({"num_hidden_layers": 1}, "has 'vit.encoder.layer.1"),
     "other patches": ({"patch_size": 3}, r"is \[12, 3, 5, 5\], the model\'s is \[12, 3, 3, 3\]"),
