@@ -32,12 +32,13 @@ _ELSEWHERE = {"c4": ", or give the files of huggingface.co/datasets/allenai/c4 b
 
 @dataclass(frozen=True)
 class DatasetSplit:
-    """A split of a prepared dataset: `identity` is its name and version, `examples` how many it has."""
+    """A split of a prepared dataset: `identity` is its name and version, `text` the feature that holds a text."""
 
     builder: Any
     name: str
     identity: str
     info: Any
+    text: str = "text"
 
     @property
     def examples(self) -> int:
@@ -80,12 +81,12 @@ class DatasetSplit:
             return tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES).skip(start).take(count)
         return self._blocks.dataset(path, start, count)
 
-    def texts(self, records: tf.Tensor, feature: str = "text") -> tf.Tensor:
+    def texts(self, records: tf.Tensor) -> tf.Tensor:
         """The texts of serialized examples, string [records]."""
         import tensorflow as tf
 
-        parsed = tf.io.parse_example(records, {feature: tf.io.FixedLenFeature([], tf.string)})
-        return tf.strings.strip(parsed[feature])
+        parsed = tf.io.parse_example(records, {self.text: tf.io.FixedLenFeature([], tf.string)})
+        return tf.strings.strip(parsed[self.text])
 
     @cached_property
     def _blocks(self) -> Blocks:

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scalecli.data.datasets import DatasetSplit, open_split
@@ -114,7 +114,7 @@ class Corpus:
         raises). Raises ConfigurationError when the dataset has no text feature.
         """
         dataset = open_text(name, split, data_dir, field)
-        feature = field or TEXT
+        feature = dataset.text
         described = [dataset.identity, json.dumps([length for _, _, length in dataset.shards()])]
 
         def documents(remarks: Remarks) -> Iterator[str]:
@@ -177,7 +177,7 @@ def open_text(name: str, split: str, data_dir: str | None, field: str | None = N
     if feature not in dataset.builder.info.features:
         known = ", ".join(dataset.builder.info.features)
         raise ConfigurationError(f"dataset {name}: no feature {feature!r}; it has {known}; --text-field names one")
-    return dataset
+    return replace(dataset, text=feature)
 
 
 def _check_split(split: str) -> None:

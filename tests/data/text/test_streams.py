@@ -143,6 +143,13 @@ def test_parts_of_splits(stream, data_dir, vocabulary, tmp_path):
     assert {token for segment in segments_of(part, 10) for token in segment} <= joined
 
 
+def test_the_field_that_is_named_is_streamed(data_dir, vocabulary, tmp_path):
+    corpus = Corpus.from_dataset("c4/en", "train", str(data_dir), "url")
+    urls = TextStream.open(corpus, vocabulary, cache_directory=tmp_path, window=WINDOW)
+    tokens = vocabulary.encode("u")
+    assert {token for segment in segments_of(urls, 3) for token in segment} == set(tokens)
+
+
 def test_too_few_documents(data_dir, vocabulary, tmp_path):
     few = opened(data_dir, "train[:2]", vocabulary, tmp_path)
     with pytest.raises(MissingError, match=r"c4/en/3\.0\.1: 2 documents in 1 shards are too few"):
