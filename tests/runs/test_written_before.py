@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from scalecli.data.text.vocabulary import EOS, PAD
+from scalecli.data.text.vocabulary import EOS, PAD, UNKNOWN
 from scalecli.manifest import load_manifest
 from scalecli.models.encoder_decoder import EncoderDecoder
 from scalecli.runs.trained import open_trained
@@ -53,7 +53,7 @@ def margins(run, inputs, length):
     trained.load_into(model)
     ids = [[*vocabulary.encode(text), EOS] for text in inputs]
     padded = np.array([row + [PAD] * (max(map(len, ids)) - len(row)) for row in ids], "int32")
-    targets, least = np.zeros([len(ids), length], "int32"), np.full(len(ids), np.inf)
+    targets, least = np.full([len(ids), length], UNKNOWN, "int32"), np.full(len(ids), np.inf)  # padding has no logits
     for position in range(length):
         logits = np.asarray(model({"inputs": padded, "targets": targets}))[:, position]
         second, first = np.sort(logits, axis=1)[:, -2:].T
