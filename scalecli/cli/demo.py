@@ -14,8 +14,8 @@ from scalecli.cli.options.files import cache_option, default_cache
 from scalecli.cli.options.groups import Command
 from scalecli.cli.options.values import local_path
 from scalecli.cli.output.terminal import say
-from scalecli.errors import ScalecliError
-from scalecli.studies.child import start_child
+from scalecli.errors import InterruptedRunError, ScalecliError
+from scalecli.studies.execution import run_process
 from scalecli.tables import printable
 
 
@@ -23,7 +23,8 @@ class DemoStepError(ScalecliError):
     """A step of the demo failed; its own line has said why, and its exit code is kept."""
 
     def __init__(self, step: str, code: int) -> None:
-        super().__init__(f"demo: {step} ended with exit code {code}; the same command goes on from here")
+        end = "was interrupted" if code == InterruptedRunError.exit_code else f"ended with exit code {code}"
+        super().__init__(f"demo: {step} {end}; the same command goes on from here")
         self.exit_code = code
 
 
@@ -91,7 +92,5 @@ def _run(*arguments: str | Path) -> None:
     words = [str(argument) for argument in arguments]
     click.secho(printable(f"$ scalecli {shlex.join(words)}"), bold=True, color=_color())
     sys.stdout.flush()
-    with start_child(words) as child:
-        code = child.wait()
-    if code:
-        raise DemoStepError(words[0], code if code > 0 else 128 - code)
+    if code := run_process(words, shows_output=True):
+        raise DemoStepError(words[0], code)

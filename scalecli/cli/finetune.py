@@ -115,6 +115,7 @@ def command(
             recipe,
             *job.lengths(),
             job.storage,
+            devices,
             format,
             data=f"{tasks_name}, {packing}",
             rates=dict(job.rates),

@@ -172,16 +172,20 @@ def _check_default_steps(job: Pretraining | ImagePretraining) -> None:
     """
     from scalecli.architectures import build_spec
     from scalecli.costs import Batch
-    from scalecli.costs.this_machine import rough_duration, seconds_here
+    from scalecli.costs.this_machine import rough_duration
+    from scalecli.runs.fitting import estimated_seconds, planned_machine
 
     recipe = job.recipe
-    if job.devices.kind in ("tpu", "multi-worker") or os.path.exists(job.storage.directory):
+    if os.path.exists(job.storage.directory):
         return
-    spec = build_spec(job.model.architecture, job.planned_shape())
-    seconds = seconds_here(spec, Batch(recipe.batch, *job.lengths()), recipe.training, recipe.steps)
+    spec, batch = build_spec(job.model.architecture, job.planned_shape()), Batch(recipe.batch, *job.lengths())
+    seconds = estimated_seconds(spec, batch, recipe, planned_machine(job.devices), recipe.steps)
     if seconds is None or seconds < LONG_SECONDS:
         return
-    text = f"{recipe.steps:,} steps, the default of --steps, take about {rough_duration(seconds)} on this machine"
+    text = (
+        f"{recipe.steps:,} steps, the default of --steps, take about {rough_duration(seconds)} on this machine, by a "
+        "roofline estimate"
+    )
     if sys.stdin.isatty() and sys.stderr.isatty():
         click.confirm(f"{text}. Start?", abort=True, err=True)
     else:
@@ -207,6 +211,7 @@ def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None,
         job.recipe,
         *job.lengths(),
         job.storage,
+        job.devices,
         format,
         start_step=start.step if start else 0,
         data=job.source.name,

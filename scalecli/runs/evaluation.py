@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from scalecli.devices import AUTOMATIC, Devices, Request, open_devices
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import (
-    FILE_NAME,
     Best,
     Checkpoints,
     Data,
@@ -19,7 +18,6 @@ from scalecli.manifest import (
     Manifest,
     Scalar,
     load_manifest,
-    resolve_from,
     save_manifest,
     utc_now,
 )
@@ -27,6 +25,7 @@ from scalecli.runs.directory import held_storage
 from scalecli.runs.recipe import environment
 from scalecli.runs.trained import Trained, open_trained
 from scalecli.storage.files import is_remote
+from scalecli.storage.layout import MANIFEST, resolve_from
 from scalecli.storage.run_storage import RunStorage
 from scalecli.training.checkpoints import checkpoint_steps
 
@@ -120,7 +119,7 @@ def _manifest(
     run, data = job.trained.manifest, inputs.data
     measured = {step: values[inputs.best] for step, values in results.items() if inputs.best and inputs.best in values}
     if isinstance(data, Data):
-        file = resolve_from(f"{resolved(job.trained)}/{FILE_NAME}", data.vocabulary.file)
+        file = resolve_from(f"{resolved(job.trained)}/{MANIFEST}", data.vocabulary.file)
         data = replace(data, vocabulary=replace(data.vocabulary, file=file))
     return replace(
         run,
@@ -184,7 +183,7 @@ def check_replaceable(storage: RunStorage) -> None:
     Raises:
         ConfigurationError: it holds a training run, or a manifest that can't be read.
     """
-    if not (storage.directory / FILE_NAME).exists():
+    if not (storage.directory / MANIFEST).exists():
         return
     another = "choose another directory by --run"
     try:

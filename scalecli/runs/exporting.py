@@ -17,6 +17,7 @@ from scalecli.interchange.hugging_face.model_card import model_card
 from scalecli.interchange.weight_map import Exported
 from scalecli.runs.trained import Trained
 from scalecli.storage.files import sha256_of
+from scalecli.storage.layout import WEIGHTS
 
 # The module that writes each format, of models of text and of images, and the library that loads what it has written.
 _TEXT_FORMATS: dict[str, tuple[Any, str]] = {
@@ -47,14 +48,18 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
     """
     from safetensors import SafetensorError
 
-    reads_images = trained.manifest.architecture in IMAGE_ARCHITECTURES
+    architecture = trained.manifest.architecture
+    if trained.manifest.architecture_file:
+        raise ConfigurationError(
+            f"{trained.address}: its architecture {architecture} is a user's, which no other library has; transformer, "
+            f"glu and vit are accepted, and {trained.checkpoint / WEIGHTS} has the weights by name"
+        )
+    reads_images = architecture in IMAGE_ARCHITECTURES
     targets = _IMAGE_FORMATS if reads_images else _TEXT_FORMATS
     if target not in targets:
-        raise ConfigurationError(
-            f"--to {target} can't hold {trained.manifest.architecture}; {' or '.join(targets)} is accepted"
-        )
+        raise ConfigurationError(f"--to {target} can't hold {architecture}; {' or '.join(targets)} is accepted")
     module, library = targets[target]
-    module.check(trained.manifest.architecture, trained.shape)
+    module.check(architecture, trained.shape)
     is_free = _is_free(directory)
     if not (is_free or (directory / MODEL_CARD).is_file()):  # before the weights are read
         raise _taken(directory)

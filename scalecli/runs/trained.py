@@ -12,10 +12,11 @@ from scalecli.architectures import Shape, build_image_spec, build_spec, build_te
 from scalecli.architectures.recorded import shape_of_run
 from scalecli.data.text.vocabulary import Vocabulary, load_vocabulary
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.manifest import FILE_NAME, Data, ImageData, Manifest, Parent, load_manifest, manifest_hash
+from scalecli.manifest import Data, ImageData, Manifest, Parent, load_manifest, manifest_hash
 from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec
 from scalecli.storage import layout
 from scalecli.storage.files import are_plain, is_remote
+from scalecli.storage.layout import MANIFEST
 from scalecli.storage.run_storage import RunStorage, open_storage
 from scalecli.training import checkpoints
 
@@ -84,7 +85,7 @@ class Trained:
             ConfigurationError: the run was trained on images.
         """
         data = self.text_data()
-        _check_within(data.vocabulary.file, f"{self.address}/{FILE_NAME}: data.vocabulary.file")
+        _check_within(data.vocabulary.file, f"{self.address}/{MANIFEST}: data.vocabulary.file")
         file = self.storage.directory / data.vocabulary.file
         vocabulary = load_vocabulary(str(file), cache_directory=cache_directory)
         if vocabulary.sha256 != data.vocabulary.sha256:
@@ -134,7 +135,7 @@ class Trained:
         ours = {"architecture": self.manifest.architecture, **self.shape.to_dict()}
         for key in dict.fromkeys((*ours, *theirs)):
             if theirs.get(key) != ours.get(key):
-                stated = f"{key} is {theirs.get(key, 'missing')}, and {ours.get(key, 'missing')} in {FILE_NAME}"
+                stated = f"{key} is {theirs.get(key, 'missing')}, and {ours.get(key, 'missing')} in {MANIFEST}"
                 raise ConfigurationError(f"{file}: {stated}; one of the two is damaged")
         return checkpoints.load_arrays(checkpoint, layout.WEIGHTS)
 
@@ -175,9 +176,9 @@ def open_trained(path: str, cache_directory: Path, step: int | None = None) -> T
     folder = trained.manifest.checkpoints.directory
     address = f"{storage.address}/{folder}"
     if is_remote(path) and folder != layout.CHECKPOINTS:  # where else a manifest leads, files are not fetched to
-        where = f"{storage.address}/{FILE_NAME}: checkpoints.directory"
+        where = f"{storage.address}/{MANIFEST}: checkpoints.directory"
         raise ConfigurationError(f"{where} is {folder!r}; in a bucket it is {layout.CHECKPOINTS}")
-    _check_within(folder, f"{storage.address}/{FILE_NAME}: checkpoints.directory")
+    _check_within(folder, f"{storage.address}/{MANIFEST}: checkpoints.directory")
     steps = checkpoints.checkpoint_steps(trained.folder)
     if not steps:
         raise MissingError(f"{address}: no checkpoint")
@@ -206,10 +207,10 @@ def _local_storage(path: str, cache_directory: Path) -> tuple[RunStorage, int | 
 
 def _bucket_storage(address: str, cache_directory: Path) -> tuple[RunStorage, int | None]:
     """The same for an address in a bucket, from which files are fetched."""
-    address = address.rstrip("/").removesuffix(f"/{FILE_NAME}")
+    address = address.rstrip("/").removesuffix(f"/{MANIFEST}")
     own = re.fullmatch(rf"(.+)/{layout.CHECKPOINTS}/([0-9]{{8,}})", address)
     storage = open_storage(own[1] if own else address, cache_directory).reading_copy()
     storage.refresh()
-    if not (storage.directory / FILE_NAME).is_file():
-        raise MissingError(f"{storage.address}: no {FILE_NAME} there, and so no run")
+    if not (storage.directory / MANIFEST).is_file():
+        raise MissingError(f"{storage.address}: no {MANIFEST} there, and so no run")
     return storage, int(own[2]) if own else None

@@ -15,7 +15,7 @@ from scalecli.errors import ConfigurationError
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
 from scalecli.references import ModelReference
 from scalecli.runs.directory import held_storage, resumed_manifest
-from scalecli.runs.fitting import memory_warning, time_note
+from scalecli.runs.fitting import machine_of, memory_warning, time_note
 from scalecli.runs.recipe import Recipe, batch_of_data, build_model, new_manifest
 from scalecli.runs.trained import Trained, open_trained
 from scalecli.shape import Shape
@@ -171,16 +171,16 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
         return manifest
     inputs.keep(job.storage.directory)
     keep_code(manifest.architecture, job.storage.directory)
-    if too_large := memory_warning(inputs.spec, manifest, job.recipe):
+    batch, machine = batch_of_data(inputs.spec, inputs.data, job.recipe.batch), machine_of(manifest)
+    if too_large := memory_warning(inputs.spec, batch, job.recipe, machine):
         reporter.message(f"warning: {too_large}")
         manifest = replace(manifest, warnings=list(dict.fromkeys((*manifest.warnings, too_large))))
     steps_done = max(checkpoint_steps(job.storage.directory / CHECKPOINTS), default=manifest.start_step)
-    if note := time_note(inputs.spec, manifest, job.recipe, steps_done):
+    if note := time_note(inputs.spec, batch, job.recipe, machine, manifest.steps - steps_done):
         reporter.message(note)
     model = build_model(inputs.spec, job.recipe, devices)
     if initial:
         initial.load_into(model)
-    batch = batch_of_data(inputs.spec, inputs.data, job.recipe.batch)
     validate = inputs.validation(model)  # for text, goes through all held-out targets for the baseline
     with inputs.reading():  # for a stream, reads its first window to time it
         return train(

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from scalecli.analysis.rows.shape_costs import batch_for, flops_of
 from scalecli.costs import TRAINING_PASSES, Batch, Convention
 from scalecli.errors import ScalecliError
-from scalecli.manifest import Data, Manifest, Throughput, manifest_path, parse_manifest, resolve_from
+from scalecli.manifest import Data, Manifest, Throughput, parse_manifest
 from scalecli.results import FEW_SHOT_ACCURACY, NEGATIVE_LOG_PERPLEXITY
 from scalecli.shape import Shape
 from scalecli.storage.files import read_bytes
+from scalecli.storage.layout import manifest_path, resolve_from
 from scalecli.strict import MAXIMUM_BYTES
 
 
@@ -149,5 +150,6 @@ def _parent_of(file: str, manifest: Manifest) -> tuple[str, Manifest] | None:
 
 
 def _figure_at(manifest: Manifest, step: int) -> float | None:
-    measured = [each for each, found in manifest.results.items() if each <= step and NEGATIVE_LOG_PERPLEXITY in found]
-    return manifest.results[max(measured)][NEGATIVE_LOG_PERPLEXITY] if measured else None
+    figures = {own: results.get(NEGATIVE_LOG_PERPLEXITY) for own, results in manifest.results.items() if own <= step}
+    measured = [own for own, figure in figures.items() if figure is not None]
+    return figures[max(measured)] if measured else None

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-LEVEL = 0.95
+from scalecli.analysis.statistics.intervals import LEVEL
+
 _SEED = 0  # the same models always have the same interval
 _EXACT = 1e-12  # of the usual misfit: less is rounding
 

@@ -64,7 +64,7 @@ def resolved(models: Iterable[str]) -> list[PublishedModel | str]:
 
 
 def rows_of(models: Iterable[PublishedModel | str], convention: Convention) -> list[Row]:
-    """Makes the rows; what holds no manifest that this version can use is reported and left out.
+    """Makes the rows; what holds no manifest that this version can use is left out, and said once for each reason.
 
     Raises:
         ConfigurationError: nothing is left, and the last manifest is not valid.
@@ -77,8 +77,13 @@ def rows_of(models: Iterable[PublishedModel | str], convention: Convention) -> l
             rows.append(row_of_published(model) if isinstance(model, PublishedModel) else row_of_run(model, convention))
         except (ConfigurationError, MissingError) as error:
             damage.append(error)
-    for reason in damage if rows else damage[:-1]:
-        say(f"warning: left out: {reason}")
+    paths_by_reason: dict[str, list[str]] = {}
+    for line in dict.fromkeys(map(str, damage if rows else damage[:-1])):
+        path, _, reason = line.partition(": ")
+        paths_by_reason.setdefault(reason, []).append(path)
+    for reason, paths in paths_by_reason.items():
+        others = f" and {len(paths) - 1:,} more" if paths[1:] else ""
+        say(f"warning: left out: {paths[0]}{others}: {reason}")
     if not rows:
         raise damage[-1]
     return with_assumed_data(rows)

@@ -58,7 +58,7 @@ def draw_plots(plot: Sequence[str], figure: FigureSpec) -> None:
     Raises:
         ScalecliError: the disk is full or a place is not writable.
     """
-    from scalecli.analysis.plots import write_plot
+    from scalecli.analysis.plots.files import write_plot
     from scalecli.analysis.plots.terminal import terminal_plot
 
     for path in plot:
@@ -75,7 +75,8 @@ def draw_plots(plot: Sequence[str], figure: FigureSpec) -> None:
 
 def comparison_figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:
     """The picture of --isoflop, of the costs and qualities of --fit with its lines, else of --cost and --quality."""
-    from scalecli.analysis.plots import cost_quality, with_lines
+    from scalecli.analysis.plots.build import cost_quality
+    from scalecli.analysis.plots.figure import with_lines
     from scalecli.analysis.plots.isoflop import isoflop_figure
     from scalecli.cli.compare.tables.fits import drawn_lines
 

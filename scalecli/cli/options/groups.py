@@ -84,7 +84,6 @@ class Command(click.Command):
             if record and param not in left_out:
                 flag, text = record[0], _BOUNDS.sub("]", record[1]).removesuffix("  []")
                 sections.setdefault(getattr(param, "heading", _NO_HEADING), []).append((flag, text))
-        sections[_NO_HEADING] = sections.pop(_NO_HEADING)  # --help and the like stand last
         for heading, records in sections.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
@@ -95,7 +94,7 @@ class Command(click.Command):
 
 _NO_HEADING = "Options"
 _ADDRESS_WITHOUT_SLASHES = re.compile(r"(--[\w-]+=)?(?P<scheme>gs|s3|https?):/?(?P<rest>(?!/).*)", re.IGNORECASE)
-_BOUNDS = re.compile(r"(?<=\[)[\d.<=x]+\]$|; [\d.<=x]+\]$")  # of a number, which an error states where it matters
+_BOUNDS = re.compile(r"(?<=\[)[\d.<>=x]+\]$|; [\d.<>=x]+\]$")  # of a number, which an error states where it matters
 _ALL = "scalecli.help_all"
 
 

@@ -12,11 +12,12 @@ from scalecli.data.text.span_corruption import SpanCorruption, validation_batche
 from scalecli.data.text.tokens import TokenStore
 from scalecli.devices import Devices
 from scalecli.errors import MissingError, ScalecliError
-from scalecli.manifest import FILE_NAME, load_manifest, manifest_path, resolve_from
+from scalecli.manifest import load_manifest
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs, resolved
 from scalecli.runs.text.pretraining import objective_entry, perplexity
 from scalecli.runs.trained import Trained
 from scalecli.storage.files import is_remote
+from scalecli.storage.layout import MANIFEST, manifest_path, resolve_from
 from scalecli.strict import from_mapping
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def objective_of(trained: Trained) -> SpanCorruption:
         path = manifest.parent.path
         # Of a path here a part may be a link, which `..` after it doesn't take back.
         there = is_remote(directory) or is_remote(path)
-        parent = resolve_from(f"{directory}/{FILE_NAME}", path) if there else os.path.join(directory, path)
+        parent = resolve_from(f"{directory}/{MANIFEST}", path) if there else os.path.join(directory, path)
         try:
             manifest = load_manifest(parent)
             directory = os.path.dirname(manifest_path(parent))

@@ -15,10 +15,10 @@ from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.vocabulary import Vocabulary, load_vocabulary
 from scalecli.data.text.vocabulary_training import CHARACTERS, train_vocabulary
 from scalecli.errors import ConfigurationError
-from scalecli.manifest import FILE_NAME
 from scalecli.runs.directory import VOCABULARY_FILE
 from scalecli.runs.text.source import vocabulary_text
 from scalecli.storage.cache import seal, sealed
+from scalecli.storage.layout import MANIFEST
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
@@ -51,7 +51,7 @@ def open_vocabulary(
     pieces = _trained_pieces(name)
     own = directory / VOCABULARY_FILE
     # Without a manifest the file is left over from an attempt that failed, maybe on other text.
-    if own.is_file() and (directory / FILE_NAME).is_file():
+    if own.is_file() and (directory / MANIFEST).is_file():
         return load_vocabulary(str(own), cache_directory=cache_directory)
     text = vocabulary_text(corpus)
     key = hashlib.sha256(json.dumps([text.identity, text.split, pieces, CHARACTERS]).encode()).hexdigest()

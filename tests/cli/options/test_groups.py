@@ -115,8 +115,8 @@ def test_an_address_that_lacks_a_slash_is_no_local_path(given, address, local, m
         assert (ran.code, ran.err) == (2, f"error: {line}")
     ran = command("import", "x", f"--run={given}")
     assert (ran.code, ran.err) == (2, f"error: --run={line}")
-    monkeypatch.setenv("SCALECLI_EXPORT_ARCH", given)
-    assert command("export", "x", "y", "--to", "npz").err == f"error: {line}"
+    monkeypatch.setenv("SCALECLI_SHAPE_OUTPUT", given)
+    assert command("shape", "tiny").err == f"error: {line}"
     (tmp_path / "config.yaml").write_text(f"compare: {{tables: '{given}'}}\n")
     assert command("--config", "config.yaml", "compare", "small").err == f"error: {line}"
     assert not (tmp_path / given.split("/")[0]).exists()

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.data_fits import DataFit, Interval, Optimum, fit_data, not_numbers
+from scalecli.analysis.statistics.data_fits import DataFit, Optimum, fit_data, not_numbers
 from scalecli.analysis.statistics.fits import NoFit, rms
+from scalecli.analysis.statistics.intervals import Interval
 from scalecli.cli.output.formats import FOR_PEOPLE
 from scalecli.tables import Column, Table, humanise
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.data_fits import Interval, not_numbers
+from scalecli.analysis.statistics.data_fits import not_numbers
+from scalecli.analysis.statistics.intervals import Interval
 from scalecli.analysis.statistics.isoflop import Exponents, Parabola, fit_isoflop
 from scalecli.cli.compare.tables.data_laws import estimate_cells, with_ends
 from scalecli.cli.output.formats import FOR_PEOPLE
