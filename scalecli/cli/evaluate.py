@@ -182,8 +182,8 @@ def command(
             scored = _with_split(tasks or _own_tasks(last), of_tasks)
             this = job(name_of_tasks(scored, of_tasks, rank_classification, beams))
             measure = TaskPredictions(scored, of_tasks, rank_classification, beams)
-            manifest, found = evaluate(this, measure, reporter)
-            table = table_of_tasks(manifest, found)
+            manifest, scores = evaluate(this, measure, reporter)
+            table = table_of_tasks(manifest, scores)
     for warning in manifest.warnings:
         say(warning)
     print_table("results", *table, format)

@@ -51,7 +51,7 @@ def notes(
     if is_for_people:
         lines += [*_unlike(rows, used), *_unlike_qualities(rows, used), *_unlike_training(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
-        lines += finding_lines((name, found) for name, found in pairs if not set(found.figures).isdisjoint(used))
+        lines += finding_lines(pair for pair in pairs if not set(pair[1].figures).isdisjoint(used))
     return lines
 
 
