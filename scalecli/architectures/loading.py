@@ -252,7 +252,6 @@ def _check(architecture: Architecture) -> None:
 
 
 def _check_new(knob: Knob, taken: dict[str, str], flags: set[str]) -> None:
-    """Checks a knob that no other architecture has."""
     if not isinstance(knob.name, str) or not _NAME.fullmatch(knob.name):
         raise ConfigurationError(f"a knob is called {knob.name!r}; lower-case letters and underscores are accepted")
     if knob.name in SHARED_FIELDS or hasattr(Shape, knob.name):

@@ -64,10 +64,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class PublishedAlternative:
-    """A published model: one that something cheaper is looked for, or with `difference` and `change` the cheaper one.
+    """A published model, or a cheaper one in its place: with `difference`, of their scores, and `change`.
 
-    `costs` as in `Candidate`, `score` the mean of GLUE, SuperGLUE and SQuAD. `difference`: of the scores. `change`: of
-    the cost that is to be lower, -0.2 being 20% less.
+    `costs` are as in `Candidate`, `score` is the mean of GLUE, SuperGLUE and SQuAD. `change` is that of the cost which
+    is to be lower, -0.2 being 20% less.
     """
 
     model: PublishedModel

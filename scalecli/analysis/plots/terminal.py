@@ -132,7 +132,6 @@ def _along(scale: Scale, value: float, cells: int) -> float:
 
 
 def _keys(keys: Sequence[str], width: int) -> list[str]:
-    """The legend's entries in lines."""
     lines: list[str] = []
     length = 0
     for key in keys:

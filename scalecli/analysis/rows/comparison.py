@@ -125,9 +125,9 @@ class Row:
         return (getattr(self, condition),) if condition else ()
 
     def measured_for(self, cost: str, quality: str) -> tuple:
-        """What models must have in common that are compared in a cost and a quality: the data that they saw, too.
+        """What two models must share to be compared in a cost and a quality: what these were measured on, and the data.
 
-        A cost that counts that data, such as training FLOPs, makes models comparable that saw more and less of it.
+        Not the data where the cost counts it, as training FLOPs do.
         """
         seen = () if cost in _COUNT_DATA else self.trained_on(quality)
         return self.measured_on(cost), self.measured_on(quality), seen

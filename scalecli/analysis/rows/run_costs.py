@@ -15,9 +15,9 @@ from scalecli.manifest import Manifest
 
 @dataclass(frozen=True)
 class RunCost:
-    """What one run alone took, without the runs that it was made from; None is not known.
+    """What one run took, without the runs that it was made from; None is not known.
 
-    `devices` is the number of chips of the kind `chip` (None: one that we know nothing about), of CPUs that of cores.
+    `devices` counts chips of the kind `chip`, or the cores of CPUs.
     """
 
     hours: float

@@ -39,7 +39,7 @@ def resampled(fitted: np.ndarray, residuals: np.ndarray, samples: int, all_up_to
 
 
 def misfit_ratio(at_truth: np.ndarray, best: np.ndarray) -> float:
-    """By what share of the best fit's misfit that of the truth is larger, at most, in 95% of all samples.
+    """The share by which the misfit at the truth is above that of the best fit: at most this in 95% of the samples.
 
     Args:
         at_truth: misfit with the slope that the samples were made with, [samples].

@@ -61,7 +61,7 @@ class Parabola:
 class Exponents:
     """How the best size and its tokens grow with the budget: exponents over `budgets` minima; or why that is unknown.
 
-    `best` are the factors of best = factor * budget^exponent.
+    The best size is factor * budget^exponent.
     """
 
     group: str

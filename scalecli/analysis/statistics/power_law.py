@@ -206,7 +206,7 @@ def _sums(powers: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weighted_sums(powers: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `_fitted` needs, of weights [samples, exponents, models]: all samples in two products a exponent."""
+    """What `_fitted` needs, of weights [samples, exponents, models]: all samples in two products an exponent."""
     bases = _bases(powers)
     by_exponent = weights.transpose(1, 0, 2)
     power_sums, loss_sums = by_exponent @ bases, (by_exponent * y) @ bases[..., :2]
@@ -219,9 +219,9 @@ def _bases(powers: np.ndarray) -> np.ndarray:
 
 
 def _thresholds(x: np.ndarray, y: np.ndarray, exponents: np.ndarray) -> np.ndarray:
-    """Huber's thresholds, [samples]: from the median deviation from the best fit, first by least squares, then by his.
+    """Huber's thresholds, [samples]: from median deviations from the best fit, by least squares, then by Huber's loss.
 
-    The second time, because what is far off pulls the first fit to itself, and all others seem far off then.
+    Least squares alone would not do: a model that is far off pulls that fit to itself, and all others seem far off.
     """
     unbiased = math.sqrt(len(x) / (len(x) - _PARAMETERS)) / _MEDIAN_OF_NORMAL
     rounding = np.finfo(float).eps * np.abs(y).max(-1)

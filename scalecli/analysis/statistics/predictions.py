@@ -162,15 +162,16 @@ def _predicted_loss(
 
         costs = np.array([dearness(cost, point.cost) for point in members])
         losses = -np.array([point.quality for point in members])
-        draws = -drawn_losses(costs, losses, power.curve, dearness(cost, target.cost))
+        draws = np.minimum(-drawn_losses(costs, losses, power.curve, dearness(cost, target.cost)), 0.0)
         low, high = middle_of(draws)
         return replace(prediction, form="power law", predicted=power.at(target.cost), low=low, high=high), draws
     line = _Line.through([math.log10(point.cost) for point in members], [point.quality for point in members])
     x = math.log10(target.cost)
-    margin = line.margin(x)
-    draws = line.draws(np.full(_DRAWS, x), np.random.default_rng(_SEED))
-    value = float(line.at(np.array(x)))
-    return replace(prediction, predicted=value, low=value - margin, high=value + margin), draws
+    value, margin = float(line.at(np.array(x))), line.margin(x)
+    if value > 0:
+        return replace(prediction, reason=f"the line leads to {value:.3g}, and no model reaches more than 0"), None
+    draws = np.minimum(line.draws(np.full(_DRAWS, x), np.random.default_rng(_SEED)), 0.0)
+    return replace(prediction, predicted=value, low=value - margin, high=min(value + margin, 0.0)), draws
 
 
 def _predicted_score(

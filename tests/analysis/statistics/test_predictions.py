@@ -73,8 +73,11 @@ def test_scores_follow_from_losses_and_stay_possible():
     assert score.predicted == pytest.approx(score_of(loss.predicted))
     # With scores exactly on their curve, what is uncertain is the loss.
     assert (score.low, score.high) == pytest.approx((score_of(loss.low), score_of(loss.high)), rel=0.1)
-    _, far = predict(rows, "flops", ["downstream"], [target(1e60)])
-    assert 0 <= far.low <= far.predicted <= far.high <= 100
+    loss, far = predict(rows, "flops", ["downstream"], [target(1e17)])
+    assert loss.high <= 0 and 0 <= far.low <= far.predicted <= far.high <= score_of(0.0) + 0.1
+    loss, far = predict(rows, "flops", ["downstream"], [target(1e60)])
+    assert loss.reason == "the line leads to 16.8, and no model reaches more than 0" and loss.predicted is None
+    assert far.reason == "its upstream figure is not predicted"
 
 
 def test_noise_of_the_scores_widens_their_interval():

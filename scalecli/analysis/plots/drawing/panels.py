@@ -77,7 +77,6 @@ _placed = lru_cache(maxsize=32)(place_labels)  # a panel is drawn as part of a p
 
 
 def _frame(axes: Axes, panel: Panel, width: float, height: float) -> None:
-    """Ticks, grid and titles."""
     x_scale, y_scale = scales(panel)
     x_ticks, y_ticks = x_scale.ticks(_MOST_TICKS[0]), y_scale.ticks(_MOST_TICKS[1])
     axes.set_xticks([x_scale.position(tick) * width for tick in x_ticks], tick_texts(x_ticks, panel.x))
