@@ -219,8 +219,8 @@ def _failure(error: Exception) -> int:
         _report("the working directory has been removed; change to another one")
         return 1
     if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
-        _report(f"{place}{error.strerror}")
+        file = f"{error.filename}: " if error.filename else ""
+        _report(f"{file}{error.strerror}")
         _forget_output()
         return MissingError.exit_code if error.errno in _NOT_THERE else 1
     text = _one_line(" ".join(reasons_of(error)))[:500]

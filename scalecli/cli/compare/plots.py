@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecli.cli.output.formats import terminal_width
 from scalecli.cli.output.terminal import say
 from scalecli.errors import UsageError
 
@@ -64,7 +64,7 @@ def draw_plots(plot: Sequence[str], figure: FigureSpec) -> None:
     for path in plot:
         if path == _TERMINAL:
             is_terminal = sys.stdout.isatty()
-            width = shutil.get_terminal_size().columns if is_terminal else _USUAL_WIDTH
+            width = terminal_width() or _USUAL_WIDTH
             has_colors = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
             click.echo()
             click.echo(terminal_plot(figure, width, has_colors), nl=False, color=has_colors)

@@ -183,7 +183,8 @@ def _pareto(rows: Sequence[Row], choice: Choice, is_for_people: bool) -> dict[st
 
 def _findings(row: Row) -> list[dict[str, Any]]:
     """The findings about a row as programs get them."""
-    return [{key: value for key, value in strict.to_mapping(each).items() if key != "rows"} for each in row.findings]
+    findings = map(strict.to_mapping, row.findings)
+    return [{key: value for key, value in finding.items() if key != "rows"} for finding in findings]
 
 
 def _column(key: str) -> Column:

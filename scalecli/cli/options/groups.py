@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from scalecli.cli.options.values import finite
 from scalecli.errors import UsageError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -42,6 +43,21 @@ def option_group(
         return function
 
     return decorate
+
+
+def number_option(
+    flag: str, default: float, help: str, metavar: str = "N", callback: Callable[..., Any] | None = None
+) -> Decorator:
+    """An option for a number of the default's type, which must be finite unless another callback checks it."""
+    return click.option(
+        flag,
+        type=type(default),
+        callback=callback or (finite if isinstance(default, float) else None),
+        default=default,
+        show_default=True,
+        metavar=metavar,
+        help=help,
+    )
 
 
 def _collected(command: Callable[..., Any], collect: Callable[[dict[str, Any]], None]) -> Callable[..., Any]:

@@ -37,6 +37,11 @@ def say(text: str, bold: bool = False) -> None:
         click.secho(line, file=_stream, err=True, bold=bold or None)
 
 
+def stdout_color() -> bool | None:
+    """What click is told of colors on stdout: none where NO_COLOR is set, else as it is a terminal or not."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
 def say_wrapped(text: str) -> None:
     """Prints a longer text to stderr, in a terminal in lines that break between words."""
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None

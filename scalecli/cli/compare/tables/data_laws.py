@@ -12,7 +12,7 @@ from scalecli.analysis.statistics.data_fits import DataFit, Optimum, fit_data, n
 from scalecli.analysis.statistics.fits import NoFit, rms
 from scalecli.analysis.statistics.intervals import Interval
 from scalecli.cli.output.formats import FOR_PEOPLE
-from scalecli.tables import Column, Table, humanise
+from scalecli.tables import Column, Table, humanise, keyed
 
 _CONSTANTS = (
     Column("group", "Of"),
@@ -82,16 +82,11 @@ def estimate_cells(key: str, estimate: Interval, counts: bool = False) -> dict[s
 
 def with_ends(columns: Sequence[Column]) -> list[Column]:
     """The columns with the two ends of each interval in the place of its text."""
-    keys = [
-        end
-        for column in columns
-        for end in (
-            [column.key.replace("interval", "low"), column.key.replace("interval", "high")]
-            if column.key.endswith("interval")
-            else [column.key]
-        )
-    ]
-    return [Column(key, key) for key in keys]
+    keys: list[str] = []
+    for column in columns:
+        stem = column.key.removesuffix("interval")
+        keys += [column.key] if stem == column.key else [f"{stem}low", f"{stem}high"]
+    return keyed(*keys)
 
 
 def _refusals(rows: Sequence[Row], qualities: Sequence[str], fits: Sequence[DataFit | NoFit]) -> list[str]:
