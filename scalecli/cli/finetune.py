@@ -106,13 +106,12 @@ def command(
         from scalecli.runs.tasks.examples import read_tasks
 
         read_tasks(job.measured_on, "validation")
-        packing = "packed" if packed and not job.padding_reason else "padded"
+        packing = "packed" if job.packs else "padded"
         print_plan(
             parent.spec,
             parent.shape,
             recipe,
-            job.inputs_length,
-            job.targets_length,
+            *job.lengths(),
             job.storage,
             devices,
             format,

@@ -173,7 +173,7 @@ def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None,
     from scalecli.architectures import build_spec
     from scalecli.runs.text.pretraining import Pretraining
 
-    job.check_source()
+    job.source.check()
     shape, start = job.planned_shape(), job.start()
     spec = build_spec(job.model.architecture, shape)
     more: dict[str, Any] = {}
@@ -190,7 +190,7 @@ def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None,
         job.devices,
         format,
         start_step=start.step if start else 0,
-        data=job.source_name,
+        data=job.source.name,
         validation_examples=job.validation_examples,
         **more,
     )

@@ -20,11 +20,11 @@ from scalecli.storage.files import sha256_of
 from scalecli.storage.layout import WEIGHTS
 
 # The module that writes each format, of models of text and of images, and the library that loads what it has written.
-_OF_TEXT: dict[str, tuple[Any, str]] = {
+_TEXT_FORMATS: dict[str, tuple[Any, str]] = {
     "hugging-face": (hugging_face, "transformers"),
     "keras-hub": (keras_hub, "keras-hub"),
 }
-_OF_IMAGES: dict[str, tuple[Any, str]] = {
+_IMAGE_FORMATS: dict[str, tuple[Any, str]] = {
     "hugging-face": (vit_hugging_face, "transformers"),
     "npz": (vit_npz, "numpy"),
 }
@@ -54,8 +54,8 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
             f"{trained.address}: its architecture {architecture} is a user's, which no other library has; transformer, "
             f"glu and vit are accepted, and {trained.checkpoint / WEIGHTS} has the weights by name"
         )
-    of_images = architecture in IMAGE_ARCHITECTURES
-    targets = _OF_IMAGES if of_images else _OF_TEXT
+    reads_images = architecture in IMAGE_ARCHITECTURES
+    targets = _IMAGE_FORMATS if reads_images else _TEXT_FORMATS
     if target not in targets:
         raise ConfigurationError(f"--to {target} can't hold {architecture}; {' or '.join(targets)} is accepted")
     module, library = targets[target]
@@ -69,8 +69,8 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
         weights=trained.weights(),
         dropout=None if trained.manifest.kind == "import" else trained.manifest.dropout,
         precision=precision,
-        vocabulary=None if of_images else trained.vocabulary(cache_directory),
-        classes=trained.classes() if of_images else (),
+        vocabulary=None if reads_images else trained.vocabulary(cache_directory),
+        classes=trained.classes() if reads_images else (),
     )
     temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex}.tmp"
     try:

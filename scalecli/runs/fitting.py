@@ -9,11 +9,11 @@ from pathlib import Path
 
 from scalecli.costs import Batch
 from scalecli.costs.hardware import Machine
-from scalecli.costs.memory import Training, device_memory
+from scalecli.costs.memory import device_memory
 from scalecli.costs.this_machine import rough_duration, seconds_here, this_machine
 from scalecli.devices import Request
 from scalecli.errors import ConfigurationError
-from scalecli.manifest import Data, Manifest
+from scalecli.manifest import Manifest
 from scalecli.runs.recipe import Recipe
 from scalecli.specs import ModelSpec
 from scalecli.tables import humanise
@@ -42,14 +42,6 @@ def planned_machine(request: Request) -> Machine | None:
     return replace(machine, chips=1) if request.kind == "one" else machine
 
 
-def batch_of(spec: ModelSpec, manifest: Manifest) -> Batch | None:
-    """The batch of one optimizer step, None where its lengths are not known."""
-    lengths = spec.lengths
-    if isinstance(manifest.data, Data):
-        lengths = manifest.data.inputs_length, manifest.data.targets_length
-    return lengths and Batch(manifest.batch, *lengths)
-
-
 def memory_warning(spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machine | None) -> str | None:
     """Says that a step needs more memory than a device of the machine has; None where it doesn't, or that isn't known.
 
@@ -63,7 +55,7 @@ def memory_warning(spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machi
     capacity = machine_memory() if is_cpu else machine.device_memory_bytes
     batch = replace(batch, sequences=batch.sequences // recipe.accumulation)
     try:
-        needed = device_memory(spec, batch, machine, _training(recipe)).total
+        needed = device_memory(spec, batch, machine, recipe.training).total
     except ConfigurationError:  # a model that can't be estimated may be trained all the same
         return None
     if capacity is None or needed <= capacity:
@@ -87,19 +79,15 @@ def estimated_seconds(
     spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machine | None, steps: int
 ) -> float | None:
     """How long so many steps of a recipe would take, start included (see `this_machine.seconds_here`)."""
-    return seconds_here(spec, batch, _training(recipe), steps, machine) if machine else None
-
-
-def _training(recipe: Recipe) -> Training:
-    return Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
+    return seconds_here(spec, batch, recipe.training, steps, machine) if machine else None
 
 
 def machine_memory() -> int | None:
     """The bytes of memory that this process may have, None where the system doesn't say."""
     try:
-        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return None
     with contextlib.suppress(OSError, ValueError):  # no limit is the word "max"
-        found = min(found, int(_GROUP_LIMIT.read_text()))
-    return found
+        memory = min(memory, int(_GROUP_LIMIT.read_text()))
+    return memory

@@ -62,7 +62,7 @@ def test_a_shape_files_own_rows_are_kept_or_refused(plan, folder):
     assert rows(plan(*USUAL, "--nl", "3")[1]) == 300
     code, out, err = plan("shape.yaml", "--text", "text.txt", "--vocabulary", "train:201")
     assert (code, out, err.count("\n")) == (3, "", 1)
-    assert "vocabulary of 300 rows is too small for 301 ids (201 pieces and 100 sentinels)" in err
+    assert "vocabulary: 300, too few for 301 ids (201 pieces and 100 sentinels)" in err
 
 
 def test_a_written_preset_takes_the_rows_of_the_vocabulary(plan, capsys):

@@ -10,7 +10,7 @@ from scalecli.costs.hardware import Machine
 from scalecli.devices import Request
 from scalecli.manifest import Strategy, load_manifest
 from scalecli.runs import fitting
-from scalecli.runs.recipe import Recipe
+from scalecli.runs.recipe import Recipe, batch_of_data
 from scalecli.shape import presets
 from scalecli.training.schedules import Schedule
 from tests.manifests import example_manifest
@@ -37,8 +37,8 @@ def test_the_memory_of_an_accelerator_counts(monkeypatch, kind, batch, said):
     manifest = replace(example, environment=environment, strategy=Strategy(kind=kind, replicas=2))
     recipe = Recipe(steps=1, batch=batch, schedule=Schedule("constant", 0.01, 0, 1), dropout=0.0, seed=0)
     spec = build_spec("transformer", presets()["small"])
-    manifest = replace(manifest, batch=batch)
-    warning = fitting.memory_warning(spec, fitting.batch_of(spec, manifest), recipe, fitting.machine_of(manifest))
+    step = batch_of_data(spec, manifest.data, batch)
+    warning = fitting.memory_warning(spec, step, recipe, fitting.machine_of(manifest))
     assert (warning is not None) == said
     assert not said or (f"{batch:,} examples" in warning and ", and a device here has 80.0 GB; " in warning)
 

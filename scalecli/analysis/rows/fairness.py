@@ -54,11 +54,14 @@ def differences(rows: Sequence[Row]) -> list[Difference]:
     ]
 
 
+def last_step(manifest: Manifest) -> int:
+    """The last step that the run has results or a checkpoint of, so far."""
+    return max([*manifest.results, *manifest.checkpoints.kept, manifest.start_step])
+
+
 def trained_steps(manifest: Manifest) -> int:
     """How many steps the run has trained itself, so far."""
-    if manifest.status == "completed":
-        return manifest.steps - manifest.start_step
-    return max([*manifest.results, *manifest.checkpoints.kept, manifest.start_step]) - manifest.start_step
+    return (manifest.steps if manifest.status == "completed" else last_step(manifest)) - manifest.start_step
 
 
 def _differences(manifests: Sequence[tuple[str, Manifest]]) -> dict[str, dict[str, list[str]]]:

@@ -14,10 +14,11 @@ from scalecli.devices import Devices
 from scalecli.errors import MissingError, ScalecliError
 from scalecli.manifest import load_manifest
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs, resolved
-from scalecli.runs.text.pretraining import objective_entry, objective_from_entry, perplexity
+from scalecli.runs.text.pretraining import objective_entry, perplexity
 from scalecli.runs.trained import Trained
 from scalecli.storage.files import is_remote
 from scalecli.storage.layout import MANIFEST, manifest_path, resolve_from
+from scalecli.strict import from_mapping
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextPerplexity:
-    """Negative log-perplexity by span corruption on the first `examples` segments of text.
-
-    `field` is the one of records that holds the text.
-    """
+    """Negative log-perplexity by span corruption on the first `examples` segments of text, in `field` of records."""
 
     text: Sequence[str]
     objective: SpanCorruption
@@ -104,4 +102,5 @@ def objective_of(trained: Trained) -> SpanCorruption:
         if directory in seen:
             raise MissingError(f"{unknown}, and {directory} is among its own parents")
         seen.add(directory)
-    return objective_from_entry(manifest.objective, f"{directory}: objective")
+    values = {key: value for key, value in manifest.objective.items() if key not in ("name", "validation_examples")}
+    return from_mapping(SpanCorruption, values, f"{directory}: objective")

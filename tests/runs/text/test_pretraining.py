@@ -277,7 +277,7 @@ def test_a_shape_files_own_rows_are_the_models(place, tmp_path, no_training):
     arguments[1] = str(shape)
     shape.write_text(SHAPE + "vocabulary: 299\n")
     line = command(*arguments).failed(3)
-    assert f"vocabulary of 299 rows is too small for {PIECES + 100} ids" in line
+    assert f"vocabulary: 299, too few for {PIECES + 100} ids" in line
     shape.write_text(SHAPE + "vocabulary: 333\n")
     ran = command(*arguments)
     assert ran.code == 0, ran.err
