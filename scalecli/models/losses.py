@@ -59,7 +59,7 @@ def chunked_cross_entropy(
     size = -(-length // chunks)
 
     def chunked(x: Any) -> Any:
-        """[batch, length, ...] -> [chunks, batch, size, ...], filled up with zeros."""
+        """[batch, length, ...] -> [chunks, batch, size, ...], padded with zeros."""
         padded = ops.pad(x, ((0, 0), (0, chunks * size - length), *((0, 0),) * (len(x.shape) - 2)))
         return ops.swapaxes(ops.reshape(padded, (batch, chunks, size, *x.shape[2:])), 0, 1)
 
