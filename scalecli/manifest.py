@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import glob
 import hashlib
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scalecli import strict
-from scalecli.errors import ConfigurationError, MissingError
-from scalecli.storage.files import is_remote, read_bytes
+from scalecli.errors import ConfigurationError
+from scalecli.storage.files import read_bytes
+from scalecli.storage.layout import MANIFEST, manifest_path
 
 SCHEMA = 1
-FILE_NAME = "run.yaml"
 
 Scalar = bool | int | float | str
 
@@ -117,10 +116,8 @@ class Data:
 class ImageData:
     """Labeled images that were read: `identity` is a hash of them or a dataset's version, `images` how many they are.
 
-    Of an import, whose images nobody states, `identity` is that of the files.
-
-    `image_size` is that of the square, in pixels, that the model sees of an image. `left_out` counts the files that are
-    no images, by what is the matter with them.
+    Of an import, whose images nobody states, `identity` is that of the files. `image_size` is that of the square, in
+    pixels, that the model sees of an image. `left_out` counts the files that are no images, by what is wrong with them.
     """
 
     name: str
@@ -255,25 +252,6 @@ def utc_now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
-def manifest_path(path: str | os.PathLike[str]) -> str:
-    """Returns the manifest's own file for a manifest or a run's directory (in a bucket: all that has no YAML suffix).
-
-    Raises:
-        MissingError: a local directory holds no `run.yaml`.
-    """
-    path = os.fspath(path)
-    if is_remote(path):
-        return path if path.endswith((".yaml", ".yml")) else f"{path.rstrip('/')}/{FILE_NAME}"
-    if not os.path.isdir(path):
-        return path
-    inside = os.path.join(path, FILE_NAME)
-    if not os.path.exists(inside):
-        below = glob.glob(os.path.join(glob.escape(path), "*", FILE_NAME))
-        hint = f"; there are {len(below)} runs below it, such as {os.path.dirname(below[0])}" if below else ""
-        raise MissingError(f"{path}: no {FILE_NAME} in this directory{hint}")
-    return inside
-
-
 def load_manifest(path: str | os.PathLike[str]) -> Manifest:
     """Reads a manifest, or the `run.yaml` in a run's directory.
 
@@ -309,20 +287,11 @@ def save_manifest(manifest: Manifest, directory: str | os.PathLike[str]) -> str:
         ConfigurationError: a value has another type than its field, so that the file could not be read again.
         ScalecliError: the directory cannot be written.
     """
-    file = f"{os.fspath(directory).rstrip('/') or '/'}/{FILE_NAME}"
+    file = f"{os.fspath(directory).rstrip('/') or '/'}/{MANIFEST}"
     mapping = strict.to_mapping(manifest)
     strict.from_mapping(Manifest, mapping, file)
     strict.write_yaml(file, mapping)
     return file
-
-
-def resolve_from(file: str, path: str) -> str:
-    """A path that the manifest in `file` states as seen from its own directory, as seen from here."""
-    if is_remote(path) or os.path.isabs(path):
-        return path
-    # Buckets know no "..", so it is taken out by its letters, as it was put in.
-    protocol, separator, place = file.rpartition("://")
-    return f"{protocol}{separator}{os.path.normpath(os.path.join(os.path.dirname(place), path))}"
 
 
 def manifest_hash(path: str | os.PathLike[str]) -> str:

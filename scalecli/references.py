@@ -111,7 +111,8 @@ def _is_path(text: str) -> bool:
 def _read_model(path: str, architecture: str | None) -> ModelReference:
     """The model of a shape file, a manifest, or a run's directory; only manifests have the key `schema`."""
     from scalecli.architectures.recorded import shape_of_run
-    from scalecli.manifest import load_manifest, manifest_path  # most models are names, and this takes time
+    from scalecli.manifest import load_manifest  # most models are names, and this takes time
+    from scalecli.storage.layout import manifest_path
 
     is_directory = not path.endswith(_YAML_SUFFIXES) if is_remote(path) else os.path.isdir(path)
     values = {} if is_directory else strict.load_yaml(path)

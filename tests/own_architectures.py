@@ -25,7 +25,7 @@ architecture = Architecture(name="mine", build=build, knobs=(Knob("rank", "rk", 
 _LISTS = (ARCHITECTURES, KNOBS, loading._CODES)
 _KNOWN = [dict(entries) for entries in _LISTS]
 _CACHES = (
-    *(presets, operators._operators, operators._words, shapes._size, shapes._published, model._knob_option),
+    *(presets, operators._operators, operators._words, shapes._published, model._knob_option),
     *(shape_costs.spec_of, shape_costs.parameters_of, shape_costs.batch_for, shape_costs.flops_of),
 )
 

@@ -8,13 +8,8 @@ import pytest
 import yaml
 
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
-from scalecli.manifest import (
-    Parent,
-    load_manifest,
-    manifest_hash,
-    manifest_path,
-    save_manifest,
-)
+from scalecli.manifest import Parent, load_manifest, manifest_hash, save_manifest
+from scalecli.storage.layout import manifest_path
 from tests.manifests import example_manifest
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import cast
 
 from scalecli.architectures import papers
 from scalecli.architectures.declaration import Architecture
@@ -24,8 +25,8 @@ for _module in pkgutil.iter_modules(papers.__path__, f"{papers.__name__}."):
     register(importlib.import_module(_module.name).architecture)
 
 # Those of the papers, by what they read, and their knobs.
-TEXT_ARCHITECTURES = tuple(name for name, each in ARCHITECTURES.items() if each.reads == "text")
-IMAGE_ARCHITECTURES = tuple(name for name, each in ARCHITECTURES.items() if each.reads == "images")
+TEXT_ARCHITECTURES = tuple(name for name, declared in ARCHITECTURES.items() if declared.reads == "text")
+IMAGE_ARCHITECTURES = tuple(name for name, declared in ARCHITECTURES.items() if declared.reads == "images")
 PAPERS_KNOBS = tuple(KNOBS)
 
 
@@ -46,11 +47,7 @@ def build_text_spec(architecture: str, shape: Shape) -> EncoderDecoder:
     Raises:
         ConfigurationError: it does not, or it has no model of that shape.
     """
-    if named(architecture).reads != "text":
-        raise ConfigurationError(f"{architecture} reads images; this takes text: {_names('text')}")
-    spec = build_spec(architecture, shape)
-    assert isinstance(spec, EncoderDecoder)
-    return spec
+    return cast(EncoderDecoder, _build_reading("text", architecture, shape))
 
 
 def build_image_spec(architecture: str, shape: Shape) -> EncoderOnly:
@@ -59,15 +56,15 @@ def build_image_spec(architecture: str, shape: Shape) -> EncoderOnly:
     Raises:
         ConfigurationError: it does not, or it has no model of that shape.
     """
-    if named(architecture).reads != "images":
-        raise ConfigurationError(f"{architecture} reads text; this takes images: {_names('images')}")
-    spec = build_spec(architecture, shape)
-    assert isinstance(spec, EncoderOnly)
-    return spec
+    return cast(EncoderOnly, _build_reading("images", architecture, shape))
 
 
-def _names(reads: str) -> str:
-    return ", ".join(name for name, each in ARCHITECTURES.items() if each.reads == reads)
+def _build_reading(what: str, architecture: str, shape: Shape) -> ModelSpec:
+    reads = named(architecture).reads
+    if reads != what:
+        accepted = ", ".join(name for name, declared in ARCHITECTURES.items() if declared.reads == what)
+        raise ConfigurationError(f"{architecture} reads {reads}; this takes {what}: {accepted}")
+    return build_spec(architecture, shape)
 
 
 __all__ = [

@@ -132,6 +132,16 @@ def built(architecture: Architecture, shape: Shape) -> ModelSpec:
     return _guarded(code.file, build)
 
 
+def warned(architecture: Architecture, shape: Shape) -> list[str]:
+    """What an architecture warns about in a shape that has every knob.
+
+    Raises:
+        ConfigurationError: its code fails; names the file and the line.
+    """
+    code = _CODES.get(architecture.name)
+    return _guarded(code.file if code else "", lambda: [str(text) for text in architecture.warnings(shape)])
+
+
 def _load_file(path: str) -> str:
     content = read_bytes(path, _LARGEST)
     file = os.path.abspath(path)
@@ -193,12 +203,10 @@ def _declare(architecture: Any, address: str, file: str, attribute: str = "archi
             f"{address}: it has no {attribute}; such a file ends in "
             "architecture = Architecture(name=..., build=...), from scalecli.api"
         )
-    try:
-        _check(architecture)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{address}: {error}") from None
+    _guarded(address, lambda: _check(architecture))
+    code = Code(address, file, read_bytes(file, _LARGEST))
     register(architecture)
-    _CODES[architecture.name] = Code(address, file, Path(file).read_bytes())
+    _CODES[architecture.name] = code
     return architecture.name
 
 
@@ -209,14 +217,22 @@ def _check(architecture: Architecture) -> None:
     if name in ARCHITECTURES:
         owner = _CODES[name].address if name in _CODES else "one of the papers' architectures"
         raise ConfigurationError(f"the name {name!r} is taken by {owner}")
-    if not callable(architecture.build):
-        raise ConfigurationError(f"build is {architecture.build!r}; a function from a Shape to a model is accepted")
-    if not isinstance(architecture.sizes, (Path, Mapping, type(None))):
-        raise ConfigurationError(f"sizes are {architecture.sizes!r}; a Path, a mapping, or None for T5's is accepted")
+    sizes, blocks, knobs = architecture.sizes, architecture.layers_per_block, architecture.knobs
+    have_shapes = isinstance(sizes, Mapping) and sizes and all(isinstance(each, Mapping) for each in sizes.values())
+    for field, is_accepted, accepted in (
+        ("build", callable(architecture.build), "a function from a Shape to a model"),
+        ("knobs", all(isinstance(knob, Knob) for knob in knobs), "a tuple of Knobs"),
+        ("sizes", sizes is None or isinstance(sizes, Path) or have_shapes, "a Path, shapes by name, or None for T5's"),
+        ("reads", architecture.reads in ("text", "images"), "text or images"),
+        ("warnings", callable(architecture.warnings), "a function from a Shape to sentences"),
+        ("layers_per_block", type(blocks) is int and blocks > 0, "a whole number from 1"),
+    ):
+        if not is_accepted:
+            raise ConfigurationError(f"{field} is {getattr(architecture, field)!r}; {accepted} is accepted")
     taken = {form: code for code in operators() for form in operator_forms(code)}
     flags = {operator.option for operator in operators().values()}
-    for number, knob in enumerate(architecture.knobs):
-        if any(knob.name == other.name for other in architecture.knobs[:number]):
+    for number, knob in enumerate(knobs):
+        if any(knob.name == other.name for other in knobs[:number]):
             raise ConfigurationError(f"the knob {knob.name} comes twice")
         if (known := KNOBS.get(knob.name)) is not None:
             if _form(knob) != _form(known):
@@ -229,27 +245,29 @@ def _check(architecture: Architecture) -> None:
             flags.add(knob.flag)
             forms = knob.values if isinstance(knob.values, tuple) else (knob.letters,)
             taken |= dict.fromkeys([*forms, knob.letters], knob.letters)
-        if knob.default is None and architecture.sizes is None:
+        if knob.default is None and sizes is None:
             raise ConfigurationError(f"the knob {knob.name} has no default, and T5's sizes do not state it")
         if knob.default is not None:
             check_value(f"the default of {knob.name}", knob.default, knob.values)
 
 
 def _check_new(knob: Knob, taken: dict[str, str], flags: set[str]) -> None:
-    """Checks a knob that no other architecture has."""
     if not isinstance(knob.name, str) or not _NAME.fullmatch(knob.name):
         raise ConfigurationError(f"a knob is called {knob.name!r}; lower-case letters and underscores are accepted")
     if knob.name in SHARED_FIELDS or hasattr(Shape, knob.name):
         raise ConfigurationError(f"the knob {knob.name} has the name of something that every shape has")
+    if not isinstance(knob.help, str):
+        raise ConfigurationError(f"the help of {knob.name} is {knob.help!r}; a sentence is accepted")
     if not _LETTERS.fullmatch(knob.letters):
         raise ConfigurationError(f"the letters of {knob.name} are {knob.letters!r}; lower-case letters are accepted")
     if not _FLAG.fullmatch(knob.flag):
         raise ConfigurationError(f"the flag of {knob.name} is {knob.flag!r}; one such as --my-knob is accepted")
-    if knob.values not in (int, bool) and not isinstance(knob.values, tuple):
+    words = knob.values if isinstance(knob.values, tuple) else None
+    if knob.values not in (int, bool) and not (words and all(isinstance(word, str) for word in words)):
         raise ConfigurationError(f"the values of {knob.name} are {knob.values!r}; int, bool or words are accepted")
     if knob.letters in operators():
         raise ConfigurationError(f"the letters {knob.letters!r} of the knob {knob.name} are taken")
-    for form in knob.values if isinstance(knob.values, tuple) else (knob.letters,):
+    for form in words or (knob.letters,):
         if form in taken or f"{form}N" in taken:
             raise ConfigurationError(f"{form!r} of the knob {knob.name} is taken in names of models")
     if knob.flag in flags:

@@ -61,7 +61,7 @@ def operators() -> Mapping[str, Operator]:
 def _operators(architectures: tuple[str, ...]) -> Mapping[str, Operator]:
     known = dict(_SHARED)
     for name, knob in KNOBS.items():
-        owners = ", ".join(sorted(each for each in architectures if ARCHITECTURES[each].has(name)))
+        owners = ", ".join(sorted(owner for owner in architectures if ARCHITECTURES[owner].has(name)))
         known[knob.letters] = Operator((name,), knob.flag, f"{knob.help.removesuffix('.')} ({owners}).", knob.values)
     return MappingProxyType(known)
 

@@ -56,6 +56,6 @@ def check_knobs(shape: Shape, architecture: str) -> None:
 
 def no_knob(name: str, architecture: str) -> ConfigurationError:
     """The error for a knob that an architecture does not have; says which have it."""
-    owners = sorted(each.name for each in ARCHITECTURES.values() if each.has(name))
+    owners = sorted(owner for owner, declared in ARCHITECTURES.items() if declared.has(name))
     listed = " and ".join(owners) if len(owners) <= 3 else f"{len(owners)} other architectures"
     return ConfigurationError(f"{architecture} has no {name}, a knob of {listed}")

@@ -98,7 +98,7 @@ class Shape:
         """Every value but those of some fields and knobs: shapes that differ in these alone have equal ones."""
         left_out = set(names)
         kept = (getattr(self, name) for name in SHARED_FIELDS if name not in left_out)
-        return (*kept, *(each for each in self.knobs if each[0] not in left_out))
+        return (*kept, *(knob for knob in self.knobs if knob[0] not in left_out))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str) -> Shape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
@@ -13,9 +12,9 @@ import click
 from scalecli.cli.options.files import cache_option, default_cache
 from scalecli.cli.options.groups import Command
 from scalecli.cli.options.values import local_path
-from scalecli.cli.output.terminal import say
-from scalecli.errors import ScalecliError
-from scalecli.studies.child import start_child
+from scalecli.cli.output.terminal import say, stdout_color
+from scalecli.errors import InterruptedRunError, ScalecliError
+from scalecli.studies.execution import run_process
 from scalecli.tables import printable
 
 
@@ -23,7 +22,8 @@ class DemoStepError(ScalecliError):
     """A step of the demo failed; its own line has said why, and its exit code is kept."""
 
     def __init__(self, step: str, code: int) -> None:
-        super().__init__(f"demo: {step} ended with exit code {code}; the same command goes on from here")
+        end = "was interrupted" if code == InterruptedRunError.exit_code else f"ended with exit code {code}"
+        super().__init__(f"demo: {step} {end}; the same command goes on from here")
         self.exit_code = code
 
 
@@ -74,12 +74,7 @@ def _write_task(file: Path, cache: Path) -> None:
 
 
 def _say(text: str) -> None:
-    click.secho(f"\n# {printable(text)}", fg="cyan", color=_color())
-
-
-def _color() -> bool | None:
-    """None leaves it to whether stdout is a terminal."""
-    return False if os.environ.get("NO_COLOR") else None
+    click.secho(f"\n# {printable(text)}", fg="cyan", color=stdout_color())
 
 
 def _run(*arguments: str | Path) -> None:
@@ -89,9 +84,7 @@ def _run(*arguments: str | Path) -> None:
         DemoStepError: it failed.
     """
     words = [str(argument) for argument in arguments]
-    click.secho(printable(f"$ scalecli {shlex.join(words)}"), bold=True, color=_color())
+    click.secho(printable(f"$ scalecli {shlex.join(words)}"), bold=True, color=stdout_color())
     sys.stdout.flush()
-    with start_child(words) as child:
-        code = child.wait()
-    if code:
-        raise DemoStepError(words[0], code if code > 0 else 128 - code)
+    if code := run_process(words, shows_output=True):
+        raise DemoStepError(words[0], code)

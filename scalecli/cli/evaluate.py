@@ -10,7 +10,7 @@ import click
 from scalecli.cli.options.completion import complete_runs
 from scalecli.cli.options.devices import device_options, devices_asked_for
 from scalecli.cli.options.files import cache_option, run_option, text_field_option, this_command_line
-from scalecli.cli.options.groups import Command, option_group
+from scalecli.cli.options.groups import Command, number_option, option_group
 from scalecli.cli.options.images import IMAGES_HELP
 from scalecli.cli.options.model import code_option
 from scalecli.cli.options.tasks import task_options
@@ -21,7 +21,7 @@ from scalecli.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from scalecli.data.tasks.task import Task
-    from scalecli.runs.directory import Trained
+    from scalecli.runs.trained import Trained
 
 
 _AT_LEAST_1 = click.IntRange(1, 2**24)
@@ -69,14 +69,7 @@ _AT_LEAST_1 = click.IntRange(1, 2**24)
         help="Measure how well features of --images tell classes apart, by a ridge regression on N images of each.",
     ),
     click.option("--images", metavar="DIR|NAME", help=IMAGES_HELP),
-    click.option(
-        "--seeds",
-        type=int,
-        default=5,
-        show_default=True,
-        metavar="N",
-        help="Draw the images of --few-shot N times, and average.",
-    ),
+    number_option("--seeds", 5, "Draw the images of --few-shot N times, and average."),
     heading="Images",
 )
 @option_group(
@@ -182,8 +175,8 @@ def command(
             scored = _with_split(tasks or _own_tasks(last), of_tasks)
             this = job(name_of_tasks(scored, of_tasks, rank_classification, beams))
             measure = TaskPredictions(scored, of_tasks, rank_classification, beams)
-            manifest, found = evaluate(this, measure, reporter)
-            table = table_of_tasks(manifest, found)
+            manifest, scores = evaluate(this, measure, reporter)
+            table = table_of_tasks(manifest, scores)
     for warning in manifest.warnings:
         say(warning)
     print_table("results", *table, format)

@@ -10,7 +10,6 @@ import click
 from scalecli.cli.options.completion import complete_runs
 from scalecli.cli.options.files import cache_option
 from scalecli.cli.options.groups import Command
-from scalecli.cli.options.model import code_option
 from scalecli.cli.options.values import local_path
 from scalecli.cli.output.formats import Column, format_option, print_table
 from scalecli.cli.output.terminal import say
@@ -22,7 +21,6 @@ TARGETS = ("hugging-face", "keras-hub", "npz")
 @click.command("export", cls=Command)
 @click.argument("model", metavar="RUN", shell_complete=complete_runs)
 @click.argument("directory", metavar="DIRECTORY", type=click.Path(), callback=local_path)
-@code_option
 @click.option("--to", type=click.Choice(TARGETS), required=True, help="The library that is to load the model.")
 @click.option("--step", type=int, metavar="STEP", help="Export the checkpoint of this step. [default: the last]")
 @click.option(
@@ -51,11 +49,12 @@ def command(
     T5Backbone.from_preset(DIRECTORY) and T5Seq2SeqLM. Both hold the architectures transformer and glu without shared
     key and value heads (SH) and tied keys and values (SKV), keras-hub only with as many encoder as decoder layers.
     A vision transformer goes to hugging-face, as a ViTForImageClassification, or to npz, the original code's format.
+    No format holds other architectures, your own neither; a checkpoint's weights.safetensors has their weights by name.
     """
     from scalecli.cli.output.progress import ConsoleReporter
     from scalecli.devices.machine import check_tensorflow
-    from scalecli.runs.directory import open_trained
     from scalecli.runs.exporting import export
+    from scalecli.runs.trained import open_trained
 
     check_tensorflow()
     trained = open_trained(model, cache_directory, step)

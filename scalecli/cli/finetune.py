@@ -10,7 +10,7 @@ import click
 from scalecli.cli.options.completion import complete_runs
 from scalecli.cli.options.devices import devices_asked_for
 from scalecli.cli.options.files import this_command_line
-from scalecli.cli.options.groups import Command, option_group
+from scalecli.cli.options.groups import Command, number_option, option_group
 from scalecli.cli.options.model import code_option
 from scalecli.cli.options.tasks import mixing_options, task_options
 from scalecli.cli.options.training import output_options, recipe_and_saving, recipe_options
@@ -34,9 +34,7 @@ if TYPE_CHECKING:
         show_default=True,
         help="Put several short examples into one row of a batch, or pad each to a row of its own.",
     ),
-    click.option(
-        "--evaluation-batch", type=int, default=64, show_default=True, metavar="N", help="Examples to decode at once."
-    ),
+    number_option("--evaluation-batch", 64, "Examples to decode at once."),
     heading="Tasks",
 )
 @recipe_options(steps=1000, batch=128, schedule="constant", learning_rate=1e-3, warmup=0, dropout=0.1)
@@ -69,8 +67,8 @@ def command(
     of the papers by name (--tasks glue,superglue,squad --data-dir DIR), a YAML file (--task), or described by options.
     Schedule, dropout and batch are by default those of the papers. If a run stops, the same command continues it.
     """
-    from scalecli.runs.directory import open_trained
     from scalecli.runs.tasks.finetuning import Finetuning, example_batches
+    from scalecli.runs.trained import open_trained
     from scalecli.runs.training import carry_out
     from scalecli.storage.run_storage import open_storage
 
@@ -108,14 +106,14 @@ def command(
         from scalecli.runs.tasks.examples import read_tasks
 
         read_tasks(job.measured_on, "validation")
-        packing = "packed" if packed and not job.padding_reason else "padded"
+        packing = "packed" if job.packs else "padded"
         print_plan(
             parent.spec,
             parent.shape,
             recipe,
-            job.inputs_length,
-            job.targets_length,
+            *job.lengths(),
             job.storage,
+            devices,
             format,
             data=f"{tasks_name}, {packing}",
             rates=dict(job.rates),

@@ -83,10 +83,10 @@ def command(
     from scalecli.runs.importing import Importing, Source, import_run
 
     check_tensorflow()
-    found = Source.of(source)
+    origin = Source.of(source)
     job = Importing(
-        source=found,
-        directory=Path(os.path.abspath(run or Path("runs", found.name))),
+        source=origin,
+        directory=Path(os.path.abspath(run or Path("runs", origin.name))),
         step=step,
         optimizer=optimizer,
         vocabulary=vocabulary,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -54,14 +55,17 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name in the error for an unknown one; `help COMMAND` is `COMMAND --help`."""
+        """As click does, with the nearest name in the error for an unknown one; `help COMMAND` is `COMMAND --help`.
+
+        A size for a subcommand is one that was forgotten.
+        """
         if args[:1] == ["help"]:
             if not args[1:]:
                 click.echo(ctx.get_help())
                 ctx.exit()
             args = [*args[1:], "--help"]
         if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            hint = nearest(args[0], [*COMMANDS, "help"]) or f"; there are {', '.join(COMMANDS)}"
+            hint = nearest(args[0], [*COMMANDS, "help"]) or _shape_hint(args[0]) or "; scalecli --help lists them"
             raise UsageError(f"no subcommand {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
 
@@ -74,6 +78,17 @@ class LazyGroup(click.Group):
         formatter.write_text(
             "scalecli help COMMAND explains a command; scalecli demo runs a small example of them all."
         )
+
+
+def _shape_hint(text: str) -> str:
+    """What to type where a shape, or what is nearly a size, stands for a subcommand."""
+    from scalecli.architectures import DEFAULT_ARCHITECTURE
+    from scalecli.shape import architecture_in, parse_name, presets
+
+    with contextlib.suppress(ConfigurationError):
+        parse_name(text, architecture_in(text) or DEFAULT_ARCHITECTURE)
+        return f"; did you mean 'scalecli shape {text}'?"
+    return nearest(text, presets()).replace("mean '", "mean 'scalecli shape ")
 
 
 @click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "SCALECLI", "help_option_names": ["-h", "--help"]})
@@ -204,8 +219,8 @@ def _failure(error: Exception) -> int:
         _report("the working directory has been removed; change to another one")
         return 1
     if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
-        _report(f"{place}{error.strerror}")
+        file = f"{error.filename}: " if error.filename else ""
+        _report(f"{file}{error.strerror}")
         _forget_output()
         return MissingError.exit_code if error.errno in _NOT_THERE else 1
     text = _one_line(" ".join(reasons_of(error)))[:500]

@@ -12,11 +12,10 @@ from click.core import ParameterSource
 
 from scalecli.cli.options.devices import devices_asked_for
 from scalecli.cli.options.files import text_field_option, this_command_line
-from scalecli.cli.options.groups import option_group
+from scalecli.cli.options.groups import number_option, option_group
 from scalecli.cli.options.images import check_model_reads, check_reading_options, image_options
 from scalecli.cli.options.model import ModelCommand, model_options
 from scalecli.cli.options.training import output_options, recipe_and_saving, recipe_options
-from scalecli.cli.options.values import finite
 from scalecli.cli.output.compiling import check_compile_options, compiled_figures
 from scalecli.cli.output.terminal import say
 from scalecli.cli.output.training import print_plan, print_results
@@ -49,18 +48,11 @@ LONG_SECONDS = 24 * 3600.0  # of a run that nobody has said the steps of
         help="A SentencePiece model (or a tokenizer.json that can be turned into one), T5's own, or N pieces trained "
         f"on the corpus. [default: t5; {EMBEDDED_VOCABULARY} without a corpus]",
     ),
-    click.option("--inputs-length", type=int, default=512, show_default=True, metavar="N", help="Tokens in an input."),
+    number_option("--inputs-length", 512, "Tokens in an input."),
     click.option(
         "--validation-text", multiple=True, metavar="PATH", help="Held-out text. [default: every 50th document]"
     ),
-    click.option(
-        "--validation-examples",
-        type=int,
-        default=512,
-        show_default=True,
-        metavar="N",
-        help="Validate on at most N segments of text, or N images.",
-    ),
+    number_option("--validation-examples", 512, "Validate on at most N segments of text, or N images."),
     text_field_option,
     click.option(
         "--data-dir", metavar="DIR", help="Folder or gs:// address where the TensorFlow datasets have been prepared."
@@ -73,24 +65,8 @@ LONG_SECONDS = 24 * 3600.0  # of a run that nobody has said the steps of
         metavar="SPLIT",
         help="Split of the dataset to validate on. [default: validation; of images also val or test]",
     ),
-    click.option(
-        "--noise-density",
-        type=float,
-        callback=finite,
-        default=0.15,
-        show_default=True,
-        metavar="SHARE",
-        help="Share of the tokens that are masked and must be predicted.",
-    ),
-    click.option(
-        "--mean-span-length",
-        type=float,
-        callback=finite,
-        default=3.0,
-        show_default=True,
-        metavar="N",
-        help="Average number of tokens in a masked span.",
-    ),
+    number_option("--noise-density", 0.15, "Share of the tokens that are masked and must be predicted.", "SHARE"),
+    number_option("--mean-span-length", 3.0, "Average number of tokens in a masked span."),
     image_options,
     heading="Data",
 )
@@ -173,16 +149,19 @@ def _check_default_steps(job: Pretraining | ImagePretraining) -> None:
     from scalecli.architectures import build_spec
     from scalecli.costs import Batch
     from scalecli.costs.this_machine import rough_duration
-    from scalecli.runs.fitting import estimated_seconds
+    from scalecli.runs.fitting import estimated_seconds, planned_machine
 
     recipe = job.recipe
-    if job.devices.kind in ("tpu", "multi-worker") or os.path.exists(job.storage.directory):
+    if os.path.exists(job.storage.directory):
         return
-    spec = build_spec(job.model.architecture, job.planned_shape())
-    seconds = estimated_seconds(spec, Batch(recipe.batch, *job.lengths()), recipe, recipe.steps)
+    spec, batch = build_spec(job.model.architecture, job.planned_shape()), Batch(recipe.batch, *job.lengths())
+    seconds = estimated_seconds(spec, batch, recipe, planned_machine(job.devices), recipe.steps)
     if seconds is None or seconds < LONG_SECONDS:
         return
-    text = f"{recipe.steps:,} steps, the default of --steps, take about {rough_duration(seconds)} on this machine"
+    text = (
+        f"{recipe.steps:,} steps, the default of --steps, take about {rough_duration(seconds)} on this machine, by a "
+        "roofline estimate"
+    )
     if sys.stdin.isatty() and sys.stderr.isatty():
         click.confirm(f"{text}. Start?", abort=True, err=True)
     else:
@@ -194,7 +173,7 @@ def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None,
     from scalecli.architectures import build_spec
     from scalecli.runs.text.pretraining import Pretraining
 
-    job.check_source()
+    job.source.check()
     shape, start = job.planned_shape(), job.start()
     spec = build_spec(job.model.architecture, shape)
     more: dict[str, Any] = {}
@@ -208,9 +187,10 @@ def _print_plan_of(job: Pretraining | ImagePretraining, compile_for: str | None,
         job.recipe,
         *job.lengths(),
         job.storage,
+        job.devices,
         format,
         start_step=start.step if start else 0,
-        data=job.source_name,
+        data=job.source.name,
         validation_examples=job.validation_examples,
         **more,
     )

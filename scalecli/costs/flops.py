@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from scalecli.errors import ConfigurationError
 
 if TYPE_CHECKING:  # names and batches of the conventions are there sooner without
-    from scalecli.specs import ModelSpec, Weight
+    from scalecli.specs import ModelSpec
 
 Convention = Literal["forward", "training", "paper"]
 CONVENTIONS: tuple[Convention, ...] = ("forward", "training", "paper")
@@ -118,12 +118,13 @@ def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
     return None if shape[second] < SMALLEST_FACTORED else (largest, second)
 
 
-def adafactor_state_size(weight: Weight) -> int:
-    """Numbers that Adafactor keeps for one layer's weight: two factors, or all of the second moment."""
-    axes = factored_axes(weight.shape)
+def adafactor_state_size(shape: tuple[int, ...], local: tuple[int, ...] | None = None) -> int:
+    """Numbers that Adafactor keeps for a weight, or for a device's `local` part of it: two factors or all moments."""
+    local = local or shape
+    axes = factored_axes(shape)
     if axes is None:
-        return weight.size
-    return sum(math.prod(size for axis, size in enumerate(weight.shape) if axis != left_out) for left_out in axes)
+        return math.prod(local)
+    return sum(math.prod(size for axis, size in enumerate(local) if axis != left_out) for left_out in axes)
 
 
 def optimizer_bytes(spec: ModelSpec, optimizer: str) -> int:
@@ -133,5 +134,5 @@ def optimizer_bytes(spec: ModelSpec, optimizer: str) -> int:
 
 def adafactor_bytes(spec: ModelSpec) -> int:
     """Bytes of Adafactor's float32 state for the whole model."""
-    sizes = (max(layers, 1) * adafactor_state_size(weight) for layers, weight in spec.weights().values())
+    sizes = (max(layers, 1) * adafactor_state_size(weight.shape) for layers, weight in spec.weights().values())
     return FLOAT32_BYTES * sum(sizes)

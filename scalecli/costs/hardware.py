@@ -15,6 +15,7 @@ BYTES: dict[Precision, int] = {"bfloat16": 2, "float32": 4}
 
 DEFAULT_CHIP = "tpu-v3"
 DEFAULT_CHIPS = 16  # what both papers trained on
+CORES_OF_CPU = 2  # that the chip `cpu` stands for
 
 # Patterson et al. 2021, "Carbon Emissions and Large Neural Network Training": 1.10 is Google's data centers that year
 # (Table 4), 0.429 the average of the grids of the USA (section 2.4). T5's own training saw 1.12 and 0.545.
@@ -62,7 +63,7 @@ class Chip:
 def chips() -> dict[str, Chip]:
     """Every chip by its name."""
     path = shapes_directory() / "hardware" / "chips.yaml"
-    return {name: strict.from_mapping(Chip, each, f"{path}: {name}") for name, each in strict.load_yaml(path).items()}
+    return {name: strict.from_mapping(Chip, chip, f"{path}: {name}") for name, chip in strict.load_yaml(path).items()}
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ compiled for a TPU v5e took 0.81 to 1.01 times these figures (tests/costs/test_m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
-from scalecli.costs import FLOAT32_BYTES, Batch, factored_axes
+from scalecli.costs import FLOAT32_BYTES, Batch, adafactor_state_size
 from scalecli.costs.hardware import BYTES, Machine, Precision
-from scalecli.costs.layout import LocalWeight, branches, local_activations, local_weights
+from scalecli.costs.layout import branches, local_activations, local_weights
 from scalecli.errors import ConfigurationError
 from scalecli.specs import LayerSpec, ModelSpec
 
@@ -62,6 +61,7 @@ def device_memory(spec: ModelSpec, batch: Batch, machine: Machine, training: Tra
     sequences = machine.sequences_per_replica(batch.sequences)
     local = list(local_weights(spec, machine))
     weights = gradients = FLOAT32_BYTES * sum(weight.size for weight in local)
+    moments = sum(weight.copies * adafactor_state_size(weight.whole, weight.local) for weight in local)
     kept, largest = _activations(spec, batch, machine, training)
     ends = (spec.embedding, spec.logits)
     matrix = FLOAT32_BYTES * max(weight.size for end in ends for weight in end.weights().values())
@@ -70,7 +70,7 @@ def device_memory(spec: ModelSpec, batch: Batch, machine: Machine, training: Tra
     return DeviceMemory(
         weights=weights,
         gradients=gradients,
-        optimizer=2 * weights if training.optimizer == "adamw" else FLOAT32_BYTES * sum(map(_adafactor_size, local)),
+        optimizer=2 * weights if training.optimizer == "adamw" else FLOAT32_BYTES * moments,
         activations=sequences * kept + beside,
     )
 
@@ -109,15 +109,6 @@ def remedies(spec: ModelSpec, batch: Batch, machine: Machine, training: Training
     return options
 
 
-def _adafactor_size(weight: LocalWeight) -> int:
-    """Numbers that Adafactor keeps for a device's part of a weight; which axes are factored is the whole's matter."""
-    axes = factored_axes(weight.whole)
-    if axes is None:
-        return weight.size
-    factors = (math.prod(size for axis, size in enumerate(weight.local) if axis != left_out) for left_out in axes)
-    return weight.copies * sum(factors)
-
-
 def _logits(spec: ModelSpec, sequences: int, targets: int, machine: Machine, training: Training) -> int:
     """Bytes of the logits that one device has at once; on JAX several replicas share the limit."""
     together = max(1, min(targets, MOST_LOGITS // (sequences * spec.logits.classes)))
@@ -142,8 +133,8 @@ def _activations(spec: ModelSpec, batch: Batch, machine: Machine, training: Trai
     for stack, length, memory in spec.passes(batch.inputs, batch.targets):
         kept += _size(stack.final_norm, stack.output_length(length), memory, machine, training)
         for repeat, (times, parts) in zip(stack.repeats, stack.layers(length, memory), strict=True):
-            each = (_size(branch, at, memory, machine, training) for part, at in parts for branch in branches(part))
-            block, its_input = sum(each), width * parts[0][1] * stack.final_norm.d_model
+            sizes = (_size(branch, at, memory, machine, training) for part, at in parts for branch in branches(part))
+            block, its_input = sum(sizes), width * parts[0][1] * stack.final_norm.d_model
             again = training.rematerialised and not repeat.block.pools
             kept += times * (its_input if again else block)
             largest = max(largest, block if again else 0)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scalecli.costs import Batch
-from scalecli.costs.hardware import Machine, chips
+from scalecli.costs.hardware import CORES_OF_CPU, Machine, chips
 from scalecli.costs.memory import Training
 from scalecli.costs.roofline import estimate
 from scalecli.errors import ConfigurationError
@@ -16,7 +16,6 @@ from scalecli.specs import ModelSpec
 
 # Of a small model on two cores: until everything is imported, and from there to the first step, built and compiled.
 IMPORT_SECONDS, COMPILE_SECONDS = 8.0, 12.0
-CORES_OF_CPU = 2  # that the chip `cpu` stands for
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _TPU_TYPE = re.compile(r"v(2|3|4|5p|5litepod|6e)-(\d+)")
 
@@ -36,16 +35,11 @@ def this_machine() -> Machine | None:
     return Machine(name, len(models)) if name else None
 
 
-def seconds_here(
-    spec: ModelSpec, batch: Batch, training: Training, steps: int, machine: Machine | None = None
-) -> float | None:
+def seconds_here(spec: ModelSpec, batch: Batch, training: Training, steps: int, machine: Machine) -> float | None:
     """How long so many steps would take on this machine, start-up and compiling included; an estimate.
 
-    None where its chips are not known, or can't have this batch or precision (see `roofline.estimate`).
+    None where `machine`, as much of it as is used, can't have this batch or precision (see `roofline.estimate`).
     """
-    machine = machine or this_machine()
-    if machine is None:
-        return None
     if machine.name == "cpu":
         training = replace(training, precision="float32")
     try:

@@ -60,8 +60,12 @@ def rows_and_bytes(location: str, column: str) -> tuple[int, int]:
 
     Only its footer is read. Raises as `read_column` does.
     """
-    with _parquet(location) as file:
-        check_needed([column], file.schema_arrow.names, display_name(location))
+    import pyarrow.parquet
+
+    name = display_name(location)
+    with _opened(location) as stream, _one_line(name):
+        file = pyarrow.parquet.ParquetFile(stream)
+        check_needed([column], file.schema_arrow.names, name)
         groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
         chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
         size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] == column)
@@ -135,14 +139,6 @@ def _opened(location: str) -> Iterator[Any]:
             return
         with system.open(path, "rb") as stream:
             yield stream
-
-
-@contextlib.contextmanager
-def _parquet(location: str) -> Iterator[Any]:
-    import pyarrow.parquet
-
-    with _opened(location) as stream, _one_line(display_name(location)):
-        yield pyarrow.parquet.ParquetFile(stream)
 
 
 @contextlib.contextmanager

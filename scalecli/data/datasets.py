@@ -32,12 +32,13 @@ _ELSEWHERE = {"c4": ", or give the files of huggingface.co/datasets/allenai/c4 b
 
 @dataclass(frozen=True)
 class DatasetSplit:
-    """A split of a prepared dataset: `identity` is its name and version, `examples` how many it has."""
+    """A split of a prepared dataset: `identity` is its name and version, `text` the feature that holds a text."""
 
     builder: Any
     name: str
     identity: str
     info: Any
+    text: str = "text"
 
     @property
     def examples(self) -> int:
@@ -80,12 +81,12 @@ class DatasetSplit:
             return tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES).skip(start).take(count)
         return self._blocks.dataset(path, start, count)
 
-    def texts(self, records: tf.Tensor, feature: str = "text") -> tf.Tensor:
+    def texts(self, records: tf.Tensor) -> tf.Tensor:
         """The texts of serialized examples, string [records]."""
         import tensorflow as tf
 
-        parsed = tf.io.parse_example(records, {feature: tf.io.FixedLenFeature([], tf.string)})
-        return tf.strings.strip(parsed[feature])
+        parsed = tf.io.parse_example(records, {self.text: tf.io.FixedLenFeature([], tf.string)})
+        return tf.strings.strip(parsed[self.text])
 
     @cached_property
     def _blocks(self) -> Blocks:
@@ -107,14 +108,9 @@ def _array_records(path: str, start: int) -> Iterator[bytes]:
         raise MissingError(f"{path}: cannot be read ({reason_of(error)})") from error
 
 
-def _parquet_records(path: str, start: int) -> Iterator[bytes]:
-    """Yields the records of a Parquet file that TFDS wrote, serialized examples in one column."""
-    yield from columnar.read_column(path, "data", start)
-
-
 _SHARD_READERS: dict[str, Callable[[str, int], Iterator[bytes]]] = {
     "array_record": _array_records,
-    "parquet": _parquet_records,
+    "parquet": lambda path, start: columnar.read_column(path, "data", start),  # TFDS writes one column
 }
 
 
@@ -157,7 +153,10 @@ def open_dataset(name: str, data_dir: str | None, *, download: bool = False) -> 
 
     folder = _prepared_folder(name, data_dir)
     if folder is not None:
-        builder = _of_tfds(name, lambda: tfds.builder_from_directory(folder))
+        try:
+            builder = tfds.builder_from_directory(folder)
+        except Exception as error:  # of many classes
+            raise MissingError(f"dataset {name}: {reason_of(error)}") from error
     else:
         builder = _builder_of_code(name, data_dir)
         if download and data_dir is None and not builder.info.splits:
@@ -240,14 +239,6 @@ def _download(name: str, builder: Any) -> None:
     except Exception as error:  # no network, no disk, or a builder's own code
         reason = f"can't be downloaded ({reason_of(error)})"
         raise MissingError(f"dataset {name}: {reason}; {how_to_get(name, builder)}") from error
-
-
-def _of_tfds(name: str, function: Callable[[], Any]) -> Any:
-    """What a function of TFDS returns; its errors, of many classes, become one line. Raises MissingError."""
-    try:
-        return function()
-    except Exception as error:
-        raise MissingError(f"dataset {name}: {reason_of(error)}") from error
 
 
 def _plain(value: Any) -> Any:

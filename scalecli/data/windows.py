@@ -1,10 +1,10 @@
 """Large sets on disk read as they are trained on: the shards of a TensorFlow dataset or of Parquet, window by window.
 
 A shard's records are cut into windows. An epoch goes through all shards in an order of its own, and through a shard's
-windows from first to last; what a window gives, and in which order, is its reader's matter, but how much it gives
-depends on its number of records alone. So where item n of training lies is known from the dataset's own description,
-and a run goes on from any item by reading from the window that the item lies in. All of it is a graph; only the records
-of formats that TensorFlow can't read come from Python (see `blocks`).
+windows from first to last. A window's reader decides which items the window gives, and in which order; their number
+depends on the number of its records alone. So the dataset's description says where item n of training is, and a run
+resumes at any item by reading from that item's window on. All of it is a graph; only the records of formats that
+TensorFlow can't read come from Python (see `blocks`).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ DAMAGED = "a shard has fewer examples than its dataset says"
 
 @dataclass(frozen=True)
 class Windows:
-    """Where the windows of all epochs lie among items 0, 1 ... of training, as functions in the graph.
+    """The windows of all epochs among the items 0, 1 ... of training, as functions in the graph.
 
-    records: of a file, from one on, so many; a tf.data.Dataset. paths, skips, lengths, sizes: by shard, the file, its
-    records before the split's first, the split's, and the items that they give. full: the items of a window of `window`
-    records; total: those of an epoch.
+    `records(path, start, count)` is a tf.data.Dataset of a file's records. By shard, `paths` are the files, `skips` the
+    records before the split's first, `lengths` the records of the split, and `sizes` the items that these give. `full`
+    are the items of a window of `window` records, `total` those of an epoch.
     """
 
     records: Callable[[Any, Any, Any], Any]
@@ -67,7 +67,7 @@ class Windows:
             )
 
     def from_item(self, start: int) -> Any:
-        """The endless tf.data.Dataset of windows from the one on that item `start` lies in; see `_windows_of`."""
+        """The endless tf.data.Dataset of windows, beginning with that of item `start`; see `_windows_of`."""
         import tensorflow as tf
 
         epochs = tf.data.Dataset.range(start // self.total, np.iinfo(np.int64).max)
@@ -95,9 +95,9 @@ class Windows:
         return tf.data.Dataset.from_tensor_slices((tf.boolean_mask(order, left), tf.boolean_mask(firsts, left)))
 
     def _windows_of(self, shard: tf.Tensor, first: tf.Tensor, start: int) -> tf.data.Dataset:
-        """The windows of a shard from the one on that item `start` lies in.
+        """The windows of a shard, beginning with that of item `start`.
 
-        Each is its serialized records, string [records], the shard, its number there and that of its first item.
+        A window is its serialized records, string [records], its shard, its number there, and its first item's number.
         """
         import tensorflow as tf
 
@@ -106,7 +106,7 @@ class Windows:
         done = tf.minimum(done, length // self.window)
         start = done * self.window
         records = self.records(self.paths[shard], self.skips[shard] + start, length - start)
-        # What a damaged shard has not comes as empty windows, which `whole` finds to be too short.
+        # Missing records of a damaged shard come as empty windows, which `whole` refuses.
         missing = tf.data.Dataset.from_tensors(tf.constant([], tf.string)).repeat()
         numbers = tf.data.Dataset.range(done, -(-length // self.window))
         windows = tf.data.Dataset.zip(records.batch(self.window).concatenate(missing), numbers)

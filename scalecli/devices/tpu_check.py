@@ -11,11 +11,11 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 from scalecli.costs.hardware import Machine
 from scalecli.devices.hlo import ProgramCosts, work
+from scalecli.devices.machine import installed
 from scalecli.errors import ConfigurationError, nearest
 
 # The interfaces used here change with every release.
@@ -81,7 +81,7 @@ class TpuCompiler:
     """
 
     def __init__(self, topology: str) -> None:
-        found = {name: _installed(name) for name in PINNED}
+        found = {name: installed(name) for name in PINNED}
         if found != PINNED:
             needed = " and ".join(f"{name} {version}" for name, version in PINNED.items())
             there = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
@@ -111,13 +111,6 @@ class TpuCompiler:
             module = ir.Module.parse(program)
             _without_copies(module.operation)
             return _compiled(lambda: devices[0].client.compile(module, _jax.DeviceList(devices), options))
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _without_copies(operation: Any) -> None:

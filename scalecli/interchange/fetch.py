@@ -58,15 +58,15 @@ def hub_snapshot(name: str, cache_directory: Path, report: Report) -> Path:
     try:
         model = hub.HfApi().model_info(name, files_metadata=True, timeout=_HUB_SECONDS)
         files = {file.rfilename: file for file in model.siblings or []}
-        chosen = formats.select_files([each for each in sorted(files) if are_plain(each.split("/"))], None)
-        progress = Transfer(sum(files[each].size or 0 for each in chosen), report)
-        for each in chosen:
-            size, large, before = files[each].size or 0, files[each].lfs, progress.done
-            hub.hf_hub_download(name, each, revision=model.sha, local_dir=folder, tqdm_class=_silent_bar(progress))
+        chosen = formats.select_files([file for file in sorted(files) if are_plain(file.split("/"))], None)
+        progress = Transfer(sum(files[file].size or 0 for file in chosen), report)
+        for file in chosen:
+            size, large, before = files[file].size or 0, files[file].lfs, progress.done
+            hub.hf_hub_download(name, file, revision=model.sha, local_dir=folder, tqdm_class=_silent_bar(progress))
             progress.add(before + size - progress.done, fetched=False)  # it says nothing of what it needn't fetch
-            if large and digest(folder / each, "sha256") != large.sha256:
-                (folder / each).unlink()
-                raise MissingError(f"hf:{name}: {each} came damaged and was removed; fetch it again")
+            if large and digest(folder / file, "sha256") != large.sha256:
+                (folder / file).unlink()
+                raise MissingError(f"hf:{name}: {file} came damaged and was removed; fetch it again")
     except ScalecliError:
         raise
     except Exception as error:  # the hub's own classes, those of its HTTP client, and of the disk

@@ -60,6 +60,6 @@ def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """
     names = list(names)
     for module in FORMATS.values():
-        if found := module.select_files(names, step):
-            return found
+        if selected := module.select_files(names, step):
+            return selected
     raise MissingError(f"the folder has no checkpoint in a known format: {', '.join(FORMATS)}")

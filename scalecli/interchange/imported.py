@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
+from scalecli.interchange.weight_map import Location, gather, stored_precision
 from scalecli.shape import Shape
 from scalecli.storage.files import hash_stream
 
@@ -58,23 +60,41 @@ class Imported:
     vocabulary: Path | None = None
     notes: tuple[str, ...] = ()
 
-    def check(self) -> None:
-        """Checks that the weights are the spec's, no more and no fewer, each of its shape.
 
-        Raises:
-            ConfigurationError: they are not; names the first that isn't.
-        """
-        wanted = {
-            path: (*((copies,) if copies else ()), *weight.shape)
-            for path, (copies, weight) in build_spec(self.architecture, self.shape).weights().items()
-        }
-        for path in (*wanted, *self.weights):
-            if path not in self.weights or path not in wanted:
-                verb = "lacks" if path in wanted else "has"
-                raise ConfigurationError(f"the checkpoint {verb} {path!r}, unlike {self.architecture} of this shape")
-            if self.weights[path].shape != wanted[path]:
-                found = list(self.weights[path].shape)
-                raise ConfigurationError(f"{path!r} is {found} in the checkpoint, {list(wanted[path])} in the model")
+def from_arrays(
+    format: str,
+    architecture: str,
+    shape: Shape,
+    locations: Callable[[Any], Mapping[str, Location]],
+    arrays: Mapping[str, np.ndarray],
+    source: Path,
+    files: Iterable[Path],
+    **more: Any,
+) -> Imported:
+    """The model whose arrays, by the names that `locations` has of a spec, were read from `files` of `source`.
+
+    `source` is the folder, or the one file. `more` are other fields.
+
+    Raises:
+        MissingError: an array is not there.
+        ConfigurationError: the architecture does not have such a shape, or the arrays are not those of the model.
+    """
+    if max(shape.encoder_layers, shape.decoder_layers) > len(arrays):  # before anything is made for each layer
+        raise MissingError(f"{source}: has fewer weights than its configuration has layers")
+    try:
+        spec = build_spec(architecture, shape)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{source}: {error}") from None
+    folder = source if source.is_dir() else source.parent
+    return Imported(
+        format=format,
+        architecture=architecture,
+        shape=shape,
+        weights=gather(spec, locations(spec), arrays, str(source)),
+        precision=stored_precision(arrays),
+        files=tuple(SourceFile.of(folder, file.relative_to(folder).as_posix()) for file in files),
+        **more,
+    )
 
 
 def logits_field(architecture: str, tied: bool) -> str | None:

@@ -9,21 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face.files import write_json
-from scalecli.interchange.imported import Imported, SourceFile, logits_field
-from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE, check_plain
+from scalecli.interchange.imported import Imported, from_arrays, logits_field
+from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE, IS_GATED, check_plain
 from scalecli.interchange.safe_files import plain_name, read_json, require
-from scalecli.interchange.weight_map import (
-    Exported,
-    Location,
-    all_locations,
-    check_only_weights,
-    gather,
-    scatter,
-    stored_precision,
-)
+from scalecli.interchange.weight_map import Exported, Location, all_locations, check_only_weights, scatter
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 
@@ -44,8 +35,8 @@ _SIZES = {
 _ATTENTION = {name: f"{name}_projector" for name in ("query", "key", "value", "output")}
 # With a gate the activation belongs to what KerasHub calls the input; ours belongs to the gate.
 _FEED_FORWARD = {
-    False: {"input": "input_projector", "output": "output_projector"},
-    True: {"gate": "input_projector", "input": "gate_projector", "output": "output_projector"},
+    "transformer": {"input": "input_projector", "output": "output_projector"},
+    "glu": {"gate": "input_projector", "input": "gate_projector", "output": "output_projector"},
 }
 _NORMS = {
     **{name: f"{name}_layer_norm" for name in ("self_attention", "cross_attention")},
@@ -88,19 +79,9 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
     architecture, shape = _read_config(folder / _CONFIG)
     vocabulary = folder / _VOCABULARY
     arrays, files = _read_weights(folder)
-    if shape.encoder_layers > len(arrays):  # before anything is made for each layer
-        raise MissingError(f"{folder}: has fewer weights than {_CONFIG} has layers")
-    spec = build_spec(architecture, shape)
-    read_too = (folder / _CONFIG, *files, *((vocabulary,) if vocabulary.is_file() else ()))
-    return Imported(
-        format=FORMAT,
-        architecture=architecture,
-        shape=shape,
-        weights=gather(spec, locations(spec), arrays, str(folder)),
-        precision=stored_precision(arrays),
-        files=tuple(SourceFile.of(folder, file.relative_to(folder).as_posix()) for file in read_too),
-        vocabulary=vocabulary if vocabulary.is_file() else None,
-    )
+    kept = vocabulary if vocabulary.is_file() else None
+    read_too = (folder / _CONFIG, *files, *((kept,) if kept else ()))
+    return from_arrays(FORMAT, architecture, shape, locations, arrays, folder, read_too, vocabulary=kept)
 
 
 def write(folder: Path, model: Exported) -> None:
@@ -117,7 +98,7 @@ def write(folder: Path, model: Exported) -> None:
         import keras
         import keras_hub
 
-        shape, gated = model.shape, model.spec.architecture == ARCHITECTURE_BY_GATE[True]
+        shape, gated = model.shape, IS_GATED[model.spec.architecture]
         backbone = keras_hub.models.T5Backbone(
             **{theirs: getattr(shape, ours) for ours, theirs in _SIZES.items()},
             **({} if model.dropout is None else {"dropout": model.dropout}),
@@ -154,7 +135,7 @@ def locations(spec: ModelSpec) -> dict[str, Location]:
         if weight == ["norm", "scale"]:
             part = _NORMS[sublayer]
         elif sublayer == "feed_forward":
-            part = _FEED_FORWARD[spec.architecture == ARCHITECTURE_BY_GATE[True]][weight[0]]
+            part = _FEED_FORWARD[spec.architecture][weight[0]]
         else:
             part = f"{sublayer}/{_ATTENTION[weight[0]]}"
         layers = (_numbered("t5_transformer_layer", first_layers[side] + layer) for layer in range(copies))
@@ -175,7 +156,7 @@ def _variable(backbone: Any, name: str) -> Any:
         "t5_layer_norm": [backbone.encoder_layer_norm, backbone.decoder_layer_norm],
         "t5_transformer_layer": [*backbone.encoder_transformer_layers, *backbone.decoder_transformer_layers],
     }
-    by_name = {_numbered(kind, number): each for kind, found in layers.items() for number, each in enumerate(found)}
+    by_name = {_numbered(kind, n): layer for kind, of_kind in layers.items() for n, layer in enumerate(of_kind)}
     return functools.reduce(getattr, attributes, by_name[layer]).weights[int(number)]
 
 
@@ -211,45 +192,45 @@ def _read_weights(folder: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]
     named = read_json(index).get("weight_map")
     if not isinstance(named, dict):
         raise ConfigurationError(f"{index}: lacks weight_map, the file of each weight")
-    of_layers = [each if isinstance(each, list) else [each] for each in named.values()]
-    files = sorted({plain_name(name, folder, index) for names in of_layers for name in names})
+    names = [name for value in named.values() for name in (value if isinstance(value, list) else [value])]
+    files = sorted({plain_name(name, folder, index) for name in names})
     arrays: dict[str, np.ndarray] = {}
     for file in files:
-        found = _read_file(file)
-        if twice := sorted(found.keys() & arrays.keys()):
+        shard = _read_file(file)
+        if twice := sorted(shard.keys() & arrays.keys()):
             raise MissingError(f"{file}: has {twice[0]!r}, and so has a file before it")
-        arrays |= found
+        arrays |= shard
     return arrays, (index, *files)
 
 
 def _read_file(file: Path) -> dict[str, np.ndarray]:
     """The arrays of an HDF5 file as views of it.
 
-    HDF5 is asked only where they lie. What lies in other files, is packed or has never been written has no place in
-    this one, so that what a file declares takes no memory.
+    HDF5 is asked only for their offsets. What is in other files, packed or was never written has no offset, so that
+    what a file declares takes no memory.
     """
     import h5py
     import ml_dtypes
     import numpy as np
 
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
 
-    def visit(name: str, each: Any) -> None:
-        if not isinstance(each, h5py.Dataset):
+    def visit(name: str, item: Any) -> None:
+        if not isinstance(item, h5py.Dataset):
             return
-        dtype = each.dtype
-        if dtype.kind == "V" and str(each.attrs.get("dtype")) == "bfloat16":  # HDF5 has no such type
+        dtype = item.dtype
+        if dtype.kind == "V" and str(item.attrs.get("dtype")) == "bfloat16":  # HDF5 has no such type
             dtype = np.dtype(ml_dtypes.bfloat16)
         elif dtype.kind != "f":
             raise MissingError(f"{file}: {name!r} is {dtype}, no weight")
-        offset = each.id.get_offset()
-        if offset is None or not each.size:
+        offset = item.id.get_offset()
+        if offset is None or not item.size:
             raise MissingError(f"{file}: the numbers of {name!r} are not in this file, or packed")
-        found[name] = np.memmap(file, dtype, "r", offset, each.shape)
+        arrays[name] = np.memmap(file, dtype, "r", offset, item.shape)
 
     try:
         with h5py.File(file, "r") as opened:
             opened.visititems(visit)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise MissingError(f"{file}: not an HDF5 file, or a damaged one ({error})") from error
-    return found
+    return arrays

@@ -8,6 +8,12 @@ from scalecli.shape import Shape
 IS_GATED = {"transformer": False, "glu": True}  # whether an architecture's feed-forward layers have a gate
 ARCHITECTURE_BY_GATE = {gated: architecture for architecture, gated in IS_GATED.items()}
 
+# What T5's own libraries call the matrices of its feed-forward layers.
+FEED_FORWARD = {
+    "transformer": {"input": "wi", "output": "wo"},
+    "glu": {"gate": "wi_0", "input": "wi_1", "output": "wo"},
+}
+
 
 def check_plain(architecture: str, shape: Shape, holder: str) -> None:
     """Checks that a library whose T5 is plain, the `holder`, can hold a model.

@@ -47,11 +47,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        values = dict(pairs)
+        if len(values) < len(pairs):
             keys = [key for key, _ in pairs]
             raise ConfigurationError(f"{path}: has {next(key for key in keys if keys.count(key) > 1)!r} twice")
-        return found
+        return values
 
     content = read_bytes(path, _JSON_BYTES_LIMIT)
     try:
@@ -119,10 +119,10 @@ def _read_shards(
     shards = {str(name): plain_name(name, index.parent, index) for name in shard_of.values()}
     arrays: dict[str, np.ndarray] = {}
     for shard, file in sorted(shards.items()):
-        found = read(file)
+        content = read(file)
         expected = {name for name, owner in shard_of.items() if owner == shard}
-        if different := sorted(found.keys() ^ expected):
+        if different := sorted(content.keys() ^ expected):
             lacks = "lacks" if different[0] in expected else "has"
             raise MissingError(f"{file}: {lacks} {different[0]!r}, unlike what {index.name} says")
-        arrays |= found
+        arrays |= content
     return arrays, (index, *(shards[shard] for shard in sorted(shards)))

@@ -9,19 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalecli.architectures import build_image_spec
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.interchange.imported import Imported, SourceFile
+from scalecli.interchange.imported import Imported, from_arrays
 from scalecli.interchange.plain_t5 import check_own_keys_and_values
-from scalecli.interchange.weight_map import (
-    Exported,
-    Location,
-    all_locations,
-    check_only_weights,
-    gather,
-    scatter,
-    stored_precision,
-)
+from scalecli.interchange.weight_map import Exported, Location, all_locations, check_only_weights, scatter
 from scalecli.shape import Shape
 from scalecli.specs import EncoderOnly
 from scalecli.specs.vision import CHANNELS
@@ -46,8 +37,8 @@ _KERNEL, _POSITIONS, _HEAD = "embedding/kernel", "Transformer/posembed_input/pos
 
 def select_files(names: Iterable[str], step: int | None) -> list[str]:
     """The one such file of a folder; none where it has none or several."""
-    found = [name for name in names if name.endswith(_SUFFIX)]
-    return found if len(found) == 1 else []
+    files = [name for name in names if name.endswith(_SUFFIX)]
+    return files if len(files) == 1 else []
 
 
 def recognizes(path: Path) -> bool:
@@ -74,18 +65,9 @@ def read(path: Path, *, step: int | None, optimizer: bool) -> Imported:
         ConfigurationError: a model that scalecli does not have; says what is different. Or a step was asked for.
     """
     check_only_weights(path, step, optimizer)
-    file = path if path.is_file() else next(each for each in path.iterdir() if each.suffix == _SUFFIX)
+    file = path if path.is_file() else next(file for file in path.iterdir() if file.suffix == _SUFFIX)
     arrays = _read_arrays(file)
-    shape = _shape(arrays, file)
-    spec = build_image_spec("vit", shape)
-    return Imported(
-        format=FORMAT,
-        architecture="vit",
-        shape=shape,
-        weights=gather(spec, locations(spec), arrays, str(file)),
-        precision=stored_precision(arrays),
-        files=(SourceFile.of(file.parent, file.name),),
-    )
+    return from_arrays(FORMAT, "vit", _shape(arrays, file), locations, arrays, file, [file])
 
 
 def write(folder: Path, model: Exported) -> None:

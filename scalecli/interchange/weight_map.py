@@ -102,9 +102,9 @@ def all_locations(
 
 
 def gather(
-    spec: ModelSpec, locations: Mapping[str, Location], arrays: Mapping[str, np.ndarray], source: str
+    spec: ModelSpec, locations: Mapping[str, Location], arrays: Mapping[str, Any], source: str
 ) -> dict[str, np.ndarray]:
-    """Our weights, float32 and stacked, from another library's arrays.
+    """Our weights, float32 and stacked, from another library's arrays, or what NumPy makes arrays of.
 
     Raises:
         MissingError: an array is not there.
@@ -121,12 +121,10 @@ def gather(
                 raise MissingError(f"{source}: lacks {name!r}{nearest(name, arrays)}")
             array, wanted = arrays[name], location.their_shape(weight.shape)
             if array.shape != wanted:
-                raise ConfigurationError(
-                    f"{source}: {name!r} is {list(array.shape)}; by its configuration it has to be {list(wanted)}"
-                )
+                raise ConfigurationError(f"{source}: {name!r} is {list(array.shape)}, the model's is {list(wanted)}")
             if str(array.dtype) not in DTYPES:
                 raise ConfigurationError(f"{source}: {name!r} is {array.dtype}; {', '.join(DTYPES)} are accepted")
-            whole[layer] = location.to_ours(array, weight.shape)
+            whole[layer] = location.to_ours(np.asarray(array), weight.shape)
         weights[path] = whole if copies else whole[0]
     known = {name for location in locations.values() for name in location.names}
     if unknown := sorted(arrays.keys() - known):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from scalecli.devices import AUTOMATIC, Devices, Request, open_devices
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import (
-    FILE_NAME,
     Best,
     Checkpoints,
     Data,
@@ -19,13 +18,14 @@ from scalecli.manifest import (
     Manifest,
     Scalar,
     load_manifest,
-    resolve_from,
     save_manifest,
     utc_now,
 )
-from scalecli.runs.directory import Trained, held_storage, open_trained
+from scalecli.runs.directory import held_storage
 from scalecli.runs.recipe import environment
+from scalecli.runs.trained import Trained, open_trained
 from scalecli.storage.files import is_remote
+from scalecli.storage.layout import MANIFEST, resolve_from
 from scalecli.storage.run_storage import RunStorage
 from scalecli.training.checkpoints import checkpoint_steps
 
@@ -46,7 +46,7 @@ class Evaluation:
 
     @property
     def trained(self) -> Trained:
-        """The last of them."""
+        """The last checkpoint."""
         return self.checkpoints[-1]
 
 
@@ -77,7 +77,7 @@ class Measurement(Protocol[Inputs]):
 
 
 def evaluate(job: Evaluation, measure: Measurement[Inputs], reporter: Reporter) -> tuple[Manifest, Inputs]:
-    """Measures each checkpoint of a run; writes the manifest of what was found. Returns it, and what was read.
+    """Measures each checkpoint of a run and writes a manifest. Returns the manifest, and the inputs that were read.
 
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`).
@@ -115,30 +115,30 @@ def _evaluate(
 def _manifest(
     job: Evaluation, inputs: MeasuredInputs, results: dict[int, dict[str, float]], examples_per_s: float
 ) -> Manifest:
-    """The manifest of an evaluation: the run's own, with what was measured on what."""
-    of_run, data = job.trained.manifest, inputs.data
-    measured = {step: found[inputs.best] for step, found in results.items() if inputs.best and inputs.best in found}
+    """The manifest of an evaluation: the run's own, with the results and the data that they are of."""
+    run, data = job.trained.manifest, inputs.data
+    measured = {step: values[inputs.best] for step, values in results.items() if inputs.best and inputs.best in values}
     if isinstance(data, Data):
-        file = resolve_from(f"{resolved(job.trained)}/{FILE_NAME}", data.vocabulary.file)
+        file = resolve_from(f"{resolved(job.trained)}/{MANIFEST}", data.vocabulary.file)
         data = replace(data, vocabulary=replace(data.vocabulary, file=file))
     return replace(
-        of_run,
+        run,
         kind="eval",
-        name=f"{of_run.name}:{data.name}",
+        name=f"{run.name}:{data.name}",
         status="completed",
         created=utc_now(),
         finished=utc_now(),
         command_line=job.command_line,
         parent=job.trained.as_parent(job.storage),
         origin=None,
-        flops=replace(of_run.flops, training_total=None),
+        flops=replace(run.flops, training_total=None),
         data=data,
         objective=inputs.objective,
         batch=job.batch,
         accumulation=1,
         steps=job.trained.step,
         start_step=job.checkpoints[0].step,
-        checkpoints=Checkpoints(directory=of_run.checkpoints.directory),
+        checkpoints=Checkpoints(directory=run.checkpoints.directory),
         results=results,
         best=Best(step=max(measured, key=measured.__getitem__), rule=f"highest {inputs.best}")
         if len(measured) > 1
@@ -172,18 +172,18 @@ def open_checkpoints(path: str, which: str | None, cache_directory: Path) -> tup
 
 
 def default_storage(checkpoints: Sequence[Trained], measured: str) -> RunStorage:
-    """Where the results of measuring a run go: one place for each thing measured, and for each step."""
+    """The folder of results: one for each measurement, and for each step."""
     last = checkpoints[-1]
     return last.storage.at(f"eval/{measured}-{last.step if len(checkpoints) == 1 else 'all'}")
 
 
 def check_replaceable(storage: RunStorage) -> None:
-    """Checks that what is in the directory of results may be replaced.
+    """Checks that the directory holds nothing but earlier results.
 
     Raises:
-        ConfigurationError: a run of training is there, or what is no manifest.
+        ConfigurationError: it holds a training run, or a manifest that can't be read.
     """
-    if not (storage.directory / FILE_NAME).exists():
+    if not (storage.directory / MANIFEST).exists():
         return
     another = "choose another directory by --run"
     try:

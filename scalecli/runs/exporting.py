@@ -15,15 +15,16 @@ from scalecli.interchange.hugging_face import t5 as hugging_face
 from scalecli.interchange.hugging_face import vit as vit_hugging_face
 from scalecli.interchange.hugging_face.model_card import model_card
 from scalecli.interchange.weight_map import Exported
-from scalecli.runs.directory import Trained
+from scalecli.runs.trained import Trained
 from scalecli.storage.files import sha256_of
+from scalecli.storage.layout import WEIGHTS
 
 # The module that writes each format, of models of text and of images, and the library that loads what it has written.
-_OF_TEXT: dict[str, tuple[Any, str]] = {
+_TEXT_FORMATS: dict[str, tuple[Any, str]] = {
     "hugging-face": (hugging_face, "transformers"),
     "keras-hub": (keras_hub, "keras-hub"),
 }
-_OF_IMAGES: dict[str, tuple[Any, str]] = {
+_IMAGE_FORMATS: dict[str, tuple[Any, str]] = {
     "hugging-face": (vit_hugging_face, "transformers"),
     "npz": (vit_npz, "numpy"),
 }
@@ -47,14 +48,18 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
     """
     from safetensors import SafetensorError
 
-    of_images = trained.manifest.architecture in IMAGE_ARCHITECTURES
-    targets = _OF_IMAGES if of_images else _OF_TEXT
-    if target not in targets:
+    architecture = trained.manifest.architecture
+    if trained.manifest.architecture_file:
         raise ConfigurationError(
-            f"--to {target} can't hold {trained.manifest.architecture}; {' or '.join(targets)} is accepted"
+            f"{trained.address}: its architecture {architecture} is a user's, which no other library has; transformer, "
+            f"glu and vit are accepted, and {trained.checkpoint / WEIGHTS} has the weights by name"
         )
+    reads_images = architecture in IMAGE_ARCHITECTURES
+    targets = _IMAGE_FORMATS if reads_images else _TEXT_FORMATS
+    if target not in targets:
+        raise ConfigurationError(f"--to {target} can't hold {architecture}; {' or '.join(targets)} is accepted")
     module, library = targets[target]
-    module.check(trained.manifest.architecture, trained.shape)
+    module.check(architecture, trained.shape)
     is_free = _is_free(directory)
     if not (is_free or (directory / MODEL_CARD).is_file()):  # before the weights are read
         raise _taken(directory)
@@ -64,8 +69,8 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
         weights=trained.weights(),
         dropout=None if trained.manifest.kind == "import" else trained.manifest.dropout,
         precision=precision,
-        vocabulary=None if of_images else trained.vocabulary(cache_directory),
-        classes=trained.classes() if of_images else (),
+        vocabulary=None if reads_images else trained.vocabulary(cache_directory),
+        classes=trained.classes() if reads_images else (),
     )
     temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex}.tmp"
     try:

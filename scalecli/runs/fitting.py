@@ -9,10 +9,11 @@ from pathlib import Path
 
 from scalecli.costs import Batch
 from scalecli.costs.hardware import Machine
-from scalecli.costs.memory import Training, device_memory
+from scalecli.costs.memory import device_memory
 from scalecli.costs.this_machine import rough_duration, seconds_here, this_machine
+from scalecli.devices import Request
 from scalecli.errors import ConfigurationError
-from scalecli.manifest import Data, Manifest
+from scalecli.manifest import Manifest
 from scalecli.runs.recipe import Recipe
 from scalecli.specs import ModelSpec
 from scalecli.tables import humanise
@@ -21,28 +22,43 @@ SHORT_SECONDS = 60.0
 _GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
-def memory_warning(spec: ModelSpec, manifest: Manifest, recipe: Recipe) -> str | None:
-    """Says that a step of a run needs more memory than there is; None where it doesn't, or that isn't known.
-
-    Known is the memory of this machine, for runs on its processors, and of a device of the accelerators that
-    `this_machine` knows, unless several share a model.
-    """
-    batch = _batch(spec, manifest, recipe.batch // recipe.accumulation)
-    machine: Machine | None = Machine("cpu", chips=1)
-    owner, capacity = "this machine", machine_memory()
-    if not _is_on_processors(manifest):
-        machine = this_machine()
-        owner, capacity = "a device here", round(machine.device_memory_bytes) if machine else None
-        if machine and manifest.strategy.kind == "one":
-            machine = replace(machine, chips=1)
-    if batch is None or machine is None or capacity is None or manifest.strategy.kind == "jax-model-parallel":
+def machine_of(manifest: Manifest) -> Machine | None:
+    """The machine that a run trains on, where it is this one alone and its chips are known; otherwise None."""
+    kind, machine = manifest.strategy.kind, this_machine()
+    if not any(device.startswith(("GPU", "TPU", "CUDA")) for device in manifest.environment.devices):
+        machine = Machine("cpu", chips=1)
+    if machine is None or kind in ("multi-worker", "jax-model-parallel"):
         return None
-    training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
+    return replace(machine, chips=1) if kind == "one" else machine
+
+
+def planned_machine(request: Request) -> Machine | None:
+    """The same before any device is opened, by what was asked for."""
+    machine, wants_tpu = this_machine(), request.kind == "tpu" or request.tpu
+    if machine is None or request.kind == "multi-worker" or (wants_tpu and not machine.name.startswith("tpu")):
+        return None
+    if os.environ.get("KERAS_BACKEND") == "jax" and request.parallel_on(machine.devices) > 1:
+        return None
+    return replace(machine, chips=1) if request.kind == "one" else machine
+
+
+def memory_warning(spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machine | None) -> str | None:
+    """Says that a step needs more memory than a device of the machine has; None where it doesn't, or that isn't known.
+
+    `batch` is that of an optimizer step, no matter in how many parts it is computed. The processors' memory is this
+    machine's own.
+    """
+    if machine is None:
+        return None
+    is_cpu = machine.name == "cpu"
+    owner = "this machine" if is_cpu else "a device here"
+    capacity = machine_memory() if is_cpu else machine.device_memory_bytes
+    batch = replace(batch, sequences=batch.sequences // recipe.accumulation)
     try:
-        needed = device_memory(spec, batch, machine, training).total
+        needed = device_memory(spec, batch, machine, recipe.training).total
     except ConfigurationError:  # a model that can't be estimated may be trained all the same
         return None
-    if needed <= capacity:
+    if capacity is None or needed <= capacity:
         return None
     return (
         f"a step on {batch.sequences:,} examples at once needs {humanise(needed, 'bytes')} by estimate, and {owner} "
@@ -50,44 +66,28 @@ def memory_warning(spec: ModelSpec, manifest: Manifest, recipe: Recipe) -> str |
     )
 
 
-def time_note(spec: ModelSpec, manifest: Manifest, recipe: Recipe, steps_done: int) -> str | None:
-    """Says how long the rest of a run will take; None for a minute or less, and where that can't be estimated."""
-    batch, steps = _batch(spec, manifest, recipe.batch), recipe.steps - steps_done
-    if batch is None or manifest.strategy.kind == "multi-worker":
-        return None
-    machine = Machine("cpu", chips=1) if _is_on_processors(manifest) else None
-    seconds = estimated_seconds(spec, batch, recipe, steps, machine)
+def time_note(spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machine | None, steps: int) -> str | None:
+    """Says how long so many steps will take; None for a minute or less, and where that can't be estimated."""
+    seconds = estimated_seconds(spec, batch, recipe, machine, steps)
     if seconds is None or seconds <= SHORT_SECONDS:
         return None
-    return f"{steps:,} steps take about {rough_duration(seconds)} on this machine, by estimate, without validation"
+    about = f"{steps:,} steps take about {rough_duration(seconds)} on this machine"
+    return f"{about}, by a roofline estimate, without validation"
 
 
 def estimated_seconds(
-    spec: ModelSpec, batch: Batch, recipe: Recipe, steps: int, machine: Machine | None = None
+    spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machine | None, steps: int
 ) -> float | None:
-    """How long so many steps of a recipe would take on this machine (see `this_machine.seconds_here`)."""
-    training = Training(recipe.optimizer, recipe.precision, recipe.rematerialise)
-    return seconds_here(spec, batch, training, steps, machine)
-
-
-def _is_on_processors(manifest: Manifest) -> bool:
-    return not any(device.startswith(("GPU", "TPU", "CUDA")) for device in manifest.environment.devices)
-
-
-def _batch(spec: ModelSpec, manifest: Manifest, sequences: int) -> Batch | None:
-    """So many examples of a run at once, None where their lengths are not known."""
-    lengths = spec.lengths
-    if isinstance(manifest.data, Data):
-        lengths = manifest.data.inputs_length, manifest.data.targets_length
-    return lengths and Batch(sequences, *lengths)
+    """How long so many steps of a recipe would take, start included (see `this_machine.seconds_here`)."""
+    return seconds_here(spec, batch, recipe.training, steps, machine) if machine else None
 
 
 def machine_memory() -> int | None:
     """The bytes of memory that this process may have, None where the system doesn't say."""
     try:
-        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return None
     with contextlib.suppress(OSError, ValueError):  # no limit is the word "max"
-        found = min(found, int(_GROUP_LIMIT.read_text()))
-    return found
+        memory = min(memory, int(_GROUP_LIMIT.read_text()))
+    return memory

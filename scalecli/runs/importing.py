@@ -56,7 +56,7 @@ class ImportReporter(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a checkpoint is: its address, and the released checkpoint that it is, if it is one.
+    """The address of a checkpoint, and what is known of it if it is a released one.
 
     An address is a path, a bucket's (`gs://...`), or a name on Hugging Face's hub behind `hf:`.
     """
@@ -66,14 +66,14 @@ class Source:
 
     @classmethod
     def of(cls, text: str) -> Source:
-        """What a user may write: an address, a released name (`small-nl24`), or a name on the hub (`google/t5-small`).
+        """The source that a user names: an address, a released name (`small-nl24`), or the hub's (`google/t5-small`).
 
-        What exists as a path is one. The hub's names of the released checkpoints stand for the originals; `hf:` before
-        them says that the hub's are meant.
+        An existing path counts as a path. Of released checkpoints the hub's names mean the originals, and with `hf:`
+        before them the hub's copies.
 
         Raises:
             UsageError: a released name that two folders have.
-            MissingError: none of these.
+            MissingError: nothing of that name.
         """
         if text.startswith(HUB):
             return cls(text)
@@ -86,26 +86,26 @@ class Source:
                 return cls(f"{HUB}{text}")
             raise MissingError(f"{text}: no such folder")
         try:
-            found = released_by_name(text)
+            released = released_by_name(text)
         except MissingError as error:
             raise MissingError(f"{error}; a folder, gs://..., or hf:NAME on Hugging Face is accepted, too") from None
-        if len(found) > 1:
-            addresses = " and ".join(each.url for each in found)
-            raise UsageError(f"{text!r} has {len(found)} trainings: {addresses}; give one of the addresses")
-        return cls(found[0].url, found[0])
+        if len(released) > 1:
+            addresses = " and ".join(checkpoint.url for checkpoint in released)
+            raise UsageError(f"{text!r} has {len(released)} trainings: {addresses}; give one of the addresses")
+        return cls(released[0].url, released[0])
 
     @property
     def name(self) -> str:
-        """What a run of it is called by default."""
+        """The default name of a run of it."""
         if self.released:
             return self.released.name
         return Path(self.address.removeprefix(HUB).rstrip("/")).name
 
     def folder(self, step: int | None, cache_directory: Path, reporter: ImportReporter) -> Path:
-        """The folder with the checkpoint's files, fetched into the cache where they are elsewhere.
+        """The folder with the checkpoint's files, which are fetched into the cache unless they are local.
 
         Raises:
-            MissingError: it can't be had.
+            MissingError: they can't be had.
         """
         if self.address.startswith(HUB):
             return hub_snapshot(self.address.removeprefix(HUB), cache_directory, reporter.fetched)
@@ -117,9 +117,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Importing:
-    """All that an import is told. `vocabulary` is a file or `t5`; None is the checkpoint's own, else `t5`.
+    """The settings of an import. `vocabulary` is a file or `t5`; None is the checkpoint's own, else `t5`.
 
-    `optimizer` takes the optimizer's state along; `verify` compares a log-likelihood with the original's.
+    With `optimizer` the optimizer's state is imported, too; `verify` compares a log-likelihood with the original's.
     """
 
     source: Source
@@ -195,12 +195,12 @@ def _import_run(
 
 def warnings(job: Importing, imported: Imported) -> list[str]:
     """What a reader of the run should know."""
-    found = list(imported.notes)
+    lines = list(imported.notes)
     if not job.vocabulary and not imported.vocabulary and imported.architecture not in IMAGE_ARCHITECTURES:
-        found.append("no vocabulary lies beside the checkpoint; it is taken to be T5's")
+        lines.append("no vocabulary lies beside the checkpoint; it is taken to be T5's")
     if job.source.released and job.source.released.shape != imported.shape:
-        found.append(f"the checkpoint is {shape_name(imported.shape, imported.architecture)}, unlike its name")
-    return found
+        lines.append(f"the checkpoint is {shape_name(imported.shape, imported.architecture)}, unlike its name")
+    return lines
 
 
 def _t5_for(imported: Imported) -> str:
@@ -217,7 +217,7 @@ def _t5_for(imported: Imported) -> str:
 def _data(
     job: Importing, imported: Imported, vocabulary: Vocabulary | None, objective: SpanCorruption
 ) -> Data | ImageData:
-    """What a manifest says of data that nobody states."""
+    """The manifest's entry for the data, of which an import knows only the model's lengths or classes."""
     listed = "".join(f"{file.sha256}  {file.name}\n" for file in imported.files)
     identity = f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
     if vocabulary is None:
@@ -284,4 +284,4 @@ def _manifest(job: Importing, imported: Imported, vocabulary: Vocabulary | None)
 
 
 def _released_folder(address: str) -> ReleasedCheckpoint | None:
-    return next((each for each in released_checkpoints() if each.url == address.rstrip("/")), None)
+    return next((known for known in released_checkpoints() if known.url == address.rstrip("/")), None)

@@ -13,7 +13,7 @@ from scalecli import __version__
 from scalecli.architectures.recorded import architecture_file
 from scalecli.costs import Batch, batch_of, flops
 from scalecli.costs.hardware import Precision
-from scalecli.costs.memory import Optimizer
+from scalecli.costs.memory import Optimizer, Training
 from scalecli.devices import Devices, check_batch
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import (
@@ -44,7 +44,7 @@ class Recipe:
     """How a model is trained: optimizer steps, examples a step, schedule, regularisation, precision, seed.
 
     Raises:
-        ConfigurationError: a value that can't be.
+        ConfigurationError: a value out of range.
     """
 
     steps: int
@@ -81,6 +81,11 @@ class Recipe:
         if self.weight_decay and self.optimizer != "adamw":
             raise ConfigurationError(f"weight_decay is {self.weight_decay}, and {self.optimizer} has none; adamw has")
 
+    @property
+    def training(self) -> Training:
+        """What the costs of a step depend on."""
+        return Training(self.optimizer, self.precision, self.rematerialise)
+
     def new_optimizer(self) -> Any:
         """The Keras optimizer, not built yet."""
         from scalecli.training.optimizers import new_optimizer
@@ -110,19 +115,15 @@ def new_manifest(
     """The manifest of a training run that is about to start, after `start_step` steps that another run has done.
 
     Raises:
-        ConfigurationError: the architecture can't have such inputs, or examples packed into rows, or the batch can't be
-            divided over the devices, or no step is left.
+        ConfigurationError: the architecture does not take inputs of this length, or packed examples; or the devices do
+            not divide the batch, or no step is left.
     """
     check_batch(recipe.batch, recipe.accumulation, devices.replicas)
     if recipe.steps <= start_step:
         raise ConfigurationError(f"steps is {recipe.steps}, and the run goes on from step {start_step}; give more")
-    if isinstance(data, Data):
-        refused = spec.why_not_packed() if data.packed else None
-        if refused is not None:
-            raise ConfigurationError(f"{spec.architecture} can't have packed examples: {refused}; use --padded")
-        batch = Batch(recipe.batch, data.inputs_length, data.targets_length)
-    else:
-        batch = batch_of(spec, sequences=recipe.batch)
+    if isinstance(data, Data) and data.packed and (refused := spec.why_not_packed()):
+        raise ConfigurationError(f"{spec.architecture} can't have packed examples: {refused}; use --padded")
+    batch = batch_of_data(spec, data, recipe.batch)
     schedule: dict[str, Any] = asdict(recipe.schedule)
     if recipe.schedule.name in ("inverse-square-root", "constant"):
         del schedule["steps"]  # only a decay to zero knows how long the run is: the others may be trained on
@@ -158,6 +159,13 @@ def new_manifest(
         checkpoints=Checkpoints(directory="checkpoints"),
         environment=environment(),
     )
+
+
+def batch_of_data(spec: ModelSpec, data: Data | ImageData, sequences: int) -> Batch:
+    """A batch of `sequences` examples, of the lengths that a run's data has."""
+    if isinstance(data, Data):
+        return Batch(sequences, data.inputs_length, data.targets_length)
+    return batch_of(spec, sequences=sequences)
 
 
 def parameter_counts(spec: ModelSpec) -> Parameters:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from scalecli.architectures.recorded import keep_code
 from scalecli.devices import AUTOMATIC, Batches, Devices, Request, open_devices
+from scalecli.errors import ConfigurationError
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
-from scalecli.runs.directory import Trained, held_storage, resumed_manifest
-from scalecli.runs.fitting import memory_warning, time_note
-from scalecli.runs.recipe import Recipe, build_model, new_manifest
+from scalecli.references import ModelReference
+from scalecli.runs.directory import held_storage, resumed_manifest
+from scalecli.runs.fitting import machine_of, memory_warning, time_note
+from scalecli.runs.recipe import Recipe, batch_of_data, build_model, new_manifest
+from scalecli.runs.trained import Trained, open_trained
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 from scalecli.storage.layout import CHECKPOINTS, OPTIMIZER, WEIGHTS
@@ -22,6 +25,8 @@ from scalecli.storage.run_storage import RunStorage
 from scalecli.training.checkpoints import Saving, checkpoint_steps
 
 if TYPE_CHECKING:
+    from scalecli.data.images.source import ImageSource
+    from scalecli.runs.text.source import TextSource
     from scalecli.training.reporting import Reporter
 
 
@@ -29,10 +34,9 @@ if TYPE_CHECKING:
 class TrainingInputs:
     """What a run reads, opened: what the manifest says of it, the batches, and how the model is validated.
 
-    `batches(step, share)` and `best`: see `training.job.PreparedRun`. `positions` counts inputs and targets of one
-    example. `keep(directory)` writes what the run's directory holds of the inputs. `validation(model)` gives the
-    function that measures the model, on all hosts alike. Within `reading()` damaged data is an error of one line.
-    `files` are among those that every host reads.
+    `batches(step, share)` and `best`: see `training.job.PreparedRun`. `keep(directory)` writes what the run's directory
+    holds of the inputs. `validation(model)` gives the function that measures the model, on all hosts alike. Within
+    `reading()` damaged data is an error of one line. `files` are among those that every host reads.
     """
 
     spec: ModelSpec
@@ -40,7 +44,6 @@ class TrainingInputs:
     data: Data | ImageData
     batches: Batches
     best: str
-    positions: int
     keep: Callable[[Path], None]
     validation: Callable[[Any], Callable[[], dict[str, float]]]
     reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
@@ -73,6 +76,54 @@ class TrainingJob(abc.ABC):
     @abc.abstractmethod
     def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
         """Opens what the run reads. Raises ScalecliError of the kind that says what is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingJob(TrainingJob):
+    """A model to pretrain on the data of `source`.
+
+    `validation_examples` is how many held-out examples are measured, or all if there are fewer. With `keep_optimizer` a
+    run that is the start gives its step and its optimizer's state as well.
+    """
+
+    kind = "pretrain"
+    model: ModelReference
+    source: TextSource | ImageSource
+    validation_examples: int
+    keep_optimizer: bool = False
+
+    def __post_init__(self) -> None:
+        if self.validation_examples < 1:
+            raise ConfigurationError(f"validation_examples is {self.validation_examples}; 1 or more is accepted")
+
+    @abc.abstractmethod
+    def lengths(self) -> tuple[int, int]:
+        """Positions of an example's inputs and of its targets."""
+
+    @abc.abstractmethod
+    def planned_shape(self) -> Shape:
+        """The shape with as many outputs as the data needs; without TensorFlow.
+
+        Raises:
+            MissingError: the data, or the checkpoint of the run to start from, is not there.
+            ConfigurationError: a shape file's own figures don't go with the data.
+        """
+
+    def initial(self) -> Trained | None:
+        """The run that gives its weights, or None. Raises MissingError when it has no checkpoint."""
+        return open_trained(self.model.run, self.cache_directory) if self.model.run else None
+
+    def start(self) -> Trained | None:
+        """The run that gives its step and optimizer's state, or None.
+
+        Raises:
+            MissingError: it has no such state.
+            ConfigurationError: it is another optimizer's.
+        """
+        start = self.initial() if self.keep_optimizer else None
+        if start is not None:
+            start.check_optimizer(self.recipe.optimizer)
+        return start
 
 
 def carry_out(job: TrainingJob, reporter: Reporter) -> Manifest:
@@ -120,11 +171,12 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
         return manifest
     inputs.keep(job.storage.directory)
     keep_code(manifest.architecture, job.storage.directory)
-    if too_large := memory_warning(inputs.spec, manifest, job.recipe):
+    batch, machine = batch_of_data(inputs.spec, inputs.data, job.recipe.batch), machine_of(manifest)
+    if too_large := memory_warning(inputs.spec, batch, job.recipe, machine):
         reporter.message(f"warning: {too_large}")
         manifest = replace(manifest, warnings=list(dict.fromkeys((*manifest.warnings, too_large))))
     steps_done = max(checkpoint_steps(job.storage.directory / CHECKPOINTS), default=manifest.start_step)
-    if note := time_note(inputs.spec, manifest, job.recipe, steps_done):
+    if note := time_note(inputs.spec, batch, job.recipe, machine, manifest.steps - steps_done):
         reporter.message(note)
     model = build_model(inputs.spec, job.recipe, devices)
     if initial:
@@ -142,10 +194,26 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
                 batches=inputs.batches,
                 validate=validate,
                 best=inputs.best,
-                positions_per_step=job.recipe.batch * inputs.positions,
+                positions_per_step=batch.sequences * (batch.inputs + batch.targets),
                 peak_flops=job.peak_flops,
                 start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
             ),
             job.storage,
             reporter,
         )
+
+
+def with_outputs(model: ModelReference, field: str, count: int, least: int, data: str) -> Shape:
+    """The shape with `count` of what the model chooses from, its `field`, or with as many as a shape file states.
+
+    Raises:
+        ConfigurationError: the shape file states less than `least`, which the `data` need.
+    """
+    if not model.fixes_output_size:
+        return model.shape.changed(**{field: count})
+    stated = getattr(model.shape, field) or 0
+    if stated < least:
+        raise ConfigurationError(
+            f"the shape file states {field}: {stated}, too few for {data}; leave it out, or state {count}"
+        )
+    return model.shape

@@ -46,7 +46,7 @@ def log_likelihood(imported: Imported, vocabulary: Vocabulary) -> float:
     return -float(losses[targets > 0].sum())
 
 
-def check(found: float, name: str | None, step: int) -> str:
+def check(computed: float, name: str | None, step: int) -> str:
     """Compares a log-likelihood with that of the released checkpoint `name`; returns what a reader should know.
 
     Raises:
@@ -56,13 +56,13 @@ def check(found: float, name: str | None, step: int) -> str:
     expected = figures.log_likelihoods.get(name or "")
     if expected is None or step != figures.step:
         known = ", ".join(figures.log_likelihoods)
-        return f"log-likelihood {found:.5f}; known are those of {known} at step {figures.step:,}"
-    if not abs(found - expected) <= figures.tolerance:
+        return f"log-likelihood {computed:.5f}; known are those of {known} at step {figures.step:,}"
+    if not abs(computed - expected) <= figures.tolerance:
         raise ScalecliError(
-            f"{name}: the log-likelihood of the example is {found:.5f}, and the original's is {expected:.5f}; "
+            f"{name}: the log-likelihood of the example is {computed:.5f}, and the original's is {expected:.5f}; "
             f"{figures.tolerance:g} more or less is accepted"
         )
-    return f"log-likelihood {found:.5f}, within {figures.tolerance:g} of the original's {expected:.5f}"
+    return f"log-likelihood {computed:.5f}, within {figures.tolerance:g} of the original's {expected:.5f}"
 
 
 def _tokens(text: str, vocabulary: Vocabulary) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scalecli.specs.base import LayerSpec, Weight, biases_of, joined
+from scalecli.specs.base import Composite, LayerSpec, Weight, biases_of
 
 
 @dataclass(frozen=True)
@@ -95,22 +95,14 @@ class LinearAttention(Attention):
 
 
 @dataclass(frozen=True)
-class Parallel(LayerSpec):
+class Parallel(Composite):
     """Branches that read the same input and whose outputs are added up."""
 
     branches: tuple[tuple[str, LayerSpec], ...]
 
-    def weights(self) -> dict[str, Weight]:
-        """Each branch's weights as `BRANCH/...`."""
-        return joined(dict(self.branches))
-
-    def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
-        """The sum over the branches."""
-        return sum((layer.multiply_adds(queries, memory) for _, layer in self.branches), Counter())
-
-    def activations(self, queries: int, memory: int) -> Counter[str]:
-        """The sum over the branches."""
-        return sum((layer.activations(queries, memory) for _, layer in self.branches), Counter())
+    def parts(self) -> dict[str, LayerSpec]:
+        """The branches."""
+        return dict(self.branches)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -78,6 +79,27 @@ def biases_of(matrices: Mapping[str, Weight]) -> dict[str, Weight]:
 def joined(parts: Mapping[str, LayerSpec]) -> dict[str, Weight]:
     """The weights of a layer that is made of parts, each by `PART/NAME`."""
     return {f"{part}/{name}": weight for part, layer in parts.items() for name, weight in layer.weights().items()}
+
+
+@dataclass(frozen=True)
+class Composite(LayerSpec):
+    """A layer made of other layers, whose weights and costs are theirs."""
+
+    @abc.abstractmethod
+    def parts(self) -> dict[str, LayerSpec]:
+        """The layers by name, in their order."""
+
+    def weights(self) -> dict[str, Weight]:
+        """The weights of each part as `PART/...`."""
+        return joined(self.parts())
+
+    def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
+        """The sum over the parts."""
+        return sum((part.multiply_adds(queries, memory) for part in self.parts().values()), Counter())
+
+    def activations(self, queries: int, memory: int) -> Counter[str]:
+        """The sum over the parts."""
+        return sum((part.activations(queries, memory) for part in self.parts().values()), Counter())
 
 
 @dataclass(frozen=True)

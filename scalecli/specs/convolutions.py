@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scalecli.specs.base import LayerNorm, LayerSpec, Weight, bias, dense, joined
+from scalecli.specs.base import Composite, LayerNorm, LayerSpec, Weight, bias, dense, joined
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,7 @@ class LocalConvolution(LayerSpec):
         """
         width = self.d_model
         if self.dynamic:
-            taps = {
-                "taps": Weight((self.taps, width, width), width**-0.5),
-                "taps_bias": Weight((self.taps, width)),
-            }
+            taps = {"taps": Weight((self.taps, width, width), width**-0.5), "taps_bias": Weight((self.taps, width))}
         else:
             taps = {"taps": Weight((self.taps, width), 1.0)}
         return {
@@ -129,10 +126,7 @@ class SeparableConvolution(LayerSpec):
     def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
         """The dense layer; the taps' products are element by element."""
         return Counter(
-            {
-                "convolutions": queries * self.inputs * self.outputs,
-                "elementwise": queries * self.taps * self.inputs,
-            }
+            {"convolutions": queries * self.inputs * self.outputs, "elementwise": queries * self.taps * self.inputs}
         )
 
     def activations(self, queries: int, memory: int) -> Counter[str]:
@@ -141,7 +135,7 @@ class SeparableConvolution(LayerSpec):
 
 
 @dataclass(frozen=True)
-class ConvolutionBranch(LayerSpec):
+class ConvolutionBranch(Composite):
     """Two convolutions side by side, ReLU on those of `activated`, summed, normalized and convolved once more.
 
     The narrower output is padded with zeros to the wider one's width, and the result to d_model (So et al. 2019,
@@ -162,17 +156,5 @@ class ConvolutionBranch(LayerSpec):
         return LayerNorm(self.left.outputs)
 
     def parts(self) -> dict[str, LayerSpec]:
-        """The layers of the branch by name, in their order."""
+        """Both convolutions, the norm, and the last convolution."""
         return {"left": self.left, "right": self.right, "inner_norm": self.norm, "output": self.output}
-
-    def weights(self) -> dict[str, Weight]:
-        """Each part's weights as `left/...`, `right/...`, `inner_norm/...`, `output/...`."""
-        return joined(self.parts())
-
-    def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
-        """The sum over the parts."""
-        return sum((part.multiply_adds(queries, memory) for part in self.parts().values()), Counter())
-
-    def activations(self, queries: int, memory: int) -> Counter[str]:
-        """The sum over the parts."""
-        return sum((part.activations(queries, memory) for part in self.parts().values()), Counter())

@@ -83,8 +83,8 @@ class ModelSpec(abc.ABC):
         """Why examples cannot be packed into one row, or None where they can."""
         for stack in self.stacks().values():
             for repeat in stack.repeats:
-                for each in repeat.block.sublayers:
-                    reason = each.packing_refused if isinstance(each, Pooling) else each.layer.packing_refused
+                for step in repeat.block.sublayers:
+                    reason = step.packing_refused if isinstance(step, Pooling) else step.layer.packing_refused
                     if reason is not None:
                         return reason
         return None

@@ -49,12 +49,12 @@ class Block:
 
     def residuals(self) -> tuple[Sublayer, ...]:
         """The sublayers without the poolings: what has weights."""
-        return tuple(each for each in self.sublayers if isinstance(each, Sublayer))
+        return tuple(step for step in self.sublayers if isinstance(step, Sublayer))
 
     @property
     def pools(self) -> bool:
         """Whether it changes the length."""
-        return any(isinstance(each, Pooling) for each in self.sublayers)
+        return any(isinstance(step, Pooling) for step in self.sublayers)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Stack:
             ConfigurationError: a pooling does not divide the length.
         """
         windows = (
-            each.window for repeat in self.repeats for each in repeat.block.sublayers if isinstance(each, Pooling)
+            step.window for repeat in self.repeats for step in repeat.block.sublayers if isinstance(step, Pooling)
         )
         pooled = math.prod(windows)
         if length % pooled:
@@ -128,11 +128,11 @@ class Stack:
         passes = self.recurrence.passes if self.recurrence else 1
         for repeat in self.repeats:
             parts: list[tuple[LayerSpec, int]] = []
-            for each in repeat.block.sublayers:
-                if isinstance(each, Pooling):
-                    queries = each.output_length(queries)
+            for step in repeat.block.sublayers:
+                if isinstance(step, Pooling):
+                    queries = step.output_length(queries)
                 else:
-                    parts += [(part, queries) for part in each.parts().values()]
+                    parts += [(part, queries) for part in step.parts().values()]
             yield passes * repeat.times, parts
 
     def multiply_adds(self, queries: int, memory: int) -> Counter[str]:

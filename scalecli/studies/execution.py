@@ -81,8 +81,8 @@ def run_jobs(jobs: Sequence[Sequence[RunCommand]], on_start: Callable[[RunComman
     return unfinished
 
 
-def run_process(words: Sequence[str]) -> int:
-    """Runs `scalecli` with these words in its own process, without its output; returns its exit code.
+def run_process(words: Sequence[str], shows_output: bool = False) -> int:
+    """Runs `scalecli` with these words in its own process, usually without its output; returns its exit code.
 
     The process ends when this one does, even by SIGKILL. Ctrl-C and SIGTERM are passed on, and the process is waited
     for; a second Ctrl-C kills it.
@@ -91,7 +91,7 @@ def run_process(words: Sequence[str]) -> int:
         KeyboardInterrupt: a second Ctrl-C.
     """
     with asked_to_stop() as asked:
-        process = start_child(words, PROGRAM, stdout=subprocess.DEVNULL)
+        process = start_child(words, PROGRAM, stdout=None if shows_output else subprocess.DEVNULL)
         is_told = False
         try:
             while True:

@@ -51,7 +51,3 @@ def test_an_operator_is_read_as_it_is_written(code):
 )
 def test_what_is_read(text, released, expected):
     assert read_operator(text, released) == expected
-
-
-def _knobs(architecture):
-    return [knob.name for knob in ARCHITECTURES[architecture].knobs]

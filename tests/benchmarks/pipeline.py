@@ -56,13 +56,14 @@ def main() -> None:
         write_dataset(list(text_documents([arguments.text])), arguments.documents, folder)
         objective = SpanCorruption()
         tokens = BATCH * (objective.inputs_length + objective.targets_length)
-        options = {"sentinels": vocabulary.sentinels, "batch": BATCH, "seed": 0}
+        options = {"batch": BATCH, "seed": 0}
         corpus = Corpus.from_dataset("c4/en", "train", str(folder))
         stream = TextStream.open(corpus, vocabulary, cache_directory=cache)
         segments = int(stream.segments(stream.documents, objective))
         measure("streamed", stream.batches(objective, **options).take(segments // BATCH), tokens)
         store = TokenStore.build(Corpus.from_text([arguments.text], "all"), vocabulary, cache_directory=cache)
-        measure("from the cache", pretraining_batches(store, objective, **options).take(STEPS_FROM_CACHE), tokens)
+        cached = pretraining_batches(store, objective, sentinels=vocabulary.sentinels, **options)
+        measure("from the cache", cached.take(STEPS_FROM_CACHE), tokens)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Bad command lines, drawn from the types of the options themselves, so that a new option is among them by itself."""
 
+import itertools
 import os
 import random
 from dataclasses import dataclass, field
@@ -13,9 +14,9 @@ from scalecli.cli.main import COMMANDS, cli
 LONG = 5000 * "x"
 ODD = ["", " ", LONG, "\x1b]0;title\x07", "a\nb\r", "\u202eabc", "\udcff", *"'\"{[*-=,", "~nobody/x"]
 NUMBERS = ["-1", "0", "1.5", "nan", "inf", "-inf", "1e309", "1e-400", "1e23", "0x10", "1_000", "\u0663"]
+NUMBERS += [str(2**63), 400 * "9"]
 TEXTS = ["a,b,,c", "a=b", "a=1,b=nan", "a:b", "3:2", "train:0", "train:99999999"]
 MODELS = ["tiny-nl0", "tiny-nl99999999999", "tiny-nope3", "switch-", "small-" * 300, "../run"]
-NUMBERS += [str(2**63), 400 * "9"]
 # What makes a command line that a command accepts, or at least reads on from, before one option of it is spoilt.
 USUAL = {
     "shape": ["tiny"],
@@ -100,9 +101,7 @@ def values_of(param, draw):
     elif isinstance(kind, click.Choice):
         value = draw.choice([*ODD, "nowhere", str(kind.choices[0]).upper() + "S"])
     else:
-        value = draw.choice(
-            [*PATHS, *ODD, *NUMBERS, "a,b,,c", "a=b", "a=1,b=nan", "a:b", "3:2", "train:0", "train:99999999"]
-        )
+        value = draw.choice([*PATHS, *ODD, *NUMBERS, *TEXTS])
     try:
         kind.convert(value, param, None)
     except click.UsageError:
@@ -181,13 +180,13 @@ def bad_config(name, command, draw):
 
 
 def bad_inputs(count, seed):
-    """`count` bad inputs of all commands in turn."""
-    draw = random.Random(seed)
+    """`count` bad inputs of all commands in turn, each from a stream of its own, so that none depends on others."""
     commands = list(leaves())
     kinds = [spoilt_option, spoilt_option, spoilt_option, spoilt_argument, contradiction, misspelt, bad_config]
     made = 0
-    while True:
+    for turn in itertools.count():
         for name, command in commands:
+            draw = random.Random(f"{seed} {turn} {name}")
             case = draw.choice(kinds)(name, command, draw)
             if case is None or (name == "worker" and case.codes != {2}):
                 continue  # A worker that starts serves for ever.

@@ -1,7 +1,9 @@
 """The demo prints each command before it runs it, and stops where one fails."""
 
-import contextlib
-from types import SimpleNamespace
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -14,11 +16,11 @@ def commands(monkeypatch, tmp_path):
     """The commands that the demo runs, which do nothing but end with the codes in `ends`."""
     ran, ends = [], {}
 
-    def pretend(words):
+    def pretend(words, shows_output):
         ran.append(words)
-        return contextlib.nullcontext(SimpleNamespace(wait=lambda: ends.get(words[0], 0)))
+        return ends.get(words[0], 0)
 
-    monkeypatch.setattr(demo, "start_child", pretend)
+    monkeypatch.setattr(demo, "run_process", pretend)
     monkeypatch.setattr(demo, "_write_task", lambda file, cache: ran.append(["task", str(file)]))
     return ran, ends
 
@@ -53,6 +55,35 @@ def test_a_step_that_fails_ends_the_demo_with_its_code(commands, tmp_path, capsy
     assert run(["demo", str(tmp_path / "demo")]) == 4
     assert ran[-1][0] == "pretrain"
     assert "pretrain ended with exit code 4" in capsys.readouterr().err
+
+
+def test_ctrl_c_waits_until_the_step_has_saved(tmp_path):
+    """As in a terminal, the signal goes to the demo and to the step that it has started."""
+    step = (
+        "import signal, sys, time\n"
+        "if sys.argv[1] != 'pretrain': sys.exit(0)\n"
+        "def save(*_): time.sleep(1); print('saved', flush=True); sys.exit(130)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "signal.signal(signal.SIGINT, save)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    program = (
+        "import sys\n"
+        "from scalecli.cli.main import main\n"
+        "from scalecli.studies import execution\n"
+        f"execution.PROGRAM = (sys.executable, '-c', {step!r})\n"
+        f"main(['demo', {str(tmp_path / 'demo')!r}])\n"
+    )
+    words = [sys.executable, "-c", program]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(words, **pipes) as process:
+        while (line := process.stdout.readline()) != "ready\n":
+            assert line, process.stderr.read()
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "saved\n")
+    assert err == "error: demo: pretrain was interrupted; the same command goes on from here\n"
 
 
 def test_the_demo_stays_out_of_buckets(commands, capsys):

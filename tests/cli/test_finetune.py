@@ -7,7 +7,7 @@ import pytest
 
 from scalecli.cli.main import run
 from scalecli.manifest import save_manifest
-from scalecli.runs.directory import open_trained
+from scalecli.runs.trained import open_trained
 from scalecli.shape import presets
 from scalecli.strict import write_yaml
 from tests.manifests import example_manifest

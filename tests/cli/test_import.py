@@ -165,7 +165,7 @@ def test_a_shard_that_comes_damaged_makes_no_run(importing, released, emulator, 
 def test_the_originals_checkpoint_from_a_bucket(importing, emulator, tmp_path):  # noqa: F811
     """Down to the logits, through the run: what is served is what the original library wrote."""
     from scalecli.models.encoder_decoder import EncoderDecoder
-    from scalecli.runs.directory import open_trained
+    from scalecli.runs.trained import open_trained
 
     folder = Path(oracle.FOLDER) / "ckpt_d128_adafactor"
     address = emulator.upload("scenic-bucket", "scaling_explorer/mine", folder)

@@ -84,7 +84,10 @@ def test_a_broken_pipe_is_quiet(trial, capsys):
     ("arguments", "line"),
     [
         (["trail"], "error: no subcommand 'trail'; did you mean 'trial'?"),
-        (["qqq"], f"error: no subcommand 'qqq'; there are {', '.join(shell.COMMANDS)}, trial"),
+        (["qqq"], "error: no subcommand 'qqq'; scalecli --help lists them"),
+        (["smal"], "error: no subcommand 'smal'; did you mean 'scalecli shape small'?"),
+        (["vit-s-nl24"], "error: no subcommand 'vit-s-nl24'; did you mean 'scalecli shape vit-s-nl24'?"),
+        (["./small.yaml"], "error: no subcommand './small.yaml'; scalecli --help lists them"),
         (["hepl"], "error: no subcommand 'hepl'; did you mean 'help'?"),
         (["help", "trail"], "error: no subcommand 'trail'; did you mean 'trial'?"),
         (["trial", "--step", "3"], "error: scalecli trial has no option --step; did you mean --steps?"),

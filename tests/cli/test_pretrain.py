@@ -62,7 +62,7 @@ def test_a_shape_files_own_rows_are_kept_or_refused(plan, folder):
     assert rows(plan(*USUAL, "--nl", "3")[1]) == 300
     code, out, err = plan("shape.yaml", "--text", "text.txt", "--vocabulary", "train:201")
     assert (code, out, err.count("\n")) == (3, "", 1)
-    assert "vocabulary of 300 rows is too small for 301 ids (201 pieces and 100 sentinels)" in err
+    assert "vocabulary: 300, too few for 301 ids (201 pieces and 100 sentinels)" in err
 
 
 def test_a_written_preset_takes_the_rows_of_the_vocabulary(plan, capsys):
@@ -156,7 +156,9 @@ def test_a_default_of_steps_that_takes_days_is_warned_of_or_asked_about(start, m
     warning, last = err.splitlines()
     assert code == 1 and last == "error: STARTED"
     assert re.fullmatch(
-        r"warning: 524,288 steps, the default of --steps, take about [\d,.]+ days on this machine", warning
+        r"warning: 524,288 steps, the default of --steps, take about [\d,.]+ days on this machine, "
+        "by a roofline estimate",
+        warning,
     )
     assert "default of --steps" not in start("base", "--vocabulary", "v.model", "--steps", "524288")[1]
     assert "default of --steps" not in start("shape.yaml", "--vocabulary", "v.model", "--inputs-length", "8")[1]
@@ -166,6 +168,6 @@ def test_a_default_of_steps_that_takes_days_is_warned_of_or_asked_about(start, m
     monkeypatch.setattr(click, "confirm", lambda text, **options: asked.append((text, options)))
     assert "STARTED" in start("base", "--vocabulary", "v.model")[1]
     ((text, options),) = asked
-    assert text.endswith(" on this machine. Start?") and options == {"abort": True, "err": True}
+    assert text.endswith(" on this machine, by a roofline estimate. Start?") and options == {"abort": True, "err": True}
     (folder / "runs" / "base").mkdir(parents=True)  # a run that is gone on with
     assert "default of --steps" not in start("base", "--vocabulary", "v.model")[1] and len(asked) == 1

@@ -7,7 +7,6 @@ from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
 from scalecli.architectures.operators import operators
 from scalecli.costs import Batch, adafactor_bytes, adafactor_state_size, factored_axes, flops, weights_bytes
 from scalecli.shape import apply_operators, parse_name, presets
-from scalecli.specs import Weight
 from tests.shapes import STEPS, changes, operators_of
 
 PAPER_BATCH = costs.BATCHES["paper"]
@@ -202,7 +201,7 @@ def test_weights_are_float32():
 )
 def test_adafactor_factors_matrices_with_two_wide_axes(shape, axes, size):
     assert factored_axes(shape) == axes
-    assert adafactor_state_size(Weight(shape, None)) == size
+    assert adafactor_state_size(shape) == size
 
 
 def test_adafactor_state_of_tiny_by_hand():

@@ -20,6 +20,7 @@ from scalecli.shape import Shape
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the same code on either backend")
 
+ROOT = Path(__file__).parents[2]
 FIELDS = {"encoder_layers": 2, "decoder_layers": 3, "d_model": 128, "d_ff": 256, "d_kv": 32, "heads": 4}
 SHAPE = "".join(f"{name}: {size}\n" for name, size in FIELDS.items())
 BATCH = costs.Batch(16, 128, 29)  # 128 inputs take 29 targets
@@ -66,14 +67,14 @@ def test_what_can_not_be_compiled_is_one_line(plan, arguments, code, said):
 
 @pytest.mark.parametrize(("there", "said"), [(None, "libtpu missing"), ("0.0.9", "libtpu 0.0.9")])
 def test_the_extra_is_asked_for(plan, monkeypatch, there, said):
-    monkeypatch.setattr(tpu_check, "_installed", lambda name: there if name == "libtpu" else tpu_check.PINNED[name])
+    monkeypatch.setattr(tpu_check, "installed", lambda name: there if name == "libtpu" else tpu_check.PINNED[name])
     code, out, err = plan("--compile-for", "v5e:2x2", "--dry-run")
     assert (code, out, err.count("\n")) == (3, "", 1)
     assert said in err and "pip install 'scalecli[tpu-check]'" in err
 
 
 def test_the_extra_is_what_is_asked_for():
-    setup = Path(__file__).parents[2] / "setup.cfg"
+    setup = ROOT / "setup.cfg"
     parser = configparser.ConfigParser()
     parser.read(setup)
     required = parser["options.extras_require"]["tpu-check"].split()
@@ -93,25 +94,35 @@ def test_a_topology_is_a_machine(topology, chip, devices):
         tpu_check.machine_of(topology, 3)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="the extra [tpu-check] is not installed")
+needs_libtpu = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="the extra [tpu-check] is not installed"
+)
+
+
+def compiled(arguments, folder, backend="tensorflow"):
+    """What `--compile-for` says, in a process of its own."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "scalecli", *arguments.split(), "--format", "json", "--dry-run"],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+        | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)["tables"]["plan"][0]
+
+
+@needs_libtpu
 @pytest.mark.parametrize(("backend", "model_parallel"), [("tensorflow", 1), ("jax", 2)])
 def test_a_step_is_compiled_for_a_tpu(tmp_path, backend, model_parallel):
     (tmp_path / "shape.yaml").write_text(SHAPE)
     arguments = (
-        "pretrain shape.yaml --vocabulary train:100 --inputs-length 128 --batch 16 --precision bfloat16 --format json "
-        f"--dry-run --compile-for v5e:2x2 --model-parallel {model_parallel}"
+        "pretrain shape.yaml --vocabulary train:100 --inputs-length 128 --batch 16 --precision bfloat16 "
+        f"--compile-for v5e:2x2 --model-parallel {model_parallel}"
     )
-    ran = subprocess.run(
-        [sys.executable, "-m", "scalecli", *arguments.split()],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-        | {"KERAS_BACKEND": backend, "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)["tables"]["plan"][0]
+    found = compiled(arguments, tmp_path, backend)
     spec = build_spec("transformer", Shape(**FIELDS, vocabulary=256))
     assert found["lengths"] == {"inputs": BATCH.inputs, "targets": BATCH.targets}
     rows = BATCH.sequences * model_parallel // 4
@@ -131,24 +142,24 @@ def test_a_step_is_compiled_for_a_tpu(tmp_path, backend, model_parallel):
     assert found["all_reduce_bytes"] > costs.weights_bytes(spec) / 2 / model_parallel
 
 
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="the extra [tpu-check] is not installed")
-@pytest.mark.parametrize("architecture", ["transformer", "switch", "lconv"])
-def test_a_step_of_two_replicas_is_compiled_on_tensorflow(tmp_path, architecture):
-    arguments = (
-        f"pretrain tiny --arch {architecture} --nl 2 --dm 128 --ff 256 --kv 32 --nh 4 "
-        "--vocabulary train:100 --inputs-length 64 --batch 8 --format json --dry-run --compile-for v3:1x1"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-m", "scalecli", *arguments.split()],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-        | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)["tables"]["plan"][0]
+SMALL = "--nl 2 --dm 128 --ff 256 --kv 32 --nh 4 --vocabulary train:100 --inputs-length 64 --batch 8"
+
+
+@needs_libtpu
+@pytest.mark.parametrize("architecture", ["transformer", "switch", "lconv", "shapes/examples/synthesizer.py"])
+def test_a_step_of_two_replicas_is_compiled_on_tensorflow(architecture):
+    found = compiled(f"pretrain tiny --arch {architecture} {SMALL} --compile-for v3:1x1", ROOT)
     assert (found["replicas"], found["fits"]) == (2, True)
     # What is added up are the gradients, and a few sums.
     assert found["all_reduce_bytes"] == pytest.approx(found["weights_bytes"], rel=0.01)
+
+
+@needs_libtpu
+@pytest.mark.parametrize("example", ["fnet", "synthesizer"])
+def test_an_architecture_of_ones_own_is_split_but_for_its_own_layers(example):
+    arguments = f"pretrain tiny --arch shapes/examples/{example}.py {SMALL} --compile-for v5e:2x2 --model-parallel 2"
+    found = compiled(arguments, ROOT, "jax")
+    assert (found["replicas"], found["fits"]) == (2, True)
+    # Both devices of a replica do all of its own layers; if they did all of the others, it would be twice the plan.
+    assert 0.95 < found["device_flops"] / found["planned_device_flops"] < 1.5
+    assert found["all_reduce_bytes"] > found["weights_bytes"] / 2

@@ -122,7 +122,6 @@ def test_what_the_library_has_written_is_the_same_model_here(tmp_path, library, 
     assert (found.architecture, found.shape, found.precision) == (architecture, shape, dtype)
     assert [file.name for file in found.files] == ["config.json", "model.weights.h5"]
     assert len(shards.files) > 3 and shards.files[1].name == "model.weights.json"
-    found.check()
     for path, weight in found.weights.items():
         np.testing.assert_array_equal(shards.weights[path], weight)
     if dtype == "float32":
@@ -158,9 +157,9 @@ def valid(tmp_path_factory):
         ({"tie_embedding_weights": None}, "tie_embedding_weights is None"),
         ({"tie_embedding_weights": False}, "lacks 'layers/reversible_embedding/vars/1'"),
         ({"hidden_dim": None}, "lacks hidden_dim"),
-        ({"hidden_dim": 64}, "by its configuration it has to be"),
+        ({"hidden_dim": 64}, "the model's is"),
         ({"num_layers": 1}, "lacks 'layers/t5_transformer_layer_1/self_attention/vars/0'"),
-        ({"num_layers": 2**24}, "fewer weights than config.json has layers"),
+        ({"num_layers": 2**24}, "fewer weights than its configuration has layers"),
     ],
 )
 def test_configurations_of_other_models_are_refused(valid, tmp_path, change, message):

@@ -1,7 +1,7 @@
 import dataclasses
 
 from scalecli.manifest import Best, Origin, OriginFile, Parent, utc_now
-from scalecli.runs.differences import differences
+from scalecli.runs.directory import differences
 from tests.manifests import example_manifest
 
 

@@ -64,7 +64,7 @@ def test_an_import_comes_back_as_it_was(reference, tmp_path):
 def test_transformers_loads_it(reference, tmp_path):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     from scalecli.models.encoder_decoder import EncoderDecoder
-    from scalecli.runs.directory import open_trained
+    from scalecli.runs.trained import open_trained
 
     assert export(reference, "hugging-face", tmp_path / "hf").code == 0
     model, info = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "hf", output_loading_info=True)
@@ -191,3 +191,22 @@ def test_hugging_face_is_written_without_tensorflow(reference, tmp_path):
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("heads: 2", "heads: 4", "heads is 4, and 2 in run.yaml; one of the two is damaged"),
+        ("d_ff: 32", "d_ff: many", "shape: d_ff"),
+        ("architecture: transformer", "architecture: glu", "architecture is glu, and transformer in run.yaml"),
+    ],
+)
+def test_a_checkpoint_of_another_model_than_the_manifest_says_is_refused(reference, tmp_path, old, new, message):
+    run = shutil.copytree(reference, tmp_path / "run")
+    description = run / "checkpoints/00000024/checkpoint.yaml"
+    text = description.read_text()
+    assert old in text
+    description.write_text(text.replace(old, new))
+    failed = export(run, "hugging-face", tmp_path / "out").failed(3)
+    assert failed.startswith(f"{description}: ") and message in failed
+    assert not (tmp_path / "out").exists()

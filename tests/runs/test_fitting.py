@@ -7,9 +7,10 @@ import pytest
 
 from scalecli.architectures import build_spec
 from scalecli.costs.hardware import Machine
+from scalecli.devices import Request
 from scalecli.manifest import Strategy, load_manifest
 from scalecli.runs import fitting
-from scalecli.runs.recipe import Recipe
+from scalecli.runs.recipe import Recipe, batch_of_data
 from scalecli.shape import presets
 from scalecli.training.schedules import Schedule
 from tests.manifests import example_manifest
@@ -36,16 +37,49 @@ def test_the_memory_of_an_accelerator_counts(monkeypatch, kind, batch, said):
     manifest = replace(example, environment=environment, strategy=Strategy(kind=kind, replicas=2))
     recipe = Recipe(steps=1, batch=batch, schedule=Schedule("constant", 0.01, 0, 1), dropout=0.0, seed=0)
     spec = build_spec("transformer", presets()["small"])
-    warning = fitting.memory_warning(spec, manifest, recipe)
+    step = batch_of_data(spec, manifest.data, batch)
+    warning = fitting.memory_warning(spec, step, recipe, fitting.machine_of(manifest))
     assert (warning is not None) == said
     assert not said or (f"{batch:,} examples" in warning and ", and a device here has 80.0 GB; " in warning)
+
+
+@pytest.mark.parametrize("size", [("--steps", "1"), ("--batch", "4096"), ("--batch", "4096", "--accumulation", "512")])
+def test_a_dry_run_says_it_too(size, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fitting, "this_machine", lambda: Machine("h100", chips=1))
+    ran = command("pretrain", "small", *size, "--dry-run")
+    assert ran.code == 0
+    expected = [
+        "warning: a step on 4,096 examples at once needs 758 GB by estimate, and a device here has 80.0 GB; less "
+        "--batch, or more --accumulation, needs less"
+    ]
+    assert ran.err.splitlines() == (expected if size == ("--batch", "4096") else [])
+
+
+@pytest.mark.parametrize(
+    ("request_", "here", "used"),
+    [
+        (Request(), Machine("h100", 4), Machine("h100", 4)),
+        (Request("one"), Machine("h100", 4), Machine("h100", 1)),
+        (Request("mirrored"), None, None),
+        (Request("tpu"), Machine("cpu", 1), None),
+        (Request("tpu"), Machine("tpu-v3", 4), Machine("tpu-v3", 4)),
+        (Request(tpu="a-slice"), Machine("h100", 4), None),
+        (Request("multi-worker"), Machine("h100", 4), None),
+    ],
+)
+def test_a_plan_is_for_the_devices_that_are_asked_for(monkeypatch, request_, here, used):
+    monkeypatch.setattr(fitting, "this_machine", lambda: here)
+    assert fitting.planned_machine(request_) == used
 
 
 def test_a_run_says_at_its_start_how_long_it_will_take(place, no_training, tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "SHORT_SECONDS", 0.0)
     ran = command(*place.pretraining(tmp_path / "run", steps=3))
     assert ran.code == 0
-    assert re.search(r"^3 steps take about \d+ s on this machine, by estimate, without validation$", ran.err, re.M)
+    assert re.search(
+        r"^3 steps take about \d+ s on this machine, by a roofline estimate, without validation$", ran.err, re.M
+    )
 
 
 def test_a_limit_of_the_group_counts(monkeypatch, tmp_path):

@@ -7,6 +7,8 @@ import pytest
 from scalecli.architectures import loading
 from scalecli.cli.main import run
 from scalecli.manifest import load_manifest
+from scalecli.studies import execution
+from tests.documents import models
 from tests.own_architectures import EXAMPLES, forget, forgetting, write
 
 pytestmark = pytest.mark.usefixtures("forgetting")
@@ -74,6 +76,48 @@ def test_a_file_that_has_changed(capsys):
         error = capsys.readouterr().err.splitlines()[-1]
         before, after = (load_manifest("first").parameters.total + extra for extra in (0, 2 * 2 * 16 * 16))
         assert f"./fnet.py has changed since: {before:,} parameters then, {after:,} now; " in error
+
+
+def test_a_study_trains_them_and_export_refuses_them(tmp_path, capsys, monkeypatch):
+    def in_this_process(words):
+        forget()  # as in the new one that a study starts
+        return run(words)
+
+    monkeypatch.setattr(execution, "run_process", in_this_process)
+    write(EXAMPLES["fnet"].read_text(), "fnet.py")
+    study = f"shapes: [{SIZE}]\narchitectures: [transformer, ./fnet.py]\nsteps: 2\n"
+    study += "data: {vocabulary: 'train:500', inputs_length: 32}\npretrain: {batch: 4, warmup: 1}\n"
+    (tmp_path / "mine.yaml").write_text(study)
+    assert run(["study", "run", "mine.yaml"]) == 0
+    runs = [SIZE, f"fnet-{SIZE}"]
+    for name in runs:
+        manifest = load_manifest(f"runs/mine/{name}")
+        assert (manifest.status, manifest.steps) == ("completed", 2)
+        assert manifest.architecture == ("fnet" if name.startswith("fnet") else "transformer")
+        assert manifest.results[2]["validation/negative_log_perplexity"] < 0
+
+    forget()
+    capsys.readouterr()
+    assert run(["compare", "runs/mine/*", "--format", "json"]) == 0
+    captured = capsys.readouterr()
+    assert [row["name"] for row in models(captured.out)] == [SIZE]
+    assert captured.err.splitlines()[0] == (
+        f"warning: left out: runs/mine/fnet-{SIZE}/run.yaml: its architecture fnet is code of a user's, "
+        "which runs only where a command names it: give --arch fnet.py (the run's directory holds a copy, "
+        "architecture.py)"
+    )
+    assert run(["compare", "runs/mine/*", "--arch", "fnet.py", "--arch", "transformer", "--format", "json"]) == 0
+    assert {row["name"] for row in models(capsys.readouterr().out)} == {*runs}
+
+    forget()
+    for target in ("hugging-face", "keras-hub", "npz"):
+        assert run(["export", f"runs/mine/fnet-{SIZE}", "exported", "--to", target]) == 3
+        assert capsys.readouterr().err == (
+            f"error: {tmp_path}/runs/mine/fnet-{SIZE}: its architecture fnet is a user's, which no other library has; "
+            f"transformer, glu and vit are accepted, and {tmp_path}/runs/mine/fnet-{SIZE}/checkpoints/00000002/"
+            "weights.safetensors has the weights by name\n"
+        )
+    assert not (tmp_path / "exported").exists()
 
 
 def test_a_study_has_them_beside_the_others(tmp_path, capsys):

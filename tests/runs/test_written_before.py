@@ -7,9 +7,13 @@ import shutil
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
+from scalecli.data.text.vocabulary import EOS, PAD, UNKNOWN
 from scalecli.manifest import load_manifest
+from scalecli.models.encoder_decoder import EncoderDecoder
+from scalecli.runs.trained import open_trained
 from tests.runs.conftest import command, metrics
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="written on TensorFlow")
@@ -38,7 +42,24 @@ def again(run):
 
 
 def close(figures):
-    return {name: pytest.approx(figure, rel=1e-5) for name, figure in figures.items()}
+    """As figures are on another processor, whose float32 sums are in another order."""
+    return {name: pytest.approx(figure, rel=1e-4) for name, figure in figures.items()}
+
+
+def margins(run, inputs, length):
+    """By how much greedy decoding prefers each token to the next best: the least of each text's [texts]."""
+    trained = open_trained(str(run), run)
+    model, vocabulary = EncoderDecoder(trained.text_spec), trained.vocabulary(run)
+    trained.load_into(model)
+    ids = [[*vocabulary.encode(text), EOS] for text in inputs]
+    padded = np.array([row + [PAD] * (max(map(len, ids)) - len(row)) for row in ids], "int32")
+    targets, least = np.full([len(ids), length], UNKNOWN, "int32"), np.full(len(ids), np.inf)  # padding has no logits
+    for position in range(length):
+        logits = np.asarray(model({"inputs": padded, "targets": targets}))[:, position]
+        second, first = np.sort(logits, axis=1)[:, -2:].T
+        least = np.minimum(least, first - second)
+        targets[:, position] = logits.argmax(axis=1)
+    return least, [vocabulary.decode(row) for row in targets]
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -62,8 +83,22 @@ def test_is_evaluated_to_the_same_results(folder, name):
     results = load_manifest(before).results[2]
     found = load_manifest(folder / "again").results[2]
     assert {key: found[key] for key in results} == close(results)
-    if name == "finetuned":
-        assert (folder / "again/predictions.jsonl").read_text() == (before / "predictions.jsonl").read_text()
+
+
+def test_is_evaluated_to_the_same_predictions(folder):
+    """Where one token is clearly the likeliest: what is nearly as likely may win on another processor."""
+    arguments = [argument if argument != "finetuned-eval" else "again" for argument in again(folder / "finetuned-eval")]
+    assert command(*arguments).code == 0
+    before, now = (
+        [json.loads(line) for line in (folder / name / "predictions.jsonl").read_text().splitlines()]
+        for name in ("finetuned-eval", "again")
+    )
+    least, decoded = margins(folder / "finetuned", [row["input"] for row in before], 6)
+    clear = least > 1e-4
+    assert clear.sum() > len(before) / 2
+    for row, same, is_clear, text in zip(before, now, clear, decoded, strict=True):
+        assert {**row, "prediction": ""} == {**same, "prediction": ""}
+        assert not is_clear or row["prediction"] == same["prediction"] == text
 
 
 def test_is_compared(folder):

@@ -55,12 +55,12 @@ def alternatives(rows: Sequence[Row], cost: str, quality: str) -> list[Alternati
     deeper = []
     for wide, shape in shapes:
         narrower = narrower_than[wide.architecture, shape]
-        measured_alike = [(row, each) for row, each in narrower if measured[id(row)] == measured[id(wide)]]
+        measured_alike = [(row, other) for row, other in narrower if measured[id(row)] == measured[id(wide)]]
         better = list(_trained(wide, shape, measured_alike, cost, quality))
-        deeper += sorted(better, key=lambda each: each.change * (1 if lower_is_better(cost) else -1))
+        deeper += sorted(better, key=lambda deep: deep.change * (1 if lower_is_better(cost) else -1))
         if not better and beaten_by[id(wide)] == [] and cost in COMPUTED_COSTS:
-            there = [each for row, each in trained if row.architecture == wide.architecture]
-            deeper += _to_train(wide, shape, [each for _, each in narrower], there, cost)
+            known_shapes = [other for row, other in trained if row.architecture == wide.architecture]
+            deeper += _to_train(wide, shape, [other for _, other in narrower], known_shapes, cost)
     return deeper
 
 
@@ -71,12 +71,10 @@ def _narrower_than(
     alike: dict[tuple[str, tuple], list[tuple[Row, Shape]]] = {}
     for row, shape in shapes:
         alike.setdefault((row.architecture, shape.without((*_WIDTHS, *_DEPTHS))), []).append((row, shape))
-    kinds = {(row.architecture, shape) for row, shape in shapes}
     return {
-        (name, shape): [
-            (row, each) for row, each in alike[name, shape.without((*_WIDTHS, *_DEPTHS))] if _is_narrower(each, shape)
-        ]
-        for name, shape in kinds
+        (architecture, shape): [pair for pair in members if _is_narrower(pair[1], shape)]
+        for (architecture, _), members in alike.items()
+        for shape in {shape for _, shape in members}
     }
 
 
@@ -120,7 +118,7 @@ def _to_train(
     """The deepest model as narrow as the widest of the narrower ones that costs less; none if it is trained already."""
     if not narrower:
         return []
-    start = max(narrower, key=lambda each: (*_widths(each), -_depth(each)))
+    start = max(narrower, key=lambda other: (*_widths(other), -_depth(other)))
     cheaper = [
         (deep, value)
         for deep in deeper_shapes(wide.architecture, start, "nl")

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 
 from scalecli import costs
 from scalecli.analysis.papers.published import PublishedModel, published_tables
-from scalecli.architectures import ARCHITECTURES, build_spec, named
+from scalecli.analysis.rows.shape_costs import flops_of, parameters_of, spec_of
+from scalecli.architectures import ARCHITECTURES, named
 from scalecli.costs.hardware import Machine
 from scalecli.costs.memory import Training, device_memory
 from scalecli.costs.roofline import estimate
 from scalecli.errors import ConfigurationError
 from scalecli.shape import Shape, apply_operators, parse_name, presets, shape_name
-from scalecli.specs import ModelSpec
 
 # More steps per second are better, of all others less is.
 COSTS = ("parameters", "flops", "memory", "steps/s")
@@ -64,10 +64,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class PublishedAlternative:
-    """A published model: one that something cheaper is looked for, or with `difference` and `change` the cheaper one.
+    """A published model, or a cheaper one in its place: with `difference`, of their scores, and `change`.
 
-    `costs` as in `Candidate`, `score` the mean of GLUE, SuperGLUE and SQuAD. `difference`: of the scores. `change`: of
-    the cost that is to be lower, -0.2 being 20% less.
+    `costs` are as in `Candidate`, `score` is the mean of GLUE, SuperGLUE and SQuAD. `change` is that of the cost which
+    is to be lower, -0.2 being 20% less.
     """
 
     model: PublishedModel
@@ -86,12 +86,13 @@ class _Published:
     score: float
 
 
-def shape_cost(spec: ModelSpec, cost: str, setting: Setting) -> float | None:
+def shape_cost(architecture: str, shape: Shape, cost: str, setting: Setting) -> float | None:
     """One of `COSTS` of a model; None where the setting's machine cannot train it."""
     if cost == "parameters":
-        return spec.parameters()
+        return parameters_of(architecture, shape)
     if cost == "flops":
-        return sum(costs.flops(spec, costs.batch_of(spec, "paper"), "paper").values())
+        return flops_of(architecture, shape, "paper")
+    spec = spec_of(architecture, shape)
     try:
         if cost == "memory":
             return device_memory(spec, setting.batch, setting.machine, setting.training).total
@@ -100,9 +101,9 @@ def shape_cost(spec: ModelSpec, cost: str, setting: Setting) -> float | None:
         return None
 
 
-def shape_costs(spec: ModelSpec, setting: Setting) -> dict[str, float | None]:
+def shape_costs(architecture: str, shape: Shape, setting: Setting) -> dict[str, float | None]:
     """All of `COSTS` by their names."""
-    return {cost: shape_cost(spec, cost, setting) for cost in COSTS}
+    return {cost: shape_cost(architecture, shape, cost, setting) for cost in COSTS}
 
 
 def candidates(architecture: str, budgets: Mapping[str, float], setting: Setting) -> list[Candidate]:
@@ -114,7 +115,7 @@ def candidates(architecture: str, budgets: Mapping[str, float], setting: Setting
     """
     return sorted(
         (_candidate(architecture, shape, budgets, setting) for shape in set(_shapes(architecture, budgets, setting))),
-        key=lambda each: (-math.inf if each.score is None else each.score, each.used, each.name),
+        key=lambda shape: (-math.inf if shape.score is None else shape.score, shape.used, shape.name),
         reverse=True,
     )
 
@@ -128,10 +129,9 @@ def published_alternatives(architecture: str, shape: Shape, cost: str, setting: 
     Raises:
         ConfigurationError: the cost is not known, because the machine cannot train the shape.
     """
-    spec = build_spec(architecture, shape)
-    own = shape_costs(spec, setting)
+    own = shape_costs(architecture, shape, setting)
     if own[cost] is None:
-        estimate(spec, setting.batch, setting.machine, setting.training)  # says why
+        estimate(spec_of(architecture, shape), setting.batch, setting.machine, setting.training)  # says why
     models = []
     for table in published_tables():
         rows = _published(table)
@@ -147,7 +147,7 @@ def _beside(
     row: _Published, reference: _Published, own: dict[str, float | None], cost: str, setting: Setting
 ) -> PublishedAlternative | None:
     """A published model as an alternative to another one, or None if it is none."""
-    theirs = shape_costs(build_spec(row.model.architecture, row.shape), setting)
+    theirs = shape_costs(row.model.architecture, row.shape, setting)
     before, after = own[cost], theirs[cost]
     difference = row.score - reference.score
     if before is None or after is None or (difference < 0 and row.model.instead_of != reference.model.name):
@@ -165,10 +165,12 @@ def _rank(alternative: PublishedAlternative) -> tuple[bool, float]:
 
 def nearest_published(architecture: str, shape: Shape) -> str:
     """What is published of the same architecture within 10% of a shape's parameters and FLOPs, or that nothing is."""
-    own = _size(architecture, shape)
+
+    def size(shape: Shape) -> tuple[float, float]:
+        return parameters_of(architecture, shape), flops_of(architecture, shape, "paper") or math.inf
 
     def distance(row: _Published) -> float:
-        return max(abs(a / b - 1) for a, b in zip(_size(architecture, row.shape), own, strict=True))
+        return max(abs(theirs / own - 1) for theirs, own in zip(size(row.shape), size(shape), strict=True))
 
     nearest = min(_evidence(architecture), key=distance, default=None)
     if nearest is None or distance(nearest) > NEAR:
@@ -196,8 +198,7 @@ def _shapes(architecture: str, budgets: Mapping[str, float], setting: Setting) -
     """The shapes that are candidates; the same may come twice."""
 
     def meets(shape: Shape) -> bool:
-        spec = build_spec(architecture, shape)
-        return _used({cost: shape_cost(spec, cost, setting) for cost in budgets}, budgets) <= 1
+        return _used({cost: shape_cost(architecture, shape, cost, setting) for cost in budgets}, budgets) <= 1
 
     for shape in [*presets(architecture).values(), *(row.shape for row in _evidence(architecture))]:
         if meets(shape):
@@ -216,7 +217,7 @@ def deeper_shapes(architecture: str, size: Shape, operator: str) -> Iterator[Sha
     for layers in range(size.encoder_layers + 1, DEEPEST // _layers_of_a_block(architecture, size) + 1):
         shape = apply_operators(size, {operator: layers}, architecture)
         try:
-            build_spec(architecture, shape)
+            spec_of(architecture, shape)
         except ConfigurationError:
             continue  # an odd number of layers, where they come in pairs
         yield shape
@@ -224,7 +225,7 @@ def deeper_shapes(architecture: str, size: Shape, operator: str) -> Iterator[Sha
 
 def _layers_of_a_block(architecture: str, size: Shape) -> int:
     """Layers of depth that one more in `encoder_layers` makes."""
-    recurrence = build_spec(architecture, size).encoder.recurrence
+    recurrence = spec_of(architecture, size).encoder.recurrence
     return recurrence.passes if recurrence else named(architecture).layers_per_block
 
 
@@ -240,7 +241,7 @@ def _used(costs: dict[str, float | None], budgets: Mapping[str, float]) -> float
 
 
 def _candidate(architecture: str, shape: Shape, budgets: Mapping[str, float], setting: Setting) -> Candidate:
-    own_costs = shape_costs(build_spec(architecture, shape), setting)
+    own_costs = shape_costs(architecture, shape, setting)
     name = shape_name(shape, architecture)
     rows = _evidence(architecture)
     own = [row for row in rows if row.shape == shape]
@@ -259,10 +260,3 @@ def _contains(shape: Shape, other: Shape) -> bool:
     """Whether a shape is nowhere smaller than another one that is otherwise the same."""
     own = {name: getattr(shape, name) for name in _DIMENSIONS}
     return all(size >= getattr(other, name) for name, size in own.items()) and replace(other, **own) == shape
-
-
-@functools.cache
-def _size(architecture: str, shape: Shape) -> tuple[int, int]:
-    """Parameters and FLOPs."""
-    spec = build_spec(architecture, shape)
-    return spec.parameters(), sum(costs.flops(spec, costs.batch_of(spec, "paper"), "paper").values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scalecli.architectures import Shape, named
+from scalecli.architectures.loading import warned
 
 TPU_LANES = 128
 
@@ -15,7 +16,7 @@ _NARROWEST, _WIDEST = 0.5, 25.6
 def warnings(architecture: str, shape: Shape) -> list[str]:
     """What is wasteful in a shape, or beyond the papers' evidence, one sentence each; the papers' sizes have none."""
     declared = named(architecture)
-    return [*_of_every_architecture(shape), *declared.warnings(declared.complete(shape))]
+    return [*_of_every_architecture(shape), *warned(declared, declared.complete(shape))]
 
 
 def _of_every_architecture(shape: Shape) -> Iterator[str]:

@@ -67,4 +67,4 @@ def _findings_about(path: str) -> tuple[Finding, ...]:
 
 def sequences_of(model: PublishedModel) -> int:
     """How many sequences (of ViT: images) the row's FLOPs are of."""
-    return next((found.sequences for found in findings_of(model) if found.sequences is not None), SEQUENCES)
+    return next((finding.sequences for finding in findings_of(model) if finding.sequences is not None), SEQUENCES)

@@ -129,35 +129,13 @@ class PublishedPretraining:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedFinetuning:
-    """How they were finetuned."""
-
-    mixture: str
-    steps: int
-    learning_rate: float
-    schedule: str
-    batch: int
-    chips: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedVocabulary:
-    """Their vocabulary; `embedding_rows` is padded to a multiple of 128."""
-
-    kind: str
-    pieces: int
-    sentinels: int
-    embedding_rows: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Setup:
     """What all models of the papers have in common; `model_parallelism` is of the sizes named, 1 for all others."""
 
     pretraining: PublishedPretraining
-    finetuning: PublishedFinetuning
+    finetuning: dict[str, Cell]
     model_parallelism: dict[str, int]
-    vocabulary: PublishedVocabulary
+    vocabulary: dict[str, Cell]
 
 
 @dataclass(frozen=True, kw_only=True)

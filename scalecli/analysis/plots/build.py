@@ -58,22 +58,22 @@ def cost_quality(
 
 
 def _caption(rows: Sequence[Row], panels: Sequence[Panel]) -> list[str]:
-    lines = []
+    texts = []
     if any("flops" in (panel.x.key, panel.y.key) for panel in panels):
         for convention in (name for name in CONVENTIONS if name in {row.flops_convention for row in rows}):
             batch = BATCHES[convention]
             size = f"{batch.sequences} x {batch.inputs} inputs x {batch.targets} targets"
-            lines.append(f"FLOPs: convention {convention}, of a batch of {size} where nothing else is said.")
+            texts.append(f"FLOPs: convention {convention}, of a batch of {size} where nothing else is said.")
     frontiers = [[line for line in panel.lines if line.kind == "frontier"] for panel in panels]
     if any(frontiers):
-        apart = any(len(found) > 1 for found in frontiers)
-        lines.append(
+        apart = any(len(lines) > 1 for lines in frontiers)
+        texts.append(
             "Pareto frontier: for a model on it, no other one is cheaper without being worse"
             f"{'; figures that were not measured alike have frontiers of their own.' if apart else '.'}"
         )
     if any(mark.note for panel in panels for mark in panel.marks):
-        lines.append("† The paper contradicts this figure, or counts it in another way: see its note.")
-    return lines
+        texts.append("† The paper contradicts this figure, or counts it in another way: see its note.")
+    return texts
 
 
 def _panel(rows: Sequence[Row], cost: str, quality: str, by: str) -> Panel:
@@ -89,8 +89,8 @@ def _panel(rows: Sequence[Row], cost: str, quality: str, by: str) -> Panel:
     is_by_architecture = by == "architecture"
     marks = []
     for point, is_efficient in zip(drawn, efficient, strict=True):
-        own = groups[id(point.row)]
-        group = own[0] if len(own) == 1 else _SHARED
+        first, *others = groups[id(point.row)]
+        group = _SHARED if others else first
         marks.append(_mark(point, cost, quality, group, is_by_architecture, is_efficient and is_by_architecture))
     marks.sort(key=lambda mark: mark.group == _SHARED)  # named last in the legend
     if is_by_architecture:

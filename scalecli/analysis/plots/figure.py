@@ -80,8 +80,10 @@ class FigureSpec:
     @property
     def groups(self) -> list[str]:
         """The groups of all panels' models and lines, in the order in which they come first."""
-        each: tuple[Mark | Line, ...] = sum(((*panel.marks, *panel.lines) for panel in self.panels), ())
-        return list(dict.fromkeys(one.group for one in each if one.group is not None))
+        groups: list[str | None] = []
+        for panel in self.panels:
+            groups += [*(mark.group for mark in panel.marks), *(line.group for line in panel.lines)]
+        return [group for group in dict.fromkeys(groups) if group is not None]
 
     @property
     def text(self) -> str:

@@ -53,13 +53,6 @@ def content(figure: FigureSpec, suffix: str) -> bytes | str:
     return render(figure, "png" if suffix == ".png" else "svg" if suffix == ".svg" else "pdf")
 
 
-def png(figure: FigureSpec) -> bytes:
-    """The picture as a PNG."""
-    from scalecli.analysis.plots.drawing.picture import render
-
-    return render(figure, "png")
-
-
 def points_csv(figure: FigureSpec) -> str:
     """One line for each model of each panel, with all digits and full names."""
     stream = io.StringIO()

@@ -45,16 +45,16 @@ def _budget(parabola: Parabola) -> str:
 
 def _parabolas(parabolas: Sequence[Parabola], quality: str) -> Panel:
     marks = [
-        Mark(run.label, run.label, run.source, _budget(own), run.parameters or 1, run.quality, run.parameters)
-        for own in parabolas
-        for run in own.runs
+        Mark(run.row.name, run.row.name, run.row.source, _budget(parabola), size, run.quality, size)
+        for parabola in parabolas
+        for run, size in zip(parabola.runs, parabola.sizes, strict=True)
     ]
     lines = []
-    for own in parabolas:
-        if own.coefficients:
-            low, high = min(own.sizes), max(own.sizes)
+    for parabola in parabolas:
+        if parabola.coefficients:
+            low, high = min(parabola.sizes), max(parabola.sizes)
             xs = tuple(low * (high / low) ** (step / _STEPS) for step in range(_STEPS + 1))
-            lines.append(Line("fit", xs, tuple(own.at(x) for x in xs), _budget(own)))
+            lines.append(Line("fit", xs, tuple(parabola.at(x) for x in xs), _budget(parabola)))
     return Panel(
         f"{parabolas[0].group}: {quality} over size",
         axis("parameters", [mark.x for mark in marks], is_cost=True),
@@ -65,14 +65,13 @@ def _parabolas(parabolas: Sequence[Parabola], quality: str) -> Panel:
 
 
 def _minima(parabolas: Sequence[Parabola], exponents: Exponents) -> Panel:
-    known = [own for own in parabolas if own.parameters]
     marks = [
-        Mark(_budget(own), _budget(own), "minimum", _budget(own), own.budget, own.parameters.value)
-        for own in known
-        if own.parameters
+        Mark(_budget(parabola), _budget(parabola), "minimum", _budget(parabola), parabola.budget, minimum.value)
+        for parabola in parabolas
+        if (minimum := parabola.parameters)
     ]
     assert exponents.parameters is not None and exponents.factor is not None
-    xs = (known[0].budget, known[-1].budget)
+    xs = (marks[0].x, marks[-1].x)
     ys = tuple(exponents.factor * x**exponents.parameters.value for x in xs)
     return Panel(
         f"{exponents.group}: best size for a budget",

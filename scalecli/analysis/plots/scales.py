@@ -1,4 +1,4 @@
-"""From values to places along an axis: its range, its ticks and their texts."""
+"""From values to positions along an axis: its range, its ticks and their texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalecli.tables import Kind, humanise
 MINUS = "\N{MINUS SIGN}"
 _MARGIN = 0.06  # of the range, left free at both ends
 # Leading digits of ticks on a logarithmic axis, from few to many.
-_DIGITS = ((1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(each / 10 for each in range(10, 100)))
+_DIGITS = ((1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(tenths / 10 for tenths in range(10, 100)))
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Scale:
     high: float
     is_log: bool
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         """Where a value lies: 0 at `low`, 1 at `high`."""
-        low, high, value = (math.log10(each) if self.is_log else each for each in (self.low, self.high, value))
+        low, high, value = (math.log10(end) if self.is_log else end for end in (self.low, self.high, value))
         return (value - low) / (high - low)
 
     def ticks(self, most: int) -> list[float]:
@@ -39,7 +39,7 @@ class Scale:
         inside = [power for power in powers if self.low <= power <= self.high]
         ticks = inside[:: max(1, math.ceil(len(inside) / most))]
         for digits in _DIGITS if ticks == inside else ():
-            more = [each for power in powers for digit in digits if self.low <= (each := digit * power) <= self.high]
+            more = [tick for power in powers for digit in digits if self.low <= (tick := digit * power) <= self.high]
             if len(more) > most:
                 break
             ticks = more

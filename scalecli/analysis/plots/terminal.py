@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
@@ -82,13 +83,13 @@ class _Canvas:
             color = None if line.group is None else self._colors[line.group]
             for start, end in pairwise(zip(line.xs, line.ys, strict=True)):
                 self._line(start, end, _LINES[line.kind], color)
-        # What is on the frontier is seen where several models share a place, and is named first.
+        # What is on the frontier is seen where several models share a cell, and is named first.
         marks = sorted(self._panel.marks, key=lambda mark: mark.is_efficient)
-        places = [(self._row(mark.y), self._column(mark.x)) for mark in marks]
-        taken = set(places)
-        for mark, place in zip(marks, places, strict=True):
-            self._grid[place] = (self._symbols[mark.group], self._colors[mark.group])
-        for mark, (row, column) in reversed(list(zip(marks, places, strict=True))):
+        cells = [(self._row(mark.y), self._column(mark.x)) for mark in marks]
+        taken = set(cells)
+        for mark, cell in zip(marks, cells, strict=True):
+            self._grid[cell] = (self._symbols[mark.group], self._colors[mark.group])
+        for mark, (row, column) in reversed(list(zip(marks, cells, strict=True))):
             text = _ascii(mark.label)
             right, left = (row, column + 2), (row, column - 1 - len(text))
             corners = [(row + down, first) for down in (-1, 1) for first in (column + 1, column - len(text))]
@@ -97,18 +98,18 @@ class _Canvas:
                 self.unplaced += 1
 
     def _write(self, row: int, start: int, text: str, color: int | None, taken: set[tuple[int, int]]) -> bool:
-        """Writes a text with a place free of marks and texts on both sides of it, if there is room."""
+        """Writes a text with a cell free of marks and texts on both sides of it, if there is room."""
         if row not in range(_HEIGHT) or start < 0 or start + len(text) > self._width:
             return False
-        places = [(row, column) for column in range(start, start + len(text))]
-        if not taken.isdisjoint([(row, start - 1), *places, (row, start + len(text))]):
+        cells = [(row, column) for column in range(start, start + len(text))]
+        if not taken.isdisjoint([(row, start - 1), *cells, (row, start + len(text))]):
             return False
-        self._grid.update({place: (sign, color) for place, sign in zip(places, text, strict=True)})
-        taken.update(places)
+        self._grid.update({cell: (sign, color) for cell, sign in zip(cells, text, strict=True)})
+        taken.update(cells)
         return True
 
     def _line(self, start: tuple[float, float], end: tuple[float, float], sign: str, color: int | None) -> None:
-        from_x, from_y, to_x, to_y = (*self._place(*start), *self._place(*end))
+        from_x, from_y, to_x, to_y = (*self._position(*start), *self._position(*end))
         steps = max(1, round(max(abs(to_x - from_x), abs(to_y - from_y))))
         for step in range(steps + 1):
             share = step / steps
@@ -116,7 +117,7 @@ class _Canvas:
             if row in range(_HEIGHT) and column in range(self._width):
                 self._grid[row, column] = (sign, color)
 
-    def _place(self, x: float, y: float) -> tuple[float, float]:
+    def _position(self, x: float, y: float) -> tuple[float, float]:
         return _along(self._x_scale, x, self._width), (_HEIGHT - 1) - _along(self._y_scale, y, _HEIGHT)
 
     def _row(self, y: float) -> int:
@@ -126,33 +127,22 @@ class _Canvas:
         return round(_along(self._x_scale, x, self._width))
 
 
-def _along(scale: Scale, value: float, places: int) -> float:
-    return scale.place(value) * (places - 1)
+def _along(scale: Scale, value: float, cells: int) -> float:
+    return scale.position(value) * (cells - 1)
 
 
 def _keys(keys: Sequence[str], width: int) -> list[str]:
-    """The legend's entries in lines."""
     lines: list[str] = []
     length = 0
     for key in keys:
-        own = _visible(key)
-        if lines and length + 3 + own <= width:
+        room = len(re.sub("\033\\[\\d+m", "", key))  # colors take no room
+        if lines and length + 3 + room <= width:
             lines[-1] += f"   {key}"
-            length += 3 + own
+            length += 3 + room
         else:
             lines.append(key)
-            length = own
+            length = room
     return lines
-
-
-def _visible(text: str) -> int:
-    """How many places a text takes, colors left aside."""
-    plain, inside = 0, False
-    for sign in text:
-        inside = inside or sign == "\033"
-        plain += not inside
-        inside = inside and sign != "m"
-    return plain
 
 
 def _colored(text: str, color: int | None) -> str:
@@ -160,7 +150,7 @@ def _colored(text: str, color: int | None) -> str:
 
 
 def _ascii(text: str) -> str:
-    """The text in signs that each take one place in every terminal."""
+    """The text in signs that each take one cell in every terminal."""
     return printable(text).replace(MINUS, "-").replace("†", "!").replace("…", "~").encode("ascii", "replace").decode()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalecli.analysis.plots import png, points_csv
+from scalecli.analysis.plots.files import content, points_csv
 from scalecli.analysis.report.content import Report
 from scalecli.analysis.report.html import report_page
 from scalecli.analysis.report.markdown import document
@@ -22,9 +22,8 @@ def write_report(directory: str, report: Report) -> list[str]:
     names = [f"figure-{number}" for number in range(1, len(report.figures) + 1)]
     contents: dict[str, bytes | str] = {PAGE: report_page(report), DOCUMENT: document(report, names)}
     for name, figure in zip(names, report.figures, strict=True):
-        contents |= {f"{name}.png": png(figure), f"{name}.csv": points_csv(figure)}
+        contents |= {f"{name}.png": content(figure, ".png"), f"{name}.csv": points_csv(figure)}
     root = directory.rstrip("/") or "/"
-    paths = {f"{root}/{name}": content for name, content in contents.items()}
-    for path, content in paths.items():
-        write_atomically(path, content)
-    return list(paths)
+    for name, written in contents.items():
+        write_atomically(f"{root}/{name}", written)
+    return [f"{root}/{name}" for name in contents]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import html
 import itertools
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ def report_page(report: Report) -> str:
     """The whole page."""
     numbers = itertools.count(1)  # of figures and tables together
     links = "".join(
-        f'<li><a href="#section-{index}">{_text(section.title)}</a></li>'
+        f'<li><a href="#section-{index}">{escape(section.title)}</a></li>'
         for index, section in enumerate(report.sections)
     )
     sections = "\n".join(
@@ -29,7 +29,7 @@ def report_page(report: Report) -> str:
         for index, section in enumerate(report.sections)
     )
     body = f"""<header>
-<h1>{_text(report.title)}</h1>
+<h1>{escape(report.title)}</h1>
 {_paragraphs(report.made)}<nav aria-label="Sections"><ul>{links}</ul></nav>
 </header>
 <main>
@@ -43,19 +43,15 @@ def _file(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def _text(text: str) -> str:
-    return html.escape(text)
-
-
 def _paragraphs(lines: Any) -> str:
-    return "".join(f"<p>{_text(line)}</p>\n" for line in lines)
+    return "".join(f"<p>{escape(line)}</p>\n" for line in lines)
 
 
 def _section(section: Section, numbers: Iterator[int]) -> str:
     figures = (fragment(figure, f"figure-{next(numbers)}") for figure in section.figures)
     return "\n".join(
         [
-            f"<h2>{_text(section.title)}</h2>",
+            f"<h2>{escape(section.title)}</h2>",
             _paragraphs(section.paragraphs),
             *figures,
             *(_table(table, f"table-{next(numbers)}", section.title) for table in section.tables),
@@ -66,13 +62,13 @@ def _section(section: Section, numbers: Iterator[int]) -> str:
 
 def _table(table: Table, identifier: str, section: str) -> str:
     """A table under its title, if that is not the section's; the page's script adds filters and makes heads sort."""
-    title = "" if table.title == section else f"<h3>{_text(table.title)}</h3>\n"
-    heads = "".join(f'<th scope="col"{_class(column)}>{_text(column.title)}</th>' for column in table.columns)
+    title = "" if table.title == section else f"<h3>{escape(table.title)}</h3>\n"
+    heads = "".join(f'<th scope="col"{_class(column)}>{escape(column.title)}</th>' for column in table.columns)
     rows = "\n".join(
         f"<tr>{''.join(_cell(table, index, column) for column in table.columns)}</tr>"
         for index in range(len(table.rows))
     )
-    return f"""{title}<div class="table"><table id="{identifier}" aria-label="{_text(table.title)}">
+    return f"""{title}<div class="table"><table id="{identifier}" aria-label="{escape(table.title)}">
 <thead><tr>{heads}</tr></thead>
 <tbody>
 {rows}
@@ -91,9 +87,9 @@ def _cell(table: Table, row: int, column: Column) -> str:
     """A cell; what a number is exactly, and sorts by, stands in `data-value`."""
     value = table.rows[row].get(column.key)
     shown = humanise(value, column.kind)
-    text = _text(shown)
+    text = escape(shown)
     if isinstance(value, Link):
-        text = f'<a href="{_text(value.url)}">{text}</a>'
+        text = f'<a href="{escape(value.url)}">{text}</a>'
     if (row, column.key) in table.marked:
         text = f"<strong>{text}*</strong>"
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value

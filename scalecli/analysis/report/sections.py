@@ -86,7 +86,6 @@ def _title(rows: Sequence[Row]) -> str:
 
 
 def _summary(rows: Sequence[Row], costs: Sequence[str], qualities: Sequence[str]) -> list[str]:
-    """What the report says, in a few lines."""
     lines = []
     for quality in qualities:
         for cost in costs:
@@ -126,7 +125,6 @@ def _unfairness(rows: Sequence[Row]) -> Section:
 
 
 def _expenses(rows: Sequence[Row]) -> Section:
-    """Device-hours, energy and emissions of each model."""
     title = "What it cost"
     costed = [(row, cost) for row in rows if (cost := cost_of(row))]
     if not costed:
@@ -150,7 +148,6 @@ def _expenses(rows: Sequence[Row]) -> Section:
 
 
 def _runs(rows: Sequence[Row], directory: str) -> Section:
-    """Each run with its manifest."""
     cells = []
     for row in rows:
         if row.run:
@@ -158,7 +155,7 @@ def _runs(rows: Sequence[Row], directory: str) -> Section:
             cells.append(
                 {
                     "name": row.name,
-                    "manifest": Link(row.run.file, _seen_from(directory, row.run.file)),
+                    "manifest": Link(row.run.file, _link(directory, row.run.file)),
                     "kind": manifest.kind,
                     "status": manifest.status,
                     "steps": manifest.steps,
@@ -172,8 +169,8 @@ def _runs(rows: Sequence[Row], directory: str) -> Section:
     return Section("Runs", tables=[Table("runs", "Runs", cells, _RUNS)])
 
 
-def _seen_from(directory: str, file: str) -> str:
-    """A manifest's place as a link in `directory` states it."""
+def _link(directory: str, file: str) -> str:
+    """The link from a page in `directory` to a file."""
     if is_remote(file) or is_remote(directory):
         return file if is_remote(file) else os.path.abspath(file)
     return os.path.relpath(file, directory)

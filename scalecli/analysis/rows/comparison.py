@@ -117,7 +117,7 @@ class Row:
     def figure(self, key: str) -> float | None:
         """The cell of the column `key`, where it is a number that the column's quantity can have."""
         value = self.value(key)
-        return value if is_number(value) and is_possible(key, value) else None
+        return value if isinstance(value, (int, float)) and is_possible(key, value) else None
 
     def measured_on(self, key: str) -> tuple[int | str | None, ...]:
         """What the figure of the column `key` was measured on: only figures that share it compare."""
@@ -125,9 +125,9 @@ class Row:
         return (getattr(self, condition),) if condition else ()
 
     def measured_for(self, cost: str, quality: str) -> tuple:
-        """What models must have in common that are compared in a cost and a quality: the data that they saw, too.
+        """What two models must share to be compared in a cost and a quality: what these were measured on, and the data.
 
-        A cost that counts that data, such as training FLOPs, makes models comparable that saw more and less of it.
+        Not the data where the cost counts it, as training FLOPs do.
         """
         seen = () if cost in _COUNT_DATA else self.trained_on(quality)
         return self.measured_on(cost), self.measured_on(quality), seen
@@ -254,7 +254,7 @@ def efficient_rows(rows: Sequence[Row], cost: str, quality: str) -> list[bool]:
 
     One that was measured like no other, where others can be compared, is not marked (see `dominating_rows`).
     """
-    return [found == [] for found in dominating_rows(rows, cost, quality)]
+    return [better == [] for better in dominating_rows(rows, cost, quality)]
 
 
 def dominating_rows(rows: Sequence[Row], cost: str, quality: str) -> list[list[Row] | None]:
@@ -274,8 +274,8 @@ def dominating_rows(rows: Sequence[Row], cost: str, quality: str) -> list[list[R
         if len(group) > 1 or len(groups) == 1:
             costs = [cost_sign * rows[index].value(cost) for index in group]
             qualities = [quality_sign * rows[index].value(quality) for index in group]
-            for index, found in zip(group, dominators(costs, qualities), strict=True):
-                beaten_by[index] = [rows[group[other]] for other in found]
+            for index, better in zip(group, dominators(costs, qualities), strict=True):
+                beaten_by[index] = [rows[group[other]] for other in better]
     return beaten_by
 
 
@@ -288,8 +288,3 @@ def is_possible(key: str, value: float) -> bool:
     if key in ("downstream", "few_shot", FEW_SHOT_ACCURACY) or _scores({key: value}):
         return abs(value) <= _HIGHEST_SCORE
     return value >= 0 if lower_is_better(key) or key == "steps_per_s" else True
-
-
-def is_number(value: Any) -> bool:
-    """Whether a cell holds a number that can be compared."""
-    return isinstance(value, (int, float)) and value == value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scalecli.analysis.rows.comparison import Row
 
 if TYPE_CHECKING:  # comparisons of published models alone do without
-    from scalecli.manifest import Data, ImageData, Manifest
+    from scalecli.manifest import Manifest
 
 _STAGES = {"pretrain": "pretraining", "finetune": "finetuning", "eval": "evaluation"}
 
@@ -48,41 +48,53 @@ def differences(rows: Sequence[Row]) -> list[Difference]:
             if row.run.manifest.kind != "pretrain" and row.run.pretrained:
                 stages["pretraining"].append((row.name, row.run.pretrained))
     return [
-        Difference(stage, what, found)
+        Difference(stage, what, runs)
         for stage, manifests in stages.items()
-        for what, found in _differences(manifests).items()
+        for what, runs in _differences(manifests).items()
     ]
+
+
+def last_step(manifest: Manifest) -> int:
+    """The last step that the run has results or a checkpoint of, so far."""
+    return max([*manifest.results, *manifest.checkpoints.kept, manifest.start_step])
 
 
 def trained_steps(manifest: Manifest) -> int:
     """How many steps the run has trained itself, so far."""
-    if manifest.status == "completed":
-        return manifest.steps - manifest.start_step
-    return max([*manifest.results, *manifest.checkpoints.kept, manifest.start_step]) - manifest.start_step
+    return (manifest.steps if manifest.status == "completed" else last_step(manifest)) - manifest.start_step
 
 
 def _differences(manifests: Sequence[tuple[str, Manifest]]) -> dict[str, dict[str, list[str]]]:
     """What differs among the manifests of runs: the runs' names by the value."""
     known = [(name, aspects(manifest)) for name, manifest in manifests]
-    found = {}
-    for what in dict.fromkeys(what for _, each in known for what in each):
+    differing = {}
+    for what in dict.fromkeys(what for _, own in known for what in own):
         values: dict[str, tuple[str, list[str]]] = {}
-        for name, each in known:
-            key, label = each.get(what, ("", "none"))
+        for name, own in known:
+            key, label = own.get(what, ("", "none"))
             values.setdefault(key, (label, []))[1].append(name)
         if len(values) > 1:
-            found[what] = _by_label(values)
-    return found
+            differing[what] = _by_label(values)
+    return differing
 
 
 def aspects(manifest: Manifest) -> dict[str, tuple[str, str]]:
     """All of a run that should be alike in a fair comparison: by its name the value that decides, and its label."""
+    from scalecli.manifest import ImageData
+
     data, environment = manifest.data, manifest.environment
+    vocabulary, reading = {}, {}
+    if isinstance(data, ImageData):
+        reading = {"image size": data.image_size}
+    else:
+        reading = {"inputs length": data.inputs_length, "targets length": data.targets_length, "packed": data.packed}
+        pieces = data.vocabulary
+        vocabulary = {"vocabulary": (pieces.sha256, f"{pieces.name}, {pieces.pieces:,} pieces")}
     plain = {
         "status": manifest.status,
         "steps": trained_steps(manifest),
         "batch": manifest.batch,
-        **_reading(data),
+        **reading,
         "precision": manifest.precision,
         "dropout": manifest.dropout,
         "z_loss": manifest.z_loss,
@@ -94,27 +106,9 @@ def aspects(manifest: Manifest) -> dict[str, tuple[str, str]]:
     }
     return {
         "data": (data.identity, data.name),
-        **_vocabulary(data),
+        **vocabulary,
         **{what: (str(value), str(value)) for what, value in plain.items()},
     }
-
-
-def _reading(data: Data | ImageData) -> dict[str, Any]:
-    """How much of an example a model sees."""
-    from scalecli.manifest import ImageData
-
-    if isinstance(data, ImageData):
-        return {"image size": data.image_size}
-    return {"inputs length": data.inputs_length, "targets length": data.targets_length, "packed": data.packed}
-
-
-def _vocabulary(data: Data | ImageData) -> dict[str, tuple[str, str]]:
-    from scalecli.manifest import Data
-
-    if not isinstance(data, Data):
-        return {}
-    entry = data.vocabulary
-    return {"vocabulary": (entry.sha256, f"{entry.name}, {entry.pieces:,} pieces")}
 
 
 def _named(part: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from scalecli.analysis.papers.published import published_papers
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.fairness import trained_steps
-from scalecli.costs.hardware import DEFAULT_CHIP, KG_CO2E_PER_KWH, PUE, Machine, chips, energy_kwh
+from scalecli.costs.hardware import CORES_OF_CPU, DEFAULT_CHIP, KG_CO2E_PER_KWH, PUE, Machine, chips, energy_kwh
 from scalecli.manifest import Manifest
-
-_CORES_OF_CPU = 2  # that the chip "cpu" stands for
 
 
 @dataclass(frozen=True)
 class RunCost:
-    """What one run alone took, without the runs that it was made from; None is not known.
+    """What one run took, without the runs that it was made from; None is not known.
 
-    `devices` is the number of chips of the kind `chip` (None: one that we know nothing about), of CPUs that of cores.
+    `devices` counts chips of the kind `chip`, or the cores of CPUs.
     """
 
     hours: float
@@ -45,11 +43,16 @@ def cost_of(row: Row) -> RunCost | None:
     end. The papers pretrained for as many steps as they print.
     """
     if row.run is not None:
-        return _cost_of_run(row.run.manifest)
-    setup = published_papers()["scale-efficiently"].setup
-    if setup is None or not row.steps_per_s or not row.chips:
+        seconds, (chip, devices) = _seconds(row.run.manifest), _devices(row.run.manifest)
+    else:
+        setup = published_papers()["scale-efficiently"].setup
+        chip, devices = DEFAULT_CHIP, row.chips or 0
+        seconds = setup.pretraining.steps / row.steps_per_s if setup and row.steps_per_s and row.chips else None
+    if seconds is None:
         return None
-    return _cost(setup.pretraining.steps / row.steps_per_s, DEFAULT_CHIP, row.chips)
+    units = devices / CORES_OF_CPU if chip == "cpu" else devices
+    kwh = None if chip is None else units * energy_kwh(Machine(chip, chips=1), seconds)
+    return RunCost(seconds / 3600, devices, chip, kwh)
 
 
 def hours_of_devices(manifest: Manifest, steps: int) -> float | None:
@@ -73,20 +76,6 @@ def cost_notes(costs: list[RunCost]) -> list[str]:
     return [f"Energy: {power} x time x {PUE:g} (PUE); CO2e: {KG_CO2E_PER_KWH:g} kg/kWh."]
 
 
-def _cost_of_run(manifest: Manifest) -> RunCost | None:
-    seconds = _seconds(manifest)
-    if seconds is None:
-        return None
-    chip, devices = _devices(manifest)
-    return _cost(seconds, chip, devices)
-
-
-def _cost(seconds: float, chip: str | None, devices: int) -> RunCost:
-    units = devices / _CORES_OF_CPU if chip == "cpu" else devices
-    kwh = None if chip is None else units * energy_kwh(Machine(chip, chips=1), seconds)
-    return RunCost(seconds / 3600, devices, chip, kwh)
-
-
 def _seconds(manifest: Manifest) -> float | None:
     if manifest.throughput and manifest.throughput.steps_per_s > 0:
         return trained_steps(manifest) / manifest.throughput.steps_per_s
@@ -105,7 +94,7 @@ def _devices(manifest: Manifest) -> tuple[str | None, int]:
     accelerators = [device for device in devices if re.match(r"(GPU|TPU)\b", device)]
     if accelerators:
         return _chip(accelerators[0]), manifest.strategy.replicas
-    cores = next((int(match[1]) for device in devices if (match := re.match(r"(\d+) cores", device))), _CORES_OF_CPU)
+    cores = next((int(match[1]) for device in devices if (match := re.match(r"(\d+) cores", device))), CORES_OF_CPU)
     return "cpu", cores
 
 

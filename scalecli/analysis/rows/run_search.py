@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 
 from scalecli.errors import MissingError
-from scalecli.manifest import FILE_NAME
 from scalecli.storage.files import is_remote, locate, one_line_errors
+from scalecli.storage.layout import MANIFEST
 
 # What a run's own directory has below it that holds no further runs, and may hold many files.
 _WITHOUT_RUNS = ("checkpoints", "tensorboard")
@@ -25,8 +25,8 @@ def find_runs(directory: str) -> tuple[list[str], list[str]]:
     if is_remote(directory):
         with one_line_errors(directory):
             file_system, path = locate(directory)
-            manifests = file_system.glob(f"{path.rstrip('/')}/**/{FILE_NAME}")
-            return sorted(file_system.unstrip_protocol(each) for each in manifests), problems
+            manifests = file_system.glob(f"{path.rstrip('/')}/**/{MANIFEST}")
+            return sorted(map(file_system.unstrip_protocol, manifests)), problems
     if not os.path.isdir(directory):
         raise MissingError(f"{directory}: {'not a' if os.path.exists(directory) else 'no such'} directory")
     return list(_walk(directory, problems)), problems
@@ -38,11 +38,11 @@ def _walk(directory: str, problems: list[str]) -> Iterator[str]:
 
     seen = set()
     for folder, names, files in os.walk(directory, onerror=report, followlinks=True):
-        place = os.path.realpath(folder)
-        if place in seen:
+        real = os.path.realpath(folder)
+        if real in seen:
             names.clear()
             continue
-        seen.add(place)
+        seen.add(real)
         names[:] = sorted(name for name in names if not name.startswith(".") and name not in _WITHOUT_RUNS)
-        if FILE_NAME in files:
-            yield os.path.join(folder, FILE_NAME)
+        if MANIFEST in files:
+            yield os.path.join(folder, MANIFEST)

@@ -11,20 +11,25 @@ from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.fairness import aspects
+from scalecli.analysis.statistics.intervals import students_t
 
-LEVEL = 0.95
 _AVERAGED = ("steps_per_s", "device_hours", "upstream", "downstream", "few_shot")
+_COUNTED = ("training_flops", "tokens", "tokens_per_parameter")  # until the best step of each: no interval
+_BOUNDS = ("/low", "/high")  # of a run's own intervals, which the mean has others of
 _OF_MACHINES = ("devices", "tensorflow")  # which may differ from seed to seed
 
 
 def mean_over_seeds(rows: Sequence[Row]) -> list[Row]:
     """The rows with one for all runs that differ in their seed alone, where the first of them was.
 
-    A figure that not all of them have is none. Intervals of the mean are Student's.
+    Runs whose seeds and results are equal count once. A figure that not all of them have is none. Intervals of the
+    mean are Student's.
     """
     groups: dict[Hashable, list[Row]] = {}
     for row in rows:
-        groups.setdefault(_all_but_the_seed(row), []).append(row)
+        group = groups.setdefault(_all_but_the_seed(row), [])
+        if _outcome(row) not in map(_outcome, group):
+            group.append(row)
     return [group[0] if group[0].run is None else _mean_row(group) for group in groups.values()]
 
 
@@ -41,33 +46,42 @@ def _all_but_the_seed(row: Row) -> Hashable:
     return row.architecture, row.run.shape, *made
 
 
+def _outcome(row: Row) -> Any:
+    if row.run is None:
+        return row
+    made = [manifest for manifest in (row.run.manifest, row.run.pretrained) if manifest is not None]
+    return [(manifest.seed, manifest.parent, manifest.results) for manifest in made]
+
+
 def _mean_row(group: Sequence[Row]) -> Row:
     known = {
         name: [row.results[name] for row in group]
         for name in group[0].results
-        if all(name in row.results for row in group)
+        if all(name in row.results for row in group) and not name.endswith(_BOUNDS)
     }
-    fields = {key: [getattr(row, key) for row in group] for key in _AVERAGED}
-    fields = {key: values for key, values in fields.items() if None not in values}
-    means: dict[str, Any] = {key: statistics.fmean(fields[key]) if key in fields else None for key in _AVERAGED}
+    fields = {key: [getattr(row, key) for row in group] for key in (*_AVERAGED, *_COUNTED)}
+    means: dict[str, Any] = {key: None if None in values else _mean(values) for key, values in fields.items()}
+    known |= {key: values for key, values in fields.items() if key in _AVERAGED and None not in values}
     return replace(
         group[0],
         **means,
         name=_name([row.name for row in group]),
-        results={name: statistics.fmean(values) for name, values in known.items()},
+        results={name: _mean(values) for name, values in known.items() if name not in fields},
         averaged=tuple(group),
-        intervals={key: interval for key, values in (fields | known).items() if (interval := _interval(values))},
+        intervals={key: interval for key, values in known.items() if (interval := _interval(values))},
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return values[0] if len(set(values)) == 1 else statistics.fmean(values)
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float] | None:
     """The 95% interval of the mean, None of one value."""
     if len(values) < 2:
         return None
-    from scipy.special import stdtrit
-
-    mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    margin = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * deviation / math.sqrt(len(values))
+    mean = statistics.fmean(values)
+    margin = students_t(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     return mean - margin, mean + margin
 
 

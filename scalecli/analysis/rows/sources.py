@@ -34,7 +34,7 @@ def row_of_run(path: str, convention: Convention) -> Row:
     from scalecli.analysis.rows.shape_costs import batch_for, flops_of, parameters_of
     from scalecli.analysis.rows.upstream import final_results, pretrained_of, read_run, throughput_of, upstream_of
     from scalecli.architectures.recorded import shape_of_run
-    from scalecli.manifest import manifest_path
+    from scalecli.storage.layout import manifest_path
 
     file = manifest_path(path)
     manifest, _ = read_run(file)

@@ -6,13 +6,15 @@ import functools
 import hashlib
 from dataclasses import dataclass
 
+from scalecli.analysis.rows.fairness import last_step
 from scalecli.analysis.rows.shape_costs import batch_for, flops_of
 from scalecli.costs import TRAINING_PASSES, Batch, Convention
 from scalecli.errors import ScalecliError
-from scalecli.manifest import Data, Manifest, Throughput, manifest_path, parse_manifest, resolve_from
+from scalecli.manifest import Data, Manifest, Throughput, parse_manifest
 from scalecli.results import FEW_SHOT_ACCURACY, NEGATIVE_LOG_PERPLEXITY
 from scalecli.shape import Shape
 from scalecli.storage.files import read_bytes
+from scalecli.storage.layout import manifest_path, resolve_from
 from scalecli.strict import MAXIMUM_BYTES
 
 
@@ -91,7 +93,7 @@ class Pretrained:
         Until its end, for the best and the last weights of a run: which step was best should tell no runs apart.
         """
         manifest, data = self.manifest, self.manifest.data
-        last = manifest.steps if manifest.status == "completed" else _last_step(manifest)
+        last = manifest.steps if manifest.status == "completed" else last_step(manifest)
         is_chosen = manifest.best is not None and self.step == manifest.best.step
         examples = (last if is_chosen else self.step) * manifest.batch
         if isinstance(data, Data):
@@ -114,7 +116,7 @@ class Pretrained:
 
 def pretrained_of(file: str, manifest: Manifest) -> Pretrained | None:
     """The pretraining that the run in `file` is, or comes from; None where that is not known any more."""
-    step: int | None = final_step(manifest) or _last_step(manifest)
+    step: int | None = final_step(manifest) or last_step(manifest)
     while manifest.kind != "pretrain":
         parent_run = _parent_of(file, manifest)
         if parent_run is None or manifest.parent is None:
@@ -122,10 +124,6 @@ def pretrained_of(file: str, manifest: Manifest) -> Pretrained | None:
         step = manifest.parent.step
         file, manifest = parent_run
     return Pretrained(manifest, step) if step else None
-
-
-def _last_step(manifest: Manifest) -> int:
-    return max([*manifest.results, *manifest.checkpoints.kept, manifest.start_step])
 
 
 def throughput_of(file: str, manifest: Manifest) -> Throughput | None:
@@ -149,5 +147,6 @@ def _parent_of(file: str, manifest: Manifest) -> tuple[str, Manifest] | None:
 
 
 def _figure_at(manifest: Manifest, step: int) -> float | None:
-    measured = [each for each, found in manifest.results.items() if each <= step and NEGATIVE_LOG_PERPLEXITY in found]
-    return manifest.results[max(measured)][NEGATIVE_LOG_PERPLEXITY] if measured else None
+    figures = {own: results.get(NEGATIVE_LOG_PERPLEXITY) for own, results in manifest.results.items() if own <= step}
+    measured = [own for own, figure in figures.items() if figure is not None]
+    return figures[max(measured)] if measured else None

@@ -98,15 +98,15 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _disagreements(pairs: Sequence[tuple[Point, Point]]) -> list[Disagreement]:
-    found = []
+    disagreements = []
     for pair in pairs:
         worse, better = sorted(pair, key=lambda point: point.cost)
         upstream, downstream = better.cost - worse.cost, worse.quality - better.quality
         if upstream > 0 and downstream > 0:
-            found.append(
+            disagreements.append(
                 Disagreement(
                     better_upstream=better.row, better_downstream=worse.row, upstream=upstream, downstream=downstream
                 )
             )
     # Nats and points of a score have no common unit: clear is what is clear in both.
-    return sorted(found, key=lambda each: each.upstream * each.downstream, reverse=True)
+    return sorted(disagreements, key=lambda pair: pair.upstream * pair.downstream, reverse=True)

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-LEVEL = 0.95
+from scalecli.analysis.statistics.intervals import LEVEL
+
 _SEED = 0  # the same models always have the same interval
 _EXACT = 1e-12  # of the usual misfit: less is rounding
 
@@ -38,7 +39,7 @@ def resampled(fitted: np.ndarray, residuals: np.ndarray, samples: int, all_up_to
 
 
 def misfit_ratio(at_truth: np.ndarray, best: np.ndarray) -> float:
-    """By what share of the best fit's misfit that of the truth is larger, at most, in 95% of all samples.
+    """The share by which the misfit at the truth is above that of the best fit: at most this in 95% of the samples.
 
     Args:
         at_truth: misfit with the slope that the samples were made with, [samples].

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from scalecli.analysis.rows.comparison import Row, is_number
-from scalecli.analysis.statistics.fits import NoFit, loss_of
+from scalecli.analysis.rows.comparison import Row
+from scalecli.analysis.statistics.fits import NO_LOSS, NoFit, loss_of
+from scalecli.analysis.statistics.intervals import Interval
 from scalecli.analysis.statistics.points import Point, groups, points
 
 if TYPE_CHECKING:  # numpy takes a tenth of a second
@@ -19,15 +20,6 @@ if TYPE_CHECKING:  # numpy takes a tenth of a second
 COSTS = "parameters,tokens"
 _MODELS, _DIFFERENT = 7, 3  # two models more than constants; sizes and amounts of data
 _TOO_ALIKE = 0.999  # correlation of log N and log D
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +67,7 @@ def fit_data(rows: Sequence[Row], quality: str, budgets: Sequence[float] = ()) -
 
     Without budgets, for that of the group's dearest model.
     """
-    known = [point for point in points(rows, "tokens", quality) if is_number(point.parameters)]
+    known = [point for point in points(rows, "tokens", quality) if point.row.parameters]
     return [_fit(group, members, quality, budgets) for group, members in groups(known).items()]
 
 
@@ -85,12 +77,17 @@ def not_numbers(rows: Sequence[Row], quality: str) -> list[str]:
 
 
 def _fit(group: str, members: Sequence[Point], quality: str, budgets: Sequence[float]) -> DataFit | NoFit:
-    sizes, data = ([float(value or 0) for value in values] for values in zip(*map(_sizes, members), strict=True))
-    losses = [loss_of(quality, point.quality) for point in members]
+    sizes, data = [float(point.row.parameters or 0) for point in members], [point.cost for point in members]
+    losses, fitted = [loss_of(quality, point.quality) for point in members], None
     reason = _refused(sizes, data, losses, quality)
-    fitted = None if reason else _law(sizes, data, losses)
+    if not reason:
+        import numpy as np
+
+        from scalecli.analysis.statistics.data_law import fit_data_law
+
+        fitted = fit_data_law(np.array(sizes), np.array(data), np.array(losses))
+        reason = f"{quality} does not level off over parameters and tokens as the law does"
     if fitted is None:
-        reason = reason or f"{quality} does not level off over parameters and tokens as the law does"
         return NoFit(group=group, cost=COSTS, quality=quality, n=len(members), kind="law of N and D", reason=reason)
     ratio = _flops_per_product(members)
     dearest = [max(point.row.training_flops or 0 for point in members)]
@@ -102,14 +99,10 @@ def _fit(group: str, members: Sequence[Point], quality: str, budgets: Sequence[f
         flops_per_product=ratio,
         optima=tuple(_optimum(fitted, budget, ratio[0], sizes, data) for budget in budgets or dearest) if ratio else (),
         residuals=tuple(
-            (point.label, loss - fitted.law.at(n, d))
+            (point.row.name, loss - fitted.law.at(n, d))
             for point, loss, n, d in zip(members, losses, sizes, data, strict=True)
         ),
     )
-
-
-def _sizes(point: Point) -> tuple[float | None, float]:
-    return point.parameters, point.cost
 
 
 def _refused(sizes: Sequence[float], data: Sequence[float], losses: Sequence[float], quality: str) -> str:
@@ -119,18 +112,10 @@ def _refused(sizes: Sequence[float], data: Sequence[float], losses: Sequence[flo
     if min(len(set(sizes)), len(set(data))) < _DIFFERENT:
         return f"it needs {_DIFFERENT} different sizes and {_DIFFERENT} different amounts of data"
     if min(losses) <= 0:
-        return f"{quality} is neither a loss above 0 nor a score below 100"
+        return NO_LOSS.format(quality)
     if abs(statistics.correlation([math.log(n) for n in sizes], [math.log(d) for d in data])) > _TOO_ALIKE:
         return "tokens are a power of parameters, so that what each does can't be told apart"
     return ""
-
-
-def _law(sizes: Sequence[float], data: Sequence[float], losses: Sequence[float]) -> DataLawFit | None:
-    import numpy as np
-
-    from scalecli.analysis.statistics.data_law import fit_data_law
-
-    return fit_data_law(np.array(sizes), np.array(data), np.array(losses))
 
 
 def _estimate(fit: DataLawFit, figure: Callable[[DataLaw], float]) -> Interval:

@@ -8,13 +8,16 @@ objective is a sum, in units of its threshold, so that the optimizer does not st
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 
-LEVEL = 0.95
+from scalecli.analysis.statistics.intervals import middle_of
+
 PARAMETERS = 5
 _THRESHOLD = 1e-3
 _STARTS = np.geomspace(0.05, 1.6, 8)  # exponents; every pair of them is looked at
@@ -22,7 +25,10 @@ _POLISHED = 12  # of those starts
 _SMALLEST, _LARGEST = 0.01, 3.0  # exponents that a law may have
 SAMPLES = 200
 _SEED = 0  # the same runs always have the same intervals
-_FLOOR = math.log(1e-9)  # of the terms' logarithms: none at all
+_FLOOR = math.log(1e-9)  # of the terms' logarithms
+_NOTHING = 2e-3  # of the least loss: a term that is smaller is none
+_REWEIGHTINGS = 4
+_FAR = 5.0  # median deviations, 3.4 standard deviations of normal noise
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,7 @@ class DataLawFit:
 
     def interval(self, figure: Callable[[DataLaw], float]) -> tuple[float, float]:
         """The 95% interval of a figure of the law."""
-        low, high = np.quantile([figure(sample) for sample in self.samples], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return float(low), float(high)
+        return middle_of(np.array([figure(sample) for sample in self.samples]))
 
 
 def fit_data_law(sizes: np.ndarray, data: np.ndarray, losses: np.ndarray) -> DataLawFit | None:
@@ -71,19 +76,17 @@ def fit_data_law(sizes: np.ndarray, data: np.ndarray, losses: np.ndarray) -> Dat
         losses: positive losses, [runs].
     """
     problem = _Problem.of(sizes, data, losses)
-    best = min((problem.polished(start) for start in problem.starts()), key=lambda found: found[1])[0]
-    if _is_at_an_end(best):
+    best = min((problem.polished(start) for start in problem.starts()), key=itemgetter(1))[0]
+    if _is_at_an_end(best, math.log(_NOTHING * losses.min())):
         return None
     samples = [problem.law(drawn.polished(best)[0]) for drawn in problem.resampled(best)]
     return DataLawFit(problem.law(best), tuple(samples))
 
 
-def _is_at_an_end(point: np.ndarray) -> bool:
+def _is_at_an_end(point: np.ndarray, nothing: float) -> bool:
     """Whether a term is nothing, or an exponent as small or as large as is looked at: then the losses follow no law."""
     terms, exponents = point[:3], point[3:]
-    return bool(
-        (terms < _FLOOR + 1).any() or (exponents < 1.01 * _SMALLEST).any() or (exponents > 0.99 * _LARGEST).any()
-    )
+    return bool((terms < nothing).any() or (exponents < 1.01 * _SMALLEST).any() or (exponents > 0.99 * _LARGEST).any())
 
 
 @dataclass(frozen=True)
@@ -114,22 +117,27 @@ class _Problem:
         fitted = self._fitted(point)
         deviations = (self.z - fitted) * runs / freedom
         generator = np.random.default_rng(_SEED)
-        drawn = (deviations - deviations.mean())[generator.integers(runs, size=(SAMPLES, runs))]
+        far = _FAR * np.median(np.abs(deviations))  # what is further off has no say in where the middle is
+        middle = np.clip(deviations, -far, far).mean()
+        drawn = (deviations - middle)[generator.integers(runs, size=(SAMPLES, runs))]
         sizes = np.sqrt(freedom / generator.chisquare(freedom, SAMPLES))
-        for own in sizes[:, None] * drawn:
-            yield replace(self, z=fitted + own)
+        for noise in sizes[:, None] * drawn:
+            yield replace(self, z=fitted + noise)
 
     def starts(self) -> list[np.ndarray]:
-        """For each pair of exponents the terms that fit best by least squares; the best pairs."""
+        """For each pair of exponents the terms that fit best by least absolute deviations; the best pairs."""
         from scipy.optimize import nnls
 
-        losses, found = np.exp(self.z), []
-        for a in _STARTS:
-            for b in _STARTS:
-                terms = np.stack([np.ones_like(self.x), np.exp(-a * self.x), np.exp(-b * self.y)], axis=1)
-                scales, misfit = nnls(terms / losses[:, None], np.ones_like(losses))
-                found.append((misfit, [*np.log(np.maximum(scales, 1e-3 * losses.min())), a, b]))
-        return [np.array(start) for _, start in sorted(found)[:_POLISHED]]
+        losses, starts = np.exp(self.z), []
+        for a, b in itertools.product(_STARTS, _STARTS):
+            terms = np.stack([np.ones_like(self.x), np.exp(-a * self.x), np.exp(-b * self.y)], axis=1)
+            weights = np.full_like(losses, 1 / losses.mean())
+            for _ in range(_REWEIGHTINGS):
+                scales, _ = nnls(terms * weights[:, None], losses * weights)
+                deviations = np.abs(terms @ scales - losses)
+                weights = 1 / np.sqrt(losses * np.maximum(deviations, _THRESHOLD * losses))
+            starts.append((deviations.sum(), [*np.log(np.maximum(scales, _NOTHING / 2 * losses.min())), a, b]))
+        return [np.array(start) for _, start in sorted(starts)[:_POLISHED]]
 
     def polished(self, start: np.ndarray) -> tuple[np.ndarray, float]:
         """The point of least misfit near a start, and that misfit."""
@@ -137,8 +145,8 @@ class _Problem:
 
         bounds = [(_FLOOR, None)] * 3 + [(_SMALLEST, _LARGEST)] * 2
         options = {"maxiter": 2000, "maxfun": 4000, "ftol": 1e-14, "gtol": 1e-7, "maxcor": 20}
-        found = minimize(self._misfit, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        return found.x, float(found.fun)
+        result = minimize(self._misfit, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        return result.x, float(result.fun)
 
     def law(self, point: np.ndarray) -> DataLaw:
         """The law at a point."""
@@ -153,6 +161,8 @@ class _Problem:
 
     def _misfit(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """The sum of Huber's losses in units of the threshold, and its gradient."""
+        from scipy.special import huber
+
         e, size, data, a, b = point
         terms = np.stack([np.full_like(self.x, e), size - a * self.x, data - b * self.y])
         top = terms.max(axis=0)
@@ -160,8 +170,7 @@ class _Problem:
         total = shares.sum(axis=0)
         shares /= total
         deviations = (np.log(total) + top - self.z) / _THRESHOLD
-        size_of = np.abs(deviations)
-        misfit = np.where(size_of <= 1, 0.5 * deviations**2, size_of - 0.5).sum()
+        misfit = huber(1, deviations).sum()
         slopes = np.clip(deviations, -1, 1) / _THRESHOLD * shares
         gradient = [*slopes.sum(axis=1), -(slopes[1] * self.x).sum(), -(slopes[2] * self.y).sum()]
         return float(misfit), np.array(gradient)

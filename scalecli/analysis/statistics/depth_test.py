@@ -7,15 +7,16 @@ The noise is that of seeds, where shapes were trained with several, else how far
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from scalecli.analysis.rows.comparison import Row, lower_is_better
-from scalecli.analysis.statistics.points import Point, groups, points, shape_of
+from scalecli.analysis.statistics.intervals import LEVEL, students_t
+from scalecli.analysis.statistics.points import Point, groups, measured_alike, points, shape_of
 from scalecli.shape import Shape
 
-LEVEL = 0.95
 _PARAMETERS = 3
 _SHAPES = _PARAMETERS + 2  # without seeds: two more than parameters, as of a line
 _FREEDOM = 2  # seeds beyond the first of a shape, over all shapes
@@ -58,39 +59,39 @@ def depth_tests(rows: Sequence[Row], cost: str, quality: str) -> list[DepthTest]
 
 
 def _test(group: str, members: Sequence[Point], cost: str, quality: str) -> DepthTest:
-    kinds = [point.measured_on for point in members]
-    usual = max(kinds, key=kinds.count)
-    shaped = [
-        (point, shape) for point in members if point.measured_on == usual and (shape := shape_of(point.row)) is not None
-    ]
+    shaped = [(point, shape) for point in measured_alike(members) if (shape := shape_of(point.row)) is not None]
     cells: dict[Shape, list[Point]] = {}
     for point, shape in shaped:
         cells.setdefault(shape, []).append(point)
-    freedom = len(shaped) - len(cells)
+    within = sum(statistics.pvariance([point.quality for point in cell]) * len(cell) for cell in cells.values())
+    if not within:  # figures that are equal to the last digit are copies, not seeds
+        shaped = [(cell[0], shape) for shape, cell in cells.items()]
     test = DepthTest(
         group=group,
         cost=cost,
         quality=quality,
         shapes=len(cells),
         runs=len(shaped),
-        noise="seeds" if freedom >= _FREEDOM else "models",
+        noise="seeds" if len(shaped) - len(cells) >= _FREEDOM else "models",
     )
     needed = _PARAMETERS if test.noise == "seeds" else _SHAPES
     if len(cells) < needed:
         return replace(test, reason=f"it needs {_SHAPES} shapes, or {_PARAMETERS} of which some have several seeds")
     if min(point.cost for point, _ in shaped) <= 0:
         return replace(test, reason=f"{cost} is not above 0 everywhere")
-    return _plane(test, shaped, cells)
+    return _plane(test, shaped, within)
 
 
-def _plane(test: DepthTest, shaped: Sequence[tuple[Point, Shape]], cells: dict[Shape, list[Point]]) -> DepthTest:
+def _plane(test: DepthTest, shaped: Sequence[tuple[Point, Shape]], within: float) -> DepthTest:
+    """The test with its figures; `within` is the sum of squared deviations from the means of shapes."""
     import numpy as np
-    from scipy.special import fdtrc, stdtrit
+    from scipy.special import fdtrc
 
     sign, dear = (-1 if lower_is_better(test.quality) else 1), (1 if lower_is_better(test.cost) else -1)
     costs = np.array([dear * math.log10(point.cost) for point, _ in shaped])
     depths = np.array([math.log2(shape.encoder_layers + shape.decoder_layers) for _, shape in shaped])
-    qualities = sign * np.array([point.quality for point, _ in shaped])
+    # Less the first of them, so that equal ones have no gain, not even one by rounding.
+    qualities = sign * np.array([point.quality - shaped[0][0].quality for point, _ in shaped])
     # What of the depth the cost does not say: its slope is that of the plane (Frisch and Waugh).
     beside = np.stack([np.ones_like(costs), costs], axis=1)
     rest = depths - beside @ np.linalg.lstsq(beside, depths, rcond=None)[0]
@@ -102,10 +103,8 @@ def _plane(test: DepthTest, shaped: Sequence[tuple[Point, Shape]], cells: dict[S
     misfit, freedom = float(deviations @ deviations), len(shaped) - _PARAMETERS
     is_bent = False
     if test.noise == "seeds":
-        within = sum(float(np.var([point.quality for point in cell]) * len(cell)) for cell in cells.values())
-        lack, left = misfit - within, len(cells) - _PARAMETERS
-        misfit, freedom = within, len(shaped) - len(cells)
-        ratio = lack / left / (within / freedom) if left and within > 0 else 0.0
-        is_bent = bool(left and (fdtrc(left, freedom, max(ratio, 0.0)) < 1 - LEVEL))
-    margin = float(stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(misfit / freedom / float(rest @ rest))
+        lack, left = misfit - within, test.shapes - _PARAMETERS
+        misfit, freedom = within, test.runs - test.shapes
+        is_bent = bool(left and fdtrc(left, freedom, max(lack / left / (within / freedom), 0.0)) < 1 - LEVEL)
+    margin = students_t(freedom) * math.sqrt(misfit / freedom / float(rest @ rest))
     return replace(test, gain=gain, low=gain - margin, high=gain + margin, is_bent=is_bent)

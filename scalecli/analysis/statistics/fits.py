@@ -8,14 +8,14 @@ log-perplexity, and what a score lacks to 100.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from scalecli.analysis.papers.findings import Finding, findings_of
 from scalecli.analysis.papers.published import published_tables
 from scalecli.analysis.rows.comparison import lower_is_better
-from scalecli.analysis.statistics.points import Point, groups
+from scalecli.analysis.statistics.points import Point, groups, measured_alike
 
 if TYPE_CHECKING:  # numpy takes a tenth of a second, and most comparisons fit nothing
     import numpy as np
@@ -26,6 +26,7 @@ PUBLISHED_SLOPES = "architectures/table-2"
 
 _LINE_PARAMETERS, _POWER_PARAMETERS = 2, 3
 _SAMPLES, _ALL_UP_TO = 1999, 6  # models: 46,656 samples, which cost milliseconds
+NO_LOSS = "{} is neither a loss above 0 nor a score below 100"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class PowerFit:
 
     def at(self, cost: float) -> float:
         """The curve's quality at a cost."""
-        return quality_of(self.quality, self.curve.at(_dearness(self.cost, cost)))
+        return quality_of(self.quality, self.curve.at(dearness(self.cost, cost)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,8 @@ def _line(group: str, points: Sequence[Point], cost: str, quality: str, is_log: 
     spread = ((x - x.mean()) ** 2).sum()
     ratio = misfit_ratio(best + (slopes - slope) ** 2 * spread, best)
     margin = math.sqrt(ratio * misfit / spread)
-    unlike = _unlike(points)
+    alike = measured_alike(points)
+    has_slope_without = len(alike) < len(points) and len({point.cost for point in alike}) > _LINE_PARAMETERS
     return LineFit(
         group=group,
         cost=cost,
@@ -142,33 +144,30 @@ def _line(group: str, points: Sequence[Point], cost: str, quality: str, is_log: 
         interval=(float(slope - margin), float(slope + margin)),
         residuals=_named(points, residuals),
         is_log=is_log,
-        published=_published_slope(group, points[0].architecture, cost, quality),
-        unlike=tuple(point.label for point in unlike),
-        slope_without=_slope_without(points, unlike, is_log),
+        published=_published_slope(group, points[0].row.architecture, cost, quality),
+        unlike=tuple(point.row.name for point in points if point not in alike),
+        slope_without=float(_least_squares(*_arrays(alike, is_log))[0]) if has_slope_without else None,
     )
 
 
 def _power(group: str, points: Sequence[Point], cost: str, quality: str) -> PowerFit | NoFit:
-    losses = [loss_of(quality, point.quality) for point in points]
+    losses, curve = [loss_of(quality, point.quality) for point in points], None
     reason = _too_few(points, _POWER_PARAMETERS, "a power law")
     if not reason and min(point.cost for point in points) <= 0:
         reason = f"{cost} is not above 0 everywhere"
     if not reason and min(losses) <= 0:
-        reason = f"{quality} is neither a loss above 0 nor a score below 100"
-    curve = None
+        reason = NO_LOSS.format(quality)
     if not reason:
         import numpy as np
 
         from scalecli.analysis.statistics.power_law import fit_curve
 
-        curve = fit_curve(np.array([_dearness(cost, point.cost) for point in points]), np.array(losses))
+        curve = fit_curve(np.array([dearness(cost, point.cost) for point in points]), np.array(losses))
+        reason = f"{quality} does not level off over {cost} as a power law does"
     if curve is None:
-        reason = reason or f"{quality} does not level off over {cost} as a power law does"
         return NoFit(group=group, cost=cost, quality=quality, n=len(points), kind="power law", reason=reason)
-    fitted = [quality_of(quality, curve.at(_dearness(cost, point.cost))) for point in points]
-    residuals = [point.quality - value for point, value in zip(points, fitted, strict=True)]
-    named = _named(points, residuals)
-    return PowerFit(group=group, cost=cost, quality=quality, n=len(points), curve=curve, residuals=named)
+    fit = PowerFit(group=group, cost=cost, quality=quality, n=len(points), curve=curve, residuals=())
+    return replace(fit, residuals=_named(points, [point.quality - fit.at(point.cost) for point in points]))
 
 
 def _too_few(points: Sequence[Point], parameters: int, what: str) -> str:
@@ -190,29 +189,16 @@ def _arrays(points: Sequence[Point], is_log: bool) -> tuple[np.ndarray, np.ndarr
 
 def _least_squares(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Slope, intercept and squared misfit of the lines through [..., models] of `y` over `x` [models]."""
-    centred = x - x.mean()
-    slope = (centred * y).sum(-1) / (centred**2).sum()
-    intercept = y.mean(-1) - slope * x.mean()
-    misfit = ((y - intercept[..., None] - slope[..., None] * x) ** 2).sum(-1)
-    return slope, intercept, misfit
+    centered = x - x.mean()
+    rise = y - y[..., :1]  # so that equal qualities have a slope of 0, not one by rounding
+    slope = (centered * rise).sum(-1) / (centered**2).sum()
+    mean = rise.mean(-1)
+    misfit = ((rise - mean[..., None] - slope[..., None] * centered) ** 2).sum(-1)
+    return slope, y[..., 0] + mean - slope * x.mean(), misfit
 
 
 def _named(points: Sequence[Point], residuals: Sequence[float]) -> tuple[tuple[str, float], ...]:
-    return tuple((point.label, float(value)) for point, value in zip(points, residuals, strict=True))
-
-
-def _unlike(points: Sequence[Point]) -> list[Point]:
-    """The points that were not measured like most of them."""
-    kinds = [point.measured_on for point in points]
-    usual = max(kinds, key=kinds.count)
-    return [point for point in points if point.measured_on != usual]
-
-
-def _slope_without(points: Sequence[Point], unlike: Sequence[Point], is_log: bool) -> float | None:
-    alike = [point for point in points if point not in unlike]
-    if not unlike or len({point.cost for point in alike}) <= _LINE_PARAMETERS:
-        return None
-    return float(_least_squares(*_arrays(alike, is_log))[0])
+    return tuple((point.row.name, float(value)) for point, value in zip(points, residuals, strict=True))
 
 
 def _published_slope(group: str, architecture: str, cost: str, quality: str) -> PublishedSlope | None:
@@ -222,35 +208,24 @@ def _published_slope(group: str, architecture: str, cost: str, quality: str) -> 
     figure = f"{cost}_{quality}"
     for row in published_tables()[PUBLISHED_SLOPES]:
         if row.architecture == architecture and figure in row.traits:
-            findings = tuple(found for found in findings_of(row) if figure in found.figures)
+            findings = tuple(finding for finding in findings_of(row) if figure in finding.figures)
             return PublishedSlope(row.traits[figure], PUBLISHED_SLOPES, findings)
     return None
 
 
-def _dearness(cost: str, value: float) -> float:
-    """A cost as a number that rises as it gets dearer: steps per second as seconds per step."""
+def dearness(cost: str, value: float) -> float:
+    """A cost as a number that is higher for what costs more: steps per second as seconds per step."""
     return value if lower_is_better(cost) else 1 / value
 
 
 def loss_of(quality: str, value: float) -> float:
     """The loss that a quality states: less is better, and 0 is best."""
-    return _LOSSES[_kind(quality)](value)
+    if lower_is_better(quality):
+        return value
+    best = 0.0 if quality == "upstream" or quality.endswith("log_perplexity") else 100.0
+    return best - value
 
 
 def quality_of(quality: str, loss: float) -> float:
     """The quality that a loss stands for."""
-    return _LOSSES[_kind(quality)](loss)
-
-
-def _kind(quality: str) -> str:
-    if lower_is_better(quality):
-        return "loss"
-    return "log-perplexity" if quality == "upstream" or quality.endswith("log_perplexity") else "score"
-
-
-# Each of them is its own inverse.
-_LOSSES: dict[str, Callable[[float], float]] = {
-    "loss": lambda value: value,
-    "log-perplexity": lambda value: -value,
-    "score": lambda value: 100 - value,
-}
+    return loss_of(quality, loss)  # which is its own inverse

@@ -14,14 +14,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.data_fits import Interval
 from scalecli.analysis.statistics.fits import loss_of, quality_of
+from scalecli.analysis.statistics.intervals import LEVEL, Interval, middle_of
 from scalecli.analysis.statistics.points import Point, groups, points
 
 if TYPE_CHECKING:  # numpy takes a tenth of a second
     import numpy as np
 
-LEVEL = 0.95
 _GAP, _SPREAD = 1.1, 1.25  # of neighboring training FLOPs, and of all that count as one budget
 _SIZES = 3
 _DRAWS, _SEED = 2000, 0
@@ -49,20 +48,20 @@ class Parabola:
     @cached_property
     def sizes(self) -> list[int]:
         """The parameters of each run."""
-        return [run.parameters or 0 for run in self.runs]
+        return [run.row.parameters or 0 for run in self.runs]
 
     def at(self, parameters: float) -> float:
         """The parabola's quality at a size."""
         assert self.coefficients is not None
         x = math.log10(parameters) - self.middle
-        return quality_of(self.quality, sum(each * x**power for power, each in enumerate(self.coefficients)))
+        return quality_of(self.quality, sum(c * x**power for power, c in enumerate(self.coefficients)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exponents:
     """How the best size and its tokens grow with the budget: exponents over `budgets` minima; or why that is unknown.
 
-    `best` are the factors of best = factor * budget^exponent.
+    The best size is factor * budget^exponent.
     """
 
     group: str
@@ -76,7 +75,7 @@ class Exponents:
 
 def fit_isoflop(rows: Sequence[Row], quality: str) -> list[tuple[list[Parabola], Exponents]]:
     """The parabolas of each group that has parameters, training FLOPs and `quality`, and the exponents over them."""
-    known = [point for point in points(rows, "training_flops", quality) if point.parameters and point.row.tokens]
+    known = [point for point in points(rows, "training_flops", quality) if point.row.parameters and point.row.tokens]
     return [_fit(group, members, quality) for group, members in groups(known).items()]
 
 
@@ -166,19 +165,18 @@ class _Draws:
         c0, c1, c2 = parabola.coefficients
         if c2 <= 0:
             return replace(parabola, reason="the loss does not bend upwards: no minimum")
-        vertex = -c1 / (2 * c2)
+        vertex = float(self._vertex(index))
         size = 10 ** (parabola.middle + vertex)
         if not min(parabola.sizes) < size < max(parabola.sizes):
             edge, beyond = ("smallest", "smaller") if size <= min(parabola.sizes) else ("largest", "larger")
             return replace(parabola, reason=f"best at the {edge} size: no minimum without {beyond} ones")
-        vertices = self._vertices(index)
-        slope, intercept = self._tokens(index)
-        drawn = self._coefficients[index]
+        drawn_sizes, drawn_tokens = 10 ** self._best(index, self._vertices(index))
+        (_, tokens), drawn = 10 ** self._best(index, np.array(vertex)), self._coefficients[index]
         losses = drawn[:, 0] - drawn[:, 1] ** 2 / (4 * np.where(drawn[:, 2] > 0, drawn[:, 2], np.nan))
         return replace(
             parabola,
-            parameters=self._estimate(size, 10 ** (parabola.middle + vertices)),
-            tokens=self._estimate(10 ** (intercept + slope * vertex), 10 ** (intercept + slope * vertices)),
+            parameters=self._estimate(size, drawn_sizes),
+            tokens=self._estimate(float(tokens), drawn_tokens),
             loss=self._estimate(c0 - c1**2 / (4 * c2), losses),
         )
 
@@ -187,24 +185,23 @@ class _Draws:
         import numpy as np
 
         budgets = np.log10([self._parabolas[index].budget for index in minima])
-        best, drawn = [], []
-        for index in minima:
-            parabola = self._parabolas[index]
-            assert parabola.coefficients is not None
-            slope, intercept = self._tokens(index)
-            own = np.array([-parabola.coefficients[1] / (2 * parabola.coefficients[2])])
-            best.append([parabola.middle + own, intercept + slope * own])
-            drawn.append([parabola.middle + self._vertices(index), intercept + slope * self._vertices(index)])
+        best = np.array([self._best(index, self._vertex(index)) for index in minima])  # [budgets, 2]
+        drawn = np.array([self._best(index, self._vertices(index)) for index in minima])  # [budgets, 2, draws]
         centered = budgets - budgets.mean()
         weights = centered / (centered**2).sum()
-        values, samples = (np.einsum("b,bkd->kd", weights, np.array(each)) for each in (best, drawn))
-        height = float(np.mean([own[0][0] for own in best]) - values[0, 0] * budgets.mean())
+        values, samples = weights @ best, np.einsum("b,bkd->kd", weights, drawn)
         return replace(
             exponents,
-            parameters=self._estimate(float(values[0, 0]), samples[0]),
-            tokens=self._estimate(float(values[1, 0]), samples[1]),
-            factor=10**height,
+            parameters=self._estimate(float(values[0]), samples[0]),
+            tokens=self._estimate(float(values[1]), samples[1]),
+            factor=float(10 ** (best[:, 0].mean() - values[0] * budgets.mean())),
         )
+
+    def _vertex(self, index: int) -> np.ndarray:
+        import numpy as np
+
+        _, c1, c2 = np.array(self._parabolas[index].coefficients)
+        return -c1 / (2 * c2)
 
     def _vertices(self, index: int) -> np.ndarray:
         """Where the drawn parabolas have their minima, [draws]; NaN of those that have none."""
@@ -213,21 +210,19 @@ class _Draws:
         _, c1, c2 = self._coefficients[index].T
         return -c1 / (2 * np.where(c2 > 0, c2, np.nan))
 
-    def _tokens(self, index: int) -> tuple[float, float]:
-        """Slope and intercept of log10(tokens) over the parabola's x: the budget's own trade of size for data."""
+    def _best(self, index: int, x: np.ndarray) -> np.ndarray:
+        """log10 of parameters and of tokens at the parabola's `x`, [2, ...]: the budget's own trade of the two."""
         import numpy as np
 
         parabola = self._parabolas[index]
-        x = np.log10(parabola.sizes) - parabola.middle
-        slope, intercept = np.polyfit(x, np.log10([run.row.tokens or 1 for run in parabola.runs]), 1)
-        return float(slope), float(intercept)
+        sizes = np.log10(parabola.sizes) - parabola.middle
+        slope, intercept = np.polyfit(sizes, np.log10([run.row.tokens or 1 for run in parabola.runs]), 1)
+        return np.stack([parabola.middle + x, intercept + slope * x])
 
     def _estimate(self, value: float, draws: np.ndarray) -> Interval:
         """A figure with its interval, NaN where that is not known or has no end, as some draws have no minimum."""
         import numpy as np
 
-        tail = (1 - LEVEL) / 2
-        if not self._is_known or np.isnan(draws).mean() > tail:
+        if not self._is_known or np.isnan(draws).mean() > (1 - LEVEL) / 2:
             return Interval(value, math.nan, math.nan)
-        low, high = np.nanquantile(draws, [tail, 1 - tail])
-        return Interval(value, float(low), float(high))
+        return Interval(value, *middle_of(draws))

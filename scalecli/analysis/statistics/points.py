@@ -28,26 +28,6 @@ class Point:
     quality: float
     measured_on: tuple = ()
 
-    @property
-    def label(self) -> str:
-        """The model's name."""
-        return self.row.name
-
-    @property
-    def parameters(self) -> int | None:
-        """The model's number of trainable parameters."""
-        return self.row.parameters
-
-    @property
-    def source(self) -> str:
-        """A paper's short name, or `run`."""
-        return self.row.source
-
-    @property
-    def architecture(self) -> str:
-        """The architecture's name."""
-        return self.row.architecture
-
 
 def check_by(by: str) -> str:
     """Returns what points are grouped by, in the form that `points` takes: architecture, knob, or NL and the like.
@@ -69,11 +49,9 @@ def points(rows: Sequence[Row], cost: str, quality: str, by: str = "architecture
     knob and in nothing else, as in Figure 3 of "Scale Efficiently"; a model may be in several. By the name of a knob,
     such as `nl`: only the series of that knob.
 
-    Of several runs that have their upstream figure from the same pretraining, only one counts for that figure.
+    A model that comes twice counts once, and so do runs that have their upstream figure from the same pretraining.
     """
-    known = [row for row in rows if row.figure(cost) is not None and row.figure(quality) is not None]
-    if quality == "upstream":
-        known = _pretrained_once(known)
+    known = _distinct([row for row in rows if None not in (row.figure(cost), row.figure(quality))], quality)
     conditions = {id(row): _conditions(row, cost, quality) for row in known}
     if by == "architecture":
         # Whatever figures are known of them: a model is in one group by every pair of columns.
@@ -93,6 +71,13 @@ def groups(points: Sequence[Point]) -> dict[str, list[Point]]:
     return _partition(points, lambda point: point.group)
 
 
+def measured_alike(points: Sequence[Point]) -> list[Point]:
+    """The points that were trained and measured like most of them."""
+    kinds = [point.measured_on for point in points]
+    usual = max(kinds, key=kinds.count)
+    return [point for point in points if point.measured_on == usual]
+
+
 def shape_of(row: Row) -> Shape | None:
     """A run's shape, or that which a published model's name stands for; None where it stands for none of ours."""
     if row.run is not None:
@@ -103,19 +88,21 @@ def shape_of(row: Row) -> Shape | None:
         return None
 
 
-def _pretrained_once(rows: Sequence[Row]) -> list[Row]:
-    """The rows without those of runs that only repeat the upstream figure of another one's pretraining."""
-    seen: dict[tuple[str, str], list[Manifest]] = {}  # those of one name and time, so that few are compared as a whole
-    repeated = set()
-    for row in sorted(rows, key=lambda row: row.run is not None and row.run.manifest.kind != "pretrain"):
-        if row.run is not None and row.run.pretrained is not None:
-            pretrained = row.run.pretrained
-            alike = seen.setdefault((pretrained.name, pretrained.created), [])
-            if pretrained in alike:
-                repeated.add(id(row))
-            else:
-                alike.append(pretrained)
-    return [row for row in rows if id(row) not in repeated]
+def _distinct(rows: Sequence[Row], quality: str) -> list[Row]:
+    """The rows without those that repeat a model or run, or, where that is the quality, its upstream figure."""
+    seen: dict[tuple[str, str], list[Row | Manifest]] = {}  # by name and time, so that few are compared as a whole
+    kept = []
+    later = [row.run is not None and row.run.manifest.kind != "pretrain" for row in rows]
+    for index in sorted(range(len(rows)), key=later.__getitem__):
+        row = rows[index]
+        made: Row | Manifest = row
+        if row.run is not None:
+            made = (row.run.pretrained if quality == "upstream" else None) or row.run.manifest
+        alike = seen.setdefault((made.name, "" if isinstance(made, Row) else made.created), [])
+        if made not in alike:
+            alike.append(made)
+            kept.append(index)
+    return [rows[index] for index in sorted(kept)]
 
 
 def _conditions(row: Row, cost: str, quality: str) -> tuple[str, str]:
@@ -133,8 +120,8 @@ def _by_architecture(
 
     def name(row: Row) -> str:
         apart = [row.origin] if has_origins else []
-        for own, others in zip(conditions[id(row)], zip(*conditions_of[row.origin], strict=True), strict=True):
-            apart += [own] if len(set(others)) > 1 else []
+        for condition, others in zip(conditions[id(row)], zip(*conditions_of[row.origin], strict=True), strict=True):
+            apart += [condition] if len(set(others)) > 1 else []
         return f"{row.architecture} ({', '.join(apart)})" if apart else row.architecture
 
     return _partition(rows, name)

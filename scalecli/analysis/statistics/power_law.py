@@ -174,20 +174,20 @@ def _profile(x: np.ndarray, y: np.ndarray, exponents: np.ndarray, thresholds: np
 
 
 def _fitted(
-    powers: np.ndarray, y: np.ndarray, of_powers: np.ndarray, of_losses: np.ndarray
+    powers: np.ndarray, y: np.ndarray, power_sums: np.ndarray, loss_sums: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Least squares of y = irreducible + scale * power, neither of them below 0.
 
     Args:
         powers: cost^-exponent, [exponents, models].
         y: losses, [samples, models].
-        of_powers: the sums of the weights, times 1, the power and its square, [samples, exponents, 3].
-        of_losses: those of the weights times the loss, times 1 and the power, [samples, exponents, 2].
+        power_sums: the sums of the weights, times 1, the power and its square, [samples, exponents, 3].
+        loss_sums: those of the weights times the loss, times 1 and the power, [samples, exponents, 2].
 
     Returns:
         The irreducible terms and the scales, [samples, exponents], and y minus the fit, [samples, exponents, models].
     """
-    (total, p, pp), (wy, py) = np.moveaxis(of_powers, -1, 0), np.moveaxis(of_losses, -1, 0)
+    (total, p, pp), (wy, py) = np.moveaxis(power_sums, -1, 0), np.moveaxis(loss_sums, -1, 0)
     scale = (total * py - p * wy) / (total * pp - p**2)
     irreducible = (wy - scale * p) / total
     scale = np.where(irreducible < 0, py / pp, scale)
@@ -200,17 +200,17 @@ def _fitted(
 
 def _sums(powers: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What `_fitted` needs where all weights are 1."""
-    of_powers = _bases(powers).sum(-2)
-    of_losses = np.stack([np.broadcast_to(y.sum(-1)[:, None], (len(y), len(powers))), y @ powers.T], axis=-1)
-    return np.broadcast_to(of_powers, (len(y), *of_powers.shape)), of_losses
+    power_sums = _bases(powers).sum(-2)
+    loss_sums = np.stack([np.broadcast_to(y.sum(-1)[:, None], (len(y), len(powers))), y @ powers.T], axis=-1)
+    return np.broadcast_to(power_sums, (len(y), *power_sums.shape)), loss_sums
 
 
 def _weighted_sums(powers: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `_fitted` needs, of weights [samples, exponents, models]: all samples in two products a exponent."""
+    """What `_fitted` needs, of weights [samples, exponents, models]: all samples in two products an exponent."""
     bases = _bases(powers)
     by_exponent = weights.transpose(1, 0, 2)
-    of_powers, of_losses = by_exponent @ bases, (by_exponent * y) @ bases[..., :2]
-    return of_powers.transpose(1, 0, 2), of_losses.transpose(1, 0, 2)
+    power_sums, loss_sums = by_exponent @ bases, (by_exponent * y) @ bases[..., :2]
+    return power_sums.transpose(1, 0, 2), loss_sums.transpose(1, 0, 2)
 
 
 def _bases(powers: np.ndarray) -> np.ndarray:
@@ -219,9 +219,9 @@ def _bases(powers: np.ndarray) -> np.ndarray:
 
 
 def _thresholds(x: np.ndarray, y: np.ndarray, exponents: np.ndarray) -> np.ndarray:
-    """Huber's thresholds, [samples]: from the median deviation from the best fit, first by least squares, then by his.
+    """Huber's thresholds, [samples]: from median deviations from the best fit, by least squares, then by Huber's loss.
 
-    The second time, because what is far off pulls the first fit to itself, and all others seem far off then.
+    Least squares alone would not do: a model that is far off pulls that fit to itself, and all others seem far off.
     """
     unbiased = math.sqrt(len(x) / (len(x) - _PARAMETERS)) / _MEDIAN_OF_NORMAL
     rounding = np.finfo(float).eps * np.abs(y).max(-1)

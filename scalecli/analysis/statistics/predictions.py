@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from scalecli.analysis.rows.comparison import Row, lower_is_better
-from scalecli.analysis.statistics.fits import NoFit, PowerFit, fit_powers
-from scalecli.analysis.statistics.points import Point, groups, points
+from scalecli.analysis.statistics.fits import PowerFit, dearness, fit_powers
+from scalecli.analysis.statistics.intervals import middle_of, students_t
+from scalecli.analysis.statistics.points import Point, groups, measured_alike, points
 
 if TYPE_CHECKING:
     import numpy as np
 
-LEVEL = 0.95
 _FEWEST = 4  # models of a line, two more than its parameters
 _DRAWS = 4000
 _SEED = 0
@@ -67,13 +67,18 @@ def predict(
     With `held_out`, `largest` or a name, what each group predicts is its own model of that name, or the dearest,
     without it and all that cost the same.
     """
-    predictions = []
+    predictions, architectures = [], set()
     for group, members in groups(points(rows, cost, _UPSTREAM)).items():
-        alike = _alike(members)
-        kept, own = _without(rows, alike, held_out, cost) if held_out else (alike, [])
-        group_targets = [target for target in targets if target.architecture in (None, alike[0].architecture)]
-        for target in (*own, *group_targets):
+        alike = measured_alike(members)
+        architecture = alike[0].row.architecture
+        architectures.add(architecture)
+        kept, outs = _without(rows, alike, held_out, cost) if held_out else (alike, [])
+        group_targets = [target for target in targets if target.architecture in (None, architecture)]
+        for target in (*outs, *group_targets):
             predictions += _ladder(rows, group, kept, target, cost, qualities)
+    for target in targets:
+        if target.architecture and target.architecture not in architectures:
+            predictions += _ladder(rows, target.architecture, [], target, cost, qualities)
     return predictions
 
 
@@ -94,26 +99,21 @@ def estimated_cost(rows: Sequence[Row], cost: str, flops: float) -> tuple[float,
     return math.exp(intercept + slope * math.log(flops)), math.exp(off)
 
 
-def _alike(members: Sequence[Point]) -> list[Point]:
-    """The points that were measured like most of them."""
-    kinds = [point.measured_on for point in members]
-    usual = max(kinds, key=kinds.count)
-    return [point for point in members if point.measured_on == usual]
-
-
 def _without(
     rows: Sequence[Row], members: Sequence[Point], held_out: str, cost: str
 ) -> tuple[list[Point], list[Target]]:
-    """The models that are kept, and the one that is held out, with its scores wherever they stand."""
-    sign = 1 if lower_is_better(cost) else -1
+    """The models that are kept, and the one that is held out, which may be named by a run that was made from it."""
+    out: Point | None
     if held_out == "largest":
+        sign = 1 if lower_is_better(cost) else -1
         out = max(members, key=lambda point: sign * point.cost)
     else:
-        named = [point for point in members if point.label == held_out]
-        if not named:
-            return list(members), []
-        out = named[0]
-    target = Target(name=out.label, architecture=out.architecture, cost=out.cost, row=out.row)
+        named = [row for row in rows if row.name == held_out]
+        out = next((point for point in members if any(_is_of(row, point.row) for row in named)), None)
+    if out is None:
+        return list(members), []
+    name = out.row.name if held_out == "largest" else held_out
+    target = Target(name=name, architecture=out.row.architecture, cost=out.cost, row=out.row)
     return [point for point in members if point.cost != out.cost], [target]
 
 
@@ -160,18 +160,18 @@ def _predicted_loss(
     if isinstance(power, PowerFit):
         from scalecli.analysis.statistics.power_law import drawn_losses
 
-        dear = [point.cost if lower_is_better(cost) else 1 / point.cost for point in members]
-        at = target.cost if lower_is_better(cost) else 1 / target.cost
-        draws = -drawn_losses(np.array(dear), -np.array([point.quality for point in members]), power.curve, at)
-        low, high = _ends(draws)
+        costs = np.array([dearness(cost, point.cost) for point in members])
+        losses = -np.array([point.quality for point in members])
+        draws = np.minimum(-drawn_losses(costs, losses, power.curve, dearness(cost, target.cost)), 0.0)
+        low, high = middle_of(draws)
         return replace(prediction, form="power law", predicted=power.at(target.cost), low=low, high=high), draws
-    assert isinstance(power, NoFit)
     line = _Line.through([math.log10(point.cost) for point in members], [point.quality for point in members])
     x = math.log10(target.cost)
-    margin = line.margin(x)
-    draws = line.draws(np.full(_DRAWS, x), np.random.default_rng(_SEED))
-    value = float(line.at(np.array(x)))
-    return replace(prediction, predicted=value, low=value - margin, high=value + margin), draws
+    value, margin = float(line.at(np.array(x))), line.margin(x)
+    if value > 0:
+        return replace(prediction, reason=f"the line leads to {value:.3g}, and no model reaches more than 0"), None
+    draws = np.minimum(line.draws(np.full(_DRAWS, x), np.random.default_rng(_SEED)), 0.0)
+    return replace(prediction, predicted=value, low=value - margin, high=min(value + margin, 0.0)), draws
 
 
 def _predicted_score(
@@ -186,10 +186,11 @@ def _predicted_score(
         return replace(prediction, reason=f"{prediction.quality} is not between 0 and 100 everywhere")
     import numpy as np
 
-    line = _Line.through([upstream for upstream, _ in scored], [_log_odds(score) for _, score in scored])
+    log_odds = [math.log(score / (100 - score)) for _, score in scored]
+    line = _Line.through([upstream for upstream, _ in scored], log_odds)
     if line.slope <= 0:
         return replace(prediction, reason=f"{prediction.quality} does not rise with upstream")
-    low, high = _ends(_score(line.draws(draws, np.random.default_rng(_SEED + 1))))
+    low, high = middle_of(_score(line.draws(draws, np.random.default_rng(_SEED + 1))))
     return replace(prediction, predicted=float(_score(line.at(np.array(loss.predicted)))), low=low, high=high)
 
 
@@ -211,8 +212,8 @@ def _measured(rows: Sequence[Row], target: Target, quality: str) -> float | None
     """The figure of a model that is held out, or of the run that was finetuned from it."""
     if target.row is None:
         return None
-    own = [row.value(quality) for row in rows if _is_of(row, target.row) and row.figure(quality) is not None]
-    return own[0] if own else None
+    figures = (row.figure(quality) for row in rows if _is_of(row, target.row))
+    return next((figure for figure in figures if figure is not None), None)
 
 
 def _is_of(row: Row, model: Row) -> bool:
@@ -235,21 +236,17 @@ class _Line:
 
     @classmethod
     def through(cls, xs: Sequence[float], ys: Sequence[float]) -> _Line:
-        mean, height = sum(xs) / len(xs), sum(ys) / len(ys)
-        spread = sum((x - mean) ** 2 for x in xs)
-        slope = sum((x - mean) * (y - height) for x, y in zip(xs, ys, strict=True)) / spread
-        intercept = height - slope * mean
+        slope, intercept = statistics.linear_regression(xs, ys)
         misfit = sum((y - intercept - slope * x) ** 2 for x, y in zip(xs, ys, strict=True))
+        mean, spread = statistics.fmean(xs), statistics.pvariance(xs) * len(xs)
         return cls(slope, intercept, len(xs), mean, spread, math.sqrt(misfit / (len(xs) - 2)))
 
     def at(self, x: np.ndarray) -> np.ndarray:
         return self.intercept + self.slope * x
 
     def margin(self, x: float) -> float:
-        """Half the 95% prediction interval (Student's t, of n - 2 degrees of freedom)."""
-        from scipy.special import stdtrit
-
-        return float(stdtrit(self.n - 2, (1 + LEVEL) / 2) * self._error(x))
+        """Half of the 95% prediction interval."""
+        return float(students_t(self.n - 2) * self._error(x))
 
     def draws(self, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """What other models may have at `x`, one for each."""
@@ -259,18 +256,7 @@ class _Line:
         return self.deviation * (1 + 1 / self.n + (x - self.mean) ** 2 / self.spread) ** 0.5
 
 
-def _log_odds(score: float) -> float:
-    return math.log(score / (100 - score))
-
-
 def _score(log_odds: np.ndarray) -> np.ndarray:
     from scipy.special import expit
 
     return 100 * expit(log_odds)
-
-
-def _ends(draws: np.ndarray) -> tuple[float, float]:
-    import numpy as np
-
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)

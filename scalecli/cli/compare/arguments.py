@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import io
 import os
 from collections.abc import Iterable
 
 import click
 
 from scalecli.analysis.papers.published import PublishedModel, find_published, published_models, published_names
-from scalecli.analysis.rows.comparison import Row
+from scalecli.analysis.rows.comparison import Row, column_keys
 from scalecli.analysis.rows.sources import row_of_published, row_of_run, with_assumed_data
+from scalecli.cli.options.completion import listed
 from scalecli.cli.output.terminal import say
 from scalecli.costs import Convention
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, nearest
@@ -32,6 +35,16 @@ def complete_published(ctx: click.Context, param: click.Parameter, incomplete: s
     return [name for name in published_names() if name.startswith(incomplete)]
 
 
+def complete_columns(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Shell completion of columns, one after the other: the fixed ones, and the results of the runs that are named."""
+    named = (*(ctx.params.get("models") or ()), *ctx.args)  # click stops at the option, which has no value yet
+    models = [model for model in named if not is_remote(model)]
+    rows: list[Row] = []
+    with contextlib.suppress(ScalecliError), contextlib.redirect_stderr(io.StringIO()):  # what is left out is not said
+        rows = rows_of(resolved(models), "forward") if models else []
+    return listed(incomplete, [*column_keys(rows), "pareto"])
+
+
 def resolved(models: Iterable[str]) -> list[PublishedModel | str]:
     """Returns the published rows and the paths of runs that the arguments name, in their order.
 
@@ -51,7 +64,7 @@ def resolved(models: Iterable[str]) -> list[PublishedModel | str]:
 
 
 def rows_of(models: Iterable[PublishedModel | str], convention: Convention) -> list[Row]:
-    """Makes the rows; what holds no manifest that this version can use is reported and left out.
+    """Makes the rows; what holds no manifest that this version can use is left out, and said once for each reason.
 
     Raises:
         ConfigurationError: nothing is left, and the last manifest is not valid.
@@ -64,8 +77,13 @@ def rows_of(models: Iterable[PublishedModel | str], convention: Convention) -> l
             rows.append(row_of_published(model) if isinstance(model, PublishedModel) else row_of_run(model, convention))
         except (ConfigurationError, MissingError) as error:
             damage.append(error)
-    for reason in damage if rows else damage[:-1]:
-        say(f"warning: left out: {reason}")
+    paths_by_reason: dict[str, list[str]] = {}
+    for line in dict.fromkeys(map(str, damage if rows else damage[:-1])):
+        path, _, reason = line.partition(": ")
+        paths_by_reason.setdefault(reason, []).append(path)
+    for reason, paths in paths_by_reason.items():
+        others = f" and {len(paths) - 1:,} more" if paths[1:] else ""
+        say(f"warning: left out: {paths[0]}{others}: {reason}")
     if not rows:
         raise damage[-1]
     return with_assumed_data(rows)

@@ -13,7 +13,14 @@ from scalecli.analysis.rows.comparison import Row, column_keys
 from scalecli.analysis.rows.filters import check_column, parse_condition
 from scalecli.analysis.rows.names import LONGEST, distinct_names
 from scalecli.cli.compare.analyses import Analyses, analysis_options, analysis_tables
-from scalecli.cli.compare.arguments import PUBLISHED_PREFIX, complete_models, complete_published, resolved, rows_of
+from scalecli.cli.compare.arguments import (
+    PUBLISHED_PREFIX,
+    complete_columns,
+    complete_models,
+    complete_published,
+    resolved,
+    rows_of,
+)
 from scalecli.cli.compare.notes import notes
 from scalecli.cli.compare.plots import check_plots, comparison_figure, draw_plots, plot_option
 from scalecli.cli.compare.report import report_option, write_comparison, write_tables
@@ -46,9 +53,19 @@ from scalecli.errors import UsageError
     help="Only rows of this architecture; your own ones by their files or modules.",
 )
 @click.option("--where", multiple=True, metavar="CONDITION", help="Only rows such as 'parameters<300M' or 'chips=16'.")
-@click.option("--columns", metavar="A,B,C", help="Columns to show; each result of a run is one, such as sst2/accuracy.")
+@click.option(
+    "--columns",
+    metavar="A,B,C",
+    shell_complete=complete_columns,
+    help="Columns to show; each result of a run is one, such as sst2/accuracy.",
+)
 @click.option("--differing", is_flag=True, help="Show only columns in which the rows differ.")
-@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN puts the highest first.")
+@click.option(
+    "--sort",
+    metavar="COLUMN",
+    shell_complete=complete_columns,
+    help="Sort by a column; -COLUMN puts the highest first.",
+)
 @click.option("--seeds", type=click.Choice(("mean",)), help="Average runs that differ in their seed alone.")
 @click.option("--cost", default="flops", show_default=True, metavar="A,B", help="Costs of the Pareto marks.")
 @click.option(

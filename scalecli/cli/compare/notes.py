@@ -51,7 +51,7 @@ def notes(
     if is_for_people:
         lines += [*_unlike(rows, used), *_unlike_qualities(rows, used), *_unlike_training(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
-        lines += finding_lines((name, found) for name, found in pairs if not set(found.figures).isdisjoint(used))
+        lines += finding_lines(pair for pair in pairs if not set(pair[1].figures).isdisjoint(used))
     return lines
 
 
@@ -71,10 +71,10 @@ def _has_whole_alone(row: Row, task: str) -> bool:
 
 def finding_lines(pairs: Iterable[tuple[str, Finding]]) -> list[str]:
     """One line for each finding, with the names of all rows that it is about."""
-    found: dict[int, tuple[Finding, dict[str, None]]] = {}
+    rows_of: dict[int, tuple[Finding, dict[str, None]]] = {}
     for name, finding in pairs:
-        found.setdefault(id(finding), (finding, {}))[1][name] = None  # each finding is one object
-    return [f"note: {', '.join(names)}: {finding.text()}" for finding, names in found.values()]
+        rows_of.setdefault(id(finding), (finding, {}))[1][name] = None  # each finding is one object
+    return [f"note: {', '.join(names)}: {finding.text()}" for finding, names in rows_of.values()]
 
 
 def _impossible(rows: Sequence[Row], used: Collection[str]) -> Iterator[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecli.cli.output.formats import terminal_width
 from scalecli.cli.output.terminal import say
 from scalecli.errors import UsageError
 
@@ -58,13 +58,13 @@ def draw_plots(plot: Sequence[str], figure: FigureSpec) -> None:
     Raises:
         ScalecliError: the disk is full or a place is not writable.
     """
-    from scalecli.analysis.plots import write_plot
+    from scalecli.analysis.plots.files import write_plot
     from scalecli.analysis.plots.terminal import terminal_plot
 
     for path in plot:
         if path == _TERMINAL:
             is_terminal = sys.stdout.isatty()
-            width = shutil.get_terminal_size().columns if is_terminal else _USUAL_WIDTH
+            width = terminal_width() or _USUAL_WIDTH
             has_colors = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
             click.echo()
             click.echo(terminal_plot(figure, width, has_colors), nl=False, color=has_colors)
@@ -75,7 +75,8 @@ def draw_plots(plot: Sequence[str], figure: FigureSpec) -> None:
 
 def comparison_figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:
     """The picture of --isoflop, of the costs and qualities of --fit with its lines, else of --cost and --quality."""
-    from scalecli.analysis.plots import cost_quality, with_lines
+    from scalecli.analysis.plots.build import cost_quality
+    from scalecli.analysis.plots.figure import with_lines
     from scalecli.analysis.plots.isoflop import isoflop_figure
     from scalecli.cli.compare.tables.fits import drawn_lines
 

@@ -53,7 +53,8 @@ def write_comparison(
         ScalecliError: the directory is not writable.
     """
     from scalecli import __version__
-    from scalecli.analysis.report import comparison_report, write_report
+    from scalecli.analysis.report.files import write_report
+    from scalecli.analysis.report.sections import comparison_report
     from scalecli.cli.options.files import this_command_line
     from scalecli.manifest import utc_now
 

@@ -47,11 +47,12 @@ def print_report(models: Sequence[PublishedModel], format: str) -> None:
     lines = _counts(rows)
     if is_for_people:
         reasons = (
-            (row.model.path.removeprefix(_SHORT), found)
+            (row.model.path.removeprefix(_SHORT), finding)
             for row in rows
-            for found in (*(figure.reason for figure in row.figures), *row.conventions)
+            for finding in (*(figure.reason for figure in row.figures), *row.conventions)
+            if finding
         )
-        lines = [*finding_lines((path, found) for path, found in reasons if found), *lines]
+        lines = [*finding_lines(reasons), *lines]
     print_tables([Table("reproduction", "Reproduction", cells, columns, notes=lines)], format)
 
 
@@ -68,7 +69,7 @@ def _cells(row: Reproduction, is_for_people: bool) -> dict[str, Any]:
             "evidence": figure.reason and figure.reason.evidence,
         }
         cells |= {f"{figure.key}_{name}": value for name, value in values.items()}
-    conventions = "; ".join(found.reason for found in row.conventions) or None
+    conventions = "; ".join(finding.reason for finding in row.conventions) or None
     return {**cells, "verdict": row.verdict, "conventions": conventions}
 
 
@@ -78,7 +79,7 @@ def _counts(rows: Sequence[Reproduction]) -> list[str]:
         key: Counter(figure.verdict for row in rows for figure in row.figures if figure.key == key) for key in _FIGURES
     }
     counts["rows"] = Counter(row.verdict for row in rows)
-    return [_count(name, each) for name, each in counts.items() if each]
+    return [_count(name, count) for name, count in counts.items() if count]
 
 
 def _count(name: str, count: Counter[Verdict]) -> str:

@@ -101,7 +101,7 @@ def model_table(rows: Sequence[Row], choice: Choice, format: str) -> Table:
 def _interval_cells(row: Row) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for key, (low, high) in row.intervals.items():
-        cells |= {f"{key}_low": low, f"{key}_high": high, f"{key}_interval": f"{low:.4g} to {high:.4g}"}
+        cells |= {f"{key}/low": low, f"{key}/high": high, f"{key}/interval": f"{low:.4g} to {high:.4g}"}
     return cells
 
 
@@ -113,7 +113,7 @@ def _with_intervals(columns: Sequence[Column], rows: Sequence[Row], is_for_peopl
         shown.append(column)
         if any(column.key in row.intervals for row in rows):
             ends = {"interval": "95% interval"} if is_for_people else {"low": "low", "high": "high"}
-            shown += [Column(f"{column.key}_{end}", title) for end, title in ends.items()]
+            shown += [Column(f"{column.key}/{end}", title) for end, title in ends.items()]
     return shown
 
 
@@ -183,7 +183,8 @@ def _pareto(rows: Sequence[Row], choice: Choice, is_for_people: bool) -> dict[st
 
 def _findings(row: Row) -> list[dict[str, Any]]:
     """The findings about a row as programs get them."""
-    return [{key: value for key, value in strict.to_mapping(each).items() if key != "rows"} for each in row.findings]
+    findings = map(strict.to_mapping, row.findings)
+    return [{key: value for key, value in finding.items() if key != "rows"} for finding in findings]
 
 
 def _column(key: str) -> Column:

@@ -40,7 +40,7 @@ def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -
     """Runs in the folder that is typed so far, and in runs/ before anything is; else folders."""
     from click.shell_completion import CompletionItem
 
-    from scalecli.manifest import FILE_NAME
+    from scalecli.storage.layout import MANIFEST
 
     folder, start = os.path.split(incomplete)
     folders = [folder] if incomplete else ["", "runs"]
@@ -49,6 +49,6 @@ def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -
         for folder in folders
         if os.path.isdir(folder or ".")
         for path in sorted(Path(folder or ".").iterdir())
-        if path.name.startswith(start) and (path / FILE_NAME).is_file()
+        if path.name.startswith(start) and (path / MANIFEST).is_file()
     ]
     return [CompletionItem(incomplete, type="dir"), *map(CompletionItem, runs)]

@@ -9,6 +9,9 @@ from typing import Any
 
 import click
 
+from scalecli.cli.options.values import finite
+from scalecli.errors import UsageError
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -42,6 +45,21 @@ def option_group(
     return decorate
 
 
+def number_option(
+    flag: str, default: float, help: str, metavar: str = "N", callback: Callable[..., Any] | None = None
+) -> Decorator:
+    """An option for a number of the default's type, which must be finite unless another callback checks it."""
+    return click.option(
+        flag,
+        type=type(default),
+        callback=callback or (finite if isinstance(default, float) else None),
+        default=default,
+        show_default=True,
+        metavar=metavar,
+        help=help,
+    )
+
+
 def _collected(command: Callable[..., Any], collect: Callable[[dict[str, Any]], None]) -> Callable[..., Any]:
     @functools.wraps(command)
     def collected(*arguments: Any, **options: Any) -> Any:
@@ -53,6 +71,19 @@ def _collected(command: Callable[..., Any], collect: Callable[[dict[str, Any]], 
 
 class Command(click.Command):
     """A command whose --help lists its options under the headings of their groups, and the rare ones in --help-all."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, once no value is an address with letters missing, which would be a local path.
+
+        Raises:
+            UsageError: one is.
+        """
+        values = [*args, *(ctx.default_map or {}).values(), *(param.value_from_envvar(ctx) for param in self.params)]
+        for value in values:
+            if not ctx.resilient_parsing and (address := _ADDRESS_WITHOUT_SLASHES.match(str(value))):
+                scheme, rest = address["scheme"].lower(), address["rest"]
+                raise UsageError(f"{address[0]}: {scheme}://{rest} is an address, ./{scheme}:/{rest} a local path")
+        return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The options of the command, --debug, --help-all where it says more than --help, and --help."""
@@ -69,7 +100,6 @@ class Command(click.Command):
             if record and param not in left_out:
                 flag, text = record[0], _BOUNDS.sub("]", record[1]).removesuffix("  []")
                 sections.setdefault(getattr(param, "heading", _NO_HEADING), []).append((flag, text))
-        sections[_NO_HEADING] = sections.pop(_NO_HEADING)  # --help and the like stand last
         for heading, records in sections.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
@@ -79,7 +109,8 @@ class Command(click.Command):
 
 
 _NO_HEADING = "Options"
-_BOUNDS = re.compile(r"(?<=\[)[\d.<=x]+\]$|; [\d.<=x]+\]$")  # of a number, which an error states where it matters
+_ADDRESS_WITHOUT_SLASHES = re.compile(r"(--[\w-]+=)?(?P<scheme>gs|s3|https?):/?(?P<rest>(?!/).*)", re.IGNORECASE)
+_BOUNDS = re.compile(r"(?<=\[)[\d.<>=x]+\]$|; [\d.<>=x]+\]$")  # of a number, which an error states where it matters
 _ALL = "scalecli.help_all"
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from scalecli.cli.options.groups import option_group
-from scalecli.cli.options.values import finite
+from scalecli.cli.options.groups import number_option, option_group
 from scalecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,15 +27,7 @@ _OF_TEXT = (
 image_options = option_group(
     click.option("--images", metavar="DIR|NAME", help=IMAGES_HELP),
     option_group(
-        click.option(
-            "--smallest-cut",
-            type=float,
-            callback=finite,
-            default=0.05,
-            show_default=True,
-            metavar="SHARE",
-            help="Smallest share of an image's area that a random cut shows.",
-        ),
+        number_option("--smallest-cut", 0.05, "Smallest share of an image's area that a random cut shows.", "SHARE"),
         click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the images."),
         rare=True,
     ),

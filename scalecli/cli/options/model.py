@@ -29,7 +29,7 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
     asked = ctx.params.get("arch")
     offered = [asked] if asked in ARCHITECTURES else [DEFAULT_ARCHITECTURE, *IMAGE_ARCHITECTURES]
-    names = [size for each in offered for size in presets(each) if size.startswith(incomplete.lower())]
+    names = [size for architecture in offered for size in presets(architecture) if size.startswith(incomplete.lower())]
     stem, hyphen, start = incomplete.rpartition("-")
     architecture = asked if asked in ARCHITECTURES else architecture_in(stem) or DEFAULT_ARCHITECTURE
     try:
@@ -82,7 +82,7 @@ class ModelCommand(Command):
     def users_knobs(self) -> list[click.Parameter]:
         """The options of knobs that users' architectures declare."""
         taken = {flag for param in self.params for flag in param.opts}
-        own = [each for each in operators().values() if each.fields[0] in KNOBS.keys() - {*PAPERS_KNOBS}]
+        own = [operator for operator in operators().values() if operator.fields[0] in KNOBS.keys() - {*PAPERS_KNOBS}]
         for operator in own:
             if operator.option in taken:
                 flag, knob = operator.option, operator.fields[0]
@@ -144,9 +144,10 @@ shape_options = option_group(
         help=f"Architecture: {', '.join(ARCHITECTURES)}; or your own, a file such as ./fnet.py or an installed module "
         f"such as my_package.fnet. [default: the file's, else {DEFAULT_ARCHITECTURE}]",
     ),
-    *(_operator_option(each) for each in operators().values() if each.fields[0] not in KNOBS),
+    *(_operator_option(operator) for operator in operators().values() if operator.fields[0] not in KNOBS),
     option_group(
-        *(_operator_option(each) for each in operators().values() if each.fields[0] in PAPERS_KNOBS), rare=True
+        *(_operator_option(operator) for operator in operators().values() if operator.fields[0] in PAPERS_KNOBS),
+        rare=True,
     ),
     heading="Model",
     collect=_collect,

@@ -30,8 +30,8 @@ def checked_options(command: click.Command, section: dict[Any, Any], where: str)
         items = value if option.multiple and isinstance(value, list) else [value]
         for item in items:
             if item is None or isinstance(item, (dict, list)):
-                found = "nothing" if item is None else repr(item)
-                raise ConfigurationError(f"{where}.{key}: expected one value, found {found}")
+                given = "nothing" if item is None else repr(item)
+                raise ConfigurationError(f"{where}.{key}: expected one value, found {given}")
         texts = [str(item) for item in items]  # as from the command line: true is no number, nor 1.5 a whole one
         try:
             option.type_cast_value(click.Context(command), texts if option.multiple else texts[0])

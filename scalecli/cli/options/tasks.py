@@ -10,8 +10,7 @@ from typing import Any
 import click
 
 from scalecli.cli.options.completion import complete_tasks
-from scalecli.cli.options.groups import option_group
-from scalecli.cli.options.values import finite
+from scalecli.cli.options.groups import number_option, option_group
 from scalecli.data.tasks.mixing import CAP, Mixing
 from scalecli.errors import UsageError
 
@@ -143,22 +142,11 @@ mixing_options = option_group(
         metavar="examples|equal|TASK=WEIGHT,...",
         help="How often each task is drawn: in proportion to its examples, equally, or by weights.",
     ),
-    click.option(
-        "--mixing-cap",
-        type=int,
-        default=CAP,
-        show_default=True,
-        metavar="N",
-        help="Count at most N examples of each task, so that large ones do not crowd out small ones.",
+    number_option(
+        "--mixing-cap", CAP, "Count at most N examples of each task, so that large ones do not crowd out small ones."
     ),
-    click.option(
-        "--temperature",
-        type=float,
-        callback=finite,
-        default=1.0,
-        show_default=True,
-        metavar="T",
-        help="Raise the rates to the power 1/T: above 1, small tasks are drawn more often.",
+    number_option(
+        "--temperature", 1.0, "Raise the rates to the power 1/T: above 1, small tasks are drawn more often.", "T"
     ),
     heading="Tasks",
     collect=_collect_mixing,

@@ -8,8 +8,8 @@ import click
 
 from scalecli.cli.options.devices import device_options
 from scalecli.cli.options.files import cache_option, run_option
-from scalecli.cli.options.groups import Decorator, option_group
-from scalecli.cli.options.values import finite, learning_rate, positive, steps_between
+from scalecli.cli.options.groups import Decorator, number_option, option_group
+from scalecli.cli.options.values import learning_rate, positive, steps_between
 from scalecli.cli.output.formats import format_option
 from scalecli.costs.hardware import PRECISIONS
 from scalecli.costs.memory import OPTIMIZERS
@@ -54,19 +54,12 @@ def output_options(run_help: str) -> Decorator:
 
 def _training_options(steps: int, batch: int, schedule: str, rate: float, warmup: int, dropout: float) -> Decorator:
     return option_group(
-        click.option(
-            "--steps", type=int, default=steps, show_default=True, metavar="N", help="Optimizer steps of the whole run."
-        ),
-        click.option(
-            "--batch", type=int, default=batch, show_default=True, metavar="N", help="Examples of one optimizer step."
-        ),
-        click.option(
+        number_option("--steps", steps, "Optimizer steps of the whole run."),
+        number_option("--batch", batch, "Examples of one optimizer step."),
+        number_option(
             "--accumulation",
-            type=int,
-            default=1,
-            show_default=True,
-            metavar="N",
-            help="Compute each batch in N parts, one after another, and add up their gradients; takes less memory.",
+            1,
+            "Compute each batch in N parts, one after another, and add up their gradients; takes less memory.",
         ),
         click.option(
             "--optimizer",
@@ -76,14 +69,8 @@ def _training_options(steps: int, batch: int, schedule: str, rate: float, warmup
             is_eager=True,
             help="T5's Adafactor, whose steps are relative to the size of the weights, or AdamW.",
         ),
-        click.option(
-            "--learning-rate",
-            type=float,
-            callback=learning_rate,
-            default=rate,
-            show_default=True,
-            metavar="RATE",
-            help="Highest learning rate of the schedule.",
+        number_option(
+            "--learning-rate", rate, "Highest learning rate of the schedule.", "RATE", callback=learning_rate
         ),
         click.option(
             "--schedule",
@@ -92,42 +79,15 @@ def _training_options(steps: int, batch: int, schedule: str, rate: float, warmup
             show_default=True,
             help="How the learning rate changes after the warm-up; linear and cosine reach 0 at --steps.",
         ),
-        click.option(
+        number_option(
             "--warmup",
-            type=int,
-            default=warmup,
-            show_default=True,
-            metavar="N",
-            help="Steps before the learning rate falls; with every schedule but inverse-square-root it rises to its "
+            warmup,
+            "Steps before the learning rate falls; with every schedule but inverse-square-root it rises to its "
             "highest in them.",
         ),
-        click.option(
-            "--weight-decay",
-            type=float,
-            callback=finite,
-            default=0.0,
-            show_default=True,
-            metavar="X",
-            help="Weight decay (AdamW only; matrices only).",
-        ),
-        click.option(
-            "--dropout",
-            type=float,
-            callback=finite,
-            default=dropout,
-            show_default=True,
-            metavar="RATE",
-            help="Share of activations that are dropped in training.",
-        ),
-        click.option(
-            "--z-loss",
-            type=float,
-            callback=finite,
-            default=1e-4,
-            show_default=True,
-            metavar="X",
-            help="Weight of log(Z)^2 in the loss, which keeps the logits small.",
-        ),
+        number_option("--weight-decay", 0.0, "Weight decay (AdamW only; matrices only).", "X"),
+        number_option("--dropout", dropout, "Share of activations that are dropped in training.", "RATE"),
+        number_option("--z-loss", 1e-4, "Weight of log(Z)^2 in the loss, which keeps the logits small.", "X"),
         click.option(
             "--precision",
             type=click.Choice(PRECISIONS),
@@ -140,14 +100,7 @@ def _training_options(steps: int, batch: int, schedule: str, rate: float, warmup
             is_flag=True,
             help="Compute each layer's activations again in the backward pass; slower, but takes less memory.",
         ),
-        click.option(
-            "--seed",
-            type=int,
-            default=0,
-            show_default=True,
-            metavar="N",
-            help="Seed of the initial weights, the order of the data and the dropout.",
-        ),
+        number_option("--seed", 0, "Seed of the initial weights, the order of the data and the dropout."),
         heading="Training",
     )
 
@@ -162,7 +115,7 @@ _checkpoint_options = option_group(
     click.option(
         "--checkpoint-every", type=int, metavar="N", help="Save a checkpoint every N steps. [default: at validations]"
     ),
-    click.option("--keep", type=int, default=2, show_default=True, metavar="N", help="Keep the last N checkpoints."),
+    number_option("--keep", 2, "Keep the last N checkpoints."),
     click.option(
         "--keep-step",
         type=int,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecli.cli.output.terminal import stdout_color
 from scalecli.tables import printable
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def _side(name: str, tokens: Any, segments: Any, vocabulary: Vocabulary) -> None
     for number in numbers:
         ids = tokens[segments == number].tolist()
         prefix = f"  segment {number} " if len(numbers) > 1 else "  "
-        click.echo(f"{prefix}text    {printable(vocabulary.decode(ids))}", color=_color())
-        click.echo(f"{prefix}tokens  {' '.join(_token(token, vocabulary) for token in ids)}", color=_color())
+        click.echo(f"{prefix}text    {printable(vocabulary.decode(ids))}", color=stdout_color())
+        click.echo(f"{prefix}tokens  {' '.join(_token(token, vocabulary) for token in ids)}", color=stdout_color())
 
 
 def _token(token: int, vocabulary: Vocabulary) -> str:
@@ -57,9 +57,4 @@ def _token(token: int, vocabulary: Vocabulary) -> str:
 
 
 def _say(text: str, before: str = "", **style: Any) -> None:
-    click.secho(f"{before}{printable(text)}", color=_color(), **style)
-
-
-def _color() -> bool | None:
-    """None leaves it to whether stdout is a terminal."""
-    return False if os.environ.get("NO_COLOR") else None
+    click.secho(f"{before}{printable(text)}", color=stdout_color(), **style)

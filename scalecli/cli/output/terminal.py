@@ -19,6 +19,7 @@ from scalecli.cli.output.text_tables import wrapped
 from scalecli.tables import printable
 
 _LONGEST_WORD, _ENDS = 1000, 100
+_USUAL_WIDTH = 80  # of a terminal that says 0, as that of script(1) does
 
 _stream: TextIO | None = None  # where lines go while something else has stderr
 _console: Any = None  # rich's, while there is a live line
@@ -34,6 +35,11 @@ def say(text: str, bold: bool = False) -> None:
         _console.print(line, style="bold" if bold else None, markup=False, highlight=False, soft_wrap=True)
     else:
         click.secho(line, file=_stream, err=True, bold=bold or None)
+
+
+def stdout_color() -> bool | None:
+    """What click is told of colors on stdout: none where NO_COLOR is set, else as it is a terminal or not."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def say_wrapped(text: str) -> None:
@@ -80,7 +86,7 @@ def _set(status: Any, parts: list[str]) -> None:
 
     assert _stream is not None
     with contextlib.suppress(OSError):
-        _console.width = os.get_terminal_size(_stream.fileno()).columns
+        _console.width = os.get_terminal_size(_stream.fileno()).columns or _USUAL_WIDTH
     line = parts[0]
     for part in parts[1:]:
         if len(line) + 2 + len(part) <= _console.width - 2:  # the spinner takes two

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from scalecli.cli.output.compiling import COMPILED_COLUMNS
 from scalecli.cli.output.formats import Column, print_record
+from scalecli.cli.output.terminal import say
 
 if TYPE_CHECKING:
+    from scalecli.devices import Request
     from scalecli.runs.recipe import Recipe
     from scalecli.specs import ModelSpec
     from scalecli.storage.run_storage import RunStorage
@@ -36,7 +38,7 @@ PLAN_COLUMNS = (
     Column("seed", "Seed"),
     Column("training_flops_per_step", "Training FLOPs per step", "flops"),
     Column("training_flops", "Training FLOPs of the run", "flops"),
-    Column("hours", "Time on this machine, estimated", "hours"),
+    Column("hours", "Time on this machine (roofline)", "hours"),
 )
 
 
@@ -47,13 +49,17 @@ def print_plan(
     inputs: int,
     targets: int,
     storage: RunStorage,
+    devices: Request,
     format: str,
     start_step: int = 0,
     **rest: Any,
 ) -> None:
-    """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do, from `start_step` on."""
+    """Prints what `--dry-run` promises: the configuration, its cost, and the steps to do, from `start_step` on.
+
+    Warns of a step that needs more memory than the devices have.
+    """
     from scalecli import costs
-    from scalecli.runs.fitting import estimated_seconds
+    from scalecli.runs.fitting import estimated_seconds, memory_warning, planned_machine
     from scalecli.storage.layout import CHECKPOINTS
     from scalecli.training.checkpoints import checkpoint_steps
 
@@ -63,7 +69,8 @@ def print_plan(
     there = storage.reading_copy()
     there.refresh()
     steps_done = max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step)
-    seconds = estimated_seconds(spec, batch, recipe, recipe.steps - steps_done)
+    machine = planned_machine(devices)
+    seconds = estimated_seconds(spec, batch, recipe, machine, recipe.steps - steps_done)
     record = {
         "directory": storage.address,
         "architecture": spec.architecture,
@@ -89,6 +96,8 @@ def print_plan(
     }
     columns = (*PLAN_COLUMNS, *COMPILED_COLUMNS)
     print_record("plan", record, [column for column in columns if column.key in record], format)
+    if too_large := memory_warning(spec, batch, recipe, machine):
+        say(f"warning: {too_large}")
 
 
 def print_results(manifest: Any, storage: RunStorage, format: str) -> None:

@@ -76,7 +76,7 @@ def print_shapes(rows: Sequence[dict[str, Any]], format: str) -> None:
     columns = _filled(rows)
     if format in FOR_PEOPLE:
         mixed = {"architecture": "Architecture"} if len({row["architecture"] for row in rows}) > 1 else {}
-        fields = {each.fields[0]: code.upper() for code, each in operators().items() if len(each.fields) == 1}
+        fields = {own.fields[0]: code.upper() for code, own in operators().items() if len(own.fields) == 1}
         costs_of = _RUN_COSTS if "chip" in rows[0] else {**fields, **_NARROW_COSTS}
         titles = {"name": "Name", **mixed, **costs_of}
         columns = [replace(column, title=titles[column.key]) for column in columns if column.key in titles]

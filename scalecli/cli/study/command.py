@@ -154,7 +154,7 @@ def _run_jobs(name: str, plan: Plan, jobs: list[list[RunCommand]], format: str) 
     for line in totals(plan, read_all(plan)):
         say(line)
     if jobs:
-        plan.pretraining.check_source()
+        plan.pretraining.source.check()
     total, number = sum(map(len, jobs)), 0
 
     def on_start(command: RunCommand) -> None:

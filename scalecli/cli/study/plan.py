@@ -27,8 +27,8 @@ from scalecli.costs.hardware import DEFAULT_CHIP
 from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS, speed_here, this_machine
 from scalecli.data.tasks.registry import find_tasks
 from scalecli.errors import ConfigurationError
-from scalecli.runs.pretraining_job import PretrainingJob
 from scalecli.runs.recipe import Recipe
+from scalecli.runs.training import PretrainingJob
 from scalecli.specs import ModelSpec
 from scalecli.studies.execution import RunCommand
 from scalecli.studies.models import Trial, budget_name, trials

@@ -1,4 +1,4 @@
-"""Every image file decoded once before training: which are whole, and what they hold; kept in the cache."""
+"""Every image file is decoded once before training; the cache keeps which are undamaged, and what they hold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORM = 2  # of the cached file
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found: a hash of the images, what can't be used and why, how many are gray and how many transparent."""
+    """A hash of the images, which ones can't be used and why, and how many are gray and how many transparent."""
 
     identity: str
     left_out: dict[str, str]
@@ -41,13 +41,9 @@ class Examined:
 
 
 def examine(
-    files: ImageFiles,
-    ordered: Sequence[str],
-    cache_directory: Path,
-    on_work: OnWork,
-    say: Say = lambda message: None,
+    files: ImageFiles, ordered: Sequence[str], cache_directory: Path, on_work: OnWork, say: Say = lambda message: None
 ) -> Examined:
-    """Decodes the files of a split, or reads in the cache what was found when they were the same.
+    """Decodes the files of a split, or reads the result from the cache if they have not changed.
 
     `say` is told of a cache that is damaged or can't be written.
 

@@ -20,9 +20,9 @@ _UNLABELED = "it has images without a label; choose another split"
 
 @dataclass(frozen=True)
 class DatasetImages:
-    """See `scalecli.data.images.source.Images`. Datasets are shuffled when prepared, so theirs is a random order.
+    """See `scalecli.data.images.source.Images`. Datasets are shuffled when prepared, so their order is random.
 
-    `image`, `label`: the names of the features.
+    `image` and `label` are the names of the features.
     """
 
     split: DatasetSplit
@@ -37,7 +37,7 @@ class DatasetImages:
     def open(
         cls, name: str, split: str | None, usual: tuple[str, ...], data_dir: str | None, *, download: bool
     ) -> DatasetImages:
-        """A split of a dataset, or without one the first of the `usual` ones; `download` as in `open_split`.
+        """A split of a dataset, by default the first of the `usual` ones; `download` as in `open_split`.
 
         Raises:
             MissingError: the name, the split or the files are not there.
@@ -62,12 +62,12 @@ class DatasetImages:
 
     @property
     def identity(self) -> str:
-        """The same."""
+        """The name, which has the version in it."""
         return self.name
 
     @property
     def images(self) -> int:
-        """How many they are."""
+        """The number of images."""
         return self.split.examples
 
     @property
@@ -91,11 +91,11 @@ class DatasetImages:
 
             def shuffled(serialized: tf.Tensor, shard: tf.Tensor, window: tf.Tensor, first: tf.Tensor) -> Any:
                 serialized, count = windows.whole(serialized, shard, window)
-                places = tf.range(tf.maximum(start - first, 0), count)
+                numbers = tf.range(tf.maximum(start - first, 0), count)
                 order = tf.random.experimental.index_shuffle(
-                    places, tf.stack([tf.constant(seed, tf.int64), first]), count - 1
+                    numbers, tf.stack([tf.constant(seed, tf.int64), first]), count - 1
                 )
-                return tf.data.Dataset.from_tensor_slices((tf.gather(serialized, order), first + places))
+                return tf.data.Dataset.from_tensor_slices((tf.gather(serialized, order), first + numbers))
 
             images = windows.from_item(start).prefetch(1).flat_map(shuffled)
             if share.hosts > 1:
@@ -106,7 +106,7 @@ class DatasetImages:
         return batches
 
     def labels(self, per_class: int | None = None) -> np.ndarray:
-        """The labels of the images; what is looked for in vain is looked for to the end.
+        """The labels of the images, up to the one that completes `per_class` of each class.
 
         Raises:
             MissingError: a file is damaged, or an image has no label.
@@ -159,10 +159,7 @@ class DatasetImages:
         """The encoded image and the label, int32, of an example; an error in the graph where it has none."""
         import tensorflow as tf
 
-        features = {
-            self.image: tf.io.FixedLenFeature([], tf.string),
-            self.label: tf.io.FixedLenFeature([], tf.int64),
-        }
+        features = {self.image: tf.io.FixedLenFeature([], tf.string), self.label: tf.io.FixedLenFeature([], tf.int64)}
         parsed = tf.io.parse_single_example(serialized, features)
         with tf.control_dependencies([tf.debugging.assert_non_negative(parsed[self.label], message=_UNLABELED)]):
             return parsed[self.image], tf.cast(parsed[self.label], tf.int32)

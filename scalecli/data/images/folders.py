@@ -41,7 +41,7 @@ class FolderImages:
         classes: tuple[str, ...] | None = None,
         say: Say = lambda message: None,
     ) -> FolderImages:
-        """The whole images among files, each decoded once; `classes` are those that there may be, else its own.
+        """The undamaged images among files, each decoded once; `classes` are the accepted ones, by default its own.
 
         `say` is told of a cache that is damaged or can't be written.
 
@@ -67,7 +67,7 @@ class FolderImages:
 
     @property
     def images(self) -> int:
-        """How many they are."""
+        """The number of images."""
         return len(self.paths)
 
     @property
@@ -83,10 +83,7 @@ class FolderImages:
 
         def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
             index = shuffled_index(n, self.images, seed)
-            return {
-                "images": random_view(tf.io.read_file(paths[index]), n, seed, size, cuts),
-                "labels": labels[index],
-            }
+            return {"images": random_view(tf.io.read_file(paths[index]), n, seed, size, cuts), "labels": labels[index]}
 
         def batches(start_step: int, share: HostShare) -> Any:
             examples = share.numbers(start_step, batch)

@@ -26,11 +26,11 @@ class Images(Protocol):
 
     @property
     def name(self) -> str:
-        """Where they come from."""
+        """The name of their source, for messages."""
 
     @property
     def identity(self) -> str:
-        """A hash of them, or a dataset's name and version."""
+        """A hash of the images, or a dataset's name and version."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ class Images(Protocol):
 
     @property
     def images(self) -> int:
-        """How many they are."""
+        """The number of images."""
 
     @property
     def file(self) -> str:
@@ -46,11 +46,11 @@ class Images(Protocol):
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Files that are no images, counted by what is the matter with them."""
+        """Files that are no images, counted by reason."""
 
     @property
     def notes(self) -> list[str]:
-        """Lines that a person should read about them."""
+        """Lines for a person to read."""
 
     def training(self, size: int, cuts: Cuts, *, batch: int, seed: int) -> Callable[[int, HostShare], Any]:
         """A function of a step and a host's share: the endless tf.data.Dataset of training batches from there on.
@@ -85,20 +85,20 @@ class ImageSource:
     there; where a folder has no such folders, or none for held-out images, every tenth image of each class is held out.
     """
 
-    images: str
+    name: str
     data_dir: str | None = None
     split: str | None = None
     held_out: str | None = None
 
     def __post_init__(self) -> None:
         if self.data_dir and self.is_folder:
-            raise ConfigurationError(f"--data-dir goes with a TensorFlow dataset, and {self.images} is a folder")
+            raise ConfigurationError(f"--data-dir goes with a TensorFlow dataset, and {self.name} is a folder")
 
     @property
     def is_folder(self) -> bool:
         """Whether it is a folder: one that is there, or what can be nothing else by its form."""
-        is_path = self.images.startswith((os.curdir, os.sep, "~")) or self.images.endswith(os.sep)
-        return is_path or is_remote(self.images) or os.path.isdir(self.images)
+        is_path = self.name.startswith((os.curdir, os.sep, "~")) or self.name.endswith(os.sep)
+        return is_path or is_remote(self.name) or os.path.isdir(self.name)
 
     @property
     def kind(self) -> Literal["image-folder", "image-dataset"]:
@@ -106,16 +106,20 @@ class ImageSource:
         return "image-folder" if self.is_folder else "image-dataset"
 
     def count_classes(self) -> int:
-        """How many classes there are, without a look into any image; of a folder without TensorFlow.
+        """The number of classes, without decoding an image; of a folder without TensorFlow.
 
         Raises:
             MissingError: there are no such images.
             ConfigurationError: the dataset has no image with one label.
         """
         if self.is_folder:
-            training, _ = ImageTree.of(self.images).splits(self.split, self.held_out)
+            training, _ = ImageTree.of(self.name).splits(self.split, self.held_out)
             return len(training.classes)
         return len(self._dataset(self.split, ("train",), download=False).classes)
+
+    def check(self) -> None:
+        """Checks that the images are there. Raises as `count_classes` does."""
+        self.count_classes()
 
     def open(self, cache_directory: Path, on_work: OnWork, say: Say = lambda message: None) -> tuple[Images, Images]:
         """The images to train on, and the held-out ones.
@@ -128,7 +132,7 @@ class ImageSource:
             ConfigurationError: the dataset has no image with one label.
         """
         if self.is_folder:
-            training, held_out = ImageTree.of(self.images).splits(self.split, self.held_out)
+            training, held_out = ImageTree.of(self.name).splits(self.split, self.held_out)
             first = FolderImages.open(training, cache_directory, on_work, say=say)
             return first, FolderImages.open(held_out, cache_directory, on_work, first.classes, say)
         return self._dataset(self.split, ("train",)), self._dataset(self.held_out, ("validation", "test"))
@@ -137,6 +141,6 @@ class ImageSource:
         from scalecli.data.images.datasets import DatasetImages
 
         try:
-            return DatasetImages.open(self.images, split, usual, self.data_dir, download=download)
+            return DatasetImages.open(self.name, split, usual, self.data_dir, download=download)
         except MissingError as error:
-            raise MissingError(f"{error}; nor is there a folder {self.images}") from error
+            raise MissingError(f"{error}; nor is there a folder {self.name}") from error

@@ -22,7 +22,7 @@ UNREADABLE = ""  # the stamp of a link to nowhere, a pipe (who reads it waits), 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The image files of one split by class, as paths below `root`; `stamps` tell of what content they are."""
+    """The image files of one split by class, as paths below `root`; `stamps` change with their content."""
 
     root: str
     name: str
@@ -102,7 +102,7 @@ class ImageTree:
 
 
 def in_order(files: list[str]) -> list[str]:
-    """In an order that has nothing to do with their names but follows from them."""
+    """Files in a pseudorandom order that follows from their names."""
     return sorted(files, key=lambda file: hashlib.sha256(os.fsencode(file)).digest())
 
 

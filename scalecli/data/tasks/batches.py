@@ -29,7 +29,7 @@ _TEXTS_BETWEEN_REPORTS = 256
 
 @dataclass(frozen=True)
 class Encoded:
-    """A task's examples as ids, int32 [at most the length] each, and how many of them had to be cut to the lengths."""
+    """A task's examples as ids, int32 [at most the length] each, and how many were cut to the lengths."""
 
     inputs: list[np.ndarray]
     targets: list[np.ndarray]
@@ -38,23 +38,17 @@ class Encoded:
 
     @classmethod
     def of(
-        cls,
-        examples: Sequence[Example],
-        vocabulary: Vocabulary,
-        *,
-        inputs_length: int,
-        targets_length: int,
-        on_work: OnWork = silent,
+        cls, examples: Sequence[Example], vocabulary: Vocabulary, lengths: tuple[int, int], on_work: OnWork = silent
     ) -> Encoded:
-        """Examples, each sequence cut to its length and ended.
+        """Examples, whose inputs and targets are cut to these lengths and ended.
 
         Raises:
             MissingError: there are none.
         """
         if not examples:
             raise MissingError("no examples to finetune on")
-        inputs, inputs_cut = encode([example.input for example in examples], vocabulary, inputs_length, on_work)
-        targets, targets_cut = encode([example.target for example in examples], vocabulary, targets_length, on_work)
+        inputs, inputs_cut = encode([example.input for example in examples], vocabulary, lengths[0], on_work)
+        targets, targets_cut = encode([example.target for example in examples], vocabulary, lengths[1], on_work)
         return cls(inputs, targets, inputs_cut, targets_cut)
 
     @property
@@ -69,25 +63,23 @@ class FinetuningBatches:
     A batch has int32 "inputs" [batch, inputs_length] and "targets" [batch, targets_length]; when packed, a row holds
     several examples of a task, and "inputs_segments" and "targets_segments", of the same shapes, number them from 1
     with 0 for padding. Examples are packed once, each into the first row that has room, in an order that the seed
-    gives; a task's rows change places from epoch to epoch. `unknown` is the share of the tokens that are unknown.
+    gives; a task's rows are shuffled anew every epoch. `unknown` is the share of the tokens that are unknown.
     """
 
     def __init__(
         self,
         tasks: Mapping[str, Encoded],
         rates: Mapping[str, float],
+        lengths: tuple[int, int],
         *,
-        inputs_length: int,
-        targets_length: int,
         batch: int,
         seed: int,
         packed: bool,
     ) -> None:
-        """`rates` are the shares of the tasks among examples; those among rows are by how many a row has."""
+        """`rates` are the shares of the tasks among examples; those among rows follow from the examples of a row."""
         self.names = list(tasks)
         self.unknown = unknown_share(ids for task in tasks.values() for ids in task.sequences)
         self._batch, self._seed, self._packed = batch, seed, packed
-        room = np.array([inputs_length, targets_length])
         inputs: list[list[np.ndarray]] = []
         targets: list[list[np.ndarray]] = []
         self.rows: dict[str, int] = {}
@@ -95,12 +87,12 @@ class FinetuningBatches:
             rows = [[n] for n in range(len(task.inputs))]
             if packed:
                 tokens = np.array([[len(a), len(b)] for a, b in zip(task.inputs, task.targets, strict=True)])
-                rows = pack(tokens, room, seed)
+                rows = pack(tokens, np.array(lengths), seed)
             inputs += [[task.inputs[n] for n in row] for row in rows]
             targets += [[task.targets[n] for n in row] for row in rows]
             self.rows[name] = len(rows)
-        self._read_inputs = Rows.of(inputs).reader(inputs_length)
-        self._read_targets = Rows.of(targets).reader(targets_length)
+        self._read_inputs = Rows.of(inputs).reader(lengths[0])
+        self._read_targets = Rows.of(targets).reader(lengths[1])
         row_rates = np.array([rates[name] * self.rows[name] / len(tasks[name].inputs) for name in self.names])
         sizes = list(self.rows.values())
         self._task_and_row = Turns.of(row_rates / row_rates.sum(), seed).reader(sizes, seed)
@@ -136,7 +128,7 @@ class FinetuningBatches:
 
 @dataclass(frozen=True)
 class EvaluationBatch:
-    """Inputs [batch, bucket] of the examples with these numbers; rows beyond them are empty, and fill it up."""
+    """Inputs [batch, bucket] of the examples with these numbers; the rows beyond them are padding."""
 
     numbers: np.ndarray
     inputs: np.ndarray
@@ -147,9 +139,8 @@ def evaluation_batches(
 ) -> tuple[list[EvaluationBatch], int]:
     """Every text once, as int32 ids, the longest first so that those of a batch are about equally long.
 
-    A batch is as long as a power of two, at least 64, that its longest text fits in, but no longer than
-    `inputs_length`: there are few shapes to compile, and none that an architecture can't have.
-    The other number is how many texts had to be cut.
+    The length of a batch is the power of two, at least 64, that its longest text fits in, but at most `inputs_length`:
+    few shapes are compiled, and none that an architecture does not take. Also returns how many texts were cut.
     """
     sequences, cut = encode(texts, vocabulary, inputs_length, on_work)
     order = sorted(range(len(sequences)), key=lambda n: -len(sequences[n]))

@@ -21,9 +21,7 @@ _LEAST_PER_PACKAGE = 10
 _VALIDATION_SHARE = 0.2
 
 
-def write_package_task(
-    docstrings: Iterable[Docstring], directory: Path, *, inputs_length: int = 128, targets_length: int = 16
-) -> Path:
+def write_package_task(docstrings: Iterable[Docstring], directory: Path) -> Path:
     """Writes train.jsonl, validation.jsonl and task.yaml of the task into a directory; returns the YAML file's path.
 
     The packages are the six with the most docstrings, all with equally many examples. A package's own name is replaced
@@ -58,8 +56,8 @@ def write_package_task(
         target="package",
         labels=tuple(packages),
         metrics=("accuracy",),
-        inputs_length=inputs_length,
-        targets_length=targets_length,
+        inputs_length=128,
+        targets_length=16,
     )
     path = directory / "task.yaml"
     write_yaml(path, task.to_dict())

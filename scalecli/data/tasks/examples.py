@@ -20,11 +20,6 @@ from scalecli.storage.files import is_remote, locate, one_line_errors
 _COLLECTIONS = ("", "glue", "GLUE", "glue_data", "superglue", "SuperGLUE", "super_glue", "squad", "SQuAD")
 
 
-def read_examples(task: Task, split: str, skipped: Counter[str] | None = None) -> list[Example]:
-    """The examples of a split; see `iterate_examples`."""
-    return list(iterate_examples(task, split, skipped))
-
-
 def iterate_examples(
     task: Task, split: str, skipped: Counter[str] | None = None, remarks: Remarks | None = None
 ) -> Iterator[Example]:

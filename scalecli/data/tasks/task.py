@@ -38,10 +38,10 @@ UNANSWERABLE = "unanswerable"
 class Example:
     """One example, text to text; `row` counts the examples of its split from 0.
 
-    `answers` are all accepted texts where there are several, else empty: then the target is the one. Examples of one
-    `group` are judged together (the answers to a question of MultiRC). `label` is the truth where the target isn't it:
-    1 where the target is the pronoun's referent (WSC), else 0, and -1 where that is not known. `idx` is what the data
-    set calls the example, for submissions: a number, a name, or several numbers.
+    `answers` are all accepted texts where there are several; empty, the target is the only one. Examples of one `group`
+    are judged together (the answers to a question of MultiRC). `label`, of WSC alone, says whether the target is the
+    pronoun's referent: 1, 0, or -1 where that is not known. `idx` is the example's identifier in the data set, for
+    submissions: a number, a name, or several numbers.
     """
 
     input: str
@@ -62,24 +62,24 @@ class Example:
 class Task:
     """A task: where its examples are, how a row becomes text, and how predictions are scored.
 
-    name, prefix: the prefix begins the input of T5's form; it is the name unless given.
-    input: a template with {column} slots ({column[0]} for the first of a list), or the columns that T5's form names.
-    target: the column to predict. form: the function of `forms` that makes texts of a row; "fields" is the general one.
-    labels: the texts of the classes in order of their number; None leaves the target as it is. raw_labels: from raw
-        value to text, where a task file maps them. threshold: the target is a number, the second label from this on.
-    metrics: names in `METRICS`; the first decides which step is best.
-    dataset: the name of TensorFlow Datasets, and `splits` what it calls train, validation and test.
-    train, validation, test: files; absolute or URLs, or relative to the data directory in the tasks of the package.
-    format: of the files, when their names don't say it; columns: by split, the names of columns of files without a
-        header; fields: the column that holds a field, where its name is another one.
-    skip_broken: lines of tables that have too few or too many columns are left out and counted; else they are errors.
-    skip_labels: raw values of the target, such as SNLI's "-", whose rows are left out and counted; else they are
+    `name`, `prefix`: the prefix begins the input of T5's form; it is the name unless given.
+    `input`: a template with {column} slots ({column[0]} for the first of a list), or the columns that T5's form names.
+    `target`: the column to predict. `form`: the function of `forms` that makes texts of a row, or the general one.
+    `labels`: the texts of the classes in order of their number; None leaves the target as it is. `raw_labels`: from raw
+        value to text, where a task file maps them. `threshold`: the target is a number, the second label from this on.
+    `metrics`: names in `METRICS`; the first decides which step is best.
+    `dataset`: the name of TensorFlow Datasets, and `splits` its names of train, validation and test.
+    `train`, `validation`, `test`: files; absolute or URLs, or in the tasks of the package relative to `data_dir`.
+    `format`: of the files, when their names don't say it. `columns`: by split, the names of columns of files without a
+        header. `fields`: the column that holds a field, where its name is another one.
+    `skip_broken`: lines of tables that have too few or too many columns are left out and counted; else they are errors.
+    `skip_labels`: raw values of the target, such as SNLI's "-", whose rows are left out and counted; else they are
         errors. Rows in which the target or a column of the input is null are always left out and counted.
-    data_dir: where data is: TensorFlow datasets, or the original files.
-    inputs_length, targets_length: in tokens, the end of sequence counted.
-    examples: of training, by which tasks are mixed; None: they are counted.
-    download: where the files can be had, for the message when they are missing.
-    scored_with: the task whose score this one's is averaged with before tasks are averaged (MNLI's mismatched half).
+    `data_dir`: the folder of TensorFlow datasets, or of the original files.
+    `inputs_length`, `targets_length`: in tokens, the end of sequence counted.
+    `examples`: the number of training examples, by which tasks are mixed; None: they are counted.
+    `download`: where the files can be had, for the message when they are missing.
+    `scored_with`: the task whose score is averaged with this one's before tasks are averaged (MNLI's mismatched half).
     """
 
     name: str
@@ -135,10 +135,10 @@ class Task:
         return "".join(literal + ("" if slot is None else _filled(slot, row)) for literal, slot, _, _ in pieces)
 
     def label_text(self, value: Any) -> str | None:
-        """The text of a raw label, or None for one that is none; a label that isn't known is `UNLABELED`.
+        """The text of a raw label; None for what is no label, and `UNLABELED` where the label is not published.
 
-        A number counts the labels from 0, and so does a text that is a number; otherwise a text is one of the labels,
-        capitals or not. Raw labels that a task file maps are as that says. 1.0 is 1, as which tables with gaps have it.
+        A number, also as text, counts the labels from 0; other text is one of the labels, in any case. Raw labels that
+        a task file maps are as it says. 1.0 counts as 1: tables with gaps hold floats.
         """
         if self.raw_labels is not None:
             raw = value.strip() if isinstance(value, str) else json.dumps(value)

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scalecli.data.datasets import DatasetSplit, open_split
@@ -54,9 +54,8 @@ class Corpus:
                 empty = False
                 yield document
         if empty:
-            held_out = (
-                f"; documents 1, {HELD_OUT_EVERY + 1} ... are the validation split" if self.split == "train" else ""
-            )
+            every = f"; documents 1, {HELD_OUT_EVERY + 1} ... are the validation split"
+            held_out = every if self.split == "train" else ""
             raise MissingError(f"{self.name}: no documents in the split {self.split!r}{held_out}")
 
     def share_read(self, remarks: Remarks) -> float | None:
@@ -115,7 +114,7 @@ class Corpus:
         raises). Raises ConfigurationError when the dataset has no text feature.
         """
         dataset = open_text(name, split, data_dir, field)
-        feature = field or TEXT
+        feature = dataset.text
         described = [dataset.identity, json.dumps([length for _, _, length in dataset.shards()])]
 
         def documents(remarks: Remarks) -> Iterator[str]:
@@ -152,7 +151,8 @@ def text_documents(
             empty = False
             yield text
     if empty:
-        raise MissingError(f"{', '.join(map(display_name, locations))}: no text{_listed(remarks)}")
+        left_out = f" ({'; '.join(remarks.lines())})" if remarks.counts else ""
+        raise MissingError(f"{', '.join(map(display_name, locations))}: no text{left_out}")
 
 
 def _documents(location: str, field: str | None, remarks: Remarks) -> Iterator[str]:
@@ -170,10 +170,6 @@ def _documents(location: str, field: str | None, remarks: Remarks) -> Iterator[s
             remarks.add(NO_TEXT, where)
 
 
-def _listed(remarks: Remarks) -> str:
-    return f" ({'; '.join(remarks.lines())})" if remarks.counts else ""
-
-
 def open_text(name: str, split: str, data_dir: str | None, field: str | None = None) -> DatasetSplit:
     """A split of a TensorFlow dataset that has texts. Raises as `Corpus.from_dataset` does."""
     dataset = open_split(name, split, data_dir)
@@ -181,7 +177,7 @@ def open_text(name: str, split: str, data_dir: str | None, field: str | None = N
     if feature not in dataset.builder.info.features:
         known = ", ".join(dataset.builder.info.features)
         raise ConfigurationError(f"dataset {name}: no feature {feature!r}; it has {known}; --text-field names one")
-    return dataset
+    return replace(dataset, text=feature)
 
 
 def _check_split(split: str) -> None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class ParquetShards:
     """One split of the rows of Parquet files; a row of another split, or whose text is null, is an empty text.
 
-    rows: of each file. bytes: of all texts, before compression. every, held_out: with `every`, rows 0, `every` ... of
-    all files together are held out, and the split is these or the others.
+    `rows` are those of each file, `bytes` those of all texts before compression. With `every`, the rows 0, `every` ...
+    of all files together are held out, and the split is these (`held_out`) or the others.
     """
 
     locations: tuple[str, ...]

@@ -7,9 +7,9 @@ TensorFlow draws on the host, where tf.data runs; inside a function compiled by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,8 +51,7 @@ class SpanCorruption:
     def segment_length(self) -> int:
         """The tokens of raw text per example: the most whose corrupted form fits in the inputs.
 
-        At a density of one half, where inputs and targets are as good as equal, one token less when the targets would
-        be the longer ones: T5's own exception.
+        At a density of one half it is one token less where the targets would be longer than the inputs, as in T5.
         """
         # With a sentinel for each noise token nothing but the end of sequence is added.
         length = self.inputs_length - 1
@@ -87,7 +86,7 @@ def noise_counts(length: int, noise_density: float, mean_span_length: float) -> 
 
 
 def _lengths(length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
-    """The lengths of inputs and targets of a segment: a sentinel per span, and an end of sequence each."""
+    """The lengths of a segment's inputs and targets, with a sentinel for each span and an end of sequence."""
     noise, spans = noise_counts(length, noise_density, mean_span_length)
     return length - noise + spans + 1, noise + spans + 1
 
@@ -160,19 +159,15 @@ def pretraining_batches(
 
     They have int32 "inputs" [batch, inputs_length] and "targets" [batch, targets_length]. The first one is that of
     `start_step`; batch `step` is the same whichever that is. Every epoch goes through all segments in an order of its
-    own, and corrupts them anew. Raises MissingError for a store with less than one segment.
+    own, and corrupts them anew. Raises as `check_segments` does.
     """
     import tensorflow as tf
 
-    segments, tokens = _segments(store, objective, sentinels), store.tensor()
-
-    def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
-        index = shuffled_index(n, segments, seed)
-        return _example(tokens, index, n, seed, objective, sentinels)
-
-    dataset = share.numbers(start_step, batch)
-    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.batch(share.piece(batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    segments = check_segments(store, objective, sentinels)
+    numbers = share.numbers(start_step, batch)
+    index = partial(shuffled_index, count=segments, seed=seed)
+    examples = _examples(store, objective, sentinels, numbers, index, seed)
+    return examples.batch(share.piece(batch), drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def validation_batches(
@@ -181,24 +176,15 @@ def validation_batches(
     """A tf.data.Dataset of the store's first `examples` segments, or all if there are fewer.
 
     They come in order and corrupted the same way every time, whatever the batch. Batches are shaped as those of
-    `pretraining_batches`; padding fills up the last. Raises MissingError for a store with less than one segment.
+    `pretraining_batches`; the last one is padded. Raises as `check_segments` does.
     """
     import tensorflow as tf
 
-    segments, tokens = _segments(store, objective, sentinels), store.tensor()
-    examples = min(segments, examples)
-
-    def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _example(tokens, n, n, _VALIDATION_SEED, objective, sentinels)
-
-    dataset = tf.data.Dataset.range(examples)
-    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    padding = {
-        "inputs": tf.fill([objective.inputs_length], PAD),
-        "targets": tf.fill([objective.targets_length], PAD),
-    }
-    missing = -examples % batch
-    dataset = dataset.concatenate(tf.data.Dataset.from_tensors(padding).repeat(missing))
+    examples = min(check_segments(store, objective, sentinels), examples)
+    numbers = tf.data.Dataset.range(examples)
+    dataset = _examples(store, objective, sentinels, numbers, lambda n: n, _VALIDATION_SEED)
+    padding = {"inputs": tf.fill([objective.inputs_length], PAD), "targets": tf.fill([objective.targets_length], PAD)}
+    dataset = dataset.concatenate(tf.data.Dataset.from_tensors(padding).repeat(-examples % batch))
     return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
@@ -211,8 +197,13 @@ def check_sentinels(objective: SpanCorruption, sentinels: Sequence[int]) -> None
         )
 
 
-def _segments(store: TokenStore, objective: SpanCorruption, sentinels: Sequence[int]) -> int:
-    """The number of whole segments in a store, after a look whether they can be corrupted."""
+def check_segments(store: TokenStore, objective: SpanCorruption, sentinels: Sequence[int]) -> int:
+    """The number of whole segments in a store.
+
+    Raises:
+        MissingError: there is none.
+        ConfigurationError: they can't be corrupted (see `check_sentinels`).
+    """
     check_sentinels(objective, sentinels)
     segments = store.tokens // objective.segment_length
     if not segments:
@@ -223,18 +214,24 @@ def _segments(store: TokenStore, objective: SpanCorruption, sentinels: Sequence[
     return segments
 
 
-def _example(
-    tokens: tf.Tensor,
-    index: tf.Tensor,
-    n: tf.Tensor,
-    seed: int,
+def _examples(
+    store: TokenStore,
     objective: SpanCorruption,
     sentinels: Sequence[int],
-) -> dict[str, tf.Tensor]:
+    numbers: Any,
+    index: Callable[[tf.Tensor], tf.Tensor],
+    seed: int,
+) -> Any:
+    """For each number n of a tf.data.Dataset the segment `index(n)`, corrupted by the seed and n."""
     import tensorflow as tf
 
-    segment = tf.slice(tokens, [index * objective.segment_length], [objective.segment_length])
-    return corrupted_example(segment, n, seed, objective, sentinels)
+    tokens, length = store.tensor(), objective.segment_length
+
+    def example(n: tf.Tensor) -> dict[str, tf.Tensor]:
+        segment = tf.slice(tokens, [index(n) * length], [length])
+        return corrupted_example(segment, n, seed, objective, sentinels)
+
+    return numbers.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def corrupted_example(
@@ -260,8 +257,8 @@ def unigram_cross_entropy(
 ) -> float:
     """The cross-entropy, in nats per token, of target ids [...] under unigram frequencies; padding is left out.
 
-    It is the loss of a model that knows the frequencies of `store`'s tokens (those of training; counted with one more
-    of each, so that none is impossible) and which sentinels targets have, and nothing else: the baseline to beat.
+    It is the baseline to beat: the loss of a model that knows only the frequencies of `store`'s tokens (with one added
+    to each count, so that none is impossible) and which sentinels targets have.
     Raises MissingError when there is no target token.
     """
     counts = 1.0 + np.bincount(store.array[:COUNTED_TOKENS], minlength=vocabulary.size)

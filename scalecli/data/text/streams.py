@@ -15,7 +15,7 @@ prediction counts at most 65,536 tokens of a document.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,15 +85,13 @@ class TextStream:
         tokens = mean * documents - _STANDARD_ERRORS * np.sqrt(variance * documents)
         return np.maximum(tokens // objective.segment_length, 0).astype(np.int64)
 
+    def check(self, objective: SpanCorruption) -> None:
+        """Checks that a window has a segment, and its spans have sentinels. Raises as `batches` does."""
+        check_sentinels(objective, self.vocabulary.sentinels)
+        _Segments.of(self, objective, 0)
+
     def batches(
-        self,
-        objective: SpanCorruption,
-        *,
-        sentinels: Sequence[int],
-        batch: int,
-        seed: int,
-        start_step: int = 0,
-        share: HostShare = WHOLE,
+        self, objective: SpanCorruption, *, batch: int, seed: int, start_step: int = 0, share: HostShare = WHOLE
     ) -> Any:
         """An endless tf.data.Dataset of training batches, as `pretraining_batches` does for a token store.
 
@@ -101,6 +99,7 @@ class TextStream:
         """
         import tensorflow as tf
 
+        sentinels = self.vocabulary.sentinels
         check_sentinels(objective, sentinels)
         segments_of = _Segments.of(self, objective, seed)
         tokenizer = self.vocabulary.tokenizer()
@@ -129,7 +128,7 @@ class TextStream:
     def tokens_per_second(self, objective: SpanCorruption) -> float:
         """How fast the first window is read, tokenized and corrupted: the least that the pipeline gives."""
         count = int(self.segments(np.array(min(self.window, self.split.shards()[0][2])), objective))
-        examples = self.batches(objective, sentinels=self.vocabulary.sentinels, batch=1, seed=0)
+        examples = self.batches(objective, batch=1, seed=0)
         start = time.perf_counter()
         for _ in examples.take(max(count, 1)):
             pass

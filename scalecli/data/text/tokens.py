@@ -94,13 +94,7 @@ class TokenStore:
         `say` is told of a damaged store, which is made anew. `at_least` ends the store where it has so many tokens.
         Raises what the corpus raises, and ScalecliError when the cache can't be written.
         """
-        key = [
-            corpus.identity,
-            corpus.split,
-            vocabulary.sha256,
-            _FORMAT,
-            *([] if at_least is None else [at_least]),
-        ]
+        key = [corpus.identity, corpus.split, vocabulary.sha256, _FORMAT, *([] if at_least is None else [at_least])]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
         path = cache_directory / "tokens" / f"{name}.npy"
         counted = sealed(path, say)

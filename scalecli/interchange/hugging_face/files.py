@@ -52,7 +52,7 @@ def _shards(tensors: Iterator[tuple[str, np.ndarray]], itemsize: int) -> Iterato
     """The tensors in groups of at most `_SHARD_BYTES`; one that is larger has a group to itself."""
     group: dict[str, np.ndarray] = {}
     for name, array in tensors:
-        if group and (sum(each.size for each in group.values()) + array.size) * itemsize > _SHARD_BYTES:
+        if group and (sum(tensor.size for tensor in group.values()) + array.size) * itemsize > _SHARD_BYTES:
             yield group
             group = {}
         group[name] = array

@@ -11,22 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face import vit as vit_hugging_face
 from scalecli.interchange.hugging_face.files import CONFIG, FORMAT, write_json, write_weights
 from scalecli.interchange.hugging_face.tokenizer import SENTENCEPIECE_FILE, TOKENIZER_FILE, write_tokenizer
-from scalecli.interchange.imported import Imported, SourceFile, logits_field
-from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE, check_plain
+from scalecli.interchange.imported import Imported, from_arrays, logits_field
+from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE, FEED_FORWARD, IS_GATED, check_plain
 from scalecli.interchange.safe_files import WEIGHT_FILES, first_file, read_json, read_weights, require
-from scalecli.interchange.weight_map import (
-    Exported,
-    Location,
-    all_locations,
-    check_only_weights,
-    gather,
-    stored_precision,
-)
+from scalecli.interchange.weight_map import Exported, Location, all_locations, check_only_weights
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 
@@ -62,7 +54,6 @@ _SAME_AS_EMBEDDING = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weigh
 _UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"  # of early files; nothing reads it
 _MODULES = {"self_attention": "SelfAttention", "cross_attention": "EncDecAttention", "feed_forward": "DenseReluDense"}
 _ATTENTION = {"query": "q", "key": "k", "value": "v", "output": "o"}
-_FEED_FORWARD = {False: {"input": "wi", "output": "wo"}, True: {"gate": "wi_0", "input": "wi_1", "output": "wo"}}
 
 
 def select_files(names: Iterable[str], step: int | None) -> list[str]:
@@ -99,26 +90,13 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         return vit_hugging_face.read(folder, config)
     gated, scaled = _check_config(config, folder / CONFIG)
     arrays, files = read_weights(folder)
-    precision = stored_precision(arrays)
     arrays, tied, notes = _with_one_embedding(arrays, scaled, folder)
     architecture = ARCHITECTURE_BY_GATE[gated]
     shape = _shape(config, logits_field(architecture, tied), folder / CONFIG)
-    if max(shape.encoder_layers, shape.decoder_layers) > len(arrays):  # before anything is made for each layer
-        raise MissingError(f"{folder}: has fewer weights than {CONFIG} has layers")
-    spec = build_spec(architecture, shape)
-    weights = gather(spec, locations(spec), arrays, str(folder))
     vocabulary = first_file(folder, (SENTENCEPIECE_FILE, TOKENIZER_FILE))
     read_too = [folder / CONFIG, *files, *((vocabulary,) if vocabulary else ())]
-    return Imported(
-        format=FORMAT,
-        architecture=architecture,
-        shape=shape,
-        weights=weights,
-        precision=precision,
-        files=tuple(SourceFile.of(folder, file.name) for file in read_too),
-        vocabulary=vocabulary,
-        notes=notes,
-    )
+    more = {"vocabulary": vocabulary, "notes": notes}
+    return from_arrays(FORMAT, architecture, shape, locations, arrays, folder, read_too, **more)
 
 
 def write(folder: Path, model: Exported) -> None:
@@ -130,7 +108,7 @@ def write(folder: Path, model: Exported) -> None:
     """
     if model.vocabulary is not None:
         write_tokenizer(folder, model.vocabulary)
-    shape, gated = model.shape, model.spec.architecture == ARCHITECTURE_BY_GATE[True]
+    shape, gated = model.shape, IS_GATED[model.spec.architecture]
     sizes = {theirs: getattr(shape, ours) for ours, theirs in _SIZES.items()}
     activation = {value: key for key, value in _GATED.items()}[gated]
     config = {
@@ -162,12 +140,11 @@ def locations(spec: ModelSpec) -> dict[str, Location]:
 
     def in_layers(path: str, copies: int) -> Location:
         side, _, sublayer, *weight = path.split("/")
-        number = [each.name for each in spec.stacks()[side].repeats[0].block.residuals()].index(sublayer)
+        number = [step.name for step in spec.stacks()[side].repeats[0].block.residuals()].index(sublayer)
         if weight == ["norm", "scale"]:
             name = "layer_norm"
         else:
-            gated = spec.architecture == ARCHITECTURE_BY_GATE[True]
-            parts = _FEED_FORWARD[gated] if sublayer == "feed_forward" else _ATTENTION
+            parts = FEED_FORWARD[spec.architecture] if sublayer == "feed_forward" else _ATTENTION
             name = f"{_MODULES[sublayer]}.{parts[weight[0]]}"
         names = (f"{side}.block.{layer}.layer.{number}.{name}.weight" for layer in range(copies))
         return Location(tuple(names), transposed=name != "layer_norm")
@@ -189,9 +166,9 @@ def _check_config(config: dict[str, Any], file: Path) -> tuple[bool, bool]:
     gate = {"dense_act_fn": _ACTIVATION[gated], "is_gated_act": gated}
     expected = {**_CONSTANT, "model_type": kind, **gate, "quantization_config": None}
     for key, value in expected.items():
-        found = config.get(key)
-        if found is not None and found != value:
-            raise ConfigurationError(f"{file}: {key} is {found!r}; scalecli's T5 has {value!r}")
+        stated = config.get(key)
+        if stated is not None and stated != value:
+            raise ConfigurationError(f"{file}: {key} is {stated!r}; scalecli's T5 has {value!r}")
     # Versions 5 and up have a key of their own for what tie_word_embeddings said alone before; their mT5 is not scaled.
     scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", kind == "t5"))
     if not isinstance(scaled, bool):

@@ -176,7 +176,7 @@ def _merges(model: Any) -> Iterator[tuple[str, str]]:
 def _config(vocabulary: Vocabulary, pipeline: dict[str, Any]) -> dict[str, Any]:
     """The content of tokenizer_config.json, for transformers 4 and 5."""
     special = {token["id"]: token["content"] for token in pipeline["added_tokens"] if token["id"] <= UNKNOWN}
-    flags = {str(token.pop("id")): token for token in (dict(each) for each in pipeline["added_tokens"])}
+    flags = {str(token.pop("id")): token for token in map(dict, pipeline["added_tokens"])}
     sentinels = [token["content"] for token in pipeline["added_tokens"] if token["id"] > UNKNOWN]
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -187,7 +187,7 @@ def _config(vocabulary: Vocabulary, pipeline: dict[str, Any]) -> dict[str, Any]:
         "added_tokens_decoder": flags,
         "model_input_names": ["input_ids", "attention_mask"],  # T5 takes no others
         "clean_up_tokenization_spaces": False,
-        "legacy": not any(each["type"] == "Prepend" for each in pipeline["normalizer"]["normalizers"]),
+        "legacy": not any(step["type"] == "Prepend" for step in pipeline["normalizer"]["normalizers"]),
     }
 
 

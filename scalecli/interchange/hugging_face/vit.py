@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from scalecli.architectures import build_image_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face.files import CONFIG, FORMAT, write_json, write_weights
-from scalecli.interchange.imported import Imported, SourceFile
+from scalecli.interchange.imported import Imported, from_arrays
 from scalecli.interchange.plain_t5 import check_own_keys_and_values
 from scalecli.interchange.safe_files import read_weights, require
-from scalecli.interchange.weight_map import Exported, Location, all_locations, gather, stored_precision
+from scalecli.interchange.weight_map import Exported, Location, all_locations
 from scalecli.shape import Shape
 from scalecli.specs import EncoderOnly
 
@@ -76,24 +75,10 @@ def read(folder: Path, config: dict[str, Any]) -> Imported:
     file = folder / CONFIG
     numerics = _check_config(config, file)
     arrays, files = read_weights(folder)
-    precision = stored_precision(arrays)
     if _HEAD not in arrays:
         raise MissingError(f"{folder}: lacks {_HEAD!r}; a ViTForImageClassification has it")
     shape = _shape(config, numerics, arrays[_HEAD].shape[0], file)
-    if shape.encoder_layers > len(arrays):  # before anything is made for each layer
-        raise MissingError(f"{folder}: has fewer weights than {CONFIG} has layers")
-    try:
-        spec = build_image_spec("vit", shape)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{file}: {error}") from None
-    return Imported(
-        format=FORMAT,
-        architecture="vit",
-        shape=shape,
-        weights=gather(spec, locations(spec), arrays, str(folder)),
-        precision=precision,
-        files=tuple(SourceFile.of(folder, each.name) for each in (file, *files)),
-    )
+    return from_arrays(FORMAT, "vit", shape, locations, arrays, folder, (file, *files))
 
 
 def write(folder: Path, model: Exported) -> None:
@@ -165,8 +150,8 @@ def _module(parts: list[str]) -> tuple[str, str]:
 def _check_config(config: dict[str, Any], file: Path) -> str | None:
     """The numerics of the model."""
     for key in ("qkv_bias", "num_channels"):
-        if (found := config.get(key, _DEFAULTS[key])) != _DEFAULTS[key]:
-            raise ConfigurationError(f"{file}: {key} is {found!r}; scalecli's ViT has {_DEFAULTS[key]!r}")
+        if (stated := config.get(key, _DEFAULTS[key])) != _DEFAULTS[key]:
+            raise ConfigurationError(f"{file}: {key} is {stated!r}; scalecli's ViT has {_DEFAULTS[key]!r}")
     if config.get("quantization_config") is not None:
         raise ConfigurationError(f"{file}: has a quantization_config; scalecli's ViT has float weights")
     activation, epsilon = config.get("hidden_act", "gelu"), config.get("layer_norm_eps", 1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -41,7 +42,7 @@ _VOCABULARIES = ("spiece.model", "sentencepiece.model")
 
 def recognizes(folder: Path) -> bool:
     """Whether a folder holds such checkpoints."""
-    return folder.is_dir() and bool(_steps(each.name for each in folder.iterdir()))
+    return folder.is_dir() and bool(_steps(file.name for file in folder.iterdir()))
 
 
 def select_files(names: Iterable[str], step: int | None) -> list[str]:
@@ -55,7 +56,7 @@ def select_files(names: Iterable[str], step: int | None) -> list[str]:
         return []
     name = _of_step(steps, max(steps) if step is None else step, "the folder")
     beside = (CONFIGURATION, *_VOCABULARIES, *((STATE,) if step is None else ()))
-    return [each for each in names if each in beside or each.startswith((f"{name}.index", f"{name}.data-"))]
+    return [file for file in names if file in beside or file.startswith((f"{name}.index", f"{name}.data-"))]
 
 
 def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
@@ -69,12 +70,10 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
     """
     bundle = TensorBundle.open(folder, _checkpoint(folder, step))
     try:
-        imported = _read(folder, bundle, optimizer)
-        imported.check()
+        return _read(folder, bundle, optimizer)
     except ConfigurationError as error:
         prefix = "" if str(folder) in str(error) else f"{folder / bundle.name}: "  # gin's errors have one
         raise ConfigurationError(f"{prefix}{error}") from None
-    return imported
 
 
 def _read(folder: Path, bundle: TensorBundle, optimizer: bool) -> Imported:
@@ -84,7 +83,7 @@ def _read(folder: Path, bundle: TensorBundle, optimizer: bool) -> Imported:
     model = identify({new: bundle.variables[old].shape for new, old in stored.items()}, gin)
     spec = build_text_spec(model.architecture, model.shape)
     names = variable_names(spec)
-    expected = [each for layers in names.values() for parts in layers for each in parts]
+    expected = [name for layers in names.values() for parts in layers for name in parts]
     _check_names(expected, stored, model.architecture)
 
     def array(name: str) -> np.ndarray:
@@ -121,12 +120,12 @@ def weights(spec: EncoderDecoder, array: Callable[[str], np.ndarray]) -> dict[st
         ConfigurationError: a variable is not of the shape that its part of a weight has.
     """
     names = variable_names(spec)
-    found = {}
+    arrays_by_path = {}
     for path, (copies, weight) in spec.weights().items():
         parts_shape = weight.shape if len(names[path][0]) == 1 else weight.shape[1:]
         arrays = [[_checked_array(array(name), parts_shape, name) for name in parts] for parts in names[path]]
-        found[path] = _joined(arrays, (*((copies,) if copies else ()), *weight.shape))
-    return found
+        arrays_by_path[path] = _joined(arrays, (*((copies,) if copies else ()), *weight.shape))
+    return arrays_by_path
 
 
 def _checked_array(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
@@ -161,7 +160,7 @@ def _state(
     for path, (copies, weight) in spec.weights().items():
         for kind, shape in _statistics(weight).items():
             slots = [[f"{name}_slot_{_SLOTS[kind]}" for name in parts] for parts in names[path]]
-            for slot in (each for parts in slots for each in parts):
+            for slot in itertools.chain(*slots):
                 if slot not in stored:
                     raise ConfigurationError(
                         f"the checkpoint has no {slot}, which Adafactor keeps of such a weight; leave the optimizer out"
@@ -193,7 +192,7 @@ def _of_step(steps: Mapping[int, str], step: int, where: str) -> str:
 
 def _checkpoint(folder: Path, step: int | None) -> str:
     """The name of the checkpoint of a step, or of the one that the folder's state names, or else the newest."""
-    steps = _steps(each.name for each in folder.iterdir())
+    steps = _steps(file.name for file in folder.iterdir())
     if not steps:
         raise MissingError(f"{folder}: no checkpoint of Mesh-TensorFlow (NAME-STEP.index)")
     state = folder / STATE
@@ -218,13 +217,13 @@ def _by_new_names(bundle: TensorBundle) -> dict[str, str]:
         number = _LAYER_ORDER[match[1]].index(match[3]) if match[3] in _LAYER_ORDER[match[1]] else match[3]
         return f"{match[1]}/{match[2]}/layer_{number:03d}/" if isinstance(number, int) else match[0]
 
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for old in bundle.variables:
         new = _NAMED.sub(numbered, _OLD_NORM.sub("/rms_norm/scale", old))
-        if new in found:
-            raise ConfigurationError(f"{found[new]} and {old} are one variable by two names")
-        found[new] = old
-    return found
+        if new in names:
+            raise ConfigurationError(f"{names[new]} and {old} are one variable by two names")
+        names[new] = old
+    return names
 
 
 def _check_names(expected: Iterable[str], stored: Mapping[str, str], architecture: str) -> None:

@@ -75,17 +75,13 @@ class Gin:
         Raises:
             ConfigurationError: macros refer to one another without an end, or to none.
         """
-        of_scope: dict[str, Any] = {}
+        by_scope: dict[str, Any] = {}
         for key, value in self.bindings.items():
             scopes, _, selector = key.rpartition("/")
             *_, owner, name = ("", *selector.split("."))
             if (owner, name) == (configurable, parameter):
-                of_scope[scopes.rpartition("/")[2]] = value
-        return self._follow(of_scope.get(scope, of_scope.get("")))
-
-    def macro(self, name: str) -> Any:
-        """The value of `name = ...`, or None. Raises ConfigurationError as `get` does."""
-        return self._follow(self.bindings.get(name))
+                by_scope[scopes.rpartition("/")[2]] = value
+        return self._follow(by_scope.get(scope, by_scope.get("")))
 
     def _follow(self, value: Any) -> Any:
         for _ in range(_MOST_MACROS):

@@ -65,37 +65,39 @@ def identify(shapes: Mapping[str, tuple[int, ...]], gin: Gin | None) -> Identifi
     Raises:
         ConfigurationError: it can't be told, the configuration says something else, or there is no such model here.
     """
-    architecture = next((name for name, mark in _MARKS.items() if any(mark in each for each in shapes)), "transformer")
-    found = _Variables(shapes)
+    marked = (name for name, mark in _MARKS.items() if any(mark in variable for variable in shapes))
+    architecture = next(marked, "transformer")
+    variables = _Variables(shapes)
     notes = [] if gin else ["no operative_config.gin lies beside it; the shape is that of its variables"]
     shared = not any(name.startswith("encoder/") for name in shapes)
     if shared:
         if architecture not in ("transformer", "albert"):
             raise ConfigurationError(f"the checkpoint has no variable of an encoder, and {architecture} needs them")
         notes.append("encoder and decoder share their parameters: there are variables of the decoder only")
-    width, embedding_size = found.embedding()
-    heads = found.heads() or _from_gin(gin, "SelfAttention", "num_heads", "decoder", "the variables don't tell heads")
-    inner = found.shape(r"decoder/.*/(enc_dec_attention|EncDecAttention)/q")[-1]
+    width, embedding_size = variables.embedding()
+    unknown = "the variables don't tell heads"
+    heads = variables.heads() or _from_gin(gin, "SelfAttention", "num_heads", "decoder", unknown)
+    inner = variables.shape(r"decoder/.*/(enc_dec_attention|EncDecAttention)/q")[-1]
     if inner < heads or inner % heads:
         raise ConfigurationError(f"the checkpoint's queries are {inner} wide, which {heads} heads can't share")
-    shared_heads, tied = found.key_values(inner, inner // heads, heads)
+    shared_heads, tied = variables.key_values(inner, inner // heads, heads)
     if shared_heads:
         notes.append("one key and one value head serve all query heads")
-    counted = {side: found.blocks("decoder" if shared else side, architecture) for side in _STACKS}
+    counted = {side: variables.blocks("decoder" if shared else side, architecture) for side in _STACKS}
     blocks = {side: count or _blocks(gin, side) for side, count in counted.items()}
     layers_of_block = 2 if architecture == "switch" else 1
     shape = Shape(
         encoder_layers=layers_of_block * blocks["encoder"],
         decoder_layers=layers_of_block * blocks["decoder"],
         d_model=width,
-        d_ff=found.shape(r".*/DenseReluDense/wi(_1)?/kernel")[-1],
+        d_ff=variables.shape(r".*/DenseReluDense/wi(_1)?/kernel")[-1],
         d_kv=inner // heads,
         heads=heads,
-        vocabulary=found.shape(r"shared/embedding(1|_embedding_weights)?")[0],
+        vocabulary=variables.shape(r"shared/embedding(1|_embedding_weights)?")[0],
         shared_heads=shared_heads,
         tied_key_values=tied,
     )
-    shape = replace(shape, **_knobs(architecture, found, gin, embedding_size, shared))
+    shape = replace(shape, **_knobs(architecture, variables, gin, embedding_size, shared))
     if gin:
         _check(gin, architecture, shape, blocks)
     return Identified(architecture, shape, tuple(notes))
@@ -152,34 +154,34 @@ class _Variables:
 
 
 def _knobs(
-    architecture: str, found: _Variables, gin: Gin | None, embedding_size: int | None, shared: bool
+    architecture: str, variables: _Variables, gin: Gin | None, embedding_size: int | None, shared: bool
 ) -> dict[str, Any]:
     """The fields of the shape that only some architectures have."""
     if architecture == "switch":
-        return {"experts": found.shape(".*/MoE1D/wi/kernel")[0]}
+        return {"experts": variables.shape(".*/MoE1D/wi/kernel")[0]}
     if architecture in ("lconv", "dconv"):
-        return {"taps": len(found.numbers(r"encoder/.*/(?:lightwt|dyn_conv)_depthwise_dense_(\d+)/kernel"))}
+        return {"taps": len(variables.numbers(r"encoder/.*/(?:lightwt|dyn_conv)_depthwise_dense_(\d+)/kernel"))}
     if architecture == "funnel":
-        return {"funnel_blocks": len(found.numbers(r"encoder/funnel_block_(\d+)/"))}
+        return {"funnel_blocks": len(variables.numbers(r"encoder/funnel_block_(\d+)/"))}
     if architecture == "albert":
         return {"embedding_size": embedding_size, "shared_stacks": shared}
     if architecture == "mos":
-        return {"softmaxes": found.shape("shared/embedding_mixture_weights")[0]}
+        return {"softmaxes": variables.shape("shared/embedding_mixture_weights")[0]}
     if architecture == "universal":
-        return _recurrence(found, gin)
+        return _recurrence(variables, gin)
     if architecture in ("transformer", "glu"):
-        tied = not found.has("decoder/logits/kernel")
+        tied = not variables.has("decoder/logits/kernel")
         return {"logits": logits_field(architecture, tied), "shared_stacks": shared or None}
     return {}
 
 
-def _recurrence(found: _Variables, gin: Gin | None) -> dict[str, Any]:
+def _recurrence(variables: _Variables, gin: Gin | None) -> dict[str, Any]:
     """The kind of a recurrence, which its variables tell, and its steps, which only a highway's do."""
-    if steps := len(found.numbers(r"encoder/(dense(?:_\d*[02468])?)/kernel")):
+    if steps := len(variables.numbers(r"encoder/(dense(?:_\d*[02468])?)/kernel")):
         return {"recurrence_type": "highway", "recurrence": steps}
-    kind = "gated" if found.has(".*/SelfAttention/dense/kernel") else "basic"
+    kind = "gated" if variables.has(".*/SelfAttention/dense/kernel") else "basic"
     parameter = "num_rec_steps"
-    if found.has(".*/sigmoid_activation_for_pondering/.*"):
+    if variables.has(".*/sigmoid_activation_for_pondering/.*"):
         kind, parameter = "act", "act_max_steps"
     steps = _from_gin(gin, "UTLayerStack", parameter, "encoder", "the variables don't tell the steps of the recurrence")
     return {"recurrence_type": kind, "recurrence": steps}

@@ -52,7 +52,7 @@ def variable_names(spec: EncoderDecoder) -> dict[str, list[tuple[str, ...]]]:
     """
     tied = isinstance(spec.logits, Logits)
     table = "embedding" if tied else "embedding_embedding_weights"
-    found: dict[str, list[tuple[str, ...]]] = {
+    names: dict[str, list[tuple[str, ...]]] = {
         "embedding/table": [(f"shared/{table}" if spec.embedding.size is None else "shared/embedding1",)],
         "embedding/projection": [("shared/embedding2",)],
         "logits/kernel": [("decoder/logits/kernel",)],
@@ -63,20 +63,20 @@ def variable_names(spec: EncoderDecoder) -> dict[str, list[tuple[str, ...]]]:
         stack = getattr(spec, side)
         for prefix, path, sublayer in _sublayers(spec.architecture, side, stack):
             for name, variables in _sublayer_names(sublayer).items():
-                names = tuple(f"{prefix}/{variable}" for variable in variables)
-                found.setdefault(f"{path}/{name}", []).append(names)
+                own = tuple(f"{prefix}/{variable}" for variable in variables)
+                names.setdefault(f"{path}/{name}", []).append(own)
         for name, variables in _stack_names(stack).items():
-            found[f"{side}/{name}"] = [tuple(f"{side}/{variable}" for variable in variables)]
+            names[f"{side}/{name}"] = [tuple(f"{side}/{variable}" for variable in variables)]
         for name, bias in stack.named_position_biases():
-            found[f"{side}/{name}/table"] = [(_position_bias(spec.architecture, side, stack, bias.heads),)]
-    return {path: found[path] for path in spec.weights()}
+            names[f"{side}/{name}/table"] = [(_position_bias(spec.architecture, side, stack, bias.heads),)]
+    return {path: names[path] for path in spec.weights()}
 
 
 def _sublayers(architecture: str, side: str, stack: Stack) -> Iterator[tuple[str, str, Sublayer]]:
     """The sublayers of all layers in order: the prefix of their variables, and of our paths."""
     block, layer = -1, 0
     for number, repeat in enumerate(stack.repeats):
-        if number == 0 or any(isinstance(each, Pooling) for each in repeat.block.sublayers):
+        if number == 0 or any(isinstance(sublayer, Pooling) for sublayer in repeat.block.sublayers):
             block, layer = block + 1, 0
         for _ in range(1 if repeat.shared else repeat.times):
             for position, sublayer in enumerate(repeat.block.residuals()):
@@ -104,7 +104,7 @@ def _sublayer_names(sublayer: Sublayer) -> Names:
     """The names of a sublayer's weights, without the sublayer's prefix."""
     scope = _scope(sublayer.layer)
     names = {f"norm/{name}": variables for name, variables in _norm_names(sublayer.norm).items()}
-    names |= {name: tuple(f"{scope}/{each}" for each in parts) for name, parts in _layer_names(sublayer.layer).items()}
+    names |= {name: tuple(f"{scope}/{part}" for part in parts) for name, parts in _layer_names(sublayer.layer).items()}
     if sublayer.gates is not None:
         gates = {"transform": "dense/kernel", "transform_bias": "dense_1/bias"}
         gates |= {"carry": "dense_2/kernel", "carry_bias": "dense_3/bias"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,9 @@ from scalecli.architectures import build_spec
 from scalecli.costs import factored_axes
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.imported import Imported, SourceFile, logits_field
-from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE
+from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE, FEED_FORWARD, IS_GATED
 from scalecli.interchange.safe_files import first_file
-from scalecli.interchange.t5x.files import Chunked, Stored, read_tree
+from scalecli.interchange.t5x.files import Chunked, read_tree
 from scalecli.interchange.weight_map import Location, all_locations, gather, stored_precision
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
@@ -40,10 +40,6 @@ _SUBLAYERS = {
     },
 }
 _ATTENTION = {"query": "query", "key": "key", "value": "value", "output": "out"}
-_FEED_FORWARD = {
-    False: {"input": "wi", "output": "wo"},
-    True: {"gate": "wi_0", "input": "wi_1", "output": "wo"},
-}
 _GATE_NOTE = "T5X's files don't say what passes the gates; it is taken to be GELU, as T5 v1.1 has it"
 
 
@@ -88,34 +84,31 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
     architecture, shape = _identify(target, file)
     spec = build_spec(architecture, shape)
     names = locations(spec)
-    _check_shapes(spec, names, target, file)
-    used = list(target.values())
+    arrays = list(target.values())
     state = None
     if optimizer:
         statistics = _statistics(spec, names, leaves, file)
         state = _state(spec, statistics, _read_step(leaves, number, file))
-        used += [leaf for layers in statistics.values() for leaf in layers]
+        arrays += [leaf for layers in statistics.values() for leaf in layers]
     base = folder if folder.is_dir() else folder.parent
     vocabulary = first_file(base, _VOCABULARIES)
     files = [
         file,
-        *(file.parent / name for leaf in used for name in leaf.files),
+        *(file.parent / name for leaf in arrays if isinstance(leaf, Chunked) for name in leaf.files),
         *((vocabulary,) if vocabulary else ()),
     ]
-    imported = Imported(
+    return Imported(
         format=FORMAT,
         architecture=architecture,
         shape=shape,
-        weights=gather(spec, names, _Arrays(target), str(file)),
+        weights=gather(spec, names, target, str(file)),
         optimizer=state,
         step=number,
         precision=stored_precision(target),
-        files=tuple(SourceFile.of(base, str(each.relative_to(base))) for each in files),
+        files=tuple(SourceFile.of(base, str(path.relative_to(base))) for path in files),
         vocabulary=vocabulary,
-        notes=(_GATE_NOTE,) if architecture == ARCHITECTURE_BY_GATE[True] else (),
+        notes=(_GATE_NOTE,) if IS_GATED[architecture] else (),
     )
-    imported.check()
-    return imported
 
 
 def locations(spec: ModelSpec) -> dict[str, Location]:
@@ -134,41 +127,21 @@ def locations(spec: ModelSpec) -> dict[str, Location]:
         if weight == ["norm", "scale"]:
             name = f"{norm}/scale"
         else:
-            gated = spec.architecture == ARCHITECTURE_BY_GATE[True]
-            matrices = _FEED_FORWARD[gated] if sublayer == "feed_forward" else _ATTENTION
+            matrices = FEED_FORWARD[spec.architecture] if sublayer == "feed_forward" else _ATTENTION
             name = f"{module}/{matrices[weight[0]]}/kernel"
         return Location(tuple(f"{side}/layers_{layer}/{name}" for layer in range(copies)))
 
     return all_locations(spec, others, in_layers)
 
 
-class _Arrays(Mapping[str, "np.ndarray"]):
-    """Arrays by name, each read when it is asked for."""
-
-    def __init__(self, leaves: Mapping[str, Stored | Chunked]) -> None:
-        self._leaves = leaves
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._leaves[name].read()
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._leaves
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._leaves)
-
-    def __len__(self) -> int:
-        return len(self._leaves)
-
-
 def _checkpoints(folder: Path) -> dict[int, Path]:
     """The files with the trees by their steps: in a folder, or of what is a checkpoint itself."""
-    found = {}
-    for each in (folder, *(folder.iterdir() if folder.is_dir() else ())):
-        tree = each / _TREE if each.is_dir() else each
-        if (match := _NAME.fullmatch(each.name)) and tree.is_file():
-            found[int(match["step"])] = tree
-    return found
+    checkpoints = {}
+    for path in (folder, *(folder.iterdir() if folder.is_dir() else ())):
+        tree = path / _TREE if path.is_dir() else path
+        if (match := _NAME.fullmatch(path.name)) and tree.is_file():
+            checkpoints[int(match["step"])] = tree
+    return checkpoints
 
 
 def _chosen(steps: Iterable[int], step: int | None, where: str) -> int:
@@ -179,7 +152,7 @@ def _chosen(steps: Iterable[int], step: int | None, where: str) -> int:
     return step
 
 
-def _identify(target: Mapping[str, Stored | Chunked], file: Path) -> tuple[str, Shape]:
+def _identify(target: Mapping[str, np.ndarray | Chunked], file: Path) -> tuple[str, Shape]:
 
     def sizes(name: str) -> tuple[int, int]:
         if name not in target:
@@ -193,12 +166,12 @@ def _identify(target: Mapping[str, Stored | Chunked], file: Path) -> tuple[str, 
     heads, _ = sizes("encoder/relpos_bias/rel_embedding")
     _, inner = sizes("encoder/layers_0/attention/query/kernel")
     gated = "encoder/layers_0/mlp/wi_0/kernel" in target
-    _, d_ff = sizes(f"encoder/layers_0/mlp/{_FEED_FORWARD[gated]['input']}/kernel")
+    architecture = ARCHITECTURE_BY_GATE[gated]
+    _, d_ff = sizes(f"encoder/layers_0/mlp/{FEED_FORWARD[architecture]['input']}/kernel")
     if not heads or inner % heads:
         raise ConfigurationError(
             f"{file}: {heads} heads in the position bias don't divide the queries' width of {inner}"
         )
-    architecture = ARCHITECTURE_BY_GATE[gated]
     encoder_layers, decoder_layers = (
         len({name.split("/")[1] for name in target if name.startswith(f"{side}/layers_")}) for side in _SUBLAYERS
     )
@@ -210,35 +183,25 @@ def _identify(target: Mapping[str, Stored | Chunked], file: Path) -> tuple[str, 
     return architecture, Shape.from_dict(values, str(file))
 
 
-def _check_shapes(
-    spec: ModelSpec, names: Mapping[str, Location], target: Mapping[str, Stored | Chunked], file: Path
-) -> None:
-    for path, (_, weight) in spec.weights().items():
-        for name in names[path].names:
-            if name in target and target[name].shape != weight.shape:
-                raise ConfigurationError(
-                    f"{file}: {_TARGET}{name} is {list(target[name].shape)}; by the other arrays it has to be "
-                    f"{list(weight.shape)}"
-                )
-
-
-def _read_step(leaves: Mapping[str, Stored | Chunked], number: int, file: Path) -> int:
+def _read_step(leaves: Mapping[str, np.ndarray | Chunked], number: int, file: Path) -> int:
     """The step in the optimizer's state, which has to be that of the name."""
+    import numpy as np
+
     step = leaves.get(_STEP)
-    if step is None or step.shape != () or int(step.read()) != number:
+    if step is None or step.shape != () or int(np.asarray(step)) != number:
         raise ConfigurationError(f"{file}: its {_STEP} is not {number}, as its name says; leave the optimizer out")
     return number
 
 
 def _statistics(
-    spec: ModelSpec, names: Mapping[str, Location], leaves: Mapping[str, Stored | Chunked], file: Path
-) -> dict[str, list[Stored | Chunked]]:
+    spec: ModelSpec, names: Mapping[str, Location], leaves: Mapping[str, np.ndarray | Chunked], file: Path
+) -> dict[str, list[np.ndarray | Chunked]]:
     """The arrays of Adafactor's second moments, for each of our statistics those of all layers.
 
     T5X keeps v, or v_row and v_col: the mean over the larger axis, and over the other. Of two alike the later one
     counts as the larger, with us the earlier.
     """
-    found: dict[str, list[Stored | Chunked]] = {}
+    statistics: dict[str, list[np.ndarray | Chunked]] = {}
     for path, (_, weight) in spec.weights().items():
         axes = factored_axes(weight.shape)
         kinds = {"full": ("v", weight.shape)}
@@ -257,16 +220,16 @@ def _statistics(
                         "leave the optimizer out"
                     )
                 if kind:
-                    found.setdefault(f"{path}/{kind}", []).append(leaf)
-    return found
+                    statistics.setdefault(f"{path}/{kind}", []).append(leaf)
+    return statistics
 
 
-def _state(spec: ModelSpec, statistics: Mapping[str, list[Stored | Chunked]], step: int) -> dict[str, np.ndarray]:
+def _state(spec: ModelSpec, statistics: Mapping[str, list[np.ndarray | Chunked]], step: int) -> dict[str, np.ndarray]:
     """Adafactor's state as `Adafactor.state_by_path` names it, layers stacked."""
     import numpy as np
 
     state: dict[str, np.ndarray] = {"iterations": np.asarray(step, "int64")}
     for path, layers in statistics.items():
         copies, _ = spec.weights()[path.rpartition("/")[0]]
-        state[path] = np.stack([layer.read() for layer in layers]) if copies else layers[0].read()
+        state[path] = np.stack([np.asarray(layer) for layer in layers]) if copies else np.asarray(layers[0])
     return state

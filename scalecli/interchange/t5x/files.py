@@ -34,32 +34,10 @@ _GZIP = 47  # for zlib: with the header of gzip or its own
 
 
 @dataclass(frozen=True)
-class Stored:
-    """An array that is in the tree."""
-
-    array: np.ndarray
-    files: tuple[str, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its sizes."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> str:
-        """The name of its dtype."""
-        return self.array.dtype.name
-
-    def read(self) -> np.ndarray:
-        """The array."""
-        return self.array
-
-
-@dataclass(frozen=True)
 class Chunked:
-    """An array in a folder of chunks: the folder, the array's shape, dtype, the shape of a chunk, and how it is packed.
+    """An array in a folder of chunks, read when NumPy is asked to make an array of it.
 
-    Chunks at the edges are as large as others.
+    Chunks at the edges are as large as others. `packed`: by gzip or zlib.
     """
 
     folder: Path
@@ -128,8 +106,8 @@ class Chunked:
             name = ".".join(map(str, position)) or "0"
             yield name, tuple(index * step for index, step in zip(position, self.chunk, strict=True))
 
-    def read(self) -> np.ndarray:
-        """The array.
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Reads the array.
 
         Raises:
             MissingError: a chunk is damaged.
@@ -157,7 +135,7 @@ class Chunked:
         return array
 
 
-def read_tree(file: Path) -> dict[str, Stored | Chunked]:
+def read_tree(file: Path) -> dict[str, np.ndarray | Chunked]:
     """The arrays of a checkpoint by their paths in its tree, such as `target/decoder/decoder_norm/scale`.
 
     Raises:
@@ -185,16 +163,16 @@ def read_tree(file: Path) -> dict[str, Stored | Chunked]:
     return dict(_leaves(tree["optimizer"], "", file))
 
 
-def _leaves(tree: dict[str, Any], prefix: str, file: Path) -> Iterator[tuple[str, Stored | Chunked]]:
+def _leaves(tree: dict[str, Any], prefix: str, file: Path) -> Iterator[tuple[str, np.ndarray | Chunked]]:
     """The arrays of a tree by their paths; what T5X leaves empty has none."""
     for key, value in tree.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Stored):
-            yield path, value
-        elif isinstance(value, dict) and "kvstore" in value:
+        if isinstance(value, dict) and "kvstore" in value:
             yield path, Chunked.open(_array_folder(value, path, file))
         elif isinstance(value, dict):
             yield from _leaves(value, f"{path}/", file)
+        elif hasattr(value, "shape"):
+            yield path, value
         elif value is not None:
             raise ConfigurationError(f"{file}: {path} is neither an array nor says where one is")
 
@@ -210,7 +188,7 @@ def _array_folder(directions: dict[str, Any], path: str, file: Path) -> Path:
     return file.parent / name
 
 
-def _array(kind: int, content: bytes) -> Stored:
+def _array(kind: int, content: bytes) -> np.ndarray:
     """An array of flax's extension: its shape, the name of its dtype, and its bytes, which have to fit."""
     import ml_dtypes  # noqa: F401 - teaches NumPy bfloat16
     import msgpack
@@ -220,7 +198,7 @@ def _array(kind: int, content: bytes) -> Stored:
         case [shape, str(name), bytes(numbers)] if name in _DTYPES and _are_sizes(shape):
             dtype = np.dtype(_DTYPES[name])
             if math.prod(shape) * dtype.itemsize == len(numbers):
-                return Stored(np.frombuffer(numbers, dtype).reshape(shape))
+                return np.frombuffer(numbers, dtype).reshape(shape)
             raise ValueError(f"{len(numbers):,} bytes for {name} {shape}")
     raise ValueError("an array in an unknown form")
 

@@ -206,6 +206,6 @@ class TextTrial(ModelChecks):
                 )
 
 
-def differs(found: np.ndarray, expected: np.ndarray) -> bool:
+def differs(logits: np.ndarray, expected: np.ndarray) -> bool:
     """Whether logits differ by more than rounding."""
-    return not np.abs(found - expected).max() <= _TOLERANCE * np.abs(expected).max()
+    return not np.abs(logits - expected).max() <= _TOLERANCE * np.abs(expected).max()

@@ -18,9 +18,9 @@ from scalecli.devices import Devices
 from scalecli.errors import ScalecliError
 from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, figures, ridge_accuracy
 from scalecli.results import FEW_SHOT_ACCURACY, FEW_SHOT_EXAMPLES
-from scalecli.runs.directory import Trained
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs
 from scalecli.runs.images.pretraining import image_data, report_images
+from scalecli.runs.trained import Trained
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
@@ -30,9 +30,9 @@ _POOL = 5  # times as many images of a dataset as one draw takes are drawn from,
 
 
 def name_of_images(source: ImageSource, images: tuple[Images, Images], few_shot: FewShot) -> str:
-    """How a folder of results is called after what was measured."""
-    name = re.sub(r"[^\w.-]+", "-", PurePath(source.images).name if source.is_folder else source.images)
-    identity = " ".join([*(each.identity for each in images), str(few_shot.seeds)])
+    """The name of the folder of results."""
+    name = re.sub(r"[^\w.-]+", "-", PurePath(source.name).name if source.is_folder else source.name)
+    identity = " ".join([*(split.identity for split in images), str(few_shot.seeds)])
     return f"{few_shot.shots}-shot-{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
@@ -71,25 +71,25 @@ class FewShotAccuracy:
         def on(model: Any) -> Callable[[int], dict[str, float]]:
             features = Features(model, devices)
 
-            def features_of(read: Images, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            def features_of(images: Images, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 nonlocal done
-                found = []
-                with readable(read.name):
-                    for each in features(measured_batches(read, size, numbers, job.batch).as_numpy_iterator()):
-                        found.append(each)
-                        done += len(each[1])
+                batches = []
+                with readable(images.name):
+                    for batch in features(measured_batches(images, size, numbers, job.batch).as_numpy_iterator()):
+                        batches.append(batch)
+                        done += len(batch[1])
                         reporter.examples(done, total)
-                return np.concatenate([x for x, _ in found]), np.concatenate([labels for _, labels in found])
+                values, labels = zip(*batches, strict=True)
+                return np.concatenate(values), np.concatenate(labels)
 
             def measured(step: int) -> dict[str, float]:
                 shots, labels = features_of(training, drawn)
                 tested, answers = features_of(test, np.arange(test.images))
                 if not (np.isfinite(shots).all() and np.isfinite(tested).all()):
                     raise ScalecliError(f"{job.trained.address}: at step {step} features are not finite")
-                accuracies = []
-                for draw in draws:
-                    rows = np.searchsorted(drawn, draw)
-                    accuracies.append(ridge_accuracy(shots[rows], labels[rows], tested, answers, len(training.classes)))
+                rows = (np.searchsorted(drawn, draw) for draw in draws)
+                classes = len(training.classes)
+                accuracies = [ridge_accuracy(shots[row], labels[row], tested, answers, classes) for row in rows]
                 return {**figures(accuracies), FEW_SHOT_EXAMPLES: float(len(answers))}
 
             return measured

@@ -17,11 +17,9 @@ from scalecli.data.images.views import Cuts
 from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import ImageData
-from scalecli.references import ModelReference
 from scalecli.results import IMAGE_ACCURACY, VALIDATION
-from scalecli.runs.directory import CLASSES_FILE, Trained
-from scalecli.runs.pretraining_job import PretrainingJob
-from scalecli.runs.training import TrainingInputs
+from scalecli.runs.trained import CLASSES_FILE, Trained
+from scalecli.runs.training import PretrainingJob, TrainingInputs, with_outputs
 from scalecli.shape import Shape
 from scalecli.storage.files import write_atomically
 
@@ -36,18 +34,9 @@ class ImagePretraining(PretrainingJob):
     source: ImageSource
     cuts: Cuts
 
-    @property
-    def source_name(self) -> str:
-        """The folder or the dataset."""
-        return self.source.images
-
     def lengths(self) -> tuple[int, int]:
         """Patches of an image, and one for its class."""
         return build_image_spec(self.model.architecture, self.model.shape).lengths
-
-    def check_source(self) -> None:
-        """Checks that the images are there. Raises as `ImageSource.count_classes` does."""
-        self.source.count_classes()
 
     def planned_shape(self) -> Shape:
         """The shape with a head for the classes of the images.
@@ -56,13 +45,13 @@ class ImagePretraining(PretrainingJob):
             MissingError: the images, or the checkpoint of the run to start from, are not there.
             ConfigurationError: the run, or the shape file, has a head for another number of classes.
         """
-        return _with_classes(self.model, self.initial(), self.source.count_classes(), self.source.images)
+        return self._shape(self.initial(), self.source.count_classes(), self.source.name)
 
     def open(self, initial: Trained | None, devices: Devices, reporter: Reporter) -> TrainingInputs:
         """Opens the images; their classes say how large the head is."""
         training, held_out = self.source.open(self.cache_directory, reporter.working, reporter.message)
         report_images(training, held_out, reporter)
-        shape = _with_classes(self.model, initial, len(training.classes), training.name)
+        shape = self._shape(initial, len(training.classes), training.name)
         spec = build_image_spec(self.model.architecture, shape)
         size = spec.embedding.image_size
         measured = measured_batches(
@@ -79,8 +68,8 @@ class ImagePretraining(PretrainingJob):
 
             def validate() -> dict[str, float]:
                 with readable(held_out.name):
-                    found = classification(measured.as_numpy_iterator())
-                return {f"{VALIDATION}/{name}": value for name, value in found.items()}
+                    results = classification(measured.as_numpy_iterator())
+                return {f"{VALIDATION}/{name}": value for name, value in results.items()}
 
             return validate
 
@@ -91,12 +80,21 @@ class ImagePretraining(PretrainingJob):
             objective={"name": "classification", **asdict(self.cuts), "validation_examples": self.validation_examples},
             batches=training.training(size, self.cuts, batch=self.recipe.batch, seed=self.recipe.seed),
             best=IMAGE_ACCURACY,
-            positions=sum(spec.lengths),
             keep=partial(_keep_classes, training.classes),
             validation=validation,
             reading=partial(readable, training.name),
             files=[training.file],
         )
+
+    def _shape(self, initial: Trained | None, classes: int, name: str) -> Shape:
+        if initial is None:
+            build_image_spec(self.model.architecture, self.model.shape)  # text models have no classes
+            return with_outputs(self.model, "classes", classes, classes, f"{name}, which has {classes}")
+        if initial.shape.classes != classes:
+            raise ConfigurationError(
+                f"{initial.address}: its head is for {initial.shape.classes} classes, and {name} has {classes}"
+            )
+        return initial.shape
 
 
 def report_images(training: Images, held_out: Images, reporter: Reporter) -> None:
@@ -123,29 +121,6 @@ def image_data(source: ImageSource, training: Images, held_out: Images, size: in
         images=training.images,
         left_out=left_out,
     )
-
-
-def _with_classes(model: ModelReference, parent: Trained | None, classes: int, name: str) -> Shape:
-    """The shape with a head for so many classes, or with what a shape file states itself, or the run's.
-
-    Raises:
-        ConfigurationError: the run's head is for another number of classes, or the shape file's for fewer.
-    """
-    if parent is not None:
-        if parent.shape.classes != classes:
-            raise ConfigurationError(
-                f"{parent.address}: its head is for {parent.shape.classes} classes, and {name} has {classes}"
-            )
-        return parent.shape
-    build_image_spec(model.architecture, model.shape)  # text models have no classes
-    if not model.fixes_output_size:
-        return model.shape.changed(classes=classes)
-    if (model.shape.classes or 0) < classes:
-        raise ConfigurationError(
-            f"the shape file's {model.shape.classes} classes are too few for {name}, which has {classes}; "
-            f"leave classes out, or state {classes}"
-        )
-    return model.shape
 
 
 def _keep_classes(classes: Sequence[str], directory: Path) -> None:

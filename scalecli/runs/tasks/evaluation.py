@@ -8,18 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from scalecli.data.tasks.task import Task
+from scalecli.data.tasks.task import Example, Task
 from scalecli.devices import Devices
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.evaluation.submissions import write_submissions
-from scalecli.evaluation.tasks import (
-    TaskEvaluation,
-    TaskInputs,
-    TaskScores,
-    TaskSplit,
-    figures,
-    figures_with_intervals,
-)
+from scalecli.evaluation.tasks import TaskEvaluation, TaskInputs, TaskScores, TaskSplit, figures, figures_with_intervals
 from scalecli.manifest import Scalar
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs
 from scalecli.runs.tasks.examples import described, read_tasks, remarks, task_identity
@@ -30,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def name_of_tasks(tasks: Sequence[Task], split: str, ranked: bool = False, beams: int = 1) -> str:
-    """How a folder of results is called after what was measured."""
+    """The name of the folder of results."""
     names = [task.name for task in tasks]
     several = f"{len(names)}-tasks-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
     how = "-ranked" if ranked else f"-beams{beams}" if beams > 1 else ""
@@ -86,9 +79,9 @@ class TaskPredictions:
 
             def measured(step: int) -> dict[str, float]:
                 before = len(scores) * inputs.examples
-                found = scores[step] = evaluation(lambda done, _: reporter.examples(before + done, total))
-                warnings.extend(_write_predictions(job, step, self.split, tests, found))
-                return figures_with_intervals(found, tasks)
+                scores[step] = evaluation(lambda done, _: reporter.examples(before + done, total))
+                warnings.extend(_write_predictions(job, step, self.split, tests, scores[step]))
+                return figures_with_intervals(scores[step], tasks)
 
             return measured
 
@@ -121,51 +114,44 @@ class ScoredTasks(MeasuredInputs):
 
         The averages are those of the tasks at their own best steps; they have no step.
         """
-        tasks = [test.task for test in self.tests]
-        best: dict[str, int] = {}
-        for task in tasks:
-            means = {step: _mean_score(found[task.name]) for step, found in self.scores.items()}
-            best[task.name] = max(means, key=means.__getitem__)
-        peaks = figures({name: self.scores[step][name] for name, step in best.items()}, tasks)
-        return {
-            name: (value, best.get(name.partition("/")[0]) if "/" in name else None) for name, value in peaks.items()
+        best = {
+            test.task.name: max(self.scores, key=lambda step: _mean_score(self.scores[step][test.task.name]))
+            for test in self.tests
         }
+        at_best = {name: self.scores[step][name] for name, step in best.items()}
+        values = figures(at_best, [test.task for test in self.tests])
+        # The average over tasks has the name of no task.
+        return {name: (value, best.get(name.split("/")[0]) if "/" in name else None) for name, value in values.items()}
 
 
 def _write_predictions(
-    job: Evaluation, step: int, split: str, tests: Sequence[TaskSplit], found: Mapping[str, TaskScores]
+    job: Evaluation, step: int, split: str, tests: Sequence[TaskSplit], scores: Mapping[str, TaskScores]
 ) -> list[str]:
     """Writes the predictions of one checkpoint; returns what a reader of the manifest should know about them."""
     suffix = f"-{step}" if len(job.checkpoints) > 1 else ""
-    write_atomically(job.storage.directory / f"predictions{suffix}.jsonl", _prediction_lines(tests, found))
-    notes = []
-    for test in tests:
-        if invalid := test.invalid(found[test.task.name].predictions):
-            where = f"{test.task.name}, step {step}"
-            notes.append(f"{where}: {invalid:,} of {len(test.examples):,} predictions are none of the labels")
-    if split != "test":
-        return notes
-    predicted = {test.task.name: (test.task, test.examples, found[test.task.name].predictions) for test in tests}
-    return notes + write_submissions(job.storage.directory, suffix, predicted)
+    predicted = {test.task.name: (test.task, test.examples, scores[test.task.name].predictions) for test in tests}
+    lines, notes = [], []
+    for test, (task, examples, predictions) in zip(tests, predicted.values(), strict=True):
+        lines += [_prediction(task, example, text) for example, text in zip(examples, predictions, strict=True)]
+        if invalid := test.invalid(predictions):
+            notes.append(
+                f"{task.name}, step {step}: {invalid:,} of {len(examples):,} predictions are none of the labels"
+            )
+    write_atomically(job.storage.directory / f"predictions{suffix}.jsonl", "".join(lines))
+    return notes + (write_submissions(job.storage.directory, suffix, predicted) if split == "test" else [])
 
 
-def _mean_score(of_task: TaskScores) -> float:
-    values = [each.value for each in of_task.scores.values()]
+def _prediction(task: Task, example: Example, prediction: str) -> str:
+    """A line of predictions.jsonl."""
+    line = {
+        **{"task": task.name, "row": example.row, "input": example.input, "target": example.target},
+        **({"answers": example.answers} if example.answers else {}),
+        **({"label": example.label} if example.label is not None else {}),
+        "prediction": prediction,
+    }
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def _mean_score(scores: TaskScores) -> float:
+    values = [score.value for score in scores.scores.values()]
     return sum(values) / max(len(values), 1)
-
-
-def _prediction_lines(tests: Sequence[TaskSplit], found: Mapping[str, TaskScores]) -> str:
-    lines = (
-        {
-            "task": test.task.name,
-            "row": example.row,
-            "input": example.input,
-            "target": example.target,
-            **({"answers": example.answers} if example.answers else {}),
-            **({"label": example.label} if example.label is not None else {}),
-            "prediction": prediction,
-        }
-        for test in tests
-        for example, prediction in zip(test.examples, found[test.task.name].predictions, strict=True)
-    )
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

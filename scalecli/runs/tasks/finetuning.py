@@ -17,8 +17,9 @@ from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError
 from scalecli.evaluation.aggregates import MEAN_OVER_TASKS
 from scalecli.manifest import Data
-from scalecli.runs.directory import Trained, keep_vocabulary, vocabulary_entry
+from scalecli.runs.directory import keep_vocabulary, vocabulary_entry
 from scalecli.runs.tasks.examples import TaskData, described, read_tasks, remarks, task_identity
+from scalecli.runs.trained import Trained
 from scalecli.runs.training import TrainingInputs, TrainingJob
 
 if TYPE_CHECKING:
@@ -33,11 +34,10 @@ _SHOWN_TEXTS, _SHOWN_CHARACTERS = 3, 40
 class Finetuning(TrainingJob):
     """A pretrained run, text to text, on one task or a mixture of several. The optimizer starts anew.
 
-    `name` is the mixture's, or the one task's. `packed` puts several examples into a row. `inputs_length` and
-    `targets_length` are those of the longest task.
+    `name` is the mixture's, or the one task's. `packed` puts several examples into a row.
 
     Raises:
-        ConfigurationError: a value that can't be, or tasks that nothing can be learned from or measured on.
+        ConfigurationError: a value out of range, or no task with training or with validation examples.
     """
 
     kind = "finetune"
@@ -51,8 +51,8 @@ class Finetuning(TrainingJob):
     def __post_init__(self) -> None:
         if self.evaluation_batch < 1:
             raise ConfigurationError(f"evaluation_batch is {self.evaluation_batch}; 1 or more is accepted")
-        for split, found in (("train", self.trained_on), ("validation", self.measured_on)):
-            if not found:
+        for split, tasks in (("train", self.trained_on), ("validation", self.measured_on)):
+            if not tasks:
                 raise ConfigurationError(f"task {self.name}: it has no {split} examples")
 
     @property
@@ -65,21 +65,21 @@ class Finetuning(TrainingJob):
         """The tasks that have validation examples."""
         return [task for task in self.tasks if task.has("validation")]
 
-    @property
-    def inputs_length(self) -> int:
-        """Tokens of a row's inputs."""
-        return max(task.inputs_length for task in self.trained_on)
-
-    @property
-    def targets_length(self) -> int:
-        """Tokens of a row's targets."""
-        return max(task.targets_length for task in self.trained_on)
+    def lengths(self) -> tuple[int, int]:
+        """Tokens of a row's inputs and targets: those of the longest task."""
+        tasks = self.trained_on
+        return max(task.inputs_length for task in tasks), max(task.targets_length for task in tasks)
 
     @property
     def padding_reason(self) -> str | None:
         """Why rows are padded although they were to be packed, or None."""
         refused = self.parent.spec.why_not_packed() if self.packed else None
         return f"rows are padded, not packed: {refused}" if refused else None
+
+    @property
+    def packs(self) -> bool:
+        """Whether several examples go into a row."""
+        return self.packed and not self.padding_reason
 
     @cached_property
     def training(self) -> TaskData:
@@ -111,13 +111,15 @@ class Finetuning(TrainingJob):
 
             def validate() -> dict[str, float]:
                 scores = evaluation(reporter.examples)
-                for note in filter(None, (zero_note(test, scores[test.task.name]) for test in tests)):
-                    reporter.message(note)
+                for test in tests:
+                    if note := zero_note(test, scores[test.task.name]):
+                        reporter.message(note)
                 return figures(scores, self.tasks)
 
             return validate
 
-        only = self.measured_on[0]
+        first = self.measured_on[0]
+        inputs_length, targets_length = self.lengths()
         return TrainingInputs(
             spec=self.parent.text_spec,
             shape=self.parent.shape,
@@ -125,9 +127,9 @@ class Finetuning(TrainingJob):
                 name=self.name,
                 kind="task",
                 identity=task_identity(self.tasks, ("train", "validation")),
-                inputs_length=self.inputs_length,
-                targets_length=self.targets_length,
-                packed=self.packed and not self.padding_reason,
+                inputs_length=inputs_length,
+                targets_length=targets_length,
+                packed=self.packs,
                 vocabulary=vocabulary_entry(vocabulary, self.parent.text_data().vocabulary.name),
                 **described(self.tasks),
                 documents=sum(map(len, self.training.examples.values())),
@@ -136,21 +138,20 @@ class Finetuning(TrainingJob):
             ),
             warnings=warnings,
             batches=batches,
-            best=f"{only.name}/{only.metrics[0]}" if len(self.tasks) == 1 else MEAN_OVER_TASKS,
-            positions=self.inputs_length + self.targets_length,
+            best=f"{first.name}/{first.metrics[0]}" if len(self.tasks) == 1 else MEAN_OVER_TASKS,
             keep=partial(keep_vocabulary, vocabulary),
             validation=validation,
         )
 
 
-def zero_note(test: TaskSplit, found: TaskScores) -> str | None:
-    """Says what predictions without any score look like beside what is expected; None where there is a score."""
-    if not found.scores or any(score.value > 0 for score in found.scores.values()):
+def zero_note(test: TaskSplit, scores: TaskScores) -> str | None:
+    """A line that sets predictions without any score beside what is expected; None where there is a score."""
+    if not scores.scores or any(score.value > 0 for score in scores.scores.values()):
         return None
-    predicted = Counter(text[:_SHOWN_CHARACTERS] for text in found.predictions).most_common(_SHOWN_TEXTS)
+    predicted = Counter(text[:_SHOWN_CHARACTERS] for text in scores.predictions).most_common(_SHOWN_TEXTS)
     expected = test.task.labels or [example.target for example in test.examples]
     return (
-        f"{test.task.name}: no score above 0. Of {len(found.predictions):,} predictions the most frequent are "
+        f"{test.task.name}: no score above 0. Of {len(scores.predictions):,} predictions the most frequent are "
         + ", ".join(f"{text!r} ({count:,} times)" for text, count in predicted)
         + "; expected are texts such as "
         + ", ".join(repr(text[:_SHOWN_CHARACTERS]) for text in expected[:_SHOWN_TEXTS])
@@ -160,7 +161,7 @@ def zero_note(test: TaskSplit, found: TaskScores) -> str | None:
 def training_batches(
     job: Finetuning, vocabulary: Vocabulary, on_work: OnWork = silent
 ) -> tuple[FinetuningBatches, list[str]]:
-    """The batches of a run, and what is to be known about them: what was left out or cut, or isn't the whole data set.
+    """The batches of a run, and warnings: what was left out or cut, or is less than the whole data set.
 
     Raises:
         ScalecliError: data that can't be read, or rates that are not valid.
@@ -168,29 +169,22 @@ def training_batches(
     encoded, warnings = {}, list(job.training.warnings)
     for task in job.trained_on:
         examples = job.training.examples[task.name]
-        lengths = {"inputs_length": task.inputs_length, "targets_length": task.targets_length}
-        found = encoded[task.name] = Encoded.of(examples, vocabulary, **lengths, on_work=on_work)
-        for side, cut in (("inputs", found.inputs_cut), ("targets", found.targets_cut)):
+        lengths = task.inputs_length, task.targets_length
+        ids = encoded[task.name] = Encoded.of(examples, vocabulary, lengths, on_work)
+        for side, cut, length in zip(("inputs", "targets"), (ids.inputs_cut, ids.targets_cut), lengths, strict=True):
             if cut:
-                length = lengths[f"{side}_length"]
                 warnings.append(f"{task.name}, train: {cut:,} of {len(examples):,} {side} cut to {length} tokens")
-        warnings += unknown_warning(f"{task.name}, train", unknown_share(found.sequences))
+        warnings += unknown_warning(f"{task.name}, train", unknown_share(ids.sequences))
         if task.examples not in (None, len(examples)):
             warnings.append(f"{task.name}, train: {len(examples):,} examples; the whole set has {task.examples:,}")
-    batches = FinetuningBatches(
-        encoded,
-        job.rates,
-        inputs_length=job.inputs_length,
-        targets_length=job.targets_length,
-        batch=job.recipe.batch,
-        seed=job.recipe.seed,
-        packed=job.packed and not job.padding_reason,
-    )
-    return batches, [*warnings, *filter(None, [job.padding_reason])]
+    if job.padding_reason:
+        warnings.append(job.padding_reason)
+    batch, seed = job.recipe.batch, job.recipe.seed
+    return FinetuningBatches(encoded, job.rates, job.lengths(), batch=batch, seed=seed, packed=job.packs), warnings
 
 
 def example_batches(job: Finetuning) -> tuple[Iterator[Mapping[str, Any]], Vocabulary, list[str]]:
-    """The batches from the first on as NumPy arrays with the place of each row's task, the vocabulary, the tasks."""
+    """The batches from the first on as NumPy arrays with the index of each row's task, the vocabulary, the tasks."""
     vocabulary = job.parent.vocabulary(job.cache_directory)
     batches, _ = training_batches(job, vocabulary)
     return batches.named().as_numpy_iterator(), vocabulary, batches.names

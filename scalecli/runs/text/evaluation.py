@@ -12,11 +12,13 @@ from scalecli.data.text.span_corruption import SpanCorruption, validation_batche
 from scalecli.data.text.tokens import TokenStore
 from scalecli.devices import Devices
 from scalecli.errors import MissingError, ScalecliError
-from scalecli.manifest import FILE_NAME, load_manifest, manifest_path, resolve_from
-from scalecli.runs.directory import Trained
+from scalecli.manifest import load_manifest
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs, resolved
-from scalecli.runs.text.pretraining import objective_entry, objective_from_entry, perplexity
+from scalecli.runs.text.pretraining import objective_entry, perplexity
+from scalecli.runs.trained import Trained
 from scalecli.storage.files import is_remote
+from scalecli.storage.layout import MANIFEST, manifest_path, resolve_from
+from scalecli.strict import from_mapping
 
 if TYPE_CHECKING:
     from scalecli.training.reporting import Reporter
@@ -24,10 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextPerplexity:
-    """Negative log-perplexity by span corruption on the first `examples` segments of text.
-
-    `field` is the one of records that holds the text.
-    """
+    """Negative log-perplexity by span corruption on the first `examples` segments of text, in `field` of records."""
 
     text: Sequence[str]
     objective: SpanCorruption
@@ -93,7 +92,7 @@ def objective_of(trained: Trained) -> SpanCorruption:
         path = manifest.parent.path
         # Of a path here a part may be a link, which `..` after it doesn't take back.
         there = is_remote(directory) or is_remote(path)
-        parent = resolve_from(f"{directory}/{FILE_NAME}", path) if there else os.path.join(directory, path)
+        parent = resolve_from(f"{directory}/{MANIFEST}", path) if there else os.path.join(directory, path)
         try:
             manifest = load_manifest(parent)
             directory = os.path.dirname(manifest_path(parent))
@@ -103,4 +102,5 @@ def objective_of(trained: Trained) -> SpanCorruption:
         if directory in seen:
             raise MissingError(f"{unknown}, and {directory} is among its own parents")
         seen.add(directory)
-    return objective_from_entry(manifest.objective, f"{directory}: objective")
+    values = {key: value for key, value in manifest.objective.items() if key not in ("name", "validation_examples")}
+    return from_mapping(SpanCorruption, values, f"{directory}: objective")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scalecli.data.datasets import DatasetSplit
 from scalecli.data.text.corpora import Corpus, open_text, text_documents
-from scalecli.data.text.span_corruption import COUNTED_TOKENS, SpanCorruption, pretraining_batches
+from scalecli.data.text.span_corruption import COUNTED_TOKENS, SpanCorruption, check_segments, pretraining_batches
 from scalecli.data.text.streams import STREAMED_FROM, TextStream
 from scalecli.data.text.tokens import TokenStore
 from scalecli.data.text.vocabulary import Vocabulary, unknown_share
+from scalecli.devices import Batches
 from scalecli.errors import ConfigurationError
 from scalecli.storage.files import Say
 
@@ -60,6 +61,11 @@ class TextSource:
         """As manifests name it."""
         return "text" if self.text else "tfds" if self.dataset else "embedded"
 
+    @property
+    def name(self) -> str:
+        """The files or the dataset."""
+        return " ".join(self.text) or self.dataset or "embedded docstrings"
+
     def check(self) -> None:
         """Checks that the text is there: of files, the first document of each pattern.
 
@@ -76,65 +82,76 @@ class TextSource:
     def corpora(self, cache_directory: Path, say: Say) -> tuple[Corpus, Corpus]:
         """The corpora of training and of validation; `say` reports damaged files in the cache."""
         if self.dataset:
-            train, validation = self.split or TRAIN, self.validation_split or VALIDATION
-            return (
-                Corpus.from_dataset(self.dataset, train, self.data_dir, self.field),
-                Corpus.from_dataset(self.dataset, validation, self.data_dir, self.field),
+            splits = self.split or TRAIN, self.validation_split or VALIDATION
+            train, validation = (
+                Corpus.from_dataset(self.dataset, split, self.data_dir, self.field) for split in splits
             )
-        if self.validation:
-            return (
-                Corpus.from_text(self.text, "all", self.field),
-                Corpus.from_text(self.validation, "all", self.field),
-            )
-        if self.text:
-            return (
-                Corpus.from_text(self.text, TRAIN, self.field),
-                Corpus.from_text(self.text, VALIDATION, self.field),
-            )
-        return Corpus.embedded(cache_directory, TRAIN, say), Corpus.embedded(cache_directory, VALIDATION, say)
+        elif self.validation:
+            train, validation = (Corpus.from_text(text, "all", self.field) for text in (self.text, self.validation))
+        elif self.text:
+            train, validation = (Corpus.from_text(self.text, split, self.field) for split in (TRAIN, VALIDATION))
+        else:
+            train, validation = (Corpus.embedded(cache_directory, split, say) for split in (TRAIN, VALIDATION))
+        return train, validation
 
 
 @dataclass(frozen=True)
 class TrainingText:
-    """The tokens of training text: in the cache, or streamed; `sample` are those that frequencies are counted on."""
+    """A corpus to train on and its tokens: a store in the cache, or a stream."""
 
-    text: TokenStore | TextStream
+    corpus: Corpus
+    vocabulary: Vocabulary
+    tokens: TokenStore | TextStream
 
     @property
     def sample(self) -> TokenStore:
         """The tokens at hand: all of them, or those of a stream's first window."""
-        return self.text if isinstance(self.text, TokenStore) else self.text.sample
+        return self.tokens if isinstance(self.tokens, TokenStore) else self.tokens.sample
 
     @property
-    def tokens(self) -> int | None:
+    def count(self) -> int | None:
         """How many tokens there are, where that is known."""
-        return self.text.tokens if isinstance(self.text, TokenStore) else None
+        return self.tokens.tokens if isinstance(self.tokens, TokenStore) else None
 
     @property
     def file(self) -> str:
         """A file that is read while training."""
-        if isinstance(self.text, TokenStore):
-            return os.path.realpath(self.text.path)
-        return self.text.split.shards()[0][0]
-
-    def warnings(self, objective: SpanCorruption) -> list[str]:
-        """What a reader of the manifest should know: what was left out or replaced, or stays out of an epoch."""
-        lines = list(self.sample.remarks)
-        if isinstance(self.text, TextStream):
-            share = self.text.read_in_an_epoch(objective)
-            lines.append(f"an epoch reads about {share:.0%} of the training text's tokens; the next one reads others")
-        return lines
+        if isinstance(self.tokens, TokenStore):
+            return os.path.realpath(self.tokens.path)
+        return self.tokens.split.shards()[0][0]
 
     @property
     def unknown(self) -> float:
         """The share of the tokens at hand that are unknown."""
         return unknown_share([self.sample.array[:COUNTED_TOKENS]])
 
-    def batches(self, objective: SpanCorruption, **options: Any) -> Callable[..., Any]:
-        """A function of `start_step` that returns the batches from there; the options are `pretraining_batches`'s."""
-        if isinstance(self.text, TokenStore):
-            return partial(pretraining_batches, self.text, objective, **options)
-        return partial(self.text.batches, objective, **options)
+    def warnings(self, objective: SpanCorruption) -> list[str]:
+        """What a reader of the manifest should know: what was left out or replaced, or stays out of an epoch."""
+        lines = list(self.sample.remarks)
+        if isinstance(self.tokens, TextStream):
+            share = self.tokens.read_in_an_epoch(objective)
+            lines.append(f"an epoch reads about {share:.0%} of the training text's tokens; the next one reads others")
+        return lines
+
+    def check(self, objective: SpanCorruption) -> None:
+        """Checks that there is a segment to train on. Raises as `batches` does."""
+        if isinstance(self.tokens, TokenStore):
+            check_segments(self.tokens, objective, self.vocabulary.sentinels)
+        else:
+            self.tokens.check(objective)
+
+    def batches(self, objective: SpanCorruption, batch: int, seed: int) -> Batches:
+        """The batches of a host's share from a step on (see `pretraining_batches`).
+
+        Raises:
+            MissingError: the text has not one segment.
+            ConfigurationError: a segment has more spans than the vocabulary has sentinels.
+        """
+        if isinstance(self.tokens, TokenStore):
+            make = partial(pretraining_batches, self.tokens, objective, sentinels=self.vocabulary.sentinels)
+        else:
+            make = partial(self.tokens.batches, objective)
+        return lambda step, share: make(batch=batch, seed=seed, start_step=step, share=share)
 
 
 def is_streamed(corpus: Corpus) -> bool:
@@ -143,37 +160,30 @@ def is_streamed(corpus: Corpus) -> bool:
 
 
 def vocabulary_text(corpus: Corpus) -> Corpus:
-    """What of a training corpus a vocabulary is trained on."""
+    """The part of a training corpus that a vocabulary is trained on."""
     return corpus.first(_VOCABULARY_DOCUMENTS) if is_streamed(corpus) else corpus
 
 
 def open_training_text(
     corpus: Corpus, vocabulary: Vocabulary, cache_directory: Path, reporter: Reporter
 ) -> TrainingText:
-    """Tokenises training text into the cache, or as much of it as a stream needs to begin."""
-    reporter.message(f"reading {corpus.name} ({corpus.split})")
-    opener = TextStream.open if is_streamed(corpus) else TokenStore.build
-    return TrainingText(
-        opener(
-            corpus,
-            vocabulary,
-            cache_directory=cache_directory,
-            on_work=reporter.working,
-            say=reporter.message,
-        )
-    )
+    """Tokenizes training text into the cache, or as much of it as a stream needs to begin."""
+    open_tokens = TextStream.open if is_streamed(corpus) else TokenStore.build
+    return TrainingText(corpus, vocabulary, _read(open_tokens, corpus, vocabulary, cache_directory, reporter))
 
 
 def open_validation_text(
     corpus: Corpus, vocabulary: Vocabulary, cache_directory: Path, tokens: int, reporter: Reporter
 ) -> TokenStore:
-    """Tokenises held-out text into the cache: all of it, or of a large set as much as has so many tokens."""
+    """Tokenizes held-out text into the cache: all of it, or of a large set as much as has so many tokens."""
+    at_least = tokens if isinstance(corpus.shards, DatasetSplit) or is_streamed(corpus) else None
+    return _read(partial(TokenStore.build, at_least=at_least), corpus, vocabulary, cache_directory, reporter)
+
+
+def _read(
+    open_tokens: Callable[..., Any], corpus: Corpus, vocabulary: Vocabulary, cache_directory: Path, reporter: Reporter
+) -> Any:
     reporter.message(f"reading {corpus.name} ({corpus.split})")
-    return TokenStore.build(
-        corpus,
-        vocabulary,
-        cache_directory=cache_directory,
-        on_work=reporter.working,
-        at_least=tokens if isinstance(corpus.shards, DatasetSplit) or is_streamed(corpus) else None,
-        say=reporter.message,
+    return open_tokens(
+        corpus, vocabulary, cache_directory=cache_directory, on_work=reporter.working, say=reporter.message
     )

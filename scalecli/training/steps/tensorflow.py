@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from scalecli.devices.tensorflow import TensorFlowDevices
@@ -40,12 +42,11 @@ class TensorFlowSteps:
         strategy = devices.distribute
 
         @tf.function
-        def run(batches: Any, count: tf.Tensor) -> Any:
-            names = self._reported(batches.element_spec)
-            arrays = [tf.TensorArray(tf.float32, count, infer_shape=False) for _ in range(len(names) + 3)]
+        def run(batches: Any, count: tf.Tensor) -> tf.Tensor:
+            figures = tf.TensorArray(tf.float32, count)
             for index in tf.range(count):
                 # What is waited for begins when the step before has ended, and ends when the batch is there.
-                with tf.control_dependencies([array.flow for array in arrays]):
+                with tf.control_dependencies([figures.flow]):
                     start = tf.timestamp()
                 with tf.control_dependencies([start]):
                     batch = next(batches)
@@ -53,18 +54,25 @@ class TensorFlowSteps:
                 with tf.control_dependencies(rows):
                     wait = tf.cast(tf.timestamp() - start, tf.float32)
                 results = strategy.run(self.step, (batch,))
-                figures = [strategy.experimental_local_results(each)[0] for each in tf.nest.flatten(results)]
-                figures = [wait, *figures]
-                arrays = [array.write(index, figure) for array, figure in zip(arrays, figures, strict=True)]
-            waits, losses, norms, *reports = [array.stack() for array in arrays]
-            return StepMetrics(losses, norms, waits, dict(zip(names, reports, strict=True)))
+                results = tf.nest.map_structure(lambda each: strategy.experimental_local_results(each)[0], results)
+                figures = figures.write(index, self._packed((wait, *results)))
+            return figures.stack()
 
         self._run = run
 
     def run(self, batches: Iterator[Arrays], count: int) -> StepMetrics:
         """`count` steps; returns each one's figures."""
-        figures: StepMetrics = tf.nest.map_structure(lambda each: each.numpy(), self._run(batches, tf.constant(count)))
-        return figures
+        packed = self._run(batches, tf.constant(count)).numpy()
+        shapes = [tuple(figure.shape) for figure in tf.nest.flatten(self._figures)]
+        parts = np.split(packed, np.cumsum([math.prod(shape) for shape in shapes])[:-1], axis=1)
+        figures = [part.reshape(count, *shape) for part, shape in zip(parts, shapes, strict=True)]
+        waits, losses, norms, reports = tf.nest.pack_sequence_as(self._figures, figures)
+        return StepMetrics(losses, norms, waits, reports)
+
+    def _packed(self, figures: tuple[Any, ...]) -> tf.Tensor:
+        """A step's figures in one vector: which there are is known only when the step has been traced."""
+        self._figures = tf.nest.map_structure(lambda figure: tf.TensorSpec(figure.shape), figures)
+        return tf.concat([tf.reshape(figure, [-1]) for figure in tf.nest.flatten(figures)], 0)
 
     def stablehlo(self, batch: Mapping[str, tuple[tuple[int, ...], str]]) -> bytes:
         """The step of one replica, of arrays of these shapes and dtypes, for XLA: as serialised StableHLO."""
@@ -72,12 +80,6 @@ class TensorFlowSteps:
         step: Any = compiled(self._model, self._step)
         serialised: bytes = step.experimental_get_compiler_ir(rows)(stage="stablehlo_serialized")
         return serialised
-
-    def _reported(self, element: Any) -> list[str]:
-        """The names of the model's reports, in the order in which `tf.nest` has them."""
-        specs = {name: getattr(spec, "_value_specs", [spec])[0] for name, spec in element.items()}
-        traced = tf.function(lambda batch: self._model.losses(batch, self._seed).reports, autograph=False)
-        return sorted(traced.get_concrete_function(specs).structured_outputs)
 
     def _step(self, batch: Arrays) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
         """One step; returns its loss, the norm of its gradient, and the reports."""

@@ -11,7 +11,7 @@ from scalecli.analysis.advice.shapes import (
     published_alternatives,
     shape_cost,
 )
-from scalecli.architectures import TEXT_ARCHITECTURES, build_spec
+from scalecli.architectures import TEXT_ARCHITECTURES
 from scalecli.costs import Batch
 from scalecli.costs.hardware import Machine
 from scalecli.costs.memory import Training
@@ -38,8 +38,7 @@ def test_eight_teraflops():
 def test_the_deepest_that_the_budget_allows():
     by_name = {each.name: each for each in found(flops=8e12)}
     assert 0.95 < by_name["small-nl18"].used <= 1
-    deeper = build_spec("transformer", parse_name("small-nl19"))
-    assert shape_cost(deeper, "flops", PAPERS) > 8e12
+    assert shape_cost("transformer", parse_name("small-nl19"), "flops", PAPERS) > 8e12
     assert by_name["small-nl18"].costs["flops"] == pytest.approx(7.85e12, rel=0.01)
 
 
@@ -81,7 +80,7 @@ def test_every_candidate_meets_the_budget(architecture, cost):
     shapes = candidates(architecture, {cost: AT_LEAST_ONE[cost]}, PAPERS)
     assert shapes
     for each in shapes:
-        value = shape_cost(build_spec(architecture, each.shape), cost, PAPERS)
+        value = shape_cost(architecture, each.shape, cost, PAPERS)
         assert value == each.costs[cost]
         assert value >= AT_LEAST_ONE[cost] if cost == "steps/s" else value <= AT_LEAST_ONE[cost]
         assert parse_name(each.name, architecture) == each.shape

@@ -97,7 +97,7 @@ def test_every_table_of_the_papers_is_there():
     assert len(published_models()) == 2 + 14 + 4 + 54
     first = published_papers()["scale-efficiently"]
     assert list(first.operators) == ["NL", "EL", "DL", "DM", "KV", "NH", "FF", "SH", "SKV"]
-    assert (first.setup.pretraining.steps, first.setup.finetuning.learning_rate) == (524288, 1e-3)
+    assert (first.setup.pretraining.steps, first.setup.finetuning["learning_rate"]) == (524288, 1e-3)
     assert first.setup.model_parallelism == {"large": 2, "xl": 8, "xxl": 32}
 
 

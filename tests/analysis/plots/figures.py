@@ -1,7 +1,7 @@
 """Figures for the tests: of what is published, and made up."""
 
 from scalecli.analysis.papers.published import find_published
-from scalecli.analysis.plots import Axis, FigureSpec, Mark, Panel
+from scalecli.analysis.plots.figure import Axis, FigureSpec, Mark, Panel
 from scalecli.analysis.rows.sources import row_of_published
 
 

@@ -1,6 +1,7 @@
 import pytest
 
-from scalecli.analysis.plots import Line, cost_quality, with_lines
+from scalecli.analysis.plots.build import cost_quality
+from scalecli.analysis.plots.figure import Line, with_lines
 from scalecli.analysis.rows.sources import row_of_run
 from scalecli.errors import UsageError
 from tests.analysis.plots.figures import published_rows

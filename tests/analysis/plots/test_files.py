@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from scalecli.analysis.plots import points_csv, write_plot
+from scalecli.analysis.plots.files import points_csv, write_plot
 from scalecli.errors import ScalecliError, UsageError
 from tests.analysis.plots.figures import figure_of, mark
 

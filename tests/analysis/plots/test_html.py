@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from scalecli.analysis.plots import Line, cost_quality
+from scalecli.analysis.plots.build import cost_quality
+from scalecli.analysis.plots.figure import Line
 from scalecli.analysis.plots.html import figure_page, fragment
 from tests.analysis.plots.figures import figure_of, mark, published_rows
 from tests.browser import chromium, complaints

@@ -26,19 +26,19 @@ def test_every_axis_has_ticks_on_it(low, ratio, is_log):
     scale = Scale(low, low * ratio, is_log)
     ticks = scale.ticks(7)
     assert 2 <= len(ticks) <= 8 and ticks == sorted(ticks)
-    assert all(-1e-6 <= scale.place(tick) <= 1 + 1e-6 for tick in ticks)
+    assert all(-1e-6 <= scale.position(tick) <= 1 + 1e-6 for tick in ticks)
 
 
 def test_places_follow_the_logarithm_where_the_axis_does():
-    assert Scale(1.0, 100.0, True).place(10.0) == pytest.approx(0.5)
-    assert Scale(0.0, 100.0, False).place(10.0) == pytest.approx(0.1)
+    assert Scale(1.0, 100.0, True).position(10.0) == pytest.approx(0.5)
+    assert Scale(0.0, 100.0, False).position(10.0) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("values", [(50.0,), (50.0, 50.0), (0.0,), (1.0, 2.0)])
 def test_all_models_are_inside_with_a_margin(values):
     panel = figure_of([mark(x=1e12, y=value) for value in values]).panels[0]
     for scale, places in zip(scales(panel), ([1e12], values), strict=True):
-        assert all(0 < scale.place(place) < 1 for place in places)
+        assert all(0 < scale.position(place) < 1 for place in places)
 
 
 def test_ticks_have_as_many_decimals_each_and_a_true_minus():

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from scalecli.analysis.plots import Line, cost_quality
+from scalecli.analysis.plots.build import cost_quality
+from scalecli.analysis.plots.figure import Line
 from scalecli.analysis.plots.terminal import terminal_plot
 from tests.analysis.plots.figures import figure_of, mark, published_rows
 

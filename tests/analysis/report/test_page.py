@@ -2,7 +2,8 @@
 
 import pytest
 
-from scalecli.analysis.report import Report, Section, write_report
+from scalecli.analysis.report.content import Report, Section
+from scalecli.analysis.report.files import write_report
 from scalecli.tables import Column, Link, Table
 from tests.browser import chromium, complaints
 

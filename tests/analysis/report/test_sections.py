@@ -4,8 +4,9 @@ import re
 import pytest
 
 from scalecli.analysis.papers.published import find_published
-from scalecli.analysis.plots import cost_quality
-from scalecli.analysis.report import comparison_report, write_report
+from scalecli.analysis.plots.build import cost_quality
+from scalecli.analysis.report.files import write_report
+from scalecli.analysis.report.sections import comparison_report
 from scalecli.analysis.rows.sources import row_of_published, row_of_run
 from scalecli.errors import ScalecliError
 from scalecli.tables import Column, Table

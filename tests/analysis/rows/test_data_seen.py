@@ -68,7 +68,7 @@ def test_series_along_a_knob_saw_as_much_data(tmp_path):
     names = [("small", 300), ("small-nl8", 300), ("small-nl16", 6000)]
     rows = rows_of([run(tmp_path, f"{name}-{steps}", -3.0, steps, name) for name, steps in names])
     assert [
-        [point.label for point in members] for members in groups(points(rows, "flops", "upstream", "nl")).values()
+        [point.row.name for point in members] for members in groups(points(rows, "flops", "upstream", "nl")).values()
     ] == [["small-300", "small-nl8-300"]]
 
 

@@ -1,4 +1,5 @@
 import math
+import shutil
 import statistics
 
 import pytest
@@ -6,6 +7,7 @@ import scipy.stats
 
 from scalecli.analysis.rows.seeds import mean_over_seeds
 from scalecli.analysis.rows.sources import row_of_run
+from scalecli.manifest import Best
 from tests.analysis.rows.synthetic import row
 from tests.analysis.runs import child_of, save_run
 from tests.documents import models
@@ -50,6 +52,25 @@ def test_other_things_than_the_seed_keep_runs_apart_and_what_one_lacks_is_unknow
     assert mean_over_seeds([row("a"), row("a")])[1].name == "a"  # published rows have no seeds
 
 
+def test_a_run_that_comes_twice_is_one_seed_and_costs_are_means(study):
+    paths = sorted(path for path in study.iterdir() if path.name.startswith("tiny"))
+    shutil.copytree(study / "tiny", study / "copy")
+    once, twice = (
+        mean_over_seeds([row_of_run(str(path), "forward") for path in listed])
+        for listed in (paths, [*paths, study / "tiny", study / "copy"])
+    )
+    assert [len(each.averaged) for each in twice] == [3, 3]
+    assert [each.intervals for each in twice] == [each.intervals for each in once]
+    best = Best(step=200, rule="lowest")
+    results = {step: {"validation/negative_log_perplexity": -4.0} for step in (200, 300)}
+    early = row_of_run(save_run(study / "early", seed=7, results=results, best=best), "forward")
+    late = row_of_run(str(study / "tiny"), "forward")
+    (mean,) = mean_over_seeds([late, early])
+    assert (late.tokens, early.tokens) == (300 * 32 * 156, 200 * 32 * 156)
+    assert (mean.tokens, mean.training_flops) == (250 * 32 * 156, (late.training_flops + early.training_flops) / 2)
+    assert set(mean.intervals) & {"tokens", "training_flops", "tokens_per_parameter"} == set()
+
+
 def test_the_subcommand_shows_mean_and_interval(study, compare):
     out = compare(str(study / "*"), "--seeds", "mean", "--columns", "name,upstream")[1]
     lines = [line.split() for line in out.splitlines()]
@@ -57,8 +78,8 @@ def test_the_subcommand_shows_mean_and_interval(study, compare):
     assert ["tiny", "3", "-4.333", "-4.958", "to", "-3.708"] in lines
     assert ["small", "1", "-3.9*", "-"] in lines
     rows = {each["name"]: each for each in models(compare(str(study / "*"), "--seeds", "mean", "--format", "json")[1])}
-    assert (rows["tiny"]["seeds"], rows["small"]["upstream_low"]) == (3, None)
-    assert rows["tiny"]["upstream_low"] == pytest.approx(-4.958, abs=1e-3)
+    assert (rows["tiny"]["seeds"], rows["small"]["upstream/low"]) == (3, None)
+    assert rows["tiny"]["upstream/low"] == pytest.approx(-4.958, abs=1e-3)
     compare(str(study / "*"), "--seeds", "mean", "--report", str(study / "report"))
     assert "tiny-seed2/run.yaml" in (study / "report/report.md").read_text()
     alone = compare(str(study / "small"), "small", "--seeds", "mean")[2]

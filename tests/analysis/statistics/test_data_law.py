@@ -29,6 +29,18 @@ def test_constants_come_back_from_losses_without_noise(few_samples):
     np.testing.assert_allclose(constants(found.law), constants(TRUTH), rtol=1e-6)
 
 
+def test_one_run_far_below_the_floor_moves_the_law_no_further_than_its_interval(monkeypatch):
+    """By least squares it would be the only one that counts: its relative deviation is that of 70 times its loss."""
+    monkeypatch.setattr(data_law, "SAMPLES", 40)
+    sizes, data, losses = synthetic_runs(np.random.default_rng(0))
+    losses[10] = 0.05
+    fit = fit_data_law(sizes, data, losses)
+    assert all(covered(fit))
+    assert fit.law.irreducible == pytest.approx(TRUTH.irreducible, abs=0.2)
+    low, high = fit.interval(lambda law: law.at(1e10, 1e12))
+    assert low <= fit.law.at(1e10, 1e12) <= high < 1.1 * low
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_an_independent_fit_of_hubers_loss_agrees(few_samples, seed):
     sizes, data, losses = synthetic_runs(np.random.default_rng(seed))
@@ -102,6 +114,7 @@ LOSSES = np.array([TRUTH.at(*each) for each in zip(SIZES, DATA, strict=True)])
         (SIZES, DATA, 0 * LOSSES, "neither a loss above 0"),
         (SIZES, DATA, np.full(9, 3.0), "does not level off"),
         (SIZES, DATA, 1 + SIZES / 1e9 + DATA / 1e11, "does not level off"),
+        (SIZES, DATA, LOSSES - TRUTH.irreducible, "does not level off"),  # no irreducible term
     ],
 )
 def test_what_has_no_law_says_why(few_samples, sizes, data, losses, reason):
@@ -145,7 +158,7 @@ def test_the_tables_for_people_and_programs(tmp_path, compare, few_samples):
     compare(*paths, "--fit", "parameters,tokens:upstream", "--tables", str(tmp_path / "tables"))
     laws, optima = ((tmp_path / f"tables/{name}.csv").read_text() for name in ("data_laws", "compute_optimal"))
     assert laws.startswith("group,quality,n,constant,value,low,high\n")
-    assert optima.startswith("group,budget,parameters,parameters_low,parameters_high,tokens,")
+    assert optima.startswith("group,budget,parameters,parameters/low,parameters/high,tokens,")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Depth against width: least squares as by the normal equations, intervals that hold, verdicts and their reasons."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -98,6 +100,22 @@ def test_verdicts(gain, noise, verdict):
     ]
     (other,) = depth_tests(turned, "steps_per_s", "a/loss")
     assert (other.gain, other.low, other.high) == pytest.approx((test.gain, test.low, test.high))
+
+
+@pytest.mark.parametrize("quality", [-4.0, -4.1, -1 / 3])
+def test_equal_qualities_beat_nothing_by_rounding(quality):
+    (test,) = depth_tests(
+        [row(name, flops=flops, upstream=quality) for name, flops in SHAPES.items()], "flops", "upstream"
+    )
+    assert (test.gain, test.low, test.high, test.verdict) == (0.0, 0.0, 0.0, "the runs can't tell")
+
+
+def test_a_model_that_comes_twice_is_no_second_seed():
+    rows = rows_of(0.1, noise=0.05)
+    assert depth_tests([*rows, *rows], "flops", "upstream") == depth_tests(rows, "flops", "upstream")
+    copies = [replace(each, steps_per_s=2.0) for each in rows]  # all the same to the last digit but for their speed
+    (test,) = depth_tests([*rows, *copies], "flops", "upstream")
+    assert (test.noise, test.runs) == ("models", 9)
 
 
 def test_shapes_that_lie_off_the_plane_by_more_than_seeds_explain():

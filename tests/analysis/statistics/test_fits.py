@@ -24,6 +24,16 @@ def test_a_line_without_noise_is_found_exactly():
     assert rms(line.residuals) == pytest.approx(0, abs=1e-9)
 
 
+def test_equal_qualities_have_a_slope_of_zero_and_not_one_by_rounding():
+    (line,) = fit_lines(points_of(COSTS, [-4.1] * 8), "flops", "upstream")
+    assert (line.slope, line.intercept, line.interval) == (0.0, -4.1, (0.0, 0.0))
+    assert {value for _, value in line.residuals} == {0.0}
+
+
+def test_a_limit_of_zero_has_no_sign():
+    assert f"{fits.quality_of('upstream', 0.0):g}" == "0"
+
+
 def test_residuals_are_by_model_and_what_the_line_leaves():
     qualities = [1.0, 2.0, 3.0, 4.4]
     (line,) = fit_lines(points_of([1, 10, 100, 1000], qualities), "flops", "glue")

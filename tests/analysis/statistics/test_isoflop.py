@@ -132,7 +132,7 @@ def test_the_subcommand(tmp_path, compare):
     arguments = (str(tmp_path / "*"), "--isoflop")
     found = tables(compare(*arguments, "--format", "json")[1])
     assert list(found) == ["models", "isoflop", "isoflop_exponents"]
-    assert {"group", "budget", "n", "parameters", "parameters_low", "reason"} <= set(found["isoflop"][0])
+    assert {"group", "budget", "n", "parameters", "parameters/low", "reason"} <= set(found["isoflop"][0])
     out = compare(*arguments, "--plot", str(tmp_path / "isoflop.svg"))[1]
     assert "note: left out, since upstream is no number: nan" in out
     assert "Exponents of the best size over training FLOPs: " in out

@@ -14,14 +14,14 @@ TABLE_4 = "scale-efficiently/table-4"
 
 
 def labels(found):
-    return {group: [point.label for point in members] for group, members in groups(found).items()}
+    return {group: [point.row.name for point in members] for group, members in groups(found).items()}
 
 
 def test_a_point_has_both_figures_and_says_what_they_are_of():
     rows = [row("a", flops=3.0, upstream=-2.0), row("b", flops=4.0), row("c", flops=float("nan"), upstream=-1.0)]
     (point,) = points(rows, "flops", "upstream")
-    assert (point.label, point.group, point.cost, point.quality) == ("a", "transformer", 3.0, -2.0)
-    assert (point.source, point.architecture, point.parameters) == ("made-up", "transformer", None)
+    assert (point.row.name, point.group, point.cost, point.quality) == ("a", "transformer", 3.0, -2.0)
+    assert (point.row.source, point.row.architecture, point.row.parameters) == ("made-up", "transformer", None)
     other = points([row("d", flops=5.0, upstream=-1.0, flops_sequences=64)], "flops", "upstream")[0]
     assert point.measured_on != other.measured_on
 
@@ -106,9 +106,16 @@ def test_one_pretraining_counts_once_for_upstream(tmp_path):
     pretrained = save_run(tmp_path / "p")
     tuned = [save_run(tmp_path / name, **child_of(pretrained, "../p")) for name in ("t1", "t2")]
     rows = [row_of_run(each, "forward") for each in (*tuned, pretrained)]
-    assert [point.label for point in points(rows, "parameters", "upstream")] == ["p"]
-    assert [point.label for point in points(rows[:2], "parameters", "upstream")] == ["t1"]
-    assert [point.label for point in points(rows, "parameters", "downstream")] == ["t1", "t2"]
+    assert [point.row.name for point in points(rows, "parameters", "upstream")] == ["p"]
+    assert [point.row.name for point in points(rows[:2], "parameters", "upstream")] == ["t1"]
+    assert [point.row.name for point in points(rows, "parameters", "downstream")] == ["t1", "t2"]
+
+
+def test_what_comes_twice_counts_once(tmp_path):
+    tuned = save_run(tmp_path / "t", **child_of(save_run(tmp_path / "p"), "../p"))
+    rows = [row_of_run(path, "forward") for path in (tuned, f"{tuned}/run.yaml", tuned)]
+    assert len(points(rows, "parameters", "downstream")) == 1
+    assert len(points([*table_rows(TABLE_4), *table_rows(TABLE_4)], "flops", "glue")) == 14
 
 
 def test_what_points_can_be_grouped_by():

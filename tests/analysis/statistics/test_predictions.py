@@ -73,8 +73,11 @@ def test_scores_follow_from_losses_and_stay_possible():
     assert score.predicted == pytest.approx(score_of(loss.predicted))
     # With scores exactly on their curve, what is uncertain is the loss.
     assert (score.low, score.high) == pytest.approx((score_of(loss.low), score_of(loss.high)), rel=0.1)
-    _, far = predict(rows, "flops", ["downstream"], [target(1e60)])
-    assert 0 <= far.low <= far.predicted <= far.high <= 100
+    loss, far = predict(rows, "flops", ["downstream"], [target(1e17)])
+    assert loss.high <= 0 and 0 <= far.low <= far.predicted <= far.high <= score_of(0.0) + 0.1
+    loss, far = predict(rows, "flops", ["downstream"], [target(1e60)])
+    assert loss.reason == "the line leads to 16.8, and no model reaches more than 0" and loss.predicted is None
+    assert far.reason == "its upstream figure is not predicted"
 
 
 def test_noise_of_the_scores_widens_their_interval():
@@ -127,7 +130,9 @@ def test_other_architectures_and_figures_that_were_measured_otherwise_stay_out()
     odd = row("odd", flops=1e13, upstream=0.0, flops_sequences=64)
     (found,) = predict([*rows, odd], "flops", [], [target(1e13, architecture="transformer")])
     assert (found.n, found.predicted) == (4, pytest.approx(-1.9, abs=0.05))
-    assert predict(rows, "flops", [], [target(1e13, architecture="switch")]) == []
+    (none,) = predict(rows, "flops", [], [target(1e13, architecture="switch")])
+    assert (none.group, none.n, none.predicted) == ("switch", 0, None)
+    assert none.reason == "it needs 4 models of different costs"
 
 
 def test_the_papers_largest_transformer_from_its_smaller_ones():
@@ -160,10 +165,17 @@ def test_runs_and_those_that_were_finetuned_from_them(tmp_path, compare):
     assert (score["quality"], score["n"]) == ("downstream", 4)
     assert score["measured"] == pytest.approx(score_of(-2.3))
     assert score["predicted"] == pytest.approx(score_of(loss["predicted"]))
+    tuned = tables(compare(*arguments[:2], "large-sst2", *arguments[3:])[1])["predictions"]
+    assert tuned == [{**each, "model": "large-sst2"} for each in found]
     code, out, _ = compare(str(tmp_path / "*"), "--predict", "xl", "--predict-at", "flops=1e15", "--cost", "parameters")
     assert code == 0 and "note: beyond the costs of all models that were fitted: xl, -" in out
     rows = [line.split() for line in out.splitlines() if " power law " in line or " line " in line]
     assert [each[1:3] for each in rows] == [["xl", "parameters"], ["-", "flops"]]
+
+
+def test_a_model_whose_architecture_has_no_others_is_not_left_out_in_silence(compare):
+    out = compare("--published", "table-4", "--predict", "xl-nl24", "--predict", "switch-base")[1]
+    assert "no prediction: switch: base: upstream (n = 0): it needs 4 models of different costs" in out
 
 
 def test_people_see_how_many_measured_figures_are_within(compare):

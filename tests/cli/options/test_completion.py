@@ -29,6 +29,17 @@ def test_studies_are_offered_by_name():
     assert offered("study", "run", "arch") == ["architectures", "architectures-micro"]
 
 
+def test_columns_are_offered_with_the_results_of_the_runs_that_are_named(tmp_path):
+    save_run(tmp_path / "first", results={600: {"sst2/accuracy": 90.0}}, best=None)
+    assert offered("compare", str(tmp_path / "first"), "--columns", "name,s") == [
+        "name,source",
+        "name,steps_per_s",
+        "name,sst2/accuracy",
+    ]
+    assert offered("compare", "small", str(tmp_path / "none"), "--sort", "up") == ["upstream"]
+    assert offered("compare", "--columns", "par") == ["parameters", "pareto"]
+
+
 @pytest.mark.parametrize("subcommand", ["finetune", "eval", "export"])
 def test_runs_are_offered_in_the_folder_typed_so_far(subcommand, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -97,3 +97,27 @@ def test_debug_may_stand_behind_the_subcommand():
     for words in (["--debug", "flops", "smal"], ["flops", "--debug", "smal"], ["flops", "smal", "--debug"]):
         ran = command(*words)
         assert ran.code == 3 and "Traceback" in ran.err and ran.err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "address", "local"),
+    [
+        ("gs:/b/run", "gs://b/run", "./gs:/b/run"),
+        ("GS:b", "gs://b", "./gs:/b"),
+        ("https:/a/b.txt", "https://a/b.txt", "./https:/a/b.txt"),
+    ],
+)
+def test_an_address_that_lacks_a_slash_is_no_local_path(given, address, local, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    line = f"{given}: {address} is an address, {local} a local path\n"
+    for words in (["pretrain", given, "--dry-run"], ["compare", "small", "--report", given]):
+        ran = command(*words)
+        assert (ran.code, ran.err) == (2, f"error: {line}")
+    ran = command("import", "x", f"--run={given}")
+    assert (ran.code, ran.err) == (2, f"error: --run={line}")
+    monkeypatch.setenv("SCALECLI_SHAPE_OUTPUT", given)
+    assert command("shape", "tiny").err == f"error: {line}"
+    (tmp_path / "config.yaml").write_text(f"compare: {{tables: '{given}'}}\n")
+    assert command("--config", "config.yaml", "compare", "small").err == f"error: {line}"
+    assert not (tmp_path / given.split("/")[0]).exists()
+    assert command("compare", "./gs:/x").err.startswith("error: ./gs:/x: neither ")

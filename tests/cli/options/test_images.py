@@ -44,7 +44,7 @@ def test_the_head_is_for_the_classes_that_there_are(plan, folder):
     assert plan("shape.yaml", "--images", "images")[1]["shape"]["classes"] == 7
     (folder / "shape.yaml").write_text(SHAPE + "classes: 2\n")
     code, _, err = plan("shape.yaml", "--images", "images")
-    assert code == 3 and "the shape file's 2 classes are too few for images, which has 3" in err
+    assert code == 3 and "the shape file states classes: 2, too few for images, which has 3" in err
 
 
 def test_a_preset_takes_the_classes_of_the_data(plan):

@@ -44,6 +44,6 @@ def test_segments_and_tasks(vocabulary, capsys):
 
 def test_colors_are_for_terminals(vocabulary, monkeypatch, capsys):
     batch = {"inputs": row(vocabulary.size - 1, 1), "targets": row(1)}
-    monkeypatch.setattr("scalecli.cli.output.examples._color", lambda: True)
+    monkeypatch.setattr("scalecli.cli.output.examples.stdout_color", lambda: True)
     print_examples(iter([batch]), vocabulary, 1)
     assert "\x1b[35m\x1b[1m<extra_id_0>\x1b[0m" in capsys.readouterr().out

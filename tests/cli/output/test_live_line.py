@@ -5,8 +5,10 @@ import os
 import pty
 import re
 import struct
+import subprocess
 import sys
 import termios
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from scalecli.cli.output.progress import ConsoleReporter
 from scalecli.manifest import Throughput
 from scalecli.training.reporting import Progress
 
+SECONDS = 60
 LOGS = [
     b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n",
     b"I0000 00:00:1764198272.195642    4242 device_compiler.h:196] Compiled cluster using XLA!  This line is once.\n",
@@ -25,7 +28,6 @@ PROGRAM = f"""
 import os, sys, time
 from scalecli.cli.output.progress import ConsoleReporter
 from scalecli.cli.output.terminal import say
-from scalecli.manifest import Throughput
 from scalecli.manifest import Throughput
 from scalecli.training.reporting import Progress
 
@@ -66,24 +68,31 @@ def screen(output):
 
 
 def in_terminal(columns, *arguments):
-    """What the program sends to a terminal of that many columns."""
-    child, terminal = pty.fork()
-    if not child:
-        os.environ.update(PYTHONPATH=str(Path(__file__).parents[3]), TERM="xterm")
-        os.environ.pop("COLUMNS", None)
-        os.execv(sys.executable, [sys.executable, "-c", PROGRAM, *arguments])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    """What the program sends to a terminal of that many columns; it is killed where it takes too long."""
+    terminal, other_end = pty.openpty()
+    fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "TERM": "xterm"}
+    environment.pop("COLUMNS", None)
+    words, ends = [sys.executable, "-c", PROGRAM, *arguments], dict.fromkeys(("stdin", "stdout", "stderr"), other_end)
     output = b""
-    try:
-        while piece := os.read(terminal, 65536):
-            output += piece
-    except OSError:  # the other end is closed
-        pass
-    assert os.waitpid(child, 0)[1] == 0, output
+    with subprocess.Popen(words, env=environment, start_new_session=True, **ends) as child:
+        os.close(other_end)
+        deadline = threading.Timer(SECONDS, child.kill)
+        deadline.start()
+        try:
+            while piece := os.read(terminal, 65536):
+                output += piece
+        except OSError:  # the other end is closed
+            pass
+        finally:
+            code = child.wait()
+            deadline.cancel()
+            os.close(terminal)
+    assert code == 0, output
     return output.decode()
 
 
-@pytest.mark.parametrize("columns", [40, 80, 120])
+@pytest.mark.parametrize("columns", [0, 40, 80, 120])
 def test_messages_stand_above_the_live_line(columns):
     output = in_terminal(columns, "3")
     shown = screen(output)
@@ -94,7 +103,7 @@ def test_messages_stand_above_the_live_line(columns):
     assert sorted(line for line in shown if line) == sorted([*expected, "results", "after it"])
     parts = ["step 200 of 300  0:31 left", "loss 2.5000 (mean of 57 steps)", "3.25 steps/s"]
     parts += ["25.0% of peak FLOPs", "1,234 tokens/s"]
-    assert [part for part in parts if part in output] == parts[: {40: 1, 80: 3, 120: 5}[columns]]
+    assert [part for part in parts if part in output] == parts[: {0: 3, 40: 1, 80: 3, 120: 5}[columns]]
 
 
 def test_log_lines_never_show_unless_they_are_asked_for():

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from scalecli.architectures import build_spec
 from scalecli.cli.main import cli, run
 from scalecli.costs import Batch, flops
 from scalecli.costs.hardware import Machine
+from scalecli.costs.memory import Training
+from scalecli.costs.roofline import estimate
 from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS
 from scalecli.data.text.span_corruption import SpanCorruption
 from scalecli.shape import parse_name
@@ -111,8 +114,14 @@ def test_the_plan_has_every_run_and_what_it_costs(study):
 
 
 def test_the_time_is_for_the_machine_that_is_asked_for(study):
-    _, _, err = study("run", "--dry-run", "--format", "json", "--chip", "h100", "--chips", "8")
-    assert "on 8 h100" in err
+    code, out, err = study("run", "--dry-run", "--format", "json", "--chip", "h100", "--chips", "8")
+    assert code == 0, err
+    batch = Batch(32, 64, SpanCorruption(64, 0.15, 3.0).targets_length)
+    for row in json.loads(out)["tables"]["plan"]:
+        spec = build_spec("transformer", parse_name(row["run"]))
+        steps_per_s = estimate(spec, batch, Machine("h100", 8), Training(precision="float32")).steps_per_s
+        assert 3600 * row["hours"] == pytest.approx(IMPORT_SECONDS + COMPILE_SECONDS + 300 / steps_per_s)
+    assert re.fullmatch(r"to do: 2 runs, 38\.9T training FLOPs, 0:51 on 8 h100, .*", err.splitlines()[1])
 
 
 def test_a_plan_goes_without_a_time_where_the_machine_can_t_have_the_batch(study):

@@ -2,6 +2,7 @@
 
 import json
 
+from scalecli.data.tasks.examples import iterate_examples
 from scalecli.data.tasks.registry import all_tasks
 from tests.datasets import prepare
 
@@ -146,3 +147,7 @@ def in_dataset(data_dir, name, rows, split="validation"):
     task = all_tasks()[name]
     split = task.dataset_splits()[split]
     return prepare(data_dir, task.dataset, features_of(rows[0]), [rows], split=split)
+
+
+def read_examples(task, split, skipped=None):
+    return list(iterate_examples(task, split, skipped))

@@ -12,13 +12,13 @@ EXAMPLES = [
         (f"{sentence} {n % 10}"[: 10 + n % 17], ("text", "noise")[n % 2]) for n, sentence in enumerate(sentences(50))
     )
 ]
-LENGTHS = {"inputs_length": 32, "targets_length": 16}
+LENGTHS = (32, 16)
 
 
 def make(vocabulary, tasks, rates=None, *, batch=5, seed=1, packed=False):
-    encoded = {name: Encoded.of(examples, vocabulary, **LENGTHS) for name, examples in tasks.items()}
+    encoded = {name: Encoded.of(examples, vocabulary, LENGTHS) for name, examples in tasks.items()}
     rates = rates or {name: 1 / len(tasks) for name in tasks}
-    return FinetuningBatches(encoded, rates, **LENGTHS, batch=batch, seed=seed, packed=packed)
+    return FinetuningBatches(encoded, rates, LENGTHS, batch=batch, seed=seed, packed=packed)
 
 
 def batches(vocabulary, count, *, examples=EXAMPLES, start_step=0, **options):
@@ -50,7 +50,7 @@ def test_an_epoch_holds_every_example_once(vocabulary, packed):
     expected = pairs_of(vocabulary, EXAMPLES)
     assert sorted(epochs[0]) == sorted(epochs[1]) == expected and epochs[0] != epochs[1]
     for name, array in found[0].items():
-        assert array.shape == (rows, LENGTHS[name.partition("_")[0] + "_length"]) and array.dtype == np.int32
+        assert array.shape == (rows, LENGTHS[name.startswith("targets")]) and array.dtype == np.int32
         if name.endswith("segments"):
             assert ((array > 0) == (found[0][name.removesuffix("_segments")] > 0)).all()
 
@@ -96,7 +96,7 @@ def test_cut_first_then_ended_and_counted(vocabulary):
     assert batch["inputs"][0, -1] == batch["targets"][0, -1] == 1
     assert batch["inputs"][0, :-1].tolist() == vocabulary.encode("noise " * 100)[:31]
     examples = [Example("noise " * 100, "text", 0), Example("noise", "text", 1)]
-    encoded = Encoded.of(examples, vocabulary, **LENGTHS)
+    encoded = Encoded.of(examples, vocabulary, LENGTHS)
     assert (encoded.inputs_cut, encoded.targets_cut) == (1, 0)
 
 

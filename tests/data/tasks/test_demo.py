@@ -1,11 +1,11 @@
 import pytest
 
 from scalecli.data.tasks.demo import write_package_task
-from scalecli.data.tasks.examples import read_examples
 from scalecli.data.tasks.task import load_task
 from scalecli.data.text.docstrings import Docstring
 from scalecli.errors import MissingError
 from tests.data.conftest import sentences
+from tests.data.tasks.originals import read_examples
 
 
 def docstrings(counts):

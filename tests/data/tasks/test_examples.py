@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from scalecli.data.tasks.examples import read_examples, split_version
+from scalecli.data.tasks.examples import split_version
 from scalecli.data.tasks.registry import all_tasks, find_tasks
 from scalecli.data.tasks.task import load_task
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.strict import dump_yaml
-from tests.data.tasks.originals import LAYOUTS, SQUAD, features_of, in_dataset, write
+from tests.data.tasks.originals import LAYOUTS, SQUAD, features_of, in_dataset, read_examples, write
 from tests.datasets import prepare
 
 

@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 
 from scalecli.data.sources import Remarks
-from scalecli.data.tasks.examples import iterate_examples, read_examples
+from scalecli.data.tasks.examples import iterate_examples
 from scalecli.data.tasks.registry import find_tasks
 from scalecli.data.tasks.task import Task, load_task
 from scalecli.errors import ConfigurationError
 from scalecli.strict import dump_yaml
-from tests.data.tasks.originals import SPANS, WSC, in_dataset, write
+from tests.data.tasks.originals import SPANS, WSC, in_dataset, read_examples, write
 
 
 def test_broken_lines_are_counted_where_the_task_says_so(tmp_path):

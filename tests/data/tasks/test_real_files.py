@@ -2,9 +2,9 @@
 
 import pytest
 
-from scalecli.data.tasks.examples import read_examples
 from scalecli.data.tasks.registry import find_tasks, groups
 from scalecli.errors import MissingError
+from tests.data.tasks.originals import read_examples
 
 REAL = {
     ("cola", "train"): 8_000,

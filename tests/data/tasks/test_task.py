@@ -3,11 +3,12 @@ import json
 
 import pytest
 
-from scalecli.data.tasks.examples import read_examples, split_version
+from scalecli.data.tasks.examples import split_version
 from scalecli.data.tasks.task import Task, load_task
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.storage.files import write_atomically
 from scalecli.strict import dump_yaml
+from tests.data.tasks.originals import read_examples
 
 BASE = {"name": "sst2", "train": "a.tsv", "input": "sst2 sentence: {sentence}", "target": "label"}
 

@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from scalecli.data.tasks.examples import read_examples
 from scalecli.data.tasks.registry import find_tasks
 from scalecli.data.tasks.task import load_task
 from scalecli.strict import dump_yaml
-from tests.data.tasks.originals import LAYOUTS, SPANS, WSC, in_dataset, write
+from tests.data.tasks.originals import LAYOUTS, SPANS, WSC, in_dataset, read_examples, write
 
 
 def test_test_sets_have_no_labels(tmp_path):

@@ -45,8 +45,7 @@ def opened(data_dir, split, vocabulary, cache):
 
 
 def batches(stream, count, *, seed=1, start_step=0, batch=BATCH):
-    sentinels = stream.vocabulary.sentinels
-    found = stream.batches(OBJECTIVE, sentinels=sentinels, batch=batch, seed=seed, start_step=start_step)
+    found = stream.batches(OBJECTIVE, batch=batch, seed=seed, start_step=start_step)
     return list(found.take(count).as_numpy_iterator())
 
 
@@ -144,10 +143,17 @@ def test_parts_of_splits(stream, data_dir, vocabulary, tmp_path):
     assert {token for segment in segments_of(part, 10) for token in segment} <= joined
 
 
+def test_the_field_that_is_named_is_streamed(data_dir, vocabulary, tmp_path):
+    corpus = Corpus.from_dataset("c4/en", "train", str(data_dir), "url")
+    urls = TextStream.open(corpus, vocabulary, cache_directory=tmp_path, window=WINDOW)
+    tokens = vocabulary.encode("u")
+    assert {token for segment in segments_of(urls, 3) for token in segment} == set(tokens)
+
+
 def test_too_few_documents(data_dir, vocabulary, tmp_path):
     few = opened(data_dir, "train[:2]", vocabulary, tmp_path)
     with pytest.raises(MissingError, match=r"c4/en/3\.0\.1: 2 documents in 1 shards are too few"):
-        few.batches(SpanCorruption(512), sentinels=vocabulary.sentinels, batch=1, seed=0)
+        few.check(SpanCorruption(512))
 
 
 @pytest.mark.parametrize("keep", [0.4, 0.97])
@@ -258,6 +264,6 @@ def test_speed_is_a_number(stream):
 
 def test_an_abandoned_iterator_does_not_hang(stream):
     for _ in range(3):
-        iterator = stream.batches(OBJECTIVE, sentinels=stream.vocabulary.sentinels, batch=2, seed=1).as_numpy_iterator()
+        iterator = stream.batches(OBJECTIVE, batch=2, seed=1).as_numpy_iterator()
         next(iterator)
         del iterator

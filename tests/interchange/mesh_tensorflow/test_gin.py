@@ -35,7 +35,6 @@ def read(tmp_path, text):
 
 def test_values_macros_and_scopes(tmp_path):
     gin = read(tmp_path, TEXT)
-    assert gin.macro("num_layers") == gin.macro("depth") == 6
     assert gin.get("make_layer_stack", "num_layers", "encoder") == 6
     assert gin.get("make_layer_stack", "num_layers", "decoder") == gin.get("make_layer_stack", "num_layers") == 2
     assert gin.get("SelfAttention", "num_heads", "decoder") == 4
@@ -79,14 +78,14 @@ def test_what_is_no_data_is_refused_and_not_run(tmp_path, text, line):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a = %b\nb = %a", "macros refer to one another without an end"),
-        ("a = %b", "%b is not defined"),
+        ("run.a = %b\nb = %a\na = %b", "macros refer to one another without an end"),
+        ("run.a = %b", "%b is not defined"),
         (b"a = '\xff'", "not text in UTF-8"),
     ],
 )
 def test_what_is_refused(tmp_path, text, message):
     with pytest.raises(ConfigurationError, match=message):
-        read(tmp_path, text).macro("a")
+        read(tmp_path, text).get("run", "a")
 
 
 def test_a_file_that_is_too_large(tmp_path):

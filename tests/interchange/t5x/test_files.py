@@ -47,7 +47,7 @@ def test_arrays_that_lie(tmp_path, values, error, message):
     damage(folder, **values)
     with pytest.raises(error, match=message) as info:
         for leaf in read_tree(folder / "checkpoint").values():
-            leaf.read()
+            np.asarray(leaf)
     assert "\n" not in str(info.value)
 
 
@@ -59,7 +59,7 @@ def test_chunks_that_are_missing_damaged_or_bombs(tmp_path):
     for content in (whole[:-10], b"x" + whole[1:], zlib.compress(bytes(10**7))):
         chunk.write_bytes(content)
         with pytest.raises(MissingError, match=r"scale/1: (cannot be read|damaged)"):
-            read_tree(folder / "checkpoint")["target/encoder/encoder_norm/scale"].read()
+            np.asarray(read_tree(folder / "checkpoint")["target/encoder/encoder_norm/scale"])
     chunk.unlink()
     with pytest.raises(MissingError, match="lacks"):
         read_tree(folder / "checkpoint")

@@ -10,7 +10,7 @@ import pytest
 from scalecli.architectures import build_image_spec
 from scalecli.evaluation.few_shot import Features, FewShot, draw_shots, ridge_accuracy
 from scalecli.manifest import load_manifest
-from scalecli.runs.directory import Trained, open_trained
+from scalecli.runs.trained import Trained, open_trained
 from scalecli.storage import layout
 from scalecli.storage.run_storage import open_storage
 from scalecli.training import checkpoints

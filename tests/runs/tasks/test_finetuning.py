@@ -9,8 +9,9 @@ import signal
 import pytest
 
 from scalecli.data.text.vocabulary import load_vocabulary
-from scalecli.manifest import FILE_NAME, load_manifest
+from scalecli.manifest import load_manifest
 from scalecli.storage import layout
+from scalecli.storage.layout import MANIFEST
 from tests.runs.conftest import SYLLABLES, command, metrics
 from tests.runs.stopping.test_resuming import same_as
 
@@ -218,7 +219,7 @@ def test_metrics_that_cannot_be_are_found_before_training(place, reference, task
     (tmp_path / "task.yaml").write_text(TASK.replace("[accuracy, matthews]", "[pearson]"))
     line = finetuning(place, reference, tmp_path / "run", "--task", tmp_path / "task.yaml").failed(3)
     assert "metric 'pearson'" in line
-    assert not (tmp_path / "run" / FILE_NAME).exists()
+    assert not (tmp_path / "run" / MANIFEST).exists()
 
 
 @pytest.mark.parametrize("damage", ["newest", "other shape", "none left"])
@@ -228,8 +229,8 @@ def test_a_parent_whose_checkpoint_is_damaged(place, reference, task, tmp_path, 
         (parent / "checkpoints/00000024" / layout.WEIGHTS).write_bytes(b"half")
         code, message = 4, "00000024/weights.safetensors: damaged"
     elif damage == "other shape":
-        manifest = (parent / FILE_NAME).read_text()
-        (parent / FILE_NAME).write_text(manifest.replace("d_ff: 32", "d_ff: 64"))
+        manifest = (parent / MANIFEST).read_text()
+        (parent / MANIFEST).write_text(manifest.replace("d_ff: 32", "d_ff: 64"))
         code, message = 3, "feed_forward/input' is [2, 16, 32], the model's is [2, 16, 64]"
     else:
         shutil.rmtree(parent / "checkpoints")

@@ -7,11 +7,12 @@ import pytest
 
 from scalecli.data.tasks.task import Task
 from scalecli.errors import ConfigurationError, MissingError
-from scalecli.manifest import FILE_NAME, Parent, load_manifest, manifest_hash
-from scalecli.runs.directory import Trained
+from scalecli.manifest import Parent, load_manifest, manifest_hash
 from scalecli.runs.evaluation import default_storage, open_checkpoints
 from scalecli.runs.tasks.evaluation import name_of_tasks
 from scalecli.runs.text.evaluation import name_of_text, objective_of
+from scalecli.runs.trained import Trained
+from scalecli.storage.layout import MANIFEST
 from scalecli.storage.run_storage import RunStorage
 from tests.analysis.runs import child_of, save_run
 from tests.runs.conftest import command
@@ -58,14 +59,14 @@ def test_checkpoints_are_chosen(reference, tmp_path):
 
 def test_results_never_take_the_place_of_a_training_run(place, reference, tmp_path):
     arguments = ["--text", place.text, "--batch", 8, "--examples", 8, "--cache-directory", place.folder / "cache"]
-    before = (reference / FILE_NAME).read_bytes()
+    before = (reference / MANIFEST).read_bytes()
     line = command("eval", reference, "--run", reference, *arguments).failed(3)
     assert line.startswith(f"{reference}: holds a pretrain run") and "--run" in line
-    assert (reference / FILE_NAME).read_bytes() == before
-    (tmp_path / FILE_NAME).write_text("schema: 1\nnotes: mine\n")
+    assert (reference / MANIFEST).read_bytes() == before
+    (tmp_path / MANIFEST).write_text("schema: 1\nnotes: mine\n")
     line = command("eval", reference, "--run", tmp_path, *arguments).failed(3)
     assert line.startswith(f"{tmp_path}: what is there can't be replaced") and "--run" in line
-    assert (tmp_path / FILE_NAME).read_text() == "schema: 1\nnotes: mine\n"
+    assert (tmp_path / MANIFEST).read_text() == "schema: 1\nnotes: mine\n"
 
 
 def test_the_same_evaluation_again_takes_the_place_of_its_own(place, reference, tmp_path):
@@ -93,7 +94,7 @@ def test_the_objective_is_that_of_the_run_or_of_the_one_that_it_was_made_from(tm
 @pytest.mark.parametrize("path", ["../gone", "../\0", "../damaged"])
 def test_a_pretrained_run_that_cannot_be_read_is_named(tmp_path, path):
     (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / FILE_NAME).write_text("schema: 1\nnam: x\n")
+    (tmp_path / "damaged" / MANIFEST).write_text("schema: 1\nnam: x\n")
     fields = child_of(save_run(tmp_path / "a"), path)
     save_run(tmp_path / "tuned", **fields, objective=None)
     with pytest.raises(MissingError) as error:

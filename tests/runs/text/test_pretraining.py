@@ -12,8 +12,9 @@ import sys
 import numpy as np
 import pytest
 
-from scalecli.manifest import FILE_NAME, load_manifest
+from scalecli.manifest import load_manifest
 from scalecli.storage import layout
+from scalecli.storage.layout import MANIFEST
 from scalecli.training import checkpoints
 from tests.runs.conftest import PIECES, SHAPE, command, metrics
 
@@ -49,11 +50,11 @@ def test_a_run_leaves_its_figures_and_checkpoints(reference):
 
 def test_the_command_of_a_completed_run_changes_nothing(place, reference):
     """Runs that started from this one know its manifest by its hash."""
-    before = (reference / FILE_NAME).read_bytes()
+    before = (reference / MANIFEST).read_bytes()
     ran = command(*place.reference(reference), "--format", "json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["tables"]["run"][0][QUALITY] == load_manifest(reference).results[24][QUALITY]
-    assert (reference / FILE_NAME).read_bytes() == before
+    assert (reference / MANIFEST).read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -75,11 +76,11 @@ def test_another_configuration_is_refused_and_named(place, reference, tmp_path, 
         changed = tmp_path / "text.txt"
         changed.write_text(place.text.read_text() + "one more document\n")
         change = {"text": changed}
-    before = (reference / FILE_NAME).read_bytes()
+    before = (reference / MANIFEST).read_bytes()
     line = command(*place.reference(reference, **change)).failed(3)
     assert str(reference) in line
     assert message in line
-    assert (reference / FILE_NAME).read_bytes() == before
+    assert (reference / MANIFEST).read_bytes() == before
 
 
 def test_more_steps_go_on_and_a_damaged_checkpoint_is_passed_over(place, reference, tmp_path):
@@ -172,7 +173,7 @@ def test_what_cannot_be_is_one_line(place, tmp_path, change, code, message):
         key: write(tmp_path / "bad.txt", value) if isinstance(value, bytes) else value for key, value in change.items()
     }
     assert message in command(*place.pretraining(tmp_path / "run", **change)).failed(code)
-    assert not (tmp_path / "run" / FILE_NAME).exists()
+    assert not (tmp_path / "run" / MANIFEST).exists()
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,7 @@ def test_a_shape_files_own_rows_are_the_models(place, tmp_path, no_training):
     arguments[1] = str(shape)
     shape.write_text(SHAPE + "vocabulary: 299\n")
     line = command(*arguments).failed(3)
-    assert f"vocabulary of 299 rows is too small for {PIECES + 100} ids" in line
+    assert f"vocabulary: 299, too few for {PIECES + 100} ids" in line
     shape.write_text(SHAPE + "vocabulary: 333\n")
     ran = command(*arguments)
     assert ran.code == 0, ran.err

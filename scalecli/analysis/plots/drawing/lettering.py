@@ -33,12 +33,12 @@ def families(text: str) -> list[str]:
 @functools.lru_cache(1024)
 def _others(signs: frozenset[str]) -> tuple[str, ...]:
     missing = {ord(sign) for sign in signs if sign.isprintable()} - _signs_of(findfont(_FONT))
-    found = []
+    names = []
     for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)) if missing else ():
         if font.style == "normal" and missing & (known := _signs_of(font.fname)):
             missing -= known
-            found.append(font.name)
-    return tuple(found)
+            names.append(font.name)
+    return tuple(names)
 
 
 @functools.cache

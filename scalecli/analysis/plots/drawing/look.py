@@ -19,7 +19,7 @@ _LINES: dict[LineKind, dict[str, Any]] = {
 }
 _EFFICIENT: dict[str, Any] = {"markeredgecolor": INK, "markeredgewidth": 1.1}
 _OTHERS: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}
-NEUTRAL = Style("#BBBBBB", "o", 1.0, "o")
+NEUTRAL = Style("#BBBBBB", INK, "o", 1.0)
 
 
 class Look:

@@ -9,45 +9,34 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-# A shape in a picture (matplotlib's letter), its size beside a circle of the same look, its symbol in a terminal.
-_SHAPES = (
-    *(("o", 1.0, "o"), ("s", 0.92, "#"), ("^", 1.1, "A"), ("D", 0.85, "x"), ("v", 1.1, "v"), ("P", 1.1, "+")),
-    *((">", 1.1, ">"), ("X", 1.1, "%"), ("<", 1.1, "<"), ("p", 1.1, "@"), ("*", 1.4, "*"), ("h", 1.1, "&")),
-    ("d", 1.1, "="),
+_COLORS = (
+    *(("#0072B2", "#0072B2"), ("#D55E00", "#BF5400"), ("#009E73", "#008661"), ("#CC79A7", "#A46086")),
+    *(("#E69F00", "#9E6C00"), ("#56B4E9", "#397BA0"), ("#000000", "#000000"), ("#F0E442", "#7E7720")),
 )
-_CONTRAST = 4.5
+# A marker's letter in matplotlib, and its size beside a circle that looks as large.
+_MARKERS = (
+    *(("o", 1.0), ("s", 0.92), ("^", 1.1), ("D", 0.85), ("v", 1.1), ("P", 1.1), (">", 1.1), ("X", 1.1), ("<", 1.1)),
+    *(("p", 1.1), ("*", 1.4), ("h", 1.1), ("d", 1.1)),
+)
 
 
 @dataclass(frozen=True)
 class Style:
-    """A group's color (`#RRGGBB`), its marker for matplotlib with that marker's relative size, and its symbol."""
+    """A group's color, that of texts about it, and its marker for matplotlib with that marker's relative size.
+
+    Texts are as dark as reading on white takes, a contrast of 4.5 (WCAG 2.1, 1.4.3).
+    """
 
     color: str
+    ink: str
     marker: str
     relative_size: float
-    symbol: str
-
-    @property
-    def ink(self) -> str:
-        """The color for text: as dark as reading on white takes, a contrast of 4.5 (WCAG 2.1, 1.4.3)."""
-        channels = [int(self.color[start : start + 2], 16) for start in (1, 3, 5)]
-        while 1.05 / (_luminance(channels) + 0.05) < _CONTRAST:
-            channels = [channel * 19 // 20 for channel in channels]
-        return "#" + "".join(f"{channel:02X}" for channel in channels)
-
-
-def _luminance(channels: Sequence[int]) -> float:
-    """The relative luminance of red, green and blue from 0 to 255, as WCAG defines it."""
-    shares = [channel / 255 for channel in channels]
-    red, green, blue = (share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def styles(groups: Sequence[str]) -> dict[str, Style]:
     """A style for each group: no two of the first 104 are the same, as 8 and 13 have no divisor in common."""
     return {
-        group: Style(_COLORS[index % len(_COLORS)], *_SHAPES[index % len(_SHAPES)])
+        group: Style(*_COLORS[index % len(_COLORS)], *_MARKERS[index % len(_MARKERS)])
         for index, group in enumerate(groups)
     }
 
@@ -78,7 +67,7 @@ class Sizes:
         powers = range(math.floor(self._low), math.ceil(self._high) + 1)
         for digits in ((1,), (1, 3)):
             values = [digit * 10**power for power in powers for digit in digits]
-            found = [value for value in values if self._low <= math.log10(value) <= self._high]
-            if len(found) > 1:
-                return found[:: math.ceil(len(found) / 5)]
+            inside = [value for value in values if self._low <= math.log10(value) <= self._high]
+            if len(inside) > 1:
+                return inside[:: math.ceil(len(inside) / 5)]
         return [round(10**self._low), round(10**self._high)]

@@ -16,7 +16,7 @@ from scalecli.analysis.plots.scales import scales, tick_texts
 
 _MOST_TICKS = (7, 8)
 _WIDEST_LABEL = 110.0
-_CROWD = 30.0  # marks as near as this make a place crowded
+_CROWD = 30.0  # marks as near as this crowd a point
 
 Point = tuple[float, float]
 
@@ -46,31 +46,30 @@ def draw_panel(axes: Axes, panel: Panel, look: Look, width: float, height: float
     """
     x_scale, y_scale = scales(panel)
 
-    def place(x: float, y: float) -> Point:
-        return x_scale.place(x) * width, y_scale.place(y) * height
+    def point(x: float, y: float) -> Point:
+        return x_scale.position(x) * width, y_scale.position(y) * height
 
     _frame(axes, panel, width, height)
-    places = [place(mark.x, mark.y) for mark in panel.marks]
+    points = [point(mark.x, mark.y) for mark in panel.marks]
     radii = [look.radius(mark.group, mark.parameters) for mark in panel.marks]
-    lines = [[place(*point) for point in zip(line.xs, line.ys, strict=True)] for line in panel.lines]
+    lines = [[point(*corner) for corner in zip(line.xs, line.ys, strict=True)] for line in panel.lines]
     texts = []
     for index, (line, corners) in enumerate(zip(panel.lines, lines, strict=True)):
         gid = f"{prefix}-line-{index}"
         draw_line(axes, corners, line.kind, look.color(line.group), gid)
         inside = [(x, y) for x, y in corners if 0 <= x <= width and 0 <= y <= height]
         if line.label and inside:
-            end = min((inside[-1], inside[0]), key=lambda corner: _crowd(corner, places))
+            end = min((inside[-1], inside[0]), key=lambda corner: _crowd(corner, points))
             texts.append(_Text(line.label, look.ink(line.group), gid, end, is_first=True))
 
-    for index, (mark, (x, y), radius) in enumerate(zip(panel.marks, places, radii, strict=True)):
+    for index, (mark, (x, y), radius) in enumerate(zip(panel.marks, points, radii, strict=True)):
         draw_mark(axes, x, y, radius, look.styles[mark.group], mark.is_efficient, f"{prefix}-{index}")
     # The frontier has to be named; then whoever has the least room chooses first.
-    crowds = [_crowd(point, places) for point in places]
-    for each in sorted(range(len(places)), key=lambda each: (not panel.marks[each].is_efficient, -crowds[each])):
-        mark = panel.marks[each]
-        gid = f"{prefix}-{each}"
-        texts.append(_Text(mark.label, look.ink(mark.group), gid, places[each], radii[each], mark.is_efficient))
-    circles = [(x, y, radius) for (x, y), radius in zip(places, radii, strict=True)]
+    ranks = [(not mark.is_efficient, -_crowd(at, points)) for mark, at in zip(panel.marks, points, strict=True)]
+    for index in sorted(range(len(ranks)), key=ranks.__getitem__):
+        mark, ink = panel.marks[index], look.ink(panel.marks[index].group)
+        texts.append(_Text(mark.label, ink, f"{prefix}-{index}", points[index], radii[index], mark.is_efficient))
+    circles = [(x, y, radius) for (x, y), radius in zip(points, radii, strict=True)]
     return _write(axes, texts, circles, lines, width, height)
 
 
@@ -78,11 +77,10 @@ _placed = lru_cache(maxsize=32)(place_labels)  # a panel is drawn as part of a p
 
 
 def _frame(axes: Axes, panel: Panel, width: float, height: float) -> None:
-    """Ticks, grid and titles."""
     x_scale, y_scale = scales(panel)
     x_ticks, y_ticks = x_scale.ticks(_MOST_TICKS[0]), y_scale.ticks(_MOST_TICKS[1])
-    axes.set_xticks([x_scale.place(tick) * width for tick in x_ticks], tick_texts(x_ticks, panel.x))
-    axes.set_yticks([y_scale.place(tick) * height for tick in y_ticks], tick_texts(y_ticks, panel.y))
+    axes.set_xticks([x_scale.position(tick) * width for tick in x_ticks], tick_texts(x_ticks, panel.x))
+    axes.set_yticks([y_scale.position(tick) * height for tick in y_ticks], tick_texts(y_ticks, panel.y))
     axes.tick_params(labelsize=TICK, colors=INK, length=3, width=0.6)
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -93,9 +91,8 @@ def _frame(axes: Axes, panel: Panel, width: float, height: float) -> None:
     axes.set_ylabel(shortened(panel.y.title, AXIS, height), size=AXIS, color=INK, labelpad=3)
 
 
-def _crowd(point: Point, places: list[Point]) -> int:
-    """How many marks are near a point."""
-    return sum(abs(point[0] - x) < _CROWD and abs(point[1] - y) < _CROWD for x, y in places)
+def _crowd(point: Point, marks: list[Point]) -> int:
+    return sum(abs(point[0] - x) < _CROWD and abs(point[1] - y) < _CROWD for x, y in marks)
 
 
 def _write(
@@ -107,22 +104,20 @@ def _write(
     height: float,
 ) -> int:
     """Writes the texts, the first ones first, as long as there is room; returns for how many there is none."""
-    shown = [shortened(each.text, LABEL, _WIDEST_LABEL) for each in texts]
+    shown = [shortened(text.text, LABEL, _WIDEST_LABEL) for text in texts]
     labels = tuple(
-        Label(*each.at, each.radius, text_width(text, LABEL), LABEL * 1.15, each.is_first)
-        for each, text in zip(texts, shown, strict=True)
+        Label(*text.at, text.radius, text_width(words, LABEL), LABEL * 1.15, text.is_first)
+        for text, words in zip(texts, shown, strict=True)
     )
-    places = _placed(labels, tuple(marks), tuple(map(tuple, lines)), width, height)
-    unplaced = 0
-    for each, text, found in zip(texts, shown, places, strict=True):
-        if found is None:
-            unplaced += 1
+    placements = _placed(labels, tuple(marks), tuple(map(tuple, lines)), width, height)
+    for text, words, placement in zip(texts, shown, placements, strict=True):
+        if placement is None:
             continue
-        style = {"size": LABEL, "color": each.color, "ha": "center", "va": "center_baseline", "zorder": 6}
+        style = {"size": LABEL, "color": text.color, "ha": "center", "va": "center_baseline", "zorder": 6}
         # What lies behind a text fades.
-        back = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0, "gid": f"{each.gid}-back"}
-        axes.text(found.x, found.y, text, gid=f"{each.gid}-label", bbox=back, **style)
-        if found.leader:
-            xs, ys = zip(*found.leader, strict=True)
-            axes.add_line(Line2D(xs, ys, color=GRAY, linewidth=0.5, gid=f"{each.gid}-leader", zorder=3))
-    return unplaced
+        back = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0, "gid": f"{text.gid}-back"}
+        axes.text(placement.x, placement.y, words, gid=f"{text.gid}-label", bbox=back, **style)
+        if placement.leader:
+            xs, ys = zip(*placement.leader, strict=True)
+            axes.add_line(Line2D(xs, ys, color=GRAY, linewidth=0.5, gid=f"{text.gid}-leader", zorder=3))
+    return placements.count(None)

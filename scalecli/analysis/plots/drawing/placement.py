@@ -1,7 +1,7 @@
 """Where labels go beside their marks, so that no text lies on another text or on a mark.
 
-Each label in turn takes the best of its candidate places: close by in sixteen directions, then farther and farther out
-with a thin leader back to its mark. All lengths are in points (1/72 inch), from a panel's lower left corner.
+Each label in turn takes the best of its candidates: close by in sixteen directions, then farther and farther out with a
+thin leader back to its mark. All lengths are in points (1/72 inch), from a panel's lower left corner.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Place:
+class Placement:
     """The middle of a text, and the two ends of its leader: at the text and at the mark."""
 
     x: float
@@ -54,7 +54,7 @@ def place_labels(
     lines: Sequence[Sequence[tuple[float, float]]],
     width: float,
     height: float,
-) -> list[Place | None]:
+) -> list[Placement | None]:
     """A place for each label within a panel, None where there is no room for one.
 
     Those that are to be first choose first, then the others in their order. If some find no room, there is another
@@ -68,39 +68,39 @@ def place_labels(
         height: of the panel.
     """
     failures = [0] * len(labels)
-    best: list[Place | None] = [None] * len(labels)
+    best: list[Placement | None] = [None] * len(labels)
     panel = _Panel(marks, lines, width, height)
     candidates = [panel.candidates(label) for label in labels]
     for _ in range(_ATTEMPTS):
         room = _Room()
         order = sorted(range(len(labels)), key=lambda index: (not labels[index].is_first, -failures[index]))
-        found = {index: room.take(candidates[index]) for index in order}
-        places = [found[index] for index in range(len(labels))]
-        if _unplaced(labels, places) < _unplaced(labels, best):
-            best = places
-        if None not in places:
+        by_index = {index: room.place_label(candidates[index]) for index in order}
+        placements = [by_index[index] for index in range(len(labels))]
+        if _unplaced(labels, placements) < _unplaced(labels, best):
+            best = placements
+        if None not in placements:
             break
-        failures = [failed + (place is None) for failed, place in zip(failures, places, strict=True)]
+        failures = [failed + (placement is None) for failed, placement in zip(failures, placements, strict=True)]
     return best
 
 
-def _unplaced(labels: Sequence[Label], places: Sequence[Place | None]) -> tuple[int, int]:
-    """How many labels have no place: of those that are to be first, and of all."""
-    missing = [label for label, place in zip(labels, places, strict=True) if place is None]
+def _unplaced(labels: Sequence[Label], placements: Sequence[Placement | None]) -> tuple[int, int]:
+    """How many labels found no room: of those that are to be first, and of all."""
+    missing = [label for label, placement in zip(labels, placements, strict=True) if placement is None]
     return sum(label.is_first for label in missing), len(missing)
 
 
 @dataclass(frozen=True)
 class _Candidates:
-    """The places of a label that lie within the panel and on no mark, and what each costs whatever other labels do.
+    """The candidates of a label that lie within the panel and on no mark, and what each costs whatever other labels do.
 
     Args:
-        centers: middles of the text, [places, 2].
-        boxes: the text with its padding, [places, 4].
-        leaders: [places, 2 ends, 2].
-        is_led: whether there is to be a leader, [places].
-        costs: of distance, direction and lines under the text, [places].
-        over_marks: what a leader over foreign marks costs besides, [places].
+        centers: middles of the text, [candidates, 2].
+        boxes: the text with its padding, [candidates, 4].
+        leaders: [candidates, 2 ends, 2].
+        is_led: whether there is to be a leader, [candidates].
+        costs: of distance, direction and lines under the text, [candidates].
+        over_marks: what a leader over foreign marks costs besides, [candidates].
         reach: the box around all texts and leaders, [4].
     """
 
@@ -129,8 +129,8 @@ class _Panel:
         self._size = width, height
 
     def candidates(self, label: Label) -> _Candidates:
-        """The places that a label could have if it were the only one."""
-        centers, gaps = _places(label)
+        """The placements that a label could have if it were the only one."""
+        centers, gaps = _candidate_centers(label)
         half = np.array([label.width, label.height]) / 2
         boxes = np.concatenate([centers - half - _PADDING, centers + half + _PADDING], axis=1)
         is_free = np.asarray((boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= self._size).all(1))
@@ -153,15 +153,15 @@ class _Panel:
 
 
 class _Room:
-    """The labels of a panel that have their places, one after the other."""
+    """The labels of a panel that have their placements, one after the other."""
 
     def __init__(self) -> None:
         self._texts = np.empty((0, 4))
         self._leaders = np.empty((0, 2, 2))
         self._leaders_around = np.empty((0, 4))
 
-    def take(self, candidates: _Candidates) -> Place | None:
-        """The best place that is still free, which is not free afterwards."""
+    def place_label(self, candidates: _Candidates) -> Placement | None:
+        """Takes the best of the candidates that are still free."""
         if not len(candidates.boxes):
             return None
         texts = self._texts[_meet(self._texts, candidates.reach)]
@@ -180,7 +180,7 @@ class _Room:
         self._keep(candidates.boxes[chosen], candidates.leaders[chosen[is_led[best : best + 1]]])
         ((x, y),) = candidates.centers[chosen].tolist()
         (((start_x, start_y), (end_x, end_y)),) = candidates.leaders[chosen].tolist()
-        return Place(x, y, ((start_x, start_y), (end_x, end_y)) if is_led[best] else None)
+        return Placement(x, y, ((start_x, start_y), (end_x, end_y)) if is_led[best] else None)
 
     def _keep(self, boxes: np.ndarray, leaders: np.ndarray) -> None:
         """Adds texts [n, 4] and leaders [m, 2 ends, 2]."""
@@ -190,8 +190,8 @@ class _Room:
         self._leaders_around = np.concatenate([self._leaders_around, around])
 
 
-def _places(label: Label) -> tuple[np.ndarray, np.ndarray]:
-    """Middles of the label's candidate places, [places, 2], and how far each is from its mark's edge, [places]."""
+def _candidate_centers(label: Label) -> tuple[np.ndarray, np.ndarray]:
+    """Middles of the label's candidates, [candidates, 2], and how far each is from its mark's edge, [candidates]."""
     angles = np.arange(_DIRECTIONS) * 2 * math.pi / _DIRECTIONS
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     # The text hangs on the end of the direction by its nearest side or corner.
@@ -202,7 +202,7 @@ def _places(label: Label) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _leaders(label: Label, centers: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """From the nearest point of each candidate's text to the edge of its mark, [places, 2 ends, 2]."""
+    """From the nearest point of each candidate's text to the edge of its mark, [candidates, 2 ends, 2]."""
     mark = np.array([label.x, label.y])
     starts = np.clip(mark, centers - half, centers + half)
     away = starts - mark
@@ -212,7 +212,7 @@ def _leaders(label: Label, centers: np.ndarray, half: np.ndarray) -> np.ndarray:
 
 
 def _awkwardness(centers: np.ndarray, label: Label) -> np.ndarray:
-    """What to prefer among places as close: right of the mark, then left, above, below."""
+    """What to prefer among candidates as close: right of the mark, then left, above, below."""
     x, y = ((centers - (label.x, label.y)) / (label.width / 2 + label.radius, label.height / 2 + label.radius)).T
     return np.where(x > 0, 0.0, 0.6) + np.where(y >= -1e-9, 0.0, 0.4) + np.abs(y).clip(0, 1) * 0.8
 
@@ -278,9 +278,9 @@ def _cross(segments: np.ndarray, others: np.ndarray) -> np.ndarray:
     def parts(line: np.ndarray, segment: np.ndarray) -> np.ndarray:
         """Whether the ends of a segment are on two sides of a line."""
         along = line[..., 1, :] - line[..., 0, :]
-        one, two = (segment[..., end, :] - line[..., 0, :] for end in (0, 1))
-        one, two = (along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0] > 0 for to in (one, two))
-        return one != two
+        ends = (segment[..., end, :] - line[..., 0, :] for end in (0, 1))
+        start_is_left, end_is_left = (along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0] > 0 for to in ends)
+        return start_is_left != end_is_left
 
     first, second = segments[:, None], others[None]
     return parts(first, second) & parts(second, first)

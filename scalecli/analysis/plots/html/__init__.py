@@ -76,8 +76,8 @@ def _symbol(style: Style) -> str:
 def _lines_text(figure: FigureSpec) -> list[str]:
     """What the kinds of lines are, where there are any."""
     texts = {"frontier": "gray: Pareto frontier, whose marks have a dark edge", "fit": "dashed: fitted"}
-    found = [text for kind, text in texts.items() if kind in figure.kinds]
-    return [f"Lines: {'; '.join(found)}."] if found else []
+    shown = [text for kind, text in texts.items() if kind in figure.kinds]
+    return [f"Lines: {'; '.join(shown)}."] if shown else []
 
 
 def _svg(picture: bytes, title: str, prefix: str) -> str:

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.data_fits import DataFit, Interval, Optimum, fit_data, not_numbers
+from scalecli.analysis.statistics.data_fits import DataFit, Optimum, fit_data, not_numbers
 from scalecli.analysis.statistics.fits import NoFit, rms
+from scalecli.analysis.statistics.intervals import Interval
 from scalecli.cli.output.formats import FOR_PEOPLE
-from scalecli.tables import Column, Table, humanise
+from scalecli.tables import Column, Table, humanise, keyed
 
 _CONSTANTS = (
     Column("group", "Of"),
@@ -25,11 +26,11 @@ _OPTIMA = (
     Column("group", "Of"),
     Column("budget", "Training FLOPs", "flops"),
     Column("parameters", "Parameters", "count"),
-    Column("parameters_interval", "95% interval"),
+    Column("parameters/interval", "95% interval"),
     Column("tokens", "Tokens", "count"),
-    Column("tokens_interval", "95% interval"),
+    Column("tokens/interval", "95% interval"),
     Column("loss", "Loss", "float"),
-    Column("loss_interval", "95% interval"),
+    Column("loss/interval", "95% interval"),
 )
 
 
@@ -70,7 +71,7 @@ def _optimum_cells(group: str, optimum: Optimum) -> dict[str, Any]:
 def estimate_cells(key: str, estimate: Interval, counts: bool = False) -> dict[str, Any]:
     """A figure and its interval, for programs as two numbers and for people as one text."""
     text = partial(humanise, kind="count") if counts else "{:.4g}".format
-    prefix = f"{key}_" if key else ""
+    prefix = f"{key}/" if key else ""
     return {
         key or "value": estimate.value,
         f"{prefix}low": estimate.low,
@@ -81,16 +82,11 @@ def estimate_cells(key: str, estimate: Interval, counts: bool = False) -> dict[s
 
 def with_ends(columns: Sequence[Column]) -> list[Column]:
     """The columns with the two ends of each interval in the place of its text."""
-    keys = [
-        end
-        for column in columns
-        for end in (
-            [column.key.replace("interval", "low"), column.key.replace("interval", "high")]
-            if column.key.endswith("interval")
-            else [column.key]
-        )
-    ]
-    return [Column(key, key) for key in keys]
+    keys: list[str] = []
+    for column in columns:
+        stem = column.key.removesuffix("interval")
+        keys += [column.key] if stem == column.key else [f"{stem}low", f"{stem}high"]
+    return keyed(*keys)
 
 
 def _refusals(rows: Sequence[Row], qualities: Sequence[str], fits: Sequence[DataFit | NoFit]) -> list[str]:

@@ -11,7 +11,7 @@ from scalecli.analysis.statistics.fits import LineFit, NoFit, PowerFit, fit_line
 from scalecli.analysis.statistics.points import Point, groups, points
 from scalecli.cli.compare.notes import finding_lines
 from scalecli.cli.output.formats import FOR_PEOPLE
-from scalecli.tables import Column, Table
+from scalecli.tables import Column, Table, keyed
 
 if TYPE_CHECKING:
     from scalecli.analysis.plots.figure import Line
@@ -37,12 +37,12 @@ _STEPS_OF_A_CURVE = 32
 def fit_tables(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], by: str, format: str) -> list[Table]:
     """A table of the lines and one of the power laws of every pair of a cost and a quality."""
     known = [(points(rows, cost, quality, by), cost, quality) for cost, quality in pairs]
-    lines = [fit for found, cost, quality in known for fit in fit_lines(found, cost, quality)]
-    powers = [fit for found, cost, quality in known for fit in fit_powers(found, cost, quality)]
+    lines = [fit for pair in known for fit in fit_lines(*pair)]
+    powers = [fit for pair in known for fit in fit_powers(*pair)]
     nothing = [
         f"nothing to fit: no models have both {cost} and {quality}" + ("" if by == "architecture" else " and one knob")
-        for found, cost, quality in known
-        if not found
+        for fitted, cost, quality in known
+        if not fitted
     ]
     return [
         line_table("lines", "Lines: quality over log10(cost)", lines, format, nothing),
@@ -154,20 +154,22 @@ def _for_programs(key: str, title: str, fits: Sequence[LineFit | PowerFit | NoFi
     cells = []
     for fit in fits:
         if isinstance(fit, NoFit):
-            cells.append({each: getattr(fit, each) for each in ("cost", "quality", "group", "n", "reason")})
+            cells.append({name: getattr(fit, name) for name in ("cost", "quality", "group", "n", "reason")})
             continue
         cells.append(_line_cells(fit) if isinstance(fit, LineFit) else _power_cells(fit))
     keys = ("cost", "quality", "group", "n", *own, "rms", "residuals", "reason")
-    return Table(key, title, cells, [Column(each, each) for each in keys])
+    return Table(key, title, cells, keyed(*keys))
 
 
 def _reasons(fits: Iterable[LineFit | PowerFit | NoFit]) -> list[str]:
     """What has no fit, a line for each reason."""
-    found: dict[str, list[str]] = {}
+    groups_by_reason: dict[tuple[str, str], list[str]] = {}
     for fit in fits:
         if isinstance(fit, NoFit):
-            found.setdefault(f"no {fit.kind}: {{}}: {fit.reason}", []).append(f"{fit.group} (n = {fit.n})")
-    return [text.format(", ".join(dict.fromkeys(names))) for text, names in found.items()]
+            groups_by_reason.setdefault((fit.kind, fit.reason), []).append(f"{fit.group} (n = {fit.n})")
+    return [
+        f"no {kind}: {', '.join(dict.fromkeys(names))}: {reason}" for (kind, reason), names in groups_by_reason.items()
+    ]
 
 
 def _line_notes(fits: Sequence[LineFit]) -> list[str]:

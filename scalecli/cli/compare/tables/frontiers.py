@@ -47,8 +47,8 @@ def _dominated(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: st
     title = "Dominated by: cost: quality"
     beaten = {pair: dominating_rows(rows, *pair) for pair in pairs}
     names = {
-        pair: [None if others is None else [row.name for row in others] for others in found]
-        for pair, found in beaten.items()
+        pair: [None if others is None else [row.name for row in others] for others in stronger]
+        for pair, stronger in beaten.items()
     }
     if format not in FOR_PEOPLE:
         keys = ("name", "source", "cost", "quality", "dominated_by")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.data_fits import Interval, not_numbers
+from scalecli.analysis.statistics.data_fits import not_numbers
+from scalecli.analysis.statistics.intervals import Interval
 from scalecli.analysis.statistics.isoflop import Exponents, Parabola, fit_isoflop
 from scalecli.cli.compare.tables.data_laws import estimate_cells, with_ends
 from scalecli.cli.output.formats import FOR_PEOPLE
@@ -18,20 +19,20 @@ _MINIMA = (
     Column("budget", "Training FLOPs", "flops"),
     Column("n", "n", "float"),
     Column("parameters", "Best parameters", "count"),
-    Column("parameters_interval", "95% interval"),
+    Column("parameters/interval", "95% interval"),
     Column("tokens", "Tokens", "count"),
-    Column("tokens_interval", "95% interval"),
+    Column("tokens/interval", "95% interval"),
     Column("loss", "Loss", "float"),
-    Column("loss_interval", "95% interval"),
+    Column("loss/interval", "95% interval"),
 )
 _EXPONENTS = (
     Column("group", "Of"),
     Column("quality", "Quality"),
     Column("budgets", "Budgets", "float"),
     Column("parameters", "Parameters", "float"),
-    Column("parameters_interval", "95% interval"),
+    Column("parameters/interval", "95% interval"),
     Column("tokens", "Tokens", "float"),
-    Column("tokens_interval", "95% interval"),
+    Column("tokens/interval", "95% interval"),
 )
 
 
@@ -39,7 +40,7 @@ def isoflop_tables(rows: Sequence[Row], qualities: Sequence[str], format: str) -
     """A table of the best size for each budget, and one of the exponents; for programs with what has none, and why."""
     fits = [fit for quality in qualities for fit in fit_isoflop(rows, quality)]
     parabolas = [parabola for own, _ in fits for parabola in own]
-    exponents = [found for _, found in fits]
+    exponents = [own for _, own in fits]
     titles = ("Best size for a budget: minima of parabolas", "Exponents of the best size over training FLOPs")
     cells = [{**_cells(own), "n": len(own.runs)} for own in parabolas], [_cells(own) for own in exponents]
     if format not in FOR_PEOPLE:
@@ -50,7 +51,7 @@ def isoflop_tables(rows: Sequence[Row], qualities: Sequence[str], format: str) -
             for key, title, own, shown in zip(("isoflop", "isoflop_exponents"), titles, cells, columns, strict=True)
         ]
     minima, best = ([cell for cell in own if not cell["reason"]] for own in cells)
-    refused = [f"{found.group}: {found.reason}" for found in exponents if found.reason]
+    refused = [f"{own.group}: {own.reason}" for own in exponents if own.reason]
     return [
         Table("isoflop", titles[0], minima, _MINIMA, notes=_notes(rows, qualities, parabolas, bool(minima))),
         Table("isoflop_exponents", titles[1], best, _EXPONENTS, notes=refused),

@@ -9,10 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
-from scalecli.analysis.plots import Line, cost_quality, with_lines
+from scalecli.analysis.plots.build import cost_quality
 from scalecli.analysis.plots.drawing import lettering
 from scalecli.analysis.plots.drawing.lettering import SETTINGS, shortened, text_width, wrapped
 from scalecli.analysis.plots.drawing.picture import draw, render, render_panels
+from scalecli.analysis.plots.figure import Line, with_lines
 from tests.analysis.plots.figures import figure_of, mark, published_rows
 
 
