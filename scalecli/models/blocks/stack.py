@@ -170,7 +170,7 @@ class Stack(keras.layers.Layer):
     def bias_tiles(self, length: int) -> dict[int, Any]:
         """The position biases in blocks, by number of heads, where attention is fused or blockwise; else none."""
         if fuses_attention(self.compute_dtype):
-            from scalecli.models.layers.fused_attention_kernels import BLOCK
+            from scalecli.models.attention_kernels import BLOCK
 
             block = BLOCK
         elif attends_blockwise(self.compute_dtype, length):

@@ -17,7 +17,7 @@ import jax
 from jax import numpy as jnp
 from jax.experimental import pallas as pl
 
-from scalecli.models.layers.fused_attention_kernels import (
+from scalecli.models.attention_kernels import (
     BLOCK,
     Problem,
     d_bias_kernel,
