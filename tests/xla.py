@@ -5,6 +5,9 @@ import pytest
 
 MODULES = (
     "scalecli.models.compiled",
+    "scalecli.models.losses",
+    "scalecli.models.layers.attention",
+    "scalecli.models.layers.base",
     "scalecli.models.layers.convolutions",
     "scalecli.models.blocks.scan",
     "scalecli.models.blocks.stack",

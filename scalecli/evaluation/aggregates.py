@@ -13,7 +13,7 @@ MEAN_OVER_TASKS = "mean_over_tasks"
 
 
 def aggregates(scores: Mapping[str, Mapping[str, float]], tasks: Sequence[Task]) -> dict[str, float]:
-    """Returns the averages that scores by task and metric allow, each only where none of its tasks is lacking.
+    """The averages that scores by task and metric allow; none that lacks one of its tasks.
 
     The metrics of a task are averaged first, then a task with the one that it is `scored_with`, then tasks. `average`
     is the mean of glue, superglue and squad; `mean_over_tasks` that of all tasks, whichever they are. No average counts
@@ -37,7 +37,7 @@ def aggregates(scores: Mapping[str, Mapping[str, float]], tasks: Sequence[Task])
 
 
 def average(benchmarks: Mapping[str, float]) -> float:
-    """Returns the plain mean of glue, superglue and squad, which is Table 4's AVG."""
+    """The plain mean of glue, superglue and squad, which is Table 4's AVG."""
     return _mean([benchmarks[name] for name in BENCHMARKS])
 
 

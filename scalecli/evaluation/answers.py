@@ -22,7 +22,7 @@ _DETERMINERS = frozenset(
 
 
 def squad_words(text: str) -> list[str]:
-    """Returns the words that SQuAD compares: lower case, no ASCII punctuation, no articles (Rajpurkar et al. 2016).
+    """The words that SQuAD compares: lower case, no ASCII punctuation, no articles (Rajpurkar et al. 2016).
 
     Punctuation goes first and leaves no space, so "U.S." is one word and "the." an article.
     """
@@ -30,12 +30,12 @@ def squad_words(text: str) -> list[str]:
 
 
 def exact(prediction: str, answer: str) -> float:
-    """Returns 1 where both have the same words, as SQuAD v1.1 compares them, else 0."""
+    """1 where both have the same words, as SQuAD v1.1 compares them, else 0."""
     return float(squad_words(prediction) == squad_words(answer))
 
 
 def overlap(prediction: str, answer: str) -> float:
-    """Returns F1 between the words of both, as SQuAD v1.1 does: 2 * shared / (number of both), 0 with none shared.
+    """F1 between the words of both, as SQuAD v1.1 does: 2 * shared / (number of both), 0 with none shared.
 
     A word counts as often as it occurs in both. Two texts without words share none, though they are equal.
     """
@@ -45,22 +45,22 @@ def overlap(prediction: str, answer: str) -> float:
 
 
 def without_answer(text: str) -> str:
-    """Returns a text, or an empty one where it says that a question has no answer (SQuAD v2)."""
+    """The text, or an empty one where it says that a question has no answer (SQuAD v2)."""
     return "" if squad_words(text) == squad_words(UNANSWERABLE) else text
 
 
 def overlap_or_both_empty(prediction: str, answer: str) -> float:
-    """Returns `overlap`, but 1 for two texts without words, as SQuAD v2's official script does."""
+    """`overlap`, but 1 for two texts without words, as SQuAD v2's official script does."""
     return overlap(prediction, answer) or float(not squad_words(prediction) and not squad_words(answer))
 
 
 def rouge_l(prediction: str, answer: str) -> float:
-    """Returns ROUGE-L's F-measure (Lin 2004) of two texts as one sentence each; words are not stemmed."""
+    """ROUGE-L's F-measure (Lin 2004) of two texts as one sentence each; words are not stemmed."""
     return _rouge("rougeL", prediction, answer)
 
 
 def rouge_lsum(prediction: str, answer: str) -> float:
-    """Returns summary-level ROUGE-L (Lin 2004, section 3.2), where T5 ends sentences: at " . " and at line ends."""
+    """Summary-level ROUGE-L (Lin 2004, section 3.2), where T5 ends sentences: at " . " and at line ends."""
     return _rouge("rougeLsum", _sentences(prediction), _sentences(answer))
 
 
@@ -73,12 +73,12 @@ def _rouge(kind: str, prediction: str, answer: str) -> float:
 
 
 def best_of(compare: Callable[[str, str], float], prediction: str, answers: Sequence[str]) -> float:
-    """Returns how near a prediction comes to the answer that it is nearest to."""
+    """The prediction compared with the answer that it is nearest to."""
     return max(compare(prediction, answer) for answer in answers)
 
 
 def names_referent(prediction: str, referent: str) -> bool | None:
-    """Returns whether all words of one are words of the other, case and determiners apart (T5's simplified Winograd).
+    """Whether all words of one are words of the other, case and determiners apart (T5's simplified Winograd).
 
     An apostrophe in one alone makes them two, as "Bob's hat" and "Bob" are. None where the prediction has no words: it
     says neither that this is the referent nor that it is not.
@@ -92,7 +92,7 @@ def names_referent(prediction: str, referent: str) -> bool | None:
 
 
 def _content_words(text: str) -> frozenset[str]:
-    """Returns the words between single spaces; like T5's, two spaces have an empty one between them."""
+    # Between single spaces: like T5's, two spaces have an empty word between them.
     words = [word for word in text.strip().lower().split(" ") if word not in _DETERMINERS]
     return frozenset(words or [""])
 

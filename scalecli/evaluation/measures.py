@@ -27,11 +27,11 @@ class BootstrapMetric:
     figures: Callable[[np.ndarray], np.ndarray]
 
     def figure(self) -> float:
-        """Returns the figure of the sample itself."""
+        """The figure of the sample itself."""
         return float(self.figures(self.multiplicity[None])[0])
 
     def interval(self) -> tuple[float, float]:
-        """Returns the bounds between which the figure of a resample lies with a probability of 95%."""
+        """The bounds between which the figure of a resample lies with a probability of 95%."""
         total = int(self.multiplicity.sum())
         generator = np.random.default_rng(_SEED)
         at_once = max(1, _MOST_COUNTS_AT_ONCE // len(self.multiplicity))
@@ -129,7 +129,7 @@ def spearman(predicted: Sequence[float], true: Sequence[float]) -> BootstrapMetr
 
 
 def _ranks(order: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Returns the mean rank [resamples, units] of each unit; its value is the order[u]-th smallest, drawn so often."""
+    """The mean rank [resamples, units] of each unit; its value is the order[u]-th smallest, drawn so often."""
     is_value = np.equal.outer(order, np.arange(order.max() + 1)).astype(float)  # [units, values]
     of_value = counts @ is_value  # [resamples, values]
     mean_ranks = np.cumsum(of_value, axis=1) - (of_value - 1) / 2
@@ -137,7 +137,7 @@ def _ranks(order: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Returns the correlation [resamples] of x and y [resamples or 1, units], each unit counted so often."""
+    """The correlation [resamples] of x and y [resamples or 1, units], each unit counted so often."""
     total = counts.sum(axis=1, keepdims=True)
     x = x - (counts * x).sum(axis=1, keepdims=True) / total
     y = y - (counts * y).sum(axis=1, keepdims=True) / total
@@ -149,6 +149,6 @@ def _correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray
 
 
 def _group_indices(groups: Sequence[Hashable]) -> np.ndarray:
-    """Returns the index of each example's group, in the order in which groups occur, int64 [examples]."""
+    """The index of each example's group, in the order in which groups occur, int64 [examples]."""
     indices = {group: index for index, group in enumerate(dict.fromkeys(groups))}
     return np.array([indices[group] for group in groups], np.int64)

@@ -49,7 +49,7 @@ class Outcomes:
 
     @classmethod
     def of(cls, predictions: Sequence[str], examples: Sequence[Example], labels: Sequence[str] | None) -> Outcomes:
-        """Returns the outcomes of the predictions of examples.
+        """The outcomes of predictions, one for each example.
 
         Raises:
             ValueError: there aren't equally many.
@@ -73,7 +73,7 @@ class Outcomes:
 def score(
     metrics: Sequence[str], predictions: Sequence[str], examples: Sequence[Example], labels: Sequence[str] | None
 ) -> dict[str, Score]:
-    """Returns each metric of the predictions times 100, in the order asked for.
+    """Each metric of the predictions times 100, in the order asked for.
 
     predictions: one text for each example, in the same order; ValueError when there aren't equally many. labels: the
     texts of the classes, in the task's order, which f1 and matthews need.
@@ -91,7 +91,7 @@ def score(
 
 
 def baseline(metrics: Sequence[str], examples: Sequence[Example], labels: Sequence[str] | None) -> dict[str, float]:
-    """Returns, on the scale of `score`, what the best constant prediction gets: what a model has to beat.
+    """What the best constant prediction gets, on the scale of `score`: what a model has to beat.
 
     The constant is the most frequent target, or a text that is no answer to anything; with labels, the one that is best
     by the metric, since the most frequent one can be a negative class, whose f1 is 0. Correlations with a constant are
@@ -222,7 +222,7 @@ def _right(outcomes: Outcomes) -> list[bool]:
 
 
 def _with_empty_answers(outcomes: Outcomes) -> Outcomes:
-    """Returns the outcomes with an empty text wherever one says that there is no answer."""
+    """The outcomes with an empty text wherever one says that there is no answer."""
     accepted = ([answers.without_answer(text) for text in texts] for texts in outcomes.accepted)
     return replace(
         outcomes,
@@ -237,7 +237,7 @@ def _mean_of_best(compare: Callable[[str, str], float], outcomes: Outcomes) -> B
 
 
 def _classes(metric: str, outcomes: Outcomes) -> tuple[list[int], list[int], int]:
-    """Returns predictions and answers as indices into the list of labels, and how many labels there are.
+    """Predictions and answers as indices into the list of labels, and how many labels there are.
 
     A prediction that is no label has the index behind the last. Raises ConfigurationError without two labels, and for
     an answer that is none of them.
@@ -256,7 +256,7 @@ def _classes(metric: str, outcomes: Outcomes) -> tuple[list[int], list[int], int
 
 
 def _numbers(metric: str, outcomes: Outcomes) -> tuple[list[float], list[float]]:
-    """Returns predictions and answers as numbers. Raises ConfigurationError for an answer that is none."""
+    """Predictions and answers as numbers. Raises ConfigurationError for an answer that is none."""
     predicted = [_number(text, -1.0) for text in outcomes.predictions]
     true = [_number(text, math.nan) for text in outcomes.targets]
     for number, text in zip(true, outcomes.targets, strict=True):
@@ -266,7 +266,7 @@ def _numbers(metric: str, outcomes: Outcomes) -> tuple[list[float], list[float]]
 
 
 def _number(text: str, default: float) -> float:
-    """Returns the finite number that a text is, else `default`."""
+    """The finite number that a text is, else `default`."""
     try:
         number = float(text)
     except ValueError:

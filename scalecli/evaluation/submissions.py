@@ -65,7 +65,7 @@ def write_submissions(folder: Path, suffix: str, predicted: Mapping[str, Predict
 
 
 def submission(task: Task, examples: Sequence[Example], predictions: Sequence[str]) -> str:
-    """Returns the content of a task's file."""
+    """The content of a task's file."""
     if FILES["glue"].get(task.name):
         rows = (
             f"{example.idx}\t{_glue_label(text, task)}\n" for example, text in zip(examples, predictions, strict=True)

@@ -39,7 +39,7 @@ class TaskSplit:
     examples: list[Example]
 
     def __post_init__(self) -> None:
-        _ = self.baseline  # found before anything is predicted
+        _ = self.baseline  # raises before anything is predicted
 
     @cached_property
     def baseline(self) -> dict[str, float]:
@@ -47,11 +47,11 @@ class TaskSplit:
         return baseline(self._metrics, self.examples, self.task.labels)
 
     def score(self, predictions: Sequence[str]) -> dict[str, Score]:
-        """Returns each metric of predictions, one for each example; none where the labels aren't published."""
+        """Each metric of predictions, one for each example; none where the labels aren't published."""
         return score(self._metrics, predictions, self.examples, self.task.labels)
 
     def invalid(self, predictions: Sequence[str]) -> int:
-        """Returns how many predictions are none of the task's labels, if it has labels."""
+        """How many predictions are none of the task's labels, if it has labels."""
         return sum(text.strip() not in self.task.labels for text in predictions) if self.task.labels else 0
 
     @property
@@ -88,8 +88,8 @@ class TaskInputs:
             batches, cut = evaluation_batches(texts, vocabulary, inputs_length=length, batch=batch, on_work=on_work)
             self.batches.append(batches)
             if cut:
-                of_split = f"{test.task.name}, {split}"
-                self.warnings.append(f"{of_split}: {cut:,} of {len(texts):,} inputs cut to {length} tokens")
+                cut_inputs = f"{cut:,} of {len(texts):,} inputs cut to {length} tokens"
+                self.warnings.append(f"{test.task.name}, {split}: {cut_inputs}")
 
 
 class TaskEvaluation:
@@ -113,17 +113,17 @@ class TaskEvaluation:
 
     def __call__(self, on_progress: OnProgress = lambda done, total: None) -> dict[str, TaskScores]:
         """Predicts every example with the model's present weights, and scores the predictions, by task."""
-        done, found = 0, {}
+        done, scores = 0, {}
         for test, predict, batches in zip(self._inputs.tests, self._predictors, self._inputs.batches, strict=True):
             predictions = [""] * len(test.examples)
             for batch in batches:
-                # Beyond the numbers are the empty rows that fill up the last batch.
+                # Behind the numbered rows are empty ones that pad the last batch.
                 for number, text in zip(batch.numbers.tolist(), predict(batch.inputs), strict=False):
                     predictions[number] = text
                 done += len(batch.numbers)
                 on_progress(done, self._inputs.examples)
-            found[test.task.name] = TaskScores(predictions, test.score(predictions))
-        return found
+            scores[test.task.name] = TaskScores(predictions, test.score(predictions))
+        return scores
 
     def _predictor(self, task: Task) -> Predict:
         if self._ranked and task.labels:
@@ -146,14 +146,14 @@ class TaskEvaluation:
 
 
 def figures(by_task: Mapping[str, TaskScores], tasks: Sequence[Task]) -> dict[str, float]:
-    """Returns the scores by `task/metric`, and their averages."""
+    """The scores by `task/metric`, and their averages."""
     values = {name: {metric: score.value for metric, score in task.scores.items()} for name, task in by_task.items()}
     flat = {f"{name}/{metric}": value for name, metrics in values.items() for metric, value in metrics.items()}
     return {**flat, **aggregates(values, tasks)}
 
 
 def figures_with_intervals(by_task: Mapping[str, TaskScores], tasks: Sequence[Task]) -> dict[str, float]:
-    """Returns the same with `task/metric/low` and `/high`, the bounds of the 95% interval, and `task/examples`."""
+    """`figures` with `task/metric/low` and `/high`, the bounds of the 95% interval, and `task/examples`."""
     rest: dict[str, float] = {}
     for name, task in by_task.items():
         for metric, scored in task.scores.items():

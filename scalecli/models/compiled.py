@@ -112,9 +112,7 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
         import tensorflow as tf
 
         if not uses_xla():
-            # In a loop within a loop TensorFlow's graph optimizer makes temporary variables that meet each other
-            # ("AlreadyExists") as soon as a model is large. Without it a step of small took 5.20 s instead of 5.01 s.
-            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+            _keep_temporary_variables_out()
         return tf.function(function, jit_compile=uses_xla(), autograph=False)
     if keras.backend.backend() == "jax":
         import jax
@@ -127,3 +125,18 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
 
         return lambda *arguments: pure([variable.value for variable in model.variables], *arguments)
     return function
+
+
+def _keep_temporary_variables_out() -> None:
+    """Turns off one pass of TensorFlow's graph optimizer, for this process.
+
+    It adds gradients up in temporary variables, which meet each other in a loop within a loop ("AlreadyExists") as soon
+    as a model is large. No public option names this pass alone; without the others a step of small takes 5% longer.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.memory_optimization = 1  # none
+    context.context()._config = config
+    tf.config.optimizer.set_experimental_options({})  # forgets what was made of the configuration before

@@ -72,14 +72,16 @@ class Source:
         before them the hub's copies.
 
         Raises:
-            UsageError: a released name that two folders have.
+            UsageError: a released name that two folders have, or a run.
             MissingError: nothing of that name.
         """
         if text.startswith(HUB):
             return cls(text)
         if is_remote(text):
             return cls(text, _released_folder(text))
-        if Path(text).expanduser().exists():
+        if (path := Path(text).expanduser()).exists():
+            if (path / layout.MANIFEST).is_file():
+                raise UsageError(f"{text} is a run already; pretrain, finetune, eval and compare take it as it is")
             return cls(text)
         if "/" in text and not text.lower().startswith(HUGGING_FACE_PREFIX):
             if text.count("/") == 1 and not text.startswith((".", "~", "/")):

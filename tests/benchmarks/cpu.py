@@ -2,8 +2,10 @@
 
     pip install '.[benchmark]' && python -m tests.benchmarks.cpu [train|train-nl24|decode] [--rounds N]
 
-Every contestant runs in a process of its own, one after the other, round after round, so that a machine whose speed
-drifts treats them alike. Printed: each one's best and median seconds, and the ratio of its median to ours.
+Every contestant lives in a process of its own, and they take turns, call by call, so that a machine whose speed drifts
+treats them alike. Printed: the median seconds of each one's calls, on the clock and of all its threads' processor
+time, and the medians over the rounds of their ratios to ours. On a busy machine the processor's time is the better
+measure of TensorFlow, but PyTorch and CTranslate2 also count the time in which their threads wait for each other.
 
 Training: one optimizer step of small (6 + 6 layers, 60.5M parameters), batch 8 x 512 inputs x 114 targets, or of
 small-nl24 (24 + 24 layers, 193M), batch 2; float32, no dropout. Decoding: 64 tokens for 8 inputs of 128 tokens, without
@@ -18,15 +20,24 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 INPUTS, TARGETS, DECODER_INPUTS, NEW_TOKENS = 512, 114, 128, 64
 VOCABULARY = 32128
-MEASURED = 3
+ANSWER = "answer:"
+
+
+class Seconds(NamedTuple):
+    """What a call took: on the clock, and of the processors' time."""
+
+    wall: float
+    processor: float
 
 
 @dataclass(frozen=True)
@@ -157,49 +168,103 @@ def decode_hugging_face(trial: Trial) -> Callable[[], object]:
     return decode
 
 
+def decode_ctranslate2(trial: Trial) -> Callable[[], object]:
+    import ctranslate2
+    from ctranslate2.converters.transformers import T5Loader
+
+    loader = T5Loader()
+    spec = loader.get_model_spec(hugging_face_model(trial))
+    tokens = ["<pad>", "</s>", "<unk>", *(f"<{number}>" for number in range(3, VOCABULARY))]
+    loader.set_vocabulary(spec, tokens)
+    spec.config.bos_token = spec.config.decoder_start_token = tokens[0]
+    spec.config.eos_token, spec.config.unk_token = tokens[1:3]
+    spec.validate()
+    with tempfile.TemporaryDirectory() as folder:
+        spec.save(folder)
+        translator = ctranslate2.Translator(folder, compute_type="float32", intra_threads=os.cpu_count())
+    inputs = [[tokens[number] for number in row] for row in trial.examples(DECODER_INPUTS)[0]]
+    length = {"min_decoding_length": NEW_TOKENS, "max_decoding_length": NEW_TOKENS}
+    return lambda: translator.translate_batch(inputs, beam_size=1, **length)
+
+
 TRAINING = {"scalecli": train_scalecli, "Hugging Face": train_hugging_face, "keras-hub": train_keras_hub}
 CONTESTS = {
     "train": TRAINING,
     "train-nl24": TRAINING,
-    "decode": {"scalecli": decode_scalecli, "Hugging Face": decode_hugging_face},
+    "decode": {"scalecli": decode_scalecli, "Hugging Face": decode_hugging_face, "CTranslate2": decode_ctranslate2},
 }
 TRIALS = {"train": Trial(6, 8), "train-nl24": Trial(24, 2), "decode": Trial(6, 8)}
 
 
-def measure(contest: str, contestant: str) -> None:
-    """Prints the seconds of each measured call; the two calls before them compile and warm up."""
-    step = CONTESTS[contest][contestant](TRIALS[contest])
-    step()
-    step()
-    seconds = []
-    for _ in range(MEASURED):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    print(json.dumps(seconds))
+class Contestant:
+    """A contestant in a process of its own, which is asked for one call after another."""
+
+    def __init__(self, contest: str, name: str) -> None:
+        command = [sys.executable, "-m", __spec__.name, contest, "--serve", name]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self._answer()
+
+    def call(self) -> Seconds:
+        """One call, timed in the process."""
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return Seconds(*json.loads(self._answer()))
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+    def _answer(self) -> str:
+        for line in self._process.stdout:
+            if line.startswith(ANSWER):
+                return line.removeprefix(ANSWER)
+        raise SystemExit(f"{self._process.args}: ended with {self._process.wait()}")
+
+
+def serve(contest: str, name: str) -> None:
+    """Makes two calls, which compile and warm up, then one for each line of input, and prints their seconds."""
+    call = CONTESTS[contest][name](TRIALS[contest])
+    call()
+    call()
+    print(ANSWER, flush=True)
+    for _ in sys.stdin:
+        start, processor = time.perf_counter(), time.process_time()
+        call()
+        print(ANSWER, json.dumps([time.perf_counter() - start, time.process_time() - processor]), flush=True)
+
+
+def compete(contest: str, names: list[str], rounds: int) -> None:
+    """Prints each contestant's median seconds, and the median over the rounds of its ratio to the first."""
+    contestants = {name: Contestant(contest, name) for name in names}
+    calls = [{name: contestant.call() for name, contestant in contestants.items()} for _ in range(rounds)]
+    for contestant in contestants.values():
+        contestant.close()
+    print(f"{contest}: medians of {rounds} rounds; ratios to {names[0]}", flush=True)
+    for name in names:
+        wall, processor = (statistics.median(call[name][clock] for call in calls) for clock in (0, 1))
+        ratios = (statistics.median(call[name][clock] / call[names[0]][clock] for call in calls) for clock in (0, 1))
+        print(
+            "  {:13} {:6.3f} s ({:.2f})  processor {:6.3f} s ({:.2f})".format(
+                name, *(x for pair in zip((wall, processor), ratios, strict=True) for x in pair)
+            ),
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("contests", nargs="*", default=list(CONTESTS), metavar="train|train-nl24|decode")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", help="names of contestants, separated by commas")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.measure:
-        measure(arguments.contests[0], arguments.measure)
+    if arguments.serve:
+        serve(arguments.contests[0], arguments.serve)
         return
     for contest in arguments.contests:
-        seconds: dict[str, list[float]] = {contestant: [] for contestant in CONTESTS[contest]}
-        for _ in range(arguments.rounds):
-            for contestant in seconds:
-                command = [sys.executable, "-m", __spec__.name, contest, "--measure", contestant]
-                ran = subprocess.run(command, capture_output=True, text=True, check=True)
-                seconds[contestant] += json.loads(ran.stdout.strip().splitlines()[-1])
-        ours = statistics.median(seconds["scalecli"])
-        print(f"{contest}: {arguments.rounds} rounds of {MEASURED}")
-        for contestant, found in seconds.items():
-            best, median = min(found), statistics.median(found)
-            print(f"  {contestant:13} best {best:.3f} s  median {median:.3f} s  ratio to scalecli {median / ours:.2f}")
+        compete(contest, arguments.only.split(",") if arguments.only else list(CONTESTS[contest]), arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from scalecli.runs import verifying
 from scalecli.runs.verifying import Golden
 from scalecli.shape import Shape
 from tests import oracle
+from tests.analysis.runs import save_run
 from tests.interchange.conftest import emulator, storage_server  # noqa: F401 - fixtures
 from tests.interchange.mesh_tensorflow.writer import gin_of, random_weights, slots_of, variables_of, write_checkpoint
 from tests.runs.conftest import documents
@@ -120,6 +121,13 @@ def released(emulator, place):  # noqa: F811
 def golden_of(value, step=7):
     figures = verifying.golden()
     return Golden(figures.input, figures.target, step, figures.tolerance, {f"t5-efficient-{NAME}": value})
+
+
+def test_a_run_needs_no_import(importing, tmp_path):
+    save_run(tmp_path / "own")
+    code, out, err = importing(tmp_path / "own")
+    line = f"error: {tmp_path}/own is a run already; pretrain, finetune, eval and compare take it as it is\n"
+    assert (code, out, err) == (2, "", line)
 
 
 @pytest.mark.parametrize("off", [0.0, 0.04, 0.06])

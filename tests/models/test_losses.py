@@ -76,6 +76,32 @@ def test_chunks_have_the_losses_and_gradients_of_the_whole(name, xla, monkeypatc
         np.testing.assert_allclose(gradients[weight], gradient, atol=1e-5 * largest, err_msg=weight)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA's formula is differentiated by the backend")
+def test_cross_entropy_by_kernels_is_that_of_float64():
+    """And its gradients; some shares are so small that float32 has no number for them."""
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    logits = (60 * random.normal(size=(ROWS, LENGTH, VOCABULARY))).astype("float32")
+    targets = random.integers(0, VOCABULARY, (ROWS, LENGTH)).astype("int32")
+    d_losses, d_normalizers = random.normal(size=(2, ROWS, LENGTH)).astype("float32")
+    highest = logits.astype(float).max(axis=-1, keepdims=True)
+    normalizers = np.log(np.exp(logits - highest).sum(axis=-1)) + highest[..., 0]
+    shares, one_hot = np.exp(logits - normalizers[..., None]), np.eye(VOCABULARY)[targets]
+    assert shares.min() < 1e-45
+
+    x = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = losses._cross_entropy_by_kernels(x, targets)
+    gradient = tape.gradient(value, x, [tf.constant(d_losses), tf.constant(d_normalizers)])
+    np.testing.assert_allclose(
+        value, [normalizers - (logits * one_hot).sum(axis=-1), normalizers], rtol=1e-5, atol=1e-4
+    )
+    expected = shares * (d_losses + d_normalizers)[..., None] - one_hot * d_losses[..., None]
+    np.testing.assert_allclose(gradient, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", HEAD_SPECS)
 def test_chunks_add_up_in_float32(name, monkeypatch):
     """Gradients of bfloat16 weights over many chunks are no further from float32's than those of a single one."""

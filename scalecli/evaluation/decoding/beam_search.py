@@ -68,7 +68,7 @@ def beam_search(model: EncoderDecoder, inputs: Any, length: int, beams: int, alp
         ended = _rows(ops.concatenate([ended, tokens], axis=1), chosen)
         return position + 1, alive, alive_scores, ended, ended_scores, state
 
-    # At first all beams are the same: only one of them counts. A row without input fills up a batch: it is done.
+    # At first all beams are the same: only one of them counts. A row without input pads a batch: it is done.
     empty = ops.all(inputs == PAD, axis=1, keepdims=True)
     one = ops.tile(ops.arange(beams, dtype="int32")[None] == 0, (batch, 1))
     alive_scores = ops.where(ops.logical_and(one, ops.logical_not(empty)), 0.0, _NEVER)

@@ -38,7 +38,7 @@ def greedy_decode(model: EncoderDecoder, inputs: Any, length: int) -> Any:
         output = ops.where(ops.arange(length, dtype="int32") == position, tokens[:, None], output)
         return position + 1, tokens, ops.logical_or(finished, tokens == EOS), output, state
 
-    # A row without input is one that fills up a batch: there is nothing to decode.
+    # A row without input pads a batch: there is nothing to decode.
     empty = ops.all(inputs == PAD, axis=1)
     start = ops.zeros((batch,), "int32")
     output = ops.zeros((batch, length), "int32")

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from scalecli import specs
+from scalecli.models.blocks.pooling import pooled, pooled_context
 from scalecli.models.blocks.recurrence import RECURRENCES, Recurrence
 from scalecli.models.blocks.residual import Reports, Residual
 from scalecli.models.blocks.scan import Unstacked, scan, scan_with_state, unstack
@@ -91,7 +92,7 @@ class Repeat(keras.layers.Layer):
         reports: Reports = {}
         for spec in self.spec.block.sublayers:
             if isinstance(spec, specs.Pooling):
-                x, context = _pool(x, context.real, spec.window), _pooled_context(context, spec.window)
+                x, context = pooled(x, context.real, spec.window), pooled_context(context, spec.window)
             else:
                 number, (sublayer, stacked) = next(sublayers)
                 own = keras.tree.map_structure(lambda weight: weight[0], stacked)
@@ -169,7 +170,7 @@ class Stack(keras.layers.Layer):
     def bias_tiles(self, length: int) -> dict[int, Any]:
         """The position biases in blocks, by number of heads, where attention is fused or blockwise; else none."""
         if fuses_attention(self.compute_dtype):
-            from scalecli.models.layers.fused_attention import BLOCK
+            from scalecli.models.attention_kernels import BLOCK
 
             block = BLOCK
         elif attends_blockwise(self.compute_dtype, length):
@@ -288,33 +289,3 @@ def _copies(state: Any, length: int) -> Any:
     if not uses_xla():
         return Unstacked((state,) * length)
     return keras.tree.map_structure(lambda one: ops.broadcast_to(one[None], (length, *one.shape)), state)
-
-
-def _pool(x: Any, real: Any, window: int) -> Any:
-    """[batch, length, d_model] -> [batch, length / window, d_model], the means of neighbors that are no padding.
-
-    The original code counts the padding of a window that holds both, so that its token matters there.
-    """
-    batch, length, width = x.shape
-    real = ops.reshape(real, (batch, length // window, window, 1))
-    shares = ops.cast(real / ops.maximum(ops.sum(real, axis=2, keepdims=True), 1.0), x.dtype)
-    return ops.sum(ops.reshape(x, (batch, length // window, window, width)) * shares, axis=2)
-
-
-def _pooled_context(context: Context, window: int) -> Context:
-    """What the layers behind a pooling see: of each window, its first position."""
-    length = context.real.shape[1] // window
-    return context._replace(
-        position_biases={heads: bias[:, :, :length, :length] for heads, bias in context.position_biases.items()},
-        self_mask=None if context.self_mask is None else context.self_mask[:, :, ::window, ::window],
-        real=context.real[:, ::window],
-        tokens=context.tokens[:, ::window],
-        bias_tiles={heads: _tiles_of_shorter(tiles, length) for heads, tiles in context.bias_tiles.items()},
-        segments=context.segments[:, ::window],
-    )
-
-
-def _tiles_of_shorter(tiles: Any, length: int) -> Any:
-    """Of the biases in blocks [heads, diagonals, block, block], the diagonals that `length` positions have."""
-    blocks, shorter = (tiles.shape[1] + 1) // 2, -(-length // tiles.shape[2])
-    return tiles[:, blocks - shorter : blocks + shorter - 1]

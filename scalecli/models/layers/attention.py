@@ -161,6 +161,7 @@ def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any
         dropped = Dropout(rate, seed)  # linear in what it is given, and so its own gradient
         scores = sum(added, ops.cast(ops.matmul(queries, transposed(keys)), "float32"))
         shares = ops.cast(ops.softmax(scores, axis=-1), values.dtype)
+        mixed = ops.matmul(dropped(shares), values)
 
         def summed(x: Any) -> Any:
             """The sum over the heads that share a key head."""
@@ -171,13 +172,15 @@ def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any
             d_values = summed(transposed(ops.matmul(transposed(upstream), dropped(shares))))
             d_shares = ops.cast(dropped(ops.matmul(upstream, transposed(values))), "float32")
             wide = ops.cast(shares, "float32")
-            d_scores = wide * (d_shares - ops.sum(d_shares * wide, axis=-1, keepdims=True))
+            # The same sum over fewer numbers (Dao et al. 2022, appendix B.4), if these have not been rounded.
+            pair = (upstream, mixed) if mixed.dtype == wide.dtype else (d_shares, wide)
+            d_scores = wide * (d_shares - ops.sum(pair[0] * pair[1], axis=-1, keepdims=True))
             d_bias = [ops.sum(d_scores, axis=0, keepdims=True) for _ in added[1:]]
             d_scores = ops.cast(d_scores, queries.dtype)
             d_keys = summed(transposed(ops.matmul(transposed(queries), d_scores)))
             return ops.matmul(d_scores, keys), d_keys, d_values, None, None, *d_bias
 
-        return ops.matmul(dropped(shares), values), gradient
+        return mixed, gradient
 
     seed = dropout.seed if rate else ops.zeros((), "int32")
     return attend(queries, keys, values, seed, mask, *(() if bias is None else (bias,)))

@@ -22,6 +22,7 @@ from keras import ops
 
 from scalecli import specs
 from scalecli.errors import ConfigurationError, reason_of
+from scalecli.models.compiled import uses_xla
 from scalecli.models.dropout import Dropout
 
 Weights = dict[str, Any]
@@ -169,19 +170,33 @@ def normalized(x: Any, scale: Any, *bias: Any, real: Any = None, epsilon: float 
 
         def gradient(upstream: Any) -> tuple[Any, ...]:
             wide = ops.cast(x, "float32")
-            standard = (wide - mean if bias else wide) * factor
-            upstream = ops.cast(upstream, "float32") * real
-            d_standard = upstream * scale
-            along = ops.mean(d_standard * standard, axis=-1, keepdims=True)
-            d_x = d_standard - standard * along
+            centered = wide - mean if bias else wide
+            upstream, per_row, width = ops.cast(upstream, "float32"), factor * real, x.shape[-1]
+            product = upstream * centered
+            along = _sum_of_columns(product, scale) * (per_row * ops.square(factor) / width)
+            d_x = upstream * scale * per_row - centered * along
             if bias:
-                d_x = d_x - ops.mean(d_standard, axis=-1, keepdims=True)
-            d_bias = [ops.sum(upstream, axis=(0, 1)) for _ in bias]
-            return ops.cast(d_x * factor, x.dtype), ops.sum(upstream * standard, axis=(0, 1)), None, *d_bias
+                d_x = d_x - _sum_of_columns(upstream, scale) * (per_row / width)
+            d_bias = [ops.sum(upstream * real, axis=(0, 1)) for _ in bias]
+            return ops.cast(d_x, x.dtype), _sum_of_rows(product, per_row), None, *d_bias
 
         return ops.cast(normed, x.dtype), gradient
 
     return norm(x, scale, ops.ones((1, 1, 1)) if real is None else real, *bias)
+
+
+def _sum_of_columns(x: Any, weights: Any) -> Any:
+    """[batch, length, width] times `weights` [width], summed over the width: [batch, length, 1]."""
+    if uses_xla():
+        return ops.sum(x * weights, axis=-1, keepdims=True)
+    return ops.matmul(x, weights[:, None])  # reads x once
+
+
+def _sum_of_rows(x: Any, weights: Any) -> Any:
+    """[batch, length, width] times `weights` [batch, length, 1], summed over all rows: [width]."""
+    if uses_xla():
+        return ops.sum(x * weights, axis=(0, 1))
+    return ops.matmul(ops.reshape(weights, (1, -1)), ops.reshape(x, (-1, x.shape[-1])))[0]
 
 
 def projection(weights: Weights, name: str, x: Any) -> Any:

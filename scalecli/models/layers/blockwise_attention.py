@@ -126,7 +126,7 @@ def bias_tiles(by_distance: Any, queries: int, keys: int, block: int, numpy: Any
 
 
 def _blocks(x: Any, axis: int, blocks: int, size: int) -> Any:
-    """[..., length, ...] -> [blocks, ..., size, ...], filled up with zeros."""
+    """[..., length, ...] -> [blocks, ..., size, ...], padded with zeros."""
     padding = [(0, 0)] * len(x.shape)
     padding[axis] = (0, blocks * size - x.shape[axis])
     padded = ops.reshape(ops.pad(x, padding), (*x.shape[:axis], blocks, size, *x.shape[axis + 1 :]))

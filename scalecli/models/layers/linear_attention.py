@@ -79,7 +79,7 @@ def _divided(mixed: Any, total: Any) -> Any:
 
 
 def _chunked(x: Any, chunk: int) -> Any:
-    """[batch, heads, length, d_kv] -> [batch, heads, chunks, chunk, d_kv], filled up with zeros."""
+    """[batch, heads, length, d_kv] -> [batch, heads, chunks, chunk, d_kv], padded with zeros."""
     batch, heads, length, width = x.shape
     chunks = -(-length // chunk)
     padded = ops.pad(x, ((0, 0), (0, 0), (0, chunks * chunk - length), (0, 0)))

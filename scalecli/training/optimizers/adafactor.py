@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from scalecli.costs import factored_axes
-from scalecli.models.compiled import materialized
+from scalecli.models.compiled import materialized, uses_xla
 
 DECAY_EXPONENT = 0.8
 CLIPPING_THRESHOLD = 1.0
@@ -86,20 +86,21 @@ class Adafactor(keras.optimizers.Optimizer):
         offset, statistics = self._leading_axes[index], self._statistics[index]
         shape = tuple(variable.shape[offset:])
         one_weight = tuple(range(offset, len(variable.shape)))
-        squared = ops.square(gradient) + EPSILON_GRADIENT
+        squared = ops.square(gradient)
 
         def updated(name: str, observed: Any) -> Any:
-            moment = decay * ops.convert_to_tensor(statistics[name]) + (1.0 - decay) * observed
+            moment = decay * ops.convert_to_tensor(statistics[name]) + (1.0 - decay) * (observed + EPSILON_GRADIENT)
             self.assign(statistics[name], moment)
             return moment
 
         axes = factored_axes(shape)
         if axes is None:
             update = gradient * ops.rsqrt(updated("full", squared))
+            mean_square = ops.mean(ops.square(update), axis=one_weight, keepdims=True)
         else:
             largest, second = (axis + offset for axis in axes)
-            rows = updated("rows", ops.mean(squared, axis=largest))
-            columns = updated("columns", ops.mean(squared, axis=second))
+            rows = updated("rows", _mean(squared, largest))
+            columns = updated("columns", _mean(squared, second))
             # In the row statistics the axes after the one left out have moved up by one.
             row_mean = ops.mean(rows, axis=second - (second > largest), keepdims=True)
             row_factor = ops.expand_dims(ops.rsqrt(rows / row_mean), largest)
@@ -107,10 +108,29 @@ class Adafactor(keras.optimizers.Optimizer):
             # XLA for GPUs would compute the means of a square weight anew for every element.
             row_factor, column_factor = materialized(row_factor, column_factor)
             update = gradient * row_factor * column_factor
-        clipping = ops.maximum(1.0, _root_mean_square(update, one_weight) / CLIPPING_THRESHOLD)
+            if uses_xla():
+                mean_square = ops.mean(ops.square(update), axis=one_weight, keepdims=True)
+            else:
+                along = ops.expand_dims(_mean(squared, largest, ops.square(column_factor)), largest)
+                mean_square = ops.mean(along * ops.square(row_factor), axis=one_weight, keepdims=True)
+        clipping = ops.maximum(1.0, ops.sqrt(mean_square) / CLIPPING_THRESHOLD)
         scale = ops.cast(learning_rate, "float32") * ops.maximum(_root_mean_square(weight, one_weight), EPSILON_SCALE)
         (step_size,) = materialized(scale / clipping)
         self.assign(variable, ops.cast(weight - step_size * update, variable.dtype))
+
+
+def _mean(x: Any, axis: int, weights: Any = None) -> Any:
+    """The mean over an axis of x, or of x times `weights`; where nothing fuses it, a product that reads x once."""
+    last, length = len(x.shape) - 1, x.shape[axis]
+    other = {last: last - 1, last - 1: last}.get(axis)
+    if uses_xla() or other is None or (weights is not None and weights.shape[other] != 1):
+        return ops.mean(x if weights is None else x * weights, axis=axis)
+    along_axis = ops.ones((1, length)) if weights is None else weights
+    if axis == last:
+        along_axis = ops.reshape(along_axis, (*along_axis.shape[:-2], length, 1))
+        return ops.matmul(x, along_axis)[..., 0] / length
+    along_axis = ops.reshape(along_axis, (*along_axis.shape[:-2], 1, length))
+    return ops.matmul(along_axis, x)[..., 0, :] / length
 
 
 def _root_mean_square(x: Any, axes: tuple[int, ...]) -> Any:

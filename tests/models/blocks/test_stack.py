@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from scalecli.errors import ConfigurationError
-from scalecli.models.blocks.stack import _pool
+from scalecli.models.blocks.pooling import pooled
 from scalecli.models.compiled import compiled
 from scalecli.models.encoder_decoder import EncoderDecoder
 from tests import oracle
@@ -145,7 +145,7 @@ def test_pooling_takes_the_mean_of_what_is_real():
     x = np.arange(24, dtype="float32").reshape(1, 6, 4)
     real = np.array([1, 1, 1, 0, 0, 0], "float32").reshape(1, 6, 1)
     expected = np.stack([x[0, :2].mean(0), x[0, 2], np.zeros(4)])
-    np.testing.assert_allclose(np.array(_pool(x, ops.convert_to_tensor(real), 2))[0], expected)
+    np.testing.assert_allclose(np.array(pooled(x, ops.convert_to_tensor(real), 2))[0], expected)
 
 
 def test_what_stands_at_padding_is_not_pooled():
