@@ -14,7 +14,8 @@ from scalecli.architectures import papers
 from scalecli.architectures.declaration import Architecture
 from scalecli.architectures.knobs import KNOBS, LARGEST, Knob
 from scalecli.architectures.loading import built, load
-from scalecli.architectures.registry import ARCHITECTURES, check_knobs, named, no_knob, register
+from scalecli.architectures.lookup import check_knobs, named, no_knob
+from scalecli.architectures.registry import ARCHITECTURES, register
 from scalecli.architectures.shape import SHARED_FIELDS, Shape
 from scalecli.errors import ConfigurationError
 from scalecli.specs import EncoderDecoder, EncoderOnly, ModelSpec

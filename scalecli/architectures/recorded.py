@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from scalecli.architectures.loading import built, code_of
-from scalecli.architectures.registry import check_knobs, named
+from scalecli.architectures.lookup import check_knobs, named
 from scalecli.architectures.shape import Shape
 from scalecli.costs import Batch, flops
 from scalecli.errors import ConfigurationError

@@ -9,7 +9,8 @@ import numpy as np
 
 from scalecli import shapes_directory, strict
 from scalecli.architectures import build_text_spec
-from scalecli.data.text.vocabulary import EOS, Vocabulary
+from scalecli.data.text.pieces import EOS
+from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.errors import ScalecliError
 from scalecli.interchange.imported import Imported
 

@@ -70,18 +70,10 @@ def test_cores_are_one_device(computing, alone, cores, options):
     assert_same(trial_on(tpu_of(cores), TEXT, **options), alone)
 
 
-IMAGES = repeated(images_batch())
-
-
-@pytest.fixture(scope="module")
-def vision_alone():
-    return trial_on(ONE_DEVICE, IMAGES, make=vision_model, rate=SMALL_RATE)
-
-
-@pytest.mark.parametrize(("cores", "accumulation"), [(1, 1), (2, 2), (4, 1)])
-def test_a_vision_transformer_on_cores_is_one_device(computing, vision_alone, cores, accumulation):
-    on_cores = trial_on(tpu_of(cores), IMAGES, make=vision_model, rate=SMALL_RATE, accumulation=accumulation)
-    assert_same(on_cores, vision_alone)
+def test_a_vision_transformer_on_cores_is_one_device(computing):
+    options = {"make": vision_model, "rate": SMALL_RATE}
+    images = repeated(images_batch())
+    assert_same(trial_on(tpu_of(2), images, **options), trial_on(ONE_DEVICE, images, **options))
 
 
 def test_dropout_differs_between_cores_steps_and_parts(computing, monkeypatch):
@@ -106,7 +98,7 @@ def evaluated_alone():
     return evaluated(ONE_DEVICE)
 
 
-@pytest.mark.parametrize("cores", [1, 2, 4])
+@pytest.mark.parametrize("cores", [1, 2])
 def test_evaluation_on_cores_is_that_on_one_device(computing, evaluated_alone, cores):
     for on_cores, on_one in zip(evaluated(tpu_of(cores)), evaluated_alone, strict=True):
         np.testing.assert_allclose(on_cores, on_one, rtol=1e-5)
@@ -175,7 +167,7 @@ def training_graph(devices, model, batch):
 
 
 def step_graph(devices, model, batch):
-    """One training step alone."""
+    """One training step, which takes half as long to trace as the loop over steps."""
     steps, _ = steps_of(model, 0.01, devices=devices)
 
     @tf.function(autograph=False)
@@ -191,8 +183,7 @@ def test_a_tpu_takes_the_graphs_of_every_architecture(monkeypatch, architecture)
     batch, inputs = batch_of(packed=architecture in PACKED), batch_of()["inputs"]
     with compiling_for_tpu():
         model = devices.new_model(lambda: EncoderDecoder(oracle.small_spec(architecture), "bfloat16", 0.1))
-        graph = training_graph if architecture == "transformer" else step_graph
-        assert bridge.faults(graph(devices, model, batch)) == []
+        assert bridge.faults(step_graph(devices, model, batch)) == []
         # Of the model, beam search has all that greedy decoding has, and ranking what cross-entropy has.
         calls = [
             lambda: beam_decoder(model, 4, 2, devices=devices)(inputs),

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from scalecli.data.text.vocabulary import EOS, PAD, UNKNOWN
+from scalecli.data.text.pieces import EOS, PAD, UNKNOWN
 from scalecli.manifest import load_manifest
 from scalecli.models.encoder_decoder import EncoderDecoder
 from scalecli.runs.trained import open_trained

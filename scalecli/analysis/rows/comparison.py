@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from scalecli.analysis.papers.findings import Finding
 from scalecli.analysis.rows.comparable import few_shot_name, text_name
 from scalecli.analysis.statistics.pareto import dominators
+from scalecli.costs.hardware import DEFAULT_CHIP
 from scalecli.results import FEW_SHOT, FEW_SHOT_ACCURACY, VALIDATION
 
 # What only runs need is imported where they are read: a table of what is published is there sooner without.
@@ -38,7 +39,7 @@ _PAPERS_TASKS, _PAPERS_MEAN = "GLUE, SuperGLUE and SQuAD", "average"
 
 @dataclass(frozen=True, kw_only=True)
 class RunOfRow:
-    """The run that a row describes: its manifest, read from `file`.
+    """The run that a row describes: its manifest, read from `file`, and the kind of chip that it used, if known.
 
     `pretrained` is the manifest of the run whose held-out text its upstream figure was measured on: its own, or that of
     a run that it was made from; None where there is no such figure. `seen` is the data of its pretraining, such as
@@ -50,6 +51,7 @@ class RunOfRow:
     shape: Shape
     pretrained: Manifest | None = None
     seen: str | None = None
+    chip: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,9 +149,7 @@ class Row:
     @property
     def chip(self) -> str | None:
         """The kind of chip that it was trained on, None where that is not known."""
-        from scalecli.analysis.rows.run_costs import chip_of
-
-        return chip_of(self)
+        return self.run.chip if self.run else DEFAULT_CHIP
 
     @property
     def origin(self) -> str:

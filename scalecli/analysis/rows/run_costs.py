@@ -62,9 +62,9 @@ def hours_of_devices(manifest: Manifest, steps: int) -> float | None:
     return steps / manifest.throughput.steps_per_s * _devices(manifest)[1] / 3600
 
 
-def chip_of(row: Row) -> str | None:
-    """The kind of chip that a run used, as far as it is known, or that the papers had."""
-    return _devices(row.run.manifest)[0] if row.run else DEFAULT_CHIP
+def chip_of(manifest: Manifest) -> str | None:
+    """The kind of chip that a run used, as far as it is known."""
+    return _devices(manifest)[0]
 
 
 def cost_notes(costs: list[RunCost]) -> list[str]:

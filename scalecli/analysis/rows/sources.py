@@ -30,7 +30,7 @@ def row_of_run(path: str, convention: Convention) -> Row:
         MissingError: there is no manifest, or it cannot be read.
         ConfigurationError: it is not valid, or this version knows no such architecture or shape; names the file.
     """
-    from scalecli.analysis.rows.run_costs import hours_of_devices
+    from scalecli.analysis.rows.run_costs import chip_of, hours_of_devices
     from scalecli.analysis.rows.shape_costs import batch_for, flops_of, parameters_of
     from scalecli.analysis.rows.upstream import final_results, pretrained_of, read_run, throughput_of, upstream_of
     from scalecli.architectures.recorded import shape_of_run
@@ -72,6 +72,7 @@ def row_of_run(path: str, convention: Convention) -> Row:
             shape=shape,
             pretrained=upstream.manifest if upstream else None,
             seen=pretrained.seen if pretrained else None,
+            chip=chip_of(manifest),
         ),
     )
 

@@ -113,21 +113,18 @@ def _unlike_qualities(rows: Sequence[Row], used: Collection[str]) -> Iterator[st
 
 def _unlike_training(rows: Sequence[Row], used: Collection[str]) -> list[str]:
     """The same for the data that models saw, once for all qualities."""
-
-    def amounts(keys: Collection[str]) -> dict[str, list[str]]:
-        """The names of the models that have any of the qualities, by the data that they saw."""
-        names: dict[str, list[str]] = {}
+    lines: dict[str, None] = {}
+    for key in used:
+        seen: dict[str, list[str]] = {}
         for row in rows:
-            if any(row.value(key) is not None and row.trained_on(key) for key in keys):
-                names.setdefault(row.seen or "unknown", []).append(row.name)
-        return names
-
-    seen = amounts([key for key in used if len(amounts([key])) > 1])
-    if not seen:
-        return []
-    shown = [f"{amount} ({_few(names)})" for amount, names in seen.items()][:_NAMES]
-    more = f" and {len(seen) - _NAMES} more" if len(seen) > _NAMES else ""
-    return [f"note: marks, fits and frontiers only compare models that saw as much data: {'; '.join(shown)}{more}"]
+            if row.value(key) is not None and row.trained_on(key):
+                seen.setdefault(row.seen or "unknown", []).append(row.name)
+        if len(seen) > 1:
+            shown = [f"{amount} ({_few(names)})" for amount, names in seen.items()][:_NAMES]
+            more = f" and {len(seen) - _NAMES} more" if len(seen) > _NAMES else ""
+            listed = f"{'; '.join(shown)}{more}"
+            lines[f"note: marks, fits and frontiers only compare models that saw as much data: {listed}"] = None
+    return list(lines)
 
 
 def _few(names: Sequence[str]) -> str:

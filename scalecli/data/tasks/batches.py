@@ -17,7 +17,8 @@ from scalecli.data.sources import OnWork, silent
 from scalecli.data.tasks.mixtures import Turns
 from scalecli.data.tasks.packing import Rows, pack
 from scalecli.data.tasks.task import Example
-from scalecli.data.text.vocabulary import EOS, PAD, Vocabulary, unknown_share
+from scalecli.data.text.pieces import EOS, PAD
+from scalecli.data.text.vocabulary import Vocabulary, unknown_share
 from scalecli.errors import MissingError
 
 if TYPE_CHECKING:

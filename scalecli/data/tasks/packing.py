@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalecli.data.order import shuffled_index
-from scalecli.data.text.vocabulary import PAD
+from scalecli.data.text.pieces import PAD
 
 if TYPE_CHECKING:
     import tensorflow as tf

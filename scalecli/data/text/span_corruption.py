@@ -16,8 +16,9 @@ import numpy as np
 
 from scalecli.data import MOST_TOKENS
 from scalecli.data.order import WHOLE, HostShare, shuffled_index
+from scalecli.data.text.pieces import EOS, PAD
 from scalecli.data.text.tokens import TokenStore
-from scalecli.data.text.vocabulary import EOS, PAD, Vocabulary
+from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.errors import ConfigurationError, MissingError
 
 if TYPE_CHECKING:

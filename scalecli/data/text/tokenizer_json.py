@@ -12,8 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from scalecli.data.text.tokenizer_samples import first_difference, sample_texts
-from scalecli.data.text.vocabulary import (
+from scalecli.data.text.pieces import (
     BYTE,
     CONTROL,
     EOS,
@@ -26,6 +25,7 @@ from scalecli.data.text.vocabulary import (
     USER_DEFINED,
     model_proto,
 )
+from scalecli.data.text.tokenizer_samples import first_difference, sample_texts
 from scalecli.errors import ConfigurationError, MissingError, reason_of
 
 _NORMALIZATIONS = ("identity", "nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf")  # SentencePiece's own, by name

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from scalecli.data.text.vocabulary import UNIGRAM
+from scalecli.data.text.pieces import UNIGRAM
 
 _EQUALLY_LIKELY = 0.01
 _PIECES_IN_A_TEXT = 8

@@ -18,16 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalecli.data.sources import display_name
+from scalecli.data.text.pieces import CONTROL, EOS, PAD, SENTINELS, UNKNOWN, USER_DEFINED, model_proto
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.storage.files import NETWORK_SECONDS, read_bytes, write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
-
-PAD, EOS, UNKNOWN = 0, 1, 2
-SENTINELS = 100
-NORMAL, UNKNOWN_PIECE, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6  # types of pieces, of sentencepiece_model.proto
-UNIGRAM, BPE, CHARACTERS = 1, 2, 4  # types of models, likewise
 
 # The public face of gs://t5-data/vocabs/cc_all.32000/sentencepiece.model: plain HTTPS fails at once without a network.
 T5_URL = "https://storage.googleapis.com/t5-data/vocabs/cc_all.32000/sentencepiece.model"
@@ -135,14 +131,6 @@ class Vocabulary:
                 for number in reversed(range(SENTINELS)):
                     model.pieces.add(piece=f"{space}<extra_id_{number}>", score=0.0, type=USER_DEFINED)
         return _processor(model.SerializeToString(), self.path)
-
-
-def model_proto(serialized: bytes = b"") -> Any:
-    """A SentencePiece model as a sentencepiece_model_pb2.ModelProto."""
-    from sentencepiece import sentencepiece_model_pb2
-
-    module: Any = sentencepiece_model_pb2  # its classes are made when it is imported
-    return module.ModelProto.FromString(serialized)
 
 
 def unknown_share(sequences: Iterable[np.ndarray]) -> float:

@@ -10,8 +10,9 @@ from itertools import accumulate
 from pathlib import Path
 
 from scalecli.data.sources import OnWork, silent
+from scalecli.data.text.pieces import EOS, PAD, UNKNOWN
 from scalecli.data.text.trainer import train
-from scalecli.data.text.vocabulary import EOS, PAD, UNKNOWN, Vocabulary
+from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.errors import ConfigurationError, MissingError, reason_of
 from scalecli.storage.files import write_atomically
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from scalecli.data.text.vocabulary import EOS, PAD
+from scalecli.data.text.pieces import EOS, PAD
 from scalecli.devices import Mapped
 from scalecli.devices.one_device import ONE_DEVICE
 from scalecli.models.encoder_decoder import EncoderDecoder

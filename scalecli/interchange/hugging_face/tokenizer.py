@@ -15,19 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scalecli.data.text.pieces import BPE, BYTE, CHARACTERS, EOS, NORMAL, PAD, UNIGRAM, UNKNOWN, USER_DEFINED
 from scalecli.data.text.tokenizer_samples import SENTINELS, first_difference, sample_texts
-from scalecli.data.text.vocabulary import (
-    BPE,
-    BYTE,
-    CHARACTERS,
-    EOS,
-    NORMAL,
-    PAD,
-    UNIGRAM,
-    UNKNOWN,
-    USER_DEFINED,
-    Vocabulary,
-)
+from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.errors import ConfigurationError
 
 SENTENCEPIECE_FILE, TOKENIZER_FILE, _CONFIG_FILE = "spiece.model", "tokenizer.json", "tokenizer_config.json"

@@ -100,16 +100,6 @@ def test_a_finetuned_run_and_its_evaluation_have_the_upstream_figure_of_the_pret
     assert [row["upstream"] for row in models(compare(*arguments)[1])] == [None, None]
 
 
-def test_data_that_models_saw_is_noted_once_for_all_qualities(runs, compare):
-    results = {100: {"validation/negative_log_perplexity": -4.5}}
-    short = save_run("runs/short", "tiny", steps=100, data=c4_data(), best=None, results=results)
-    save_run("runs/tuned", **child_of(short, "../short", step=100))
-    save_run("runs/first", "small", **as_papers())
-    err = compare("runs/first", "runs/short", "runs/tuned", "small")[2]
-    notes = [line.partition("saw as much data: ")[2] for line in err.splitlines() if "saw as much data: " in line]
-    assert notes == ["42,010,148,864 tokens (first, small); 499,200 tokens (short, tuned)"]
-
-
 def test_csv_yaml_markdown_and_table_show_the_same_rows(compare):
     arguments = ("small", "small-nl24", "base")
     rows = list(csv.DictReader(io.StringIO(compare(*arguments, "--format", "csv")[1])))

@@ -5,11 +5,9 @@ import pytest
 
 from scalecli.data.text import vocabulary as module
 from scalecli.data.text import vocabulary_training
+from scalecli.data.text.pieces import EOS, PAD, UNKNOWN
 from scalecli.data.text.vocabulary import (
-    EOS,
-    PAD,
     T5_SHA256,
-    UNKNOWN,
     Vocabulary,
     load_vocabulary,
     planned_vocabulary,

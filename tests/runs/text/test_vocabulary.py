@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from scalecli.data.text import vocabulary as vocabulary_module
-from scalecli.data.text.vocabulary import UNKNOWN, USER_DEFINED, load_vocabulary
+from scalecli.data.text.pieces import UNKNOWN, USER_DEFINED
+from scalecli.data.text.vocabulary import load_vocabulary
 from scalecli.data.text.vocabulary_training import train_vocabulary
 from scalecli.interchange.hugging_face import t5 as hugging_face
 from scalecli.manifest import load_manifest
