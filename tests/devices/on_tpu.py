@@ -166,24 +166,13 @@ def training_graph(devices, model, batch):
     return steps._run.get_concrete_function(repeated(batch)(devices), tf.constant(2))
 
 
-def step_graph(devices, model, batch):
-    """One training step, which takes half as long to trace as the loop over steps."""
-    steps, _ = steps_of(model, 0.01, devices=devices)
-
-    @tf.function(autograph=False)
-    def step(rows):
-        return devices.distribute.run(steps.step, (rows,))
-
-    return step.get_concrete_function(next(repeated(batch)(devices)))
-
-
 @pytest.mark.parametrize("architecture", [*oracle.KNOBS])
 def test_a_tpu_takes_the_graphs_of_every_architecture(monkeypatch, architecture):
     devices = tpu_of(2)
     batch, inputs = batch_of(packed=architecture in PACKED), batch_of()["inputs"]
     with compiling_for_tpu():
         model = devices.new_model(lambda: EncoderDecoder(oracle.small_spec(architecture), "bfloat16", 0.1))
-        assert bridge.faults(step_graph(devices, model, batch)) == []
+        assert bridge.faults(training_graph(devices, model, batch)) == []
         # Of the model, beam search has all that greedy decoding has, and ranking what cross-entropy has.
         calls = [
             lambda: beam_decoder(model, 4, 2, devices=devices)(inputs),
