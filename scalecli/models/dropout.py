@@ -31,8 +31,20 @@ def _hash(x: Any) -> Any:
     return ops.bitwise_xor(x, _shift_right(x, 16))
 
 
+def _hash_number(x: int) -> int:
+    """`_hash` of a number that is known while the program is made, which spares the program its operations."""
+    for multiplier, shift in zip(_MULTIPLIERS, _SHIFTS, strict=True):
+        x %= 2**32
+        x = (x ^ x >> shift) * multiplier
+    x %= 2**32
+    x ^= x >> 16
+    return x - 2**32 if x >= 2**31 else x
+
+
 def fold_seed(seed: Any, number: Any) -> Any:
     """A seed (int32 scalar) derived from a seed and a number, such as that of a step or a layer."""
+    if isinstance(number, int):
+        return _hash(seed + ops.cast(_hash_number(number * _WEYL + _WEYL), "int32"))
     return _hash(seed + _hash(ops.cast(number, "int32") * ops.cast(_WEYL, "int32") + ops.cast(_WEYL, "int32")))
 
 

@@ -34,6 +34,12 @@ def test_places_have_masks_of_their_own():
     assert len({int(fold_seed(seed(3), number)) for number in range(1000)}) == 1000
 
 
+def test_a_number_known_beforehand_gives_the_seed_of_one_that_is_not():
+    numbers = [0, 1, 2, 47, 3_000, 2**31 - 1]
+    expected = [int(fold_seed(seed(3), ops.cast(number, "int32"))) for number in numbers]
+    assert [int(fold_seed(seed(3), number)) for number in numbers] == expected
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_the_rate_is_kept_and_so_is_the_mean(rate):
     count = SHAPE[0] * SHAPE[2]
