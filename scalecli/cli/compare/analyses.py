@@ -112,6 +112,8 @@ def _pair(text: str) -> tuple[str, str]:
     costs = ",".join(part.strip() for part in cost.split(","))
     if "," in costs and costs != _LAW_COSTS:
         raise UsageError(f"--fit {text!r}: of two costs, {_LAW_COSTS} are accepted")
+    if costs == quality.strip():
+        raise UsageError(f"--fit {text!r}: the cost and the quality are one column; two are accepted")
     return costs, quality.strip()
 
 

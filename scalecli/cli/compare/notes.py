@@ -19,17 +19,18 @@ def notes(
     rows: Sequence[Row],
     table: Table,
     choice: Choice,
-    sorted_by: str | None,
+    others: Collection[str],
     convention: Convention,
     is_for_people: bool,
 ) -> list[str]:
-    """The lines under the table of models, about the columns that it shows or that decide what it shows.
+    """The lines under the table of models, about the columns that it shows and `others` that matter.
 
+    These are those that decide what it shows, and those that fits are of.
     Programs have findings, and what was measured on what, in the rows.
     """
     shown = {column.key for column in table.columns}
     has_pareto = any(key.startswith("pareto") for key in shown)
-    used = shown | ({sorted_by} if sorted_by else set()) | ({*choice.costs, *choice.qualities} if has_pareto else set())
+    used = shown | {*others} | ({*choice.costs, *choice.qualities} if has_pareto else set())
     lines = _marks(table, choice, has_pareto) if is_for_people else []
     batch = BATCHES[convention]
     sizes = {

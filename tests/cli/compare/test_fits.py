@@ -169,6 +169,7 @@ def test_what_to_train_next_from_one_s_own_runs(tmp_path, compare):
     [
         (["--fit", "flops"], "--fit 'flops': COST:QUALITY is accepted, such as flops:upstream or parameters:glue"),
         (["--fit", "flops:"], "COST:QUALITY is accepted"),
+        (["--fit", "flops: flops"], "--fit 'flops: flops': the cost and the quality are one column; two are accepted"),
         (["--fit", "flops:upstrem"], "no column 'upstrem'; did you mean 'upstream'?"),
         (["--fit", "flop:upstream"], "no column 'flop'; did you mean 'flops'?"),
         (["--fit", "flops:upstream", "--by", "layers"], "--by layers: architecture, knob, NL, "),

@@ -82,3 +82,5 @@ def test_what_cannot_be_is_not_the_best(tmp_path):
     assert {name for name, row in rows.items() if "upstream" in row["best"]} == {"good"}
     assert {name for name, row in rows.items() if row["pareto"]} == {"good"}
     assert "note: absurd: upstream of 1e+30 is no such figure, and is not compared" in ran.err
+    fitted = command("compare", *runs, "--columns", "name", "--fit", "parameters:upstream")
+    assert "note: absurd: upstream of 1e+30 is no such figure, and is not compared" in fitted.err
