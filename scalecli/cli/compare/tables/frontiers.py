@@ -7,7 +7,7 @@ from typing import Any
 
 from scalecli.analysis.advice.deep_narrow import COMPUTED_COSTS, alternatives
 from scalecli.analysis.rows.comparison import Row, dominating_rows
-from scalecli.analysis.statistics.depth_test import depth_tests
+from scalecli.analysis.statistics.depth_and_width import depth_tests
 from scalecli.cli.output.formats import FOR_PEOPLE
 from scalecli.tables import Column, Table, keyed
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scalecli.analysis.statistics.depth_test import depth_tests
+from scalecli.analysis.statistics.depth_and_width import depth_tests
 from scalecli.shape import parse_name
 from tests.analysis.rows.synthetic import row, table_rows
 from tests.documents import tables
