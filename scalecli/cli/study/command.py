@@ -26,8 +26,8 @@ def command() -> None:
     """Run a whole study from one YAML file, and watch it.
 
     STUDY is a YAML file, or the name of one that comes with the package: knobs, deep-narrow or architectures at the
-    papers' scale, scaling-micro or architectures-micro for two CPU cores. Each run has a directory of its own within
-    the study's, and is a run like any other: scalecli compare runs/STUDY/*.
+    papers' scale, scaling-micro, architectures-micro or isoflop-micro for two CPU cores. Each run has a directory of
+    its own within the study's, and is a run like any other: scalecli compare runs/STUDY/*.
     """
 
 

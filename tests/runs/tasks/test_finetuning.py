@@ -231,7 +231,7 @@ def test_a_parent_whose_checkpoint_is_damaged(place, reference, task, tmp_path, 
     elif damage == "other shape":
         manifest = (parent / MANIFEST).read_text()
         (parent / MANIFEST).write_text(manifest.replace("d_ff: 32", "d_ff: 64"))
-        code, message = 3, "feed_forward/input' is [2, 16, 32], the model's is [2, 16, 64]"
+        code, message = 3, "checkpoint.yaml: d_ff is 32, and 64 in run.yaml; one of the two is damaged"
     else:
         shutil.rmtree(parent / "checkpoints")
         code, message = 4, "no checkpoint"
