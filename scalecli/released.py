@@ -42,7 +42,7 @@ class ReleasedCheckpoint:
     def operators(self) -> tuple[str, ...]:
         """The operators in its name: el and dl of t5-efficient-small-el16-dl2; sh and skv where it says shkv."""
         letters = [re.sub(r"\d+$", "", part) for part in self._parts[1:]]
-        return tuple(each for part in letters for each in (("sh", "skv") if part == "shkv" else (part,)))
+        return tuple(operator for part in letters for operator in (("sh", "skv") if part == "shkv" else (part,)))
 
     @property
     def _parts(self) -> list[str]:
@@ -117,9 +117,9 @@ def released_by_name(name: str) -> tuple[ReleasedCheckpoint, ...]:
         MissingError: no released checkpoint has that name; names the nearest.
     """
     wanted = RELEASED_PREFIX + name.lower().removeprefix("google/").removeprefix(RELEASED_PREFIX)
-    folders = tuple(each for each in released_checkpoints() if each.name == wanted)
+    folders = tuple(checkpoint for checkpoint in released_checkpoints() if checkpoint.name == wanted)
     if not folders:
-        hint = nearest(wanted, dict.fromkeys(each.name for each in released_checkpoints()))
+        hint = nearest(wanted, dict.fromkeys(checkpoint.name for checkpoint in released_checkpoints()))
         raise MissingError(f"no released checkpoint {name!r}{hint}")
     return folders
 
@@ -130,7 +130,7 @@ def released_by_folder(folder: str) -> ReleasedCheckpoint:
     Raises:
         MissingError: the release has no such folder; names the nearest.
     """
-    folders = {each.folder: each for each in released_checkpoints()}
+    folders = {checkpoint.folder: checkpoint for checkpoint in released_checkpoints()}
     name = folder.rstrip("/").rpartition("/")[2]
     if name not in folders:
         raise MissingError(f"no released folder {folder!r}{nearest(name, folders)}")
@@ -139,4 +139,4 @@ def released_by_folder(folder: str) -> ReleasedCheckpoint:
 
 def released_by_shape(shape: Shape) -> tuple[ReleasedCheckpoint, ...]:
     """The checkpoints of one shape, none if there are none."""
-    return tuple(each for each in released_checkpoints() if each.shape == shape)
+    return tuple(checkpoint for checkpoint in released_checkpoints() if checkpoint.shape == shape)

@@ -218,7 +218,7 @@ def _check(architecture: Architecture) -> None:
         owner = _CODES[name].address if name in _CODES else "one of the papers' architectures"
         raise ConfigurationError(f"the name {name!r} is taken by {owner}")
     sizes, blocks, knobs = architecture.sizes, architecture.layers_per_block, architecture.knobs
-    have_shapes = isinstance(sizes, Mapping) and sizes and all(isinstance(each, Mapping) for each in sizes.values())
+    have_shapes = isinstance(sizes, Mapping) and sizes and all(isinstance(fields, Mapping) for fields in sizes.values())
     for field, is_accepted, accepted in (
         ("build", callable(architecture.build), "a function from a Shape to a model"),
         ("knobs", all(isinstance(knob, Knob) for knob in knobs), "a tuple of Knobs"),

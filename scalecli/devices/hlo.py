@@ -35,8 +35,8 @@ class Instruction:
     @property
     def dimensions(self) -> tuple[int, ...]:
         """Of its only result."""
-        found = _SHAPE.search(self.shape)
-        return _numbers(found[2]) if found else ()
+        match = _SHAPE.search(self.shape)
+        return _numbers(match[2]) if match else ()
 
     @property
     def bytes(self) -> int:
@@ -45,8 +45,8 @@ class Instruction:
 
     def attribute(self, name: str) -> str:
         """The value of `name=value`, without braces; empty if it has none."""
-        found = re.search(rf"\b{name}=(?:\{{([^}}]*)\}}|([^\s,]+))", self.attributes)
-        return (found[1] or found[2] or "") if found else ""
+        match = re.search(rf"\b{name}=(?:\{{([^}}]*)\}}|([^\s,]+))", self.attributes)
+        return (match[1] or match[2] or "") if match else ""
 
 
 @dataclass
@@ -66,9 +66,9 @@ class ProgramCosts:
 
 def work(text: str) -> ProgramCosts:
     """The work of the program that this HLO text is."""
-    program, found = _Program(text), ProgramCosts()
-    program.add(found, program.entry, 1, None)
-    return found
+    program, costs = _Program(text), ProgramCosts()
+    program.add(costs, program.entry, 1, None)
+    return costs
 
 
 Computation = dict[str, Instruction]
@@ -94,24 +94,25 @@ class _Program:
                 current = self.computations[head[2]] = {}
                 if head[1]:
                     self.entry = head[2]
-            elif found := _LINE.match(line):
-                current[found[1]] = _parsed(found[2])
+            elif match := _LINE.match(line):
+                current[match[1]] = _parsed(match[2])
 
     def add(self, work: ProgramCosts, name: str, times: int, loop: _Loop | None) -> None:
         """Adds what a computation does that runs so many times, within a loop or in none."""
         computation = self.computations[name]
-        for each in computation.values():
-            kind, runs, inner = each.kind.removesuffix("-start"), times, loop
+        for instruction in computation.values():
+            kind, runs, inner = instruction.kind.removesuffix("-start"), times, loop
             if kind in COLLECTIVES:
                 work.collectives[kind] += times
-                work.collective_bytes[kind] += times * _moved(each, computation)
+                work.collective_bytes[kind] += times * _moved(instruction, computation)
             elif kind in _PRODUCTS:
-                work.flops += 2 * times * _PRODUCTS[kind](each, *(computation[name] for name in each.operands))
+                operands = (computation[name] for name in instruction.operands)
+                work.flops += 2 * times * _PRODUCTS[kind](instruction, *operands)
             elif kind == "while":
-                length = self._length(computation, each, loop)
+                length = self._length(computation, instruction, loop)
                 work.unknown_loops += length is None
-                runs, inner = times * (1 if length is None else length), _Loop(computation, each, loop)
-            for called in _CALLED.findall(each.attributes):
+                runs, inner = times * (1 if length is None else length), _Loop(computation, instruction, loop)
+            for called in _CALLED.findall(instruction.attributes):
                 for target in _NAME.findall(called):
                     self.add(work, target, runs, inner)
 
@@ -129,14 +130,14 @@ class _Program:
 
     def _value(self, computation: Computation, name: str, loop: _Loop | None) -> int | None:
         """An integer that the text tells: a constant, what a loop carries along unchanged, or where one has ended."""
-        each = computation[name]
-        if each.kind == "constant":
-            return int(each.literal) if each.literal.isdigit() else None
-        if each.kind in _SAME_VALUE:
-            return self._value(computation, each.operands[0], loop)
-        if each.kind != "get-tuple-element":
+        instruction = computation[name]
+        if instruction.kind == "constant":
+            return int(instruction.literal) if instruction.literal.isdigit() else None
+        if instruction.kind in _SAME_VALUE:
+            return self._value(computation, instruction.operands[0], loop)
+        if instruction.kind != "get-tuple-element":
             return None
-        index, source = int(each.attribute("index")), computation[each.operands[0]]
+        index, source = int(instruction.attribute("index")), computation[instruction.operands[0]]
         if source.kind == "parameter" and loop:
             computation, source, loop = loop.computation, loop.instruction, loop.around
         elif source.kind == "while":
@@ -213,9 +214,9 @@ _PRODUCTS = {"convolution": _convolution, "dot": _dot}
 
 
 def _bits(dtype: str) -> int:
-    found = re.search("[0-9]+", dtype)
-    return _BITS[dtype] if dtype in _BITS else int(found[0]) if found else 0
+    match = re.search("[0-9]+", dtype)
+    return _BITS[dtype] if dtype in _BITS else int(match[0]) if match else 0
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(each) for each in text.split(",") if each)
+    return tuple(int(number) for number in text.split(",") if number)

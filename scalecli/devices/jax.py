@@ -101,7 +101,7 @@ class JaxDevices(Devices):
     def memory_bytes(self) -> int | None:
         """The most memory in use on a device of this process; CPUs don't tell."""
         stats = [device.memory_stats() for device in self.mesh.local_devices]
-        return max((each["peak_bytes_in_use"] for each in stats if each), default=None)
+        return max((memory["peak_bytes_in_use"] for memory in stats if memory), default=None)
 
     def highest(self, numbers: Sequence[float]) -> list[float]:
         """The highest of each number over the processes."""

@@ -33,15 +33,15 @@ INSTALL = f"pip uninstall -y tensorflow tensorflow-tpu; pip install tensorflow-t
 
 def tpu_chips() -> list[str]:
     """The kind of each TPU chip on this machine's PCI bus, such as `v5e`."""
-    found = []
+    kinds = []
     for device in sorted(PCI.glob("*")):
         try:
             vendor, kind = ((device / name).read_text().strip() for name in ("vendor", "device"))
         except OSError:
             continue
         if vendor == _GOOGLE and kind in _CHIPS:
-            found.append(_CHIPS[kind])
-    return found
+            kinds.append(_CHIPS[kind])
+    return kinds
 
 
 def installed(package: str) -> str | None:

@@ -121,11 +121,11 @@ class TensorFlowDevices(Devices):
 
     def memory_bytes(self) -> int | None:
         """The most memory in use on a device of this process."""
-        found = []
+        peaks = []
         for device in tf.config.list_logical_devices():
             with contextlib.suppress(ValueError, tf.errors.OpError):  # another host's
-                found.append(tf.config.experimental.get_memory_info(device.name)["peak"])
-        return max(found, default=0) or None  # a CPU may say 0
+                peaks.append(tf.config.experimental.get_memory_info(device.name)["peak"])
+        return max(peaks, default=0) or None  # a CPU may say 0
 
     def highest(self, numbers: Sequence[float]) -> list[float]:
         """The highest of each number over the processes."""

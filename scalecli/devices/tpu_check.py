@@ -81,11 +81,11 @@ class TpuCompiler:
     """
 
     def __init__(self, topology: str) -> None:
-        found = {name: installed(name) for name in PINNED}
-        if found != PINNED:
+        present = {name: installed(name) for name in PINNED}
+        if present != PINNED:
             needed = " and ".join(f"{name} {version}" for name, version in PINNED.items())
-            there = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
-            raise ConfigurationError(f"compiling for a TPU takes {needed} (found {there}): {INSTALL}")
+            listed = ", ".join(f"{name} {version or 'missing'}" for name, version in present.items())
+            raise ConfigurationError(f"compiling for a TPU takes {needed} (found {listed}): {INSTALL}")
         os.environ.update(_ALONE)
         from jax.experimental import topologies
 

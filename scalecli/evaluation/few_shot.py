@@ -89,7 +89,7 @@ def ridge_accuracy(
     """
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     scale = np.where(deviation > _CONSTANT, 1 / np.maximum(deviation, _CONSTANT), 0.0)
-    x, tests = ((each - mean) * scale for each in (features.astype(np.float64), test_features.astype(np.float64)))
+    x, tests = ((rows - mean) * scale for rows in (features.astype(np.float64), test_features.astype(np.float64)))
     one_hot = np.eye(classes)[labels]
     targets = one_hot - one_hot.mean(axis=0)  # the mean is the intercept, which has no penalty
     left, singular, right = np.linalg.svd(x, full_matrices=False)  # [images, rank], [rank], [rank, width]

@@ -100,7 +100,7 @@ def baseline(metrics: Sequence[str], examples: Sequence[Example], labels: Sequen
     frequent = Counter(example.target for example in examples).most_common(None if labels else 1)
     constants = [*(text for text, _ in frequent), _NO_ANSWER]
     figures = [_measures(metrics, Outcomes.of([constant] * len(examples), examples, labels)) for constant in constants]
-    return {metric: max(100 * each[metric].figure() for each in figures) for metric in metrics}
+    return {metric: max(100 * by_metric[metric].figure() for by_metric in figures) for metric in metrics}
 
 
 def _measures(metrics: Sequence[str], outcomes: Outcomes) -> dict[str, BootstrapMetric]:

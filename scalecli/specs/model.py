@@ -63,9 +63,9 @@ class ModelSpec(abc.ABC):
         return {
             **{f"embedding/{name}": (0, weight) for name, weight in self.embedding.weights().items()},
             **{
-                f"{side}/{path}": each
+                f"{side}/{path}": repeated
                 for side, stack in self.stacks().items()
-                for path, each in stack.weights().items()
+                for path, repeated in stack.weights().items()
             },
             **{f"logits/{name}": (0, weight) for name, weight in self.logits.weights().items()},
         }

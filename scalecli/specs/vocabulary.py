@@ -88,8 +88,8 @@ class MixtureOfSoftmaxes(LayerSpec):
 
     def multiply_adds(self, queries: int, memory: int) -> Counter[str]:
         """For each softmax a context, its prior, its product with the embedding, and the mixing."""
-        each = self.d_model**2 + self.d_model + self.d_model * self.classes
-        return Counter({"logits": queries * self.softmaxes * each, "products": queries * self.classes})
+        one_softmax = self.d_model**2 + self.d_model + self.d_model * self.classes
+        return Counter({"logits": queries * self.softmaxes * one_softmax, "products": queries * self.classes})
 
     def activations(self, queries: int, memory: int) -> Counter[str]:
         """Each softmax's context before and after its tanh, the mixture, and the logits of one softmax at a time."""

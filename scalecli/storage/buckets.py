@@ -110,14 +110,14 @@ class BucketFolder:
         """
         with _answered(self.address, _LISTING_SECONDS):
             try:
-                found = self._client.find(self.path, detail=True, timeout=_LISTING_SECONDS)
+                objects = self._client.find(self.path, detail=True, timeout=_LISTING_SECONDS)
             except FileNotFoundError as error:
                 raise MissingError(f"{self.address}: no such bucket") from error
-        folder = self.path.rpartition("/")[0] if set(found) == {self.path} else self.path
+        folder = self.path.rpartition("/")[0] if set(objects) == {self.path} else self.path
         return {
-            each.removeprefix(f"{folder}/"): Object.of(each, details)
-            for each, details in found.items()
-            if not each.endswith("/")  # what consoles make for an empty folder
+            path.removeprefix(f"{folder}/"): Object.of(path, details)
+            for path, details in objects.items()
+            if not path.endswith("/")  # what consoles make for an empty folder
         }
 
     def describe_missing(self) -> str:
@@ -130,9 +130,9 @@ class BucketFolder:
         for part in parts:
             with _answered(self.address, _LISTING_SECONDS):
                 listed = self._client.ls(parent, detail=False, timeout=_LISTING_SECONDS)
-            there = [each.rpartition("/")[2] for each in listed]
-            if part not in there:
-                return f"{PROTOCOL}{parent} has no {part!r}{nearest(part, there)}"
+            names = [path.rpartition("/")[2] for path in listed]
+            if part not in names:
+                return f"{PROTOCOL}{parent} has no {part!r}{nearest(part, names)}"
             parent = f"{parent}/{part}"
         return "holds no files"
 
@@ -168,12 +168,12 @@ class BucketFolder:
                     position = end
                     progress.add(len(content))
             if not source.is_whole(part):
-                found = "another size"
+                difference = "another size"
                 if source.hash:
-                    found = f"{digest(part, source.hash_kind)}, in the bucket {source.hash}"
+                    difference = f"{digest(part, source.hash_kind)}, in the bucket {source.hash}"
                 part.unlink()
                 raise MissingError(
-                    f"{address}: came damaged ({source.hash_kind} {found}) and was removed; fetch it again"
+                    f"{address}: came damaged ({source.hash_kind} {difference}) and was removed; fetch it again"
                 )
             os.replace(part, target)
 
@@ -260,13 +260,13 @@ def _answered(source: str, seconds: float) -> Iterator[None]:
 
 def digest(file: Path, kind: str) -> str:
     """The hexadecimal digits of a file's MD5, CRC32C or SHA-256."""
-    found: Any
+    state: Any
     if kind == "crc32c":
         import google_crc32c
 
-        found = google_crc32c.Checksum()
+        state = google_crc32c.Checksum()
     else:
-        found = hashlib.new(kind, usedforsecurity=False)
+        state = hashlib.new(kind, usedforsecurity=False)
     with file.open("rb") as stream:
-        hash_stream(found, stream)
-    return found.digest().hex()
+        hash_stream(state, stream)
+    return state.digest().hex()

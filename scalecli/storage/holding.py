@@ -170,10 +170,10 @@ class Hold:
                 if self._record.replace(self._holder.record, after.record):
                     self._holder = after
                     continue
-                found = self._record.read()
-                holder = Holder.read(found)
+                content = self._record.read()
+                holder = Holder.read(content)
                 if holder is None:  # somebody has removed it
-                    self._record.replace(found, self._holder.record)
+                    self._record.replace(content, self._holder.record)
                 elif holder.token == self._holder.token:  # written, though the answer was lost
                     self._holder = holder
                 else:
@@ -191,10 +191,10 @@ def holding(record: Record, address: str, say: Say) -> Iterator[Hold]:
     """
     own = Holder.here()
     while True:
-        found = record.read()
+        content = record.read()
         if holder := living_holder(record, say):
             raise HeldError(f"{address}: {holder} is at work on it; wait for it, or choose another directory")
-        if record.replace(found, own.record):
+        if record.replace(content, own.record):
             break
     hold = Hold(record, own)
     try:
@@ -216,9 +216,9 @@ def living_holder(record: Record, say: Say = lambda message: None) -> Holder | N
     end = time.monotonic() + LEASE_SECONDS
     while time.monotonic() < end:
         time.sleep(_LOOK_SECONDS)
-        found = Holder.read(record.read())
-        if found != holder:
-            return found
+        present = Holder.read(record.read())
+        if present != holder:
+            return present
     return None
 
 

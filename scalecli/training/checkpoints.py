@@ -65,7 +65,7 @@ def checkpoint_steps(folder: Path) -> list[int]:
     """The steps that have a checkpoint in `folder`, in order; none when there is no such folder."""
     if not folder.is_dir():
         return []
-    return sorted(int(each.name) for each in folder.iterdir() if _NAME.fullmatch(each.name) and each.is_dir())
+    return sorted(int(step.name) for step in folder.iterdir() if _NAME.fullmatch(step.name) and step.is_dir())
 
 
 def save_checkpoint(

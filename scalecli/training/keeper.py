@@ -96,7 +96,7 @@ class Keeper:
 
     def steps_before(self, step: int) -> list[int]:
         """The steps before that one which have a checkpoint."""
-        return [each for each in checkpoints.checkpoint_steps(self.folder) if each < step]
+        return [earlier for earlier in checkpoints.checkpoint_steps(self.folder) if earlier < step]
 
     def _entry(self, steps: list[int]) -> Checkpoints:
         return Checkpoints(

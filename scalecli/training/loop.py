@@ -114,7 +114,7 @@ class _LoopState:
     def restore(self) -> None:
         """Takes up the newest checkpoint that is whole, or that to start from, and forgets figures of later steps."""
         self.step = self._keeper.restore(self._weights, self._state, self.reporter.message)
-        results = {step: found for step, found in self.manifest.results.items() if step <= self.step}
+        results = {step: figures for step, figures in self.manifest.results.items() if step <= self.step}
         self.manifest = replace(self.manifest, results=results, best=_best(results, self.job.best))
         if self.step:
             resumed = f"resumed at step {self.step} on {utc_now()}"
@@ -231,7 +231,7 @@ class _LoopState:
         """
         self.finish_saving()
         self.trust_checkpoint()
-        weights, state = (self._devices.numpy(each) for each in (self._weights, self._state))
+        weights, state = (self._devices.numpy(variables) for variables in (self._weights, self._state))
         if self._devices.chief:
             self._keeper.save(self.step, weights, state, self.manifest)
 
@@ -279,7 +279,7 @@ class _LoopState:
 
 
 def _best(results: Mapping[int, Mapping[str, float]], rule: str) -> Best | None:
-    measured = {step: found[rule] for step, found in results.items() if rule in found}
+    measured = {step: figures[rule] for step, figures in results.items() if rule in figures}
     if not measured:
         return None
     return Best(step=max(measured, key=lambda step: measured[step]), rule=f"highest {rule}")

@@ -27,7 +27,7 @@ def universal(shape: Shape) -> EncoderDecoder:
     )
 
     def recurrent(block: Block, layers: int, bidirectional: bool) -> Stack:
-        sublayers = tuple(replace(each, norm=norm, gates=gates) for each in block.residuals())
+        sublayers = tuple(replace(residual, norm=norm, gates=gates) for residual in block.residuals())
         plain = stack(shape, Repeat(Block(sublayers), layers), bidirectional=bidirectional)
         return replace(plain, final_norm=norm, recurrence=recurrence)
 

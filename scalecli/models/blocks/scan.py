@@ -212,12 +212,12 @@ def _xla_reader(stacked: Any) -> Reader:
                 pairs = zip(wholes, parts, strict=True)  # integers have no gradients
                 return [whole if part is None else _with_slice(whole, index, part) for whole, part in pairs]
 
-            return [tf.identity(each) for each in whole] + [_slice(each, index) for each in whole], gradient
+            return [tf.identity(stack) for stack in whole] + [_slice(stack, index) for stack in whole], gradient
 
         outputs = read_all(*flat) if flat else []
         return outputs[: len(flat)], outputs[len(flat) :]
 
-    return read, [tf.convert_to_tensor(each) for each in tf.nest.flatten(stacked)]
+    return read, [tf.convert_to_tensor(stack) for stack in tf.nest.flatten(stacked)]
 
 
 def _kernel_reader(stacked: Any) -> Reader:
@@ -231,4 +231,4 @@ def _kernel_reader(stacked: Any) -> Reader:
         array = tf.TensorArray(stack.dtype, stack.shape[0], clear_after_read=False, element_shape=stack.shape[1:])
         return array.unstack(stack)
 
-    return read, [array_of(tf.convert_to_tensor(each)) for each in tf.nest.flatten(stacked)]
+    return read, [array_of(tf.convert_to_tensor(stack)) for stack in tf.nest.flatten(stacked)]

@@ -181,7 +181,7 @@ class ConvolutionBranch(Convolutional):
     def reaches(self) -> dict[str, tuple[int, int]]:
         """The two side by side, and the one behind them."""
         convolutions = {"left": self.spec.left, "right": self.spec.right, "output": self.spec.output}
-        return {name: (each.taps, each.inputs) for name, each in convolutions.items()}
+        return {name: (convolution.taps, convolution.inputs) for name, convolution in convolutions.items()}
 
     def convolve(self, weights: Weights, x: Any, dropout: Dropout, surround: Surround) -> Any:
         """[batch, length, d_model] -> [batch, length, d_model]."""

@@ -45,7 +45,7 @@ class Logits(OutputHead):
         own = self.weights_for_compute()
         if not self.spec.tied:
             return own
-        tied = {"kernel" if name == "table" else name: ops.transpose(each) for name, each in embedding.items()}
+        tied = {"kernel" if name == "table" else name: ops.transpose(weight) for name, weight in embedding.items()}
         return {**tied, **own}
 
     def call(self, prepared: Weights, hidden: Any) -> Any:

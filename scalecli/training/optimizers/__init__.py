@@ -30,7 +30,7 @@ class AdamW(keras.optimizers.AdamW):
         """Makes both moments of each variable, of its shape."""
         if self.built:
             return
-        vectors = [each for each in variables if len(each.shape) - getattr(each, "stacked", False) < 2]
+        vectors = [variable for variable in variables if len(variable.shape) - getattr(variable, "stacked", False) < 2]
         self.exclude_from_weight_decay(var_list=vectors)
         super().build(variables)
 

@@ -75,12 +75,14 @@ class JaxSteps:
             ]
             for group, shardings in zip(self._variables, self._shardings, strict=True)
         ]
-        rows = {name: planned(*each, self._row_sharding) for name, each in batch.items()}
+        rows = {name: planned(*array, self._row_sharding) for name, array in batch.items()}
         return self.step.lower(*variables, rows)
 
     def _step(self, weights: Values, state: Values, batch: Arrays) -> tuple[Values, Values, tuple[Any, ...]]:
         """One step; returns the weights and state after it, its loss, the norm of its gradient, and the reports."""
-        iterations = state[next(n for n, each in enumerate(self._variables[1]) if each is self._optimizer.iterations)]
+        iterations = state[
+            next(n for n, variable in enumerate(self._variables[1]) if variable is self._optimizer.iterations)
+        ]
         seed, targets = fold_seed(jnp.int32(self._seed), iterations), target_count(self._model, batch)
         if self._accumulation == 1:
             gradients, shown = self._part(weights, batch, targets, fold_seed(seed, 0))
@@ -99,7 +101,7 @@ class JaxSteps:
         def add(total: Any, number: Any) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, part(number)), None
 
-        blank = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), jax.eval_shape(part, jnp.int32(0)))
+        blank = jax.tree.map(lambda total: jnp.zeros(total.shape, total.dtype), jax.eval_shape(part, jnp.int32(0)))
         total, _ = jax.lax.scan(add, blank, jnp.arange(self._accumulation, dtype=jnp.int32))
         return total
 

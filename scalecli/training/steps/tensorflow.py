@@ -50,11 +50,11 @@ class TensorFlowSteps:
                     start = tf.timestamp()
                 with tf.control_dependencies([start]):
                     batch = next(batches)
-                rows = [part for each in tf.nest.flatten(batch) for part in strategy.experimental_local_results(each)]
+                rows = [part for rows in tf.nest.flatten(batch) for part in strategy.experimental_local_results(rows)]
                 with tf.control_dependencies(rows):
                     wait = tf.cast(tf.timestamp() - start, tf.float32)
                 results = strategy.run(self.step, (batch,))
-                results = tf.nest.map_structure(lambda each: strategy.experimental_local_results(each)[0], results)
+                results = tf.nest.map_structure(lambda values: strategy.experimental_local_results(values)[0], results)
                 figures = figures.write(index, self._packed((wait, *results)))
             return figures.stack()
 
@@ -103,7 +103,7 @@ class TensorFlowSteps:
         )
         number = tf.constant(0)
         total = tf.nest.map_structure(
-            lambda each: tf.zeros(each.shape, each.dtype), compute.get_concrete_function(number).structured_outputs
+            lambda total: tf.zeros(total.shape, total.dtype), compute.get_concrete_function(number).structured_outputs
         )
 
         def add(number: tf.Tensor, total: Any) -> tuple[Any, ...]:
