@@ -183,8 +183,7 @@ def command(
     if is_record and not chosen:
         choice = replace(choice, columns=known_columns(rows[0]))
     table = model_table(rows, choice, format)
-    others = {*([sorted_by] if sorted_by else ()), *itertools.chain(*fits)}
-    lines = notes(rows, table, choice, others, convention, is_for_people)
+    lines = notes(rows, table, choice, sorted_by, {*itertools.chain(*fits)}, convention, is_for_people)
     width = terminal_width() if format == "table" and not columns else None
     table, left_out = narrowed(table, width) if width else (table, [])
     if is_record:

@@ -19,18 +19,18 @@ def notes(
     rows: Sequence[Row],
     table: Table,
     choice: Choice,
-    others: Collection[str],
+    sorted_by: str | None,
+    fitted: Collection[str],
     convention: Convention,
     is_for_people: bool,
 ) -> list[str]:
-    """The lines under the table of models, about the columns that it shows and `others` that matter.
+    """The lines under the table of models, about the columns that it shows, is sorted by, or that fits are of.
 
-    These are those that decide what it shows, and those that fits are of.
     Programs have findings, and what was measured on what, in the rows.
     """
     shown = {column.key for column in table.columns}
     has_pareto = any(key.startswith("pareto") for key in shown)
-    used = shown | {*others} | ({*choice.costs, *choice.qualities} if has_pareto else set())
+    used = shown | ({sorted_by} if sorted_by else set()) | ({*choice.costs, *choice.qualities} if has_pareto else set())
     lines = _marks(table, choice, has_pareto) if is_for_people else []
     batch = BATCHES[convention]
     sizes = {
@@ -48,7 +48,7 @@ def notes(
         lines.append(
             f"note: {_few(whole)}: rouge_l is ROUGE-L of whole texts, and not what the papers print: rouge_lsum"
         )
-    lines += _impossible(rows, used)
+    lines += _impossible(rows, used | {*fitted})
     if is_for_people:
         lines += [*_unlike(rows, used), *_unlike_qualities(rows, used), *_unlike_training(rows, used)]
         pairs = ((row.name, finding) for row in rows for finding in row.findings)
