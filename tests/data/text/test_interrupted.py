@@ -62,8 +62,9 @@ def used_by_the_dead():
 
 
 def on_one_core():
-    """However many cores there are, the text takes as long."""
+    """However many cores there are, the text takes as long; Ctrl-C counts where a background shell ignores it."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(met, process):
