@@ -112,9 +112,9 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
         import tensorflow as tf
 
         if not uses_xla():
-            # In a loop within a loop the memory pass of TensorFlow's graph optimizer makes temporary variables that
-            # meet each other ("AlreadyExists") as soon as a model is large; without that pass a step of small takes 5%
-            # less, but the logits of a vision transformer come out empty.
+            # TensorFlow's graph optimizer is off. One of its passes adds up in temporary variables that meet each
+            # other in a loop within a loop ("AlreadyExists") as soon as a model is large. With all the others on, a
+            # step of small takes 5% less time, but the logits of a vision transformer come out empty.
             tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         return tf.function(function, jit_compile=uses_xla(), autograph=False)
     if keras.backend.backend() == "jax":

@@ -53,9 +53,8 @@ def test_the_second_process_says_who_is_at_work_and_touches_nothing(other, place
 
     other.send_signal(signal.SIGKILL)
     other.wait()
-    done = max(
-        step for step, _ in metrics(stored(run, tmp_path).directory)
-    )  # which looks that no step stands there twice
+    # `metrics` looks that no step stands there twice.
+    done = max(step for step, _ in metrics(stored(run, tmp_path).directory))
     ran = command(*place.pretraining(run, steps=done + 1, checkpoint_every=20, cache_directory=cache))
     assert "holds a run of 1000000 steps" in ran.failed(3)  # it was given the run, whose holder is dead
     assert stored(run, tmp_path).holder_record().read() == b""
