@@ -8,6 +8,7 @@ from typing import Any
 
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
 from scalecli.cli.output.formats import Column, print_table
+from scalecli.cli.output.terminal import live_line
 from scalecli.errors import ScalecliError, UsageError
 from scalecli.references import resolve_model
 from scalecli.shape import presets
@@ -28,7 +29,10 @@ def print_checks(models: Sequence[str], architecture: str | None, operators: dic
     reference = resolve_model(*(models or [first]), architecture=architecture, operators=operators, reshape_runs=True)
     from scalecli.runs.checks.architecture import check_architecture
 
-    checks = list(check_architecture(functools.partial(build_spec, reference.architecture), reference.shape))
+    with live_line() as show:
+        if show:
+            show([f"checking {reference.architecture}"])
+        checks = list(check_architecture(functools.partial(build_spec, reference.architecture), reference.shape))
     rows = [
         {
             "check": check.name,

@@ -132,3 +132,22 @@ def test_the_baseline_is_said_once(capsys):
 def test_the_loss_says_what_it_is_a_mean_of(capsys, steps, text):
     ConsoleReporter().progress(Progress(5, 10, 2.5, steps, Throughput(steps_per_s=3.25, tokens_per_s=1234.5), 0.0))
     assert text in capsys.readouterr().err
+
+
+def test_checks_of_an_architecture_show_no_logs():
+    program = f"""
+import os
+from scalecli.cli.shape import checks
+from scalecli.runs.checks import architecture
+
+def check_architecture(build, shape):
+    for line in {LOGS}:
+        os.write(2, line)
+    yield from ()
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+architecture.check_architecture = check_architecture
+checks.print_checks(["tiny"], None, {{}}, "csv")
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=SECONDS)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"check,result,detail\n", b"")
