@@ -112,20 +112,21 @@ def _unlike_qualities(rows: Sequence[Row], used: Collection[str]) -> Iterator[st
             yield f"note: marks only compare {what}: {listed}"
 
 
-def _unlike_training(rows: Sequence[Row], used: Collection[str]) -> list[str]:
-    """The same for the data that models saw, once for all qualities."""
-    lines: dict[str, None] = {}
-    for key in used:
+def _unlike_training(rows: Sequence[Row], used: Collection[str]) -> Iterator[str]:
+    """The same for the data that models saw: of qualities with the same amounts once, with the most models."""
+    names_of: dict[frozenset[str], dict[str, list[str]]] = {}
+    for key in sorted(used):
         seen: dict[str, list[str]] = {}
         for row in rows:
             if row.value(key) is not None and row.trained_on(key):
                 seen.setdefault(row.seen or "unknown", []).append(row.name)
-        if len(seen) > 1:
-            shown = [f"{amount} ({_few(names)})" for amount, names in seen.items()][:_NAMES]
-            more = f" and {len(seen) - _NAMES} more" if len(seen) > _NAMES else ""
-            listed = f"{'; '.join(shown)}{more}"
-            lines[f"note: marks, fits and frontiers only compare models that saw as much data: {listed}"] = None
-    return list(lines)
+        most = names_of.get(frozenset(seen), {})
+        names_of[frozenset(seen)] = max(most, seen, key=lambda names: sum(map(len, names.values())))
+    for names in names_of.values():
+        if len(names) > 1:
+            shown = [f"{amount} ({_few(models)})" for amount, models in names.items()][:_NAMES]
+            more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+            yield f"note: marks, fits and frontiers only compare models that saw as much data: {'; '.join(shown)}{more}"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -134,6 +134,17 @@ def test_it_is_said_once_which_models_saw_how_much(tmp_path, compare):
     assert shown["training_flops"] > 0 and shown["tokens"] == 300 * A_STEP
 
 
+def test_it_is_said_once_where_only_some_have_scores(tmp_path, compare):
+    paths = two_studies(tmp_path)
+    tuned = [
+        save_run(tmp_path / f"tuned{number}", **child_of(paths[index], paths[index], step=step))
+        for number, (index, step) in enumerate(((0, 300), (-1, 6000)))
+    ]
+    err = compare(*paths, *tuned, "--columns", "name,upstream,downstream")[2]
+    (line,) = [line for line in err.splitlines() if "saw as much data" in line]
+    assert "and 2 more" in line
+
+
 def test_the_example_is_what_these_tests_compute_with():
     data = example_manifest().data
     assert example_manifest().batch * (data.inputs_length + data.targets_length) == A_STEP
