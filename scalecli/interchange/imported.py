@@ -6,16 +6,15 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from scalecli.architectures import build_spec
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.weight_map import Location, gather, stored_precision
 from scalecli.shape import Shape
 from scalecli.storage.files import hash_stream
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True)
