@@ -194,7 +194,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
                 batches=inputs.batches,
                 validate=validate,
                 best=inputs.best,
-                positions_per_step=batch.sequences * (batch.inputs + batch.targets),
+                positions_per_step=batch.tokens,
                 peak_flops=job.peak_flops,
                 start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
             ),

@@ -123,6 +123,12 @@ def _powers(x: np.ndarray) -> np.ndarray:
     return np.stack([np.ones_like(x), x, x**2], axis=1)
 
 
+def _vertices(coefficients: np.ndarray) -> np.ndarray:
+    """Where parabolas of these coefficients, [..., 3], have their minima, [...]; NaN of those that have none."""
+    _, c1, c2 = np.moveaxis(coefficients, -1, 0)
+    return -c1 / (2 * np.where(c2 > 0, c2, np.nan))
+
+
 class _Draws:
     """Parabolas as other runs could have given them: normal noise of one size for all budgets of a group.
 
@@ -155,13 +161,14 @@ class _Draws:
         c0, c1, c2 = parabola.coefficients
         if c2 <= 0:
             return replace(parabola, reason="the loss does not bend upwards: no minimum")
-        vertex = float(self._vertex(index))
+        vertex = float(_vertices(np.array(parabola.coefficients)))
         size = 10 ** (parabola.middle + vertex)
         if not min(parabola.sizes) < size < max(parabola.sizes):
             edge, beyond = ("smallest", "smaller") if size <= min(parabola.sizes) else ("largest", "larger")
             return replace(parabola, reason=f"best at the {edge} size: no minimum without {beyond} ones")
-        drawn_sizes, drawn_tokens = 10 ** self._best(index, self._vertices(index))
-        (_, tokens), drawn = 10 ** self._best(index, np.array(vertex)), self._coefficients[index]
+        drawn_sizes, drawn_tokens = 10 ** self._best(index, self._coefficients[index])
+        _, tokens = 10 ** self._best(index, np.array(parabola.coefficients))
+        drawn = self._coefficients[index]
         losses = drawn[:, 0] - drawn[:, 1] ** 2 / (4 * np.where(drawn[:, 2] > 0, drawn[:, 2], np.nan))
         return replace(
             parabola,
@@ -173,8 +180,9 @@ class _Draws:
     def with_exponents(self, exponents: Exponents, minima: Sequence[int]) -> Exponents:
         """The exponents of the best parameters and tokens over the budgets of these minima."""
         budgets = np.log10([self._parabolas[index].budget for index in minima])
-        best = np.array([self._best(index, self._vertex(index)) for index in minima])  # [budgets, 2]
-        drawn = np.array([self._best(index, self._vertices(index)) for index in minima])  # [budgets, 2, draws]
+        fitted = {index: np.array(self._parabolas[index].coefficients) for index in minima}
+        best = np.array([self._best(index, coefficients) for index, coefficients in fitted.items()])  # [budgets, 2]
+        drawn = np.array([self._best(index, self._coefficients[index]) for index in minima])  # [budgets, 2, draws]
         centered = budgets - budgets.mean()
         weights = centered / (centered**2).sum()
         values, samples = weights @ best, np.einsum("b,bkd->kd", weights, drawn)
@@ -185,20 +193,12 @@ class _Draws:
             factor=float(10 ** (best[:, 0].mean() - values[0] * budgets.mean())),
         )
 
-    def _vertex(self, index: int) -> np.ndarray:
-        _, c1, c2 = np.array(self._parabolas[index].coefficients)
-        return -c1 / (2 * c2)
-
-    def _vertices(self, index: int) -> np.ndarray:
-        """Where the drawn parabolas have their minima, [draws]; NaN of those that have none."""
-        _, c1, c2 = self._coefficients[index].T
-        return -c1 / (2 * np.where(c2 > 0, c2, np.nan))
-
-    def _best(self, index: int, x: np.ndarray) -> np.ndarray:
-        """log10 of parameters and of tokens at the parabola's `x`, [2, ...]: the budget's own trade of the two."""
+    def _best(self, index: int, coefficients: np.ndarray) -> np.ndarray:
+        """log10 of parameters and of tokens, [2, ...], where parabolas of these coefficients have their minima."""
         parabola = self._parabolas[index]
         sizes = np.log10(parabola.sizes) - parabola.middle
         slope, intercept = np.polyfit(sizes, np.log10([run.row.tokens or 1 for run in parabola.runs]), 1)
+        x = _vertices(coefficients)
         return np.stack([parabola.middle + x, intercept + slope * x])
 
     def _estimate(self, value: float, draws: np.ndarray) -> Interval:
