@@ -9,6 +9,7 @@ from typing import Any
 from keras import ops
 
 from scalecli import specs
+from scalecli.models.compiled import materialized
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.base import Context, SpecLayer, Weights, projection
 
@@ -47,7 +48,8 @@ class FeedForward(SpecLayer):
         activation = ACTIVATIONS[self.spec.activation]
         hidden = projection(weights, "input", x)  # [batch, length, d_ff]
         hidden = activation(projection(weights, "gate", x)) * hidden if self.spec.gated else activation(hidden)
-        return projection(weights, "output", dropout(hidden))
+        (hidden,) = materialized(dropout(hidden))  # or both products that read it would compute it
+        return projection(weights, "output", hidden)
 
 
 class TokenMixing(SpecLayer):

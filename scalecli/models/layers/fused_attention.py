@@ -2,7 +2,7 @@
 
 FlashAttention-2 (Dao 2023) with what T5 adds: a bias on the scores by the distance of key and query, shared by the
 batch, which has a gradient; and segments, for packed examples. Memory is linear in the length. Scores and softmax are
-float32, operands of matrix products bfloat16.
+float32, operands of matrix products bfloat16, and the bias that they add is rounded to float16's eleven bits.
 
 The backward pass runs three kernels, each of which computes the scores again: for keys and values, for queries, and for
 the bias. No sum depends on the order in which programs finish, so that the same inputs give the same bits.
@@ -60,19 +60,30 @@ def _attention(problem: Problem, *arguments: Any) -> Any:
     return _forward(problem, *arguments)[0]
 
 
+def _kernel_inputs(q: Any, k: Any, v: Any, bias: Any, query_segments: Any, key_segments: Any) -> tuple[Any, ...]:
+    """The arguments as kernels take them, after int32 [batch]: whether a row has several segments."""
+    if bias is not None and q.dtype != jnp.float32:
+        bias = bias.astype(jnp.float16)
+    first = query_segments[:, :1]
+    mixed = jnp.any(query_segments != first, axis=1) | jnp.any(key_segments != first, axis=1)
+    return mixed.astype(jnp.int32), q, k, v, bias, query_segments, key_segments
+
+
 def _forward(problem: Problem, *arguments: Any) -> Any:
-    batch, queries, heads, _ = arguments[0].shape
-    specs = _specs(problem, heads, *arguments)
+    inputs = _kernel_inputs(*arguments)
+    q = arguments[0]
+    batch, queries, heads, _ = q.shape
+    specs = _specs(problem, heads, *inputs)
     return problem.call(
         forward_kernel,
         grid=(problem.query_blocks, batch, heads),
         in_specs=specs,
-        out_specs=[specs[0], _per_query(problem)],
+        out_specs=[specs[1], _per_query(problem)],
         out_shape=[
-            jax.ShapeDtypeStruct(arguments[0].shape, arguments[0].dtype),
+            jax.ShapeDtypeStruct(q.shape, q.dtype),
             jax.ShapeDtypeStruct((batch, heads, queries), jnp.float32),
         ],
-    )(*arguments)
+    )(*inputs)
 
 
 def _forward_rule(problem: Problem, *arguments: Any) -> Any:
@@ -85,9 +96,9 @@ def _backward_rule(problem: Problem, kept: Any, d_output: Any) -> Any:
     q, k, v, *_ = arguments
     batch, _, heads, d_kv = q.shape
     along = jnp.einsum("bqhd,bqhd->bhq", output, d_output, preferred_element_type=jnp.float32)
-    inputs = (*arguments, normalizers, along, d_output)
-    specs = _specs(problem, heads, *arguments)
-    specs += [_per_query(problem), _per_query(problem), specs[0]]
+    inputs = (*_kernel_inputs(*arguments), normalizers, along, d_output)
+    specs = _specs(problem, heads, *inputs)
+    specs += [_per_query(problem), _per_query(problem), specs[1]]
     per_key = pl.BlockSpec((None, problem.keys, None, d_kv), lambda _, row, head: (row, 0, head, 0))
     d_k, d_v = problem.call(
         d_keys_kernel,
@@ -100,7 +111,7 @@ def _backward_rule(problem: Problem, kept: Any, d_output: Any) -> Any:
         d_queries_kernel,
         grid=(problem.query_blocks, batch, heads),
         in_specs=specs,
-        out_specs=specs[0],
+        out_specs=specs[1],
         out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
     )(*inputs)
     d_k, d_v = (
@@ -110,28 +121,29 @@ def _backward_rule(problem: Problem, kept: Any, d_output: Any) -> Any:
     return d_q, d_k, d_v, _d_bias(problem, *inputs) if problem.biased else None, None, None
 
 
-def _d_bias(problem: Problem, q: Any, *inputs: Any) -> Any:
+def _d_bias(problem: Problem, mixed: Any, q: Any, k: Any, v: Any, bias: Any, *inputs: Any) -> Any:
     """The gradient of the bias' tiles, float32 [heads, diagonals, block, block]."""
     batch, queries, heads, _ = q.shape
     diagonals = problem.query_blocks + problem.key_blocks - 1
     parts = next(parts for parts in range(min(batch, _BATCH_PARTS), 0, -1) if batch % parts == 0)
-    specs = _specs(problem, heads, q, *inputs, rows=batch // parts)
+    mixed = jnp.max(jnp.reshape(mixed, (parts, -1)), axis=1)
+    specs = _specs(problem, heads, mixed, q, k, v, bias, rows=batch // parts)
     per_query = pl.BlockSpec((batch // parts, None, queries), lambda _, part, head: (part, head, 0))
     one_tile = pl.BlockSpec((None, None, None, BLOCK, BLOCK), lambda diagonal, part, head: (part, head, diagonal, 0, 0))
     tiles = problem.call(
         d_bias_kernel,
         grid=(diagonals, parts, heads),
-        in_specs=[*specs, per_query, per_query, specs[0]],
+        in_specs=[*specs, per_query, per_query, specs[1]],
         out_specs=one_tile,
         out_shape=jax.ShapeDtypeStruct((parts, heads, diagonals, BLOCK, BLOCK), jnp.float32),
-    )(q, *inputs)
+    )(mixed, q, k, v, bias, *inputs)
     return jnp.sum(tiles, axis=0)
 
 
 def _specs(
-    problem: Problem, heads: int, q: Any, k: Any, v: Any, bias: Any, *_: Any, rows: int | None = None
+    problem: Problem, heads: int, mixed: Any, q: Any, k: Any, v: Any, bias: Any, *_: Any, rows: int | None = None
 ) -> list[Any]:
-    """What a program (block, row, head) sees of queries, keys, values, bias and segments: of one row, or of `rows`."""
+    """What a program (block, row, head) sees of the arguments: of one row, or of `rows`."""
 
     def per_head(x: Any) -> Any:
         shared = x.shape[2] != heads
@@ -141,7 +153,8 @@ def _specs(
 
     bias_spec = None if bias is None else pl.BlockSpec((None, *bias.shape[1:]), lambda _, __, head: (head, 0, 0, 0))
     segments = (pl.BlockSpec((rows, length), lambda _, row, __: (row, 0)) for length in (problem.queries, problem.keys))
-    return [per_head(q), per_head(k), per_head(v), bias_spec, *segments]
+    per_row = pl.BlockSpec((None,), lambda _, row, __: (row,))
+    return [per_row, per_head(q), per_head(k), per_head(v), bias_spec, *segments]
 
 
 def _per_query(problem: Problem) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from keras import ops
 
 from scalecli import specs
+from scalecli.models.compiled import materialized
 from scalecli.models.layers.base import SpecLayer, Weights
 
 
@@ -17,7 +18,7 @@ class Embedding(SpecLayer):
 
     def call(self, weights: Weights, tokens: Any) -> Any:
         """[batch, length] int32 -> [batch, length, d_model]."""
-        embedded = ops.take(weights["table"], tokens, axis=0)
+        (embedded,) = materialized(ops.take(weights["table"], tokens, axis=0))  # or norms would look it up again
         return embedded if self.spec.size is None else ops.matmul(embedded, weights["projection"])
 
 
