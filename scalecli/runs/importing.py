@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -112,8 +112,7 @@ class Source:
         if self.address.startswith(HUB):
             return hub_snapshot(self.address.removeprefix(HUB), cache_directory, reporter.fetched)
         if is_remote(self.address):
-            choose: Callable[[list[str]], list[str]] = lambda names: formats.select_files(names, step)  # noqa: E731
-            return fetch(self.address, cache_directory, choose, reporter.fetched)
+            return fetch(self.address, cache_directory, partial(formats.select_files, step=step), reporter.fetched)
         return Path(self.address).expanduser()
 
 
@@ -166,32 +165,20 @@ def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`); then there is no run, or the one that was.
     """
-    storage = RunStorage(job.directory)
+    storage, folder = RunStorage(job.directory), job.directory / layout.CHECKPOINTS
     with prepared_directory(job.directory), holding(storage.holder_record(), storage.address, reporter.message):
-        return _import_run(job, storage, imported, vocabulary, reporter)
-
-
-def _import_run(
-    job: Importing, storage: RunStorage, imported: Imported, vocabulary: Vocabulary | None, reporter: ImportReporter
-) -> Manifest:
-    manifest = resumed_manifest(_manifest(job, imported, vocabulary), storage)
-    folder = job.directory / layout.CHECKPOINTS
-    if manifest.status == "completed" and imported.step in checkpoints.checkpoint_steps(folder):
-        reporter.message(f"{job.directory}: already imported")
-        return manifest
-    reporter.message(f"writing {job.directory}")
-    if vocabulary is not None:
-        keep_vocabulary(vocabulary, job.directory)
-    shape, optimizer = imported.shape.to_dict(), imported.optimizer or {}
-    checkpoints.save_checkpoint(folder, imported.step, imported.weights, optimizer, imported.architecture, shape)
-    kept = checkpoints.checkpoint_steps(folder)
-    manifest = replace(
-        manifest,
-        status="completed",
-        finished=utc_now(),
-        checkpoints=Checkpoints(directory=layout.CHECKPOINTS, kept=kept),
-    )
-    save_manifest(manifest, job.directory)
+        manifest = resumed_manifest(_manifest(job, imported, vocabulary), storage)
+        if manifest.status == "completed" and imported.step in checkpoints.checkpoint_steps(folder):
+            reporter.message(f"{job.directory}: already imported")
+            return manifest
+        reporter.message(f"writing {job.directory}")
+        if vocabulary is not None:
+            keep_vocabulary(vocabulary, job.directory)
+        shape, optimizer = imported.shape.to_dict(), imported.optimizer or {}
+        checkpoints.save_checkpoint(folder, imported.step, imported.weights, optimizer, imported.architecture, shape)
+        kept = Checkpoints(directory=layout.CHECKPOINTS, kept=checkpoints.checkpoint_steps(folder))
+        manifest = replace(manifest, status="completed", finished=utc_now(), checkpoints=kept)
+        save_manifest(manifest, job.directory)
     return manifest
 
 
