@@ -17,7 +17,7 @@ class ReleasedCheckpoint:
 
     `folder` is its name in the bucket, `url` all of its address. `parameters` is the listed count, None where the
     release lists none. `hugging_face` is the name on Hugging Face, None where a model of this shape is not there.
-    `steps` may be there. `gap` says what is missing or in doubt.
+    Checkpoints of `steps` may be there; `gap` says what is missing or in doubt.
     """
 
     name: str

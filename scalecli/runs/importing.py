@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from scalecli.architectures import IMAGE_ARCHITECTURES, build_spec
 from scalecli.costs import batch_of, flops
@@ -39,19 +38,10 @@ from scalecli.storage.files import is_remote
 from scalecli.storage.holding import holding
 from scalecli.storage.run_storage import RunStorage
 from scalecli.training import checkpoints
+from scalecli.training.reporting import Reporter
 
 HUB = "hf:"
 _VALIDATION_EXAMPLES = 512
-
-
-class ImportReporter(Protocol):
-    """Receives an import's progress."""
-
-    def fetched(self, done: int, total: int, bytes_per_s: float) -> None:
-        """How many bytes have been fetched."""
-
-    def message(self, text: str) -> None:
-        """Anything else worth a line."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +93,7 @@ class Source:
             return self.released.name
         return Path(self.address.removeprefix(HUB).rstrip("/")).name
 
-    def folder(self, step: int | None, cache_directory: Path, reporter: ImportReporter) -> Path:
+    def folder(self, step: int | None, cache_directory: Path, reporter: Reporter) -> Path:
         """The folder with the checkpoint's files, which are fetched into the cache unless they are local.
 
         Raises:
@@ -132,7 +122,7 @@ class Importing:
     cache_directory: Path
     command_line: str
 
-    def read(self, reporter: ImportReporter) -> tuple[Imported, Vocabulary | None]:
+    def read(self, reporter: Reporter) -> tuple[Imported, Vocabulary | None]:
         """Fetches and reads the checkpoint and its vocabulary, None where it reads images; verifies them if asked to.
 
         Raises:
@@ -159,7 +149,7 @@ class Importing:
         return imported, vocabulary
 
 
-def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None, reporter: ImportReporter) -> Manifest:
+def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None, reporter: Reporter) -> Manifest:
     """Makes a run of what `job` has read; the same files once more change nothing. Returns the run's manifest.
 
     Raises:

@@ -46,8 +46,8 @@ class TextSource:
             raise ConfigurationError("--text and --dataset are two sources; give one")
         if self.validation and not self.text:
             raise ConfigurationError("--validation-text goes with --text")
-        of_dataset = {"data-dir": self.data_dir, "split": self.split, "validation-split": self.validation_split}
-        for flag, value in of_dataset.items():
+        dataset_options = {"data-dir": self.data_dir, "split": self.split, "validation-split": self.validation_split}
+        for flag, value in dataset_options.items():
             if value and not self.dataset:
                 raise ConfigurationError(f"--{flag} goes with --dataset")
         if self.field and not (self.text or self.dataset):
