@@ -18,7 +18,16 @@ from scalecli.training.steps.tensorflow import TensorFlowSteps
 from tests import oracle
 from tests.devices import bridge, emulated_tpu
 from tests.devices.batches import ROWS, batch_of, images_batch
-from tests.devices.trials import SMALL_RATE, STEPS, assert_same, seeds_of, text_model, trial_on, vision_model
+from tests.devices.trials import (
+    SMALL_RATE,
+    STEPS,
+    BigramModel,
+    assert_same,
+    seeds_of,
+    text_model,
+    trial_on,
+    vision_model,
+)
 from tests.steps import steps_of
 
 LABELS = [np.array([5, 1]), np.array([6, 7, 1])]
@@ -126,8 +135,7 @@ def test_the_wait_for_input_is_measured(computing, cores):
         rows = tf.data.Dataset.from_tensor_slices(batch_of()).repeat()
         return rows.batch(share.piece(ROWS), drop_remainder=True).apply(sleep(300_000 // (cores or 1)))
 
-    model = devices.new_model(lambda: text_model(0.0))
-    steps, _ = steps_of(model, 0.01, devices=devices)
+    steps, _ = steps_of(devices.new_model(BigramModel), 0.01, devices=devices)
     batches = devices.batches(slow, 0)
     steps.run(batches, 1)
     waits = steps.run(batches, 4).waits
@@ -211,7 +219,7 @@ def test_what_a_tpu_can_not_do_is_seen(monkeypatch, fault, said):
     monkeypatch.setattr(TensorFlowSteps, "_step", lambda self, batch: step(self, fault(batch)))
     devices = tpu_of(2)
     with compiling_for_tpu():
-        model = devices.new_model(lambda: text_model(0.0))
+        model = devices.new_model(BigramModel)
         try:
             found = str(bridge.faults(training_graph(devices, model, batch_of())))
         except Exception as error:
