@@ -24,6 +24,7 @@ def carry_out(tpu, *arguments):
     if arguments[0] == "worker":
         _serve_with(int(cores))
     else:
+        emulated_tpu.make_cores(int(cores))
         emulated_tpu.install(int(cores), ports.split(",") if ports else ())
         emulated_tpu.compute()
     *before, last = [list(group) for is_then, group in groupby(arguments, "then".__eq__) if not is_then]

@@ -203,6 +203,7 @@ def look_for_files(ports, seen):
 
     from tests.devices import emulated_tpu
 
+    emulated_tpu.make_cores(1)
     emulated_tpu.install(1, ports)
     devices = open_devices(Request(tpu="slice"))
     with tf.device("/job:worker/task:0/device:CPU:0"):
