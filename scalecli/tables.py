@@ -119,6 +119,12 @@ def shortened(text: str, longest: int) -> str:
     return f"{text[: longest // 2]}…{text[len(text) - (longest - 1) // 2 :]}"
 
 
+def first_few(texts: Sequence[str], count: int, separator: str = ", ") -> str:
+    """The first of several texts, and how many more there are: `small, base and 2 more`."""
+    more = f" and {len(texts) - count:,} more" if len(texts) > count else ""
+    return f"{separator.join(texts[:count])}{more}"
+
+
 def csv_cell(value: Any) -> Any:
     """A value for CSV, in which no text is a formula to a spreadsheet, nor drives a terminal."""
     if not isinstance(value, str):

@@ -6,16 +6,15 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from scalecli.architectures import build_spec
-from scalecli.errors import ConfigurationError, MissingError
+from scalecli.errors import MissingError, errors_at
 from scalecli.interchange.weight_map import Location, gather, stored_precision
 from scalecli.shape import Shape
 from scalecli.storage.files import hash_stream
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,8 @@ def from_arrays(
     """
     if max(shape.encoder_layers, shape.decoder_layers) > len(arrays):  # before anything is made for each layer
         raise MissingError(f"{source}: has fewer weights than its configuration has layers")
-    try:
+    with errors_at(source):
         spec = build_spec(architecture, shape)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{source}: {error}") from None
     folder = source if source.is_dir() else source.parent
     return Imported(
         format=format,

@@ -8,6 +8,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from scalecli.architectures import IMAGE_ARCHITECTURES
 from scalecli.errors import ConfigurationError, ScalecliError
 from scalecli.interchange import keras_hub, vit_npz
@@ -46,8 +48,6 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
         MissingError: the checkpoint or the vocabulary is damaged or not there.
         ScalecliError: the directory can't be written; nothing is left behind.
     """
-    from safetensors import SafetensorError
-
     architecture = trained.manifest.architecture
     if trained.manifest.architecture_file:
         raise ConfigurationError(

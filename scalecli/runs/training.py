@@ -23,11 +23,11 @@ from scalecli.specs import ModelSpec
 from scalecli.storage.layout import CHECKPOINTS, OPTIMIZER, WEIGHTS
 from scalecli.storage.run_storage import RunStorage
 from scalecli.training.checkpoints import Saving, checkpoint_steps
+from scalecli.training.reporting import Reporter
 
 if TYPE_CHECKING:
     from scalecli.data.images.source import ImageSource
     from scalecli.runs.text.source import TextSource
-    from scalecli.training.reporting import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +194,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
                 batches=inputs.batches,
                 validate=validate,
                 best=inputs.best,
-                positions_per_step=batch.sequences * (batch.inputs + batch.targets),
+                positions_per_step=batch.tokens,
                 peak_flops=job.peak_flops,
                 start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
             ),

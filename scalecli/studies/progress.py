@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from scalecli.analysis.rows.comparison import downstream_score
 from scalecli.analysis.rows.upstream import final_results, upstream_of
 from scalecli.errors import MissingError, ScalecliError
-from scalecli.manifest import Manifest, load_manifest
+from scalecli.manifest import Manifest, load_manifest, parse_time
 from scalecli.storage.layout import METRICS, manifest_path
 
 MISSING, UNREADABLE, COMPLETED = "missing", "unreadable", "completed"
@@ -76,11 +75,9 @@ def _other_seconds(manifest: Manifest) -> float | None:
     """What a complete run took beside its steps, as far as its manifest says."""
     if manifest.status != COMPLETED or manifest.finished is None or manifest.throughput is None:
         return None
-    created, finished = (
-        datetime.fromisoformat(time.replace("Z", "+00:00")) for time in (manifest.created, manifest.finished)
-    )
+    seconds = (parse_time(manifest.finished) - parse_time(manifest.created)).total_seconds()
     steps = manifest.steps - manifest.start_step
-    return max(0.0, (finished - created).total_seconds() - steps / manifest.throughput.steps_per_s)
+    return max(0.0, seconds - steps / manifest.throughput.steps_per_s)
 
 
 def _last_step(file: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from scalecli.cli.output.terminal import say
 from scalecli.costs import Convention
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, nearest
 from scalecli.storage.files import is_remote, locate, one_line_errors
+from scalecli.tables import first_few
 
 PUBLISHED_PREFIX = "published:"
 
@@ -82,8 +83,7 @@ def rows_of(models: Iterable[PublishedModel | str], convention: Convention) -> l
         path, _, reason = line.partition(": ")
         paths_by_reason.setdefault(reason, []).append(path)
     for reason, paths in paths_by_reason.items():
-        others = f" and {len(paths) - 1:,} more" if paths[1:] else ""
-        say(f"warning: left out: {paths[0]}{others}: {reason}")
+        say(f"warning: left out: {first_few(paths, 1)}: {reason}")
     if not rows:
         raise damage[-1]
     return with_assumed_data(rows)

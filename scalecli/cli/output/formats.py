@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import click
@@ -24,14 +24,12 @@ FORMATS = ("table", "json", "csv", "markdown", "latex", "yaml")
 FOR_PEOPLE = ("table", "markdown", "latex")
 
 
-def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--format table|json|csv|markdown|latex|yaml`, which arrives as the argument `format`."""
-    return option_group(
-        click.option(
-            "--format", type=click.Choice(FORMATS), default="table", show_default=True, help="Format of the results."
-        ),
-        heading="Output",
-    )(function)
+format_option = option_group(
+    click.option(
+        "--format", type=click.Choice(FORMATS), default="table", show_default=True, help="Format of the results."
+    ),
+    heading="Output",
+)
 
 
 def print_table(key: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], format: str = "table") -> None:

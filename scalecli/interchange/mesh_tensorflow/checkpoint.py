@@ -6,7 +6,8 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from scalecli.architectures import build_text_spec
 from scalecli.costs import factored_axes
@@ -19,9 +20,6 @@ from scalecli.interchange.mesh_tensorflow.tensor_bundle import TensorBundle
 from scalecli.interchange.safe_files import first_file, plain_name
 from scalecli.specs import EncoderDecoder, Weight
 from scalecli.storage.files import read_bytes
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FORMAT = "mesh-tensorflow"
 CONFIGURATION, STATE = "operative_config.gin", "checkpoint"
@@ -136,8 +134,6 @@ def _checked_array(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.n
 
 
 def _joined(arrays: list[list[np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
-    import numpy as np
-
     first = arrays[0][0]
     joined = np.empty((len(arrays), len(arrays[0]), *first.shape), "float32")
     for layer, parts in enumerate(arrays):
@@ -154,8 +150,6 @@ def _state(
     step: int,
 ) -> dict[str, np.ndarray]:
     """Adafactor's state by our paths; vr is the second moment without the largest axis, vc without the second."""
-    import numpy as np
-
     state = {"iterations": np.asarray(step, "int64")}
     for path, (copies, weight) in spec.weights().items():
         for kind, shape in _statistics(weight).items():

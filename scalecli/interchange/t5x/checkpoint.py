@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from scalecli.architectures import build_spec
 from scalecli.costs import factored_axes
@@ -17,9 +18,6 @@ from scalecli.interchange.t5x.files import Chunked, read_tree
 from scalecli.interchange.weight_map import Location, all_locations, gather, stored_precision
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FORMAT = "t5x"
 _NAME = re.compile(r"(?:[^/]+\.)?checkpoint_(?P<step>\d{1,12})")
@@ -185,8 +183,6 @@ def _identify(target: Mapping[str, np.ndarray | Chunked], file: Path) -> tuple[s
 
 def _read_step(leaves: Mapping[str, np.ndarray | Chunked], number: int, file: Path) -> int:
     """The step in the optimizer's state, which has to be that of the name."""
-    import numpy as np
-
     step = leaves.get(_STEP)
     if step is None or step.shape != () or int(np.asarray(step)) != number:
         raise ConfigurationError(f"{file}: its {_STEP} is not {number}, as its name says; leave the optimizer out")
@@ -226,8 +222,6 @@ def _statistics(
 
 def _state(spec: ModelSpec, statistics: Mapping[str, list[np.ndarray | Chunked]], step: int) -> dict[str, np.ndarray]:
     """Adafactor's state as `Adafactor.state_by_path` names it, layers stacked."""
-    import numpy as np
-
     state: dict[str, np.ndarray] = {"iterations": np.asarray(step, "int64")}
     for path, layers in statistics.items():
         copies, _ = spec.weights()[path.rpartition("/")[0]]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,7 @@ from scalecli.results import FEW_SHOT_ACCURACY, FEW_SHOT_EXAMPLES
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs
 from scalecli.runs.images.pretraining import image_data, report_images
 from scalecli.runs.trained import Trained
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 FEW_SHOT = "few-shot ridge regression"
 _POOL = 5  # times as many images of a dataset as one draw takes are drawn from, lest all of it must be read

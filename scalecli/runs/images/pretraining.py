@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +22,7 @@ from scalecli.runs.trained import CLASSES_FILE, Trained
 from scalecli.runs.training import PretrainingJob, TrainingInputs, with_outputs
 from scalecli.shape import Shape
 from scalecli.storage.files import write_atomically
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalecli.architectures import build_text_spec
 from scalecli.data.datasets import readable
@@ -26,9 +26,7 @@ from scalecli.runs.text.vocabulary import open_vocabulary, planned_vocabulary
 from scalecli.runs.trained import Trained
 from scalecli.runs.training import PretrainingJob, TrainingInputs, with_outputs
 from scalecli.shape import Shape
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from scalecli.data.datasets import DatasetSplit
 from scalecli.data.text.corpora import Corpus, open_text, text_documents
@@ -18,9 +18,7 @@ from scalecli.data.text.vocabulary import Vocabulary, unknown_share
 from scalecli.devices import Batches
 from scalecli.errors import ConfigurationError
 from scalecli.storage.files import Say
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 TRAIN, VALIDATION = "train", "validation"
 _VOCABULARY_DOCUMENTS = 50_000  # of a text set that is too large to be read as a whole
