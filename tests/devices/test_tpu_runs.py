@@ -1,8 +1,11 @@
 """Runs through the command line on emulated TPUs: of this machine, and a slice of two hosts over loopback."""
 
+import os
+import re
 import signal
 import socket
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -216,6 +219,54 @@ def look_for_files(ports, seen):
             print(error)
 
 
+def in_folder(folder, function, *arguments):
+    folder.mkdir()
+    os.chdir(folder)
+    function(*arguments)
+
+
+def send_to_hosts(ports, file):
+    """Sends a file to hosts that have none, another one, a part of it, the same, and where it can't be written."""
+    import tensorflow as tf
+
+    from scalecli.devices import host_files
+    from tests.devices import emulated_tpu
+
+    emulated_tpu.make_cores(1)
+    emulated_tpu.install(1, ports)
+    devices = open_devices(Request(tpu="slice"))
+    host_files._PART_BYTES = 1000  # several parts
+    tokens, copies = np.arange(1100, dtype="int32").tobytes(), [Path(f"../{host}", file) for host in range(2)]
+    Path(file).parent.mkdir()
+    Path(file).write_bytes(tokens)
+    for left in ({}, {0: tokens[::-1]}, {0: b"", 1: tokens[:1000]}):
+        for host, content in left.items():
+            copies[host].write_bytes(content)
+        devices.send([file])
+        assert [copy.read_bytes() for copy in copies] == [tokens] * 2
+    written = [copy.stat().st_mtime_ns for copy in copies]
+    devices.send([file])
+    assert [copy.stat().st_mtime_ns for copy in copies] == written
+    real, tf.io.write_file = tf.io.write_file, lambda name, content: real(name, tf.strings.substr(content, 0, 50))
+    copies[1].unlink()
+    with pytest.raises(MissingError, match=rf"host 1 of this slice: {re.escape(file)} arrived damaged"):
+        devices.send([file])
+    tf.io.write_file = real
+    copies[0].unlink()
+    copies[0].mkdir()
+    with pytest.raises(MissingError, match=rf"host 0 of this slice: {re.escape(file)}: .*directory") as caught:
+        devices.send([file])
+    assert "\n" not in str(caught.value)
+
+
+def test_files_of_the_cache_are_sent_to_hosts_that_lack_them(tmp_path, launch):
+    ports = free_ports(2)
+    for host, port in enumerate(ports):  # each with files of its own under the same relative paths
+        worker = launch(in_folder, tmp_path / str(host), command_line, "1", "worker", "--port", port)
+        wait_until(lambda port=port: is_listening(port), worker)
+    succeed(launch(in_folder, tmp_path / "coordinator", send_to_hosts, ports, "cache/tokens[1].npy"))
+
+
 def test_hosts_that_do_not_see_a_file_are_named(tmp_path, launch, start):
     seen = tmp_path / "seen [*].npy"
     seen.touch()
@@ -223,7 +274,7 @@ def test_hosts_that_do_not_see_a_file_are_named(tmp_path, launch, start):
     workers_on(ports, start)
     looking = launch(look_for_files, ports, str(seen))
     succeed(looking)
-    shared = "text, images, datasets and --cache-directory must lie on a path that all hosts have"
+    shared = "images and datasets must lie on a path that all hosts have"
     assert [line for line in looking.log.read_text().splitlines() if line.startswith("host ")] == [
         f"host 1 of this slice has no ram://one/own[1].npy; {shared}",
         f"host 0 of this slice has no /none/b.npy; {shared}",
