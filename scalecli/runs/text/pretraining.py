@@ -91,7 +91,8 @@ class Pretraining(PretrainingJob):
             keep=partial(keep_vocabulary, vocabulary),
             validation=validation,
             reading=reading,
-            files=[training.file],
+            files=training.files,
+            cached=training.cached,
         )
 
     def open_text(self, initial: Trained | None, reporter: Reporter) -> tuple[Shape, TrainingText, Corpus]:

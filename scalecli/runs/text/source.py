@@ -111,11 +111,14 @@ class TrainingText:
         return self.tokens.tokens if isinstance(self.tokens, TokenStore) else None
 
     @property
-    def file(self) -> str:
-        """A file that is read while training."""
-        if isinstance(self.tokens, TokenStore):
-            return os.path.realpath(self.tokens.path)
-        return self.tokens.split.shards()[0][0]
+    def files(self) -> list[str]:
+        """One of a stream's shards, which are read while training."""
+        return [] if isinstance(self.tokens, TokenStore) else [self.tokens.split.shards()[0][0]]
+
+    @property
+    def cached(self) -> list[str]:
+        """The file of the cache that is read while training."""
+        return [os.path.realpath(self.tokens.path)] if isinstance(self.tokens, TokenStore) else []
 
     @property
     def unknown(self) -> float:

@@ -263,6 +263,18 @@ def test_a_dry_run_tells_the_steps_done_and_the_parameters_of_the_run(material, 
     assert plan["parameters"] == load_manifest(reference).parameters.total
 
 
+def test_other_hosts_are_sent_the_tokens_that_are_trained_on(material, tmp_path, no_training, monkeypatch):
+    from scalecli.devices.tensorflow import TensorFlowDevices
+
+    sent = []
+    monkeypatch.setattr(TensorFlowDevices, "send", lambda self, files: sent.extend(files))
+    cache = tmp_path / "cache"
+    assert command(*material.pretraining(tmp_path / "run", steps=1, cache_directory=cache)).code == 0
+    (file,) = map(pathlib.Path, sent)
+    assert file.parent == cache / "tokens"
+    assert len(np.load(file)) == load_manifest(tmp_path / "run").data.tokens
+
+
 def test_a_run_in_the_folder_at_hand_has_its_name(material, tmp_path, no_training, monkeypatch):
     (tmp_path / "study").mkdir()
     monkeypatch.chdir(tmp_path / "study")
