@@ -16,6 +16,9 @@ from scalecli.interchange.weight_map import Location, gather, stored_precision
 from scalecli.shape import Shape
 from scalecli.storage.files import hash_stream
 
+# What a SentencePiece model beside a checkpoint may be called.
+VOCABULARIES = ("spiece.model", "sentencepiece.model")
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -92,6 +95,15 @@ def from_arrays(
         files=tuple(SourceFile.of(folder, file.relative_to(folder).as_posix()) for file in files),
         **more,
     )
+
+
+def chosen_step(steps: Iterable[int], step: int | None, where: str) -> int:
+    """The step that was asked for, else the newest. Raises MissingError when `where` has no checkpoint of it."""
+    if step is None:
+        return max(steps)
+    if step not in steps:
+        raise MissingError(f"{where} has no checkpoint of step {step}; there are {', '.join(map(str, sorted(steps)))}")
+    return step
 
 
 def logits_field(architecture: str, tied: bool) -> str | None:

@@ -33,7 +33,7 @@ def machine_of(manifest: Manifest) -> Machine | None:
 
 
 def planned_machine(request: Request) -> Machine | None:
-    """The same before any device is opened, by what was asked for."""
+    """The machine that a run would train on, told from what was asked for, before any device is opened; or None."""
     machine, wants_tpu = this_machine(), request.kind == "tpu" or request.tpu
     if machine is None or request.kind == "multi-worker" or (wants_tpu and not machine.name.startswith("tpu")):
         return None

@@ -53,22 +53,18 @@ def read_progress(directory: Path) -> RunStatus:
         return RunStatus(UNREADABLE)
     last = _last_step(directory / METRICS)
     step = manifest.steps if manifest.status == COMPLETED else last.get("step", 0)
+    upstream = upstream_of(manifest_path(directory), manifest)
     return RunStatus(
         status=manifest.status,
         step=step,
         loss=last.get("loss"),
-        upstream=_upstream(directory, manifest),
+        upstream=upstream.figure if upstream else None,
         downstream=downstream_score(final_results(manifest)),
         steps_per_s=manifest.throughput.steps_per_s if manifest.throughput else last.get("steps_per_s"),
         other_seconds=_other_seconds(manifest),
         updated=_changed(directory),
         command_line=manifest.command_line,
     )
-
-
-def _upstream(directory: Path, manifest: Manifest) -> float | None:
-    upstream = upstream_of(manifest_path(directory), manifest)
-    return upstream.figure if upstream else None
 
 
 def _other_seconds(manifest: Manifest) -> float | None:

@@ -15,7 +15,7 @@ from scalecli.devices import Request, open_devices
 from scalecli.errors import MissingError
 from scalecli.manifest import load_manifest
 from tests.devices import forked
-from tests.runs.conftest import metrics, place  # noqa: F401
+from tests.runs.conftest import material, metrics  # noqa: F401
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TPUStrategy is TensorFlow's")
 
@@ -94,10 +94,10 @@ def succeed(process):
     assert ended(process)[0] == 0, process.log.read_text()[-2000:]
 
 
-def test_a_tpu_of_this_machine_trains_tunes_and_evaluates_as_one_device(place, tmp_path, start):  # noqa: F811
+def test_a_tpu_of_this_machine_trains_tunes_and_evaluates_as_one_device(material, tmp_path, start):  # noqa: F811
     task = task_in(tmp_path)
-    cache, tpu = ["--cache-directory", place.folder / "cache"], ["--strategy", "tpu"]
-    pretraining = [*place.pretraining(tmp_path / "tpu", **options_of()), *tpu]
+    cache, tpu = ["--cache-directory", material.folder / "cache"], ["--strategy", "tpu"]
+    pretraining = [*material.pretraining(tmp_path / "tpu", **options_of()), *tpu]
     tuning = ["finetune", tmp_path / "tpu", "--task", task, *cache]
     tuning += ["--steps", STEPS, "--batch", 4, "--checkpoint-every", EVERY, "--validate-every", STEPS, "--dropout", 0]
     tuning += ["--keep", STEPS]
@@ -119,10 +119,10 @@ def test_a_tpu_of_this_machine_trains_tunes_and_evaluates_as_one_device(place, t
     # The same on one device; and evaluations on a TPU of one core, such as a v5e-1.
     one = ["--strategy", "one"]
     commands = [
-        [*place.pretraining(tmp_path / "one", **options_of()), *one],
+        [*material.pretraining(tmp_path / "one", **options_of()), *one],
         [*tuning, "--run", tmp_path / "tuned-one", *one],
         ["eval", tmp_path / "tuned", "--run", tmp_path / "scores-1", *cache, *tpu],
-        ["eval", tmp_path / "tpu", "--text", place.text, *cache, *tpu],
+        ["eval", tmp_path / "tpu", "--text", material.text, *cache, *tpu],
     ]
     succeed(start("1", *[part for command in commands for part in ("then", *command)][1:]))
     for on_tpu, on_one in (("tpu", "one"), ("tuned", "tuned-one")):
@@ -162,11 +162,11 @@ def workers_on(ports, start):
     return workers
 
 
-def test_a_slice_of_two_hosts(place, tmp_path, start):  # noqa: F811
+def test_a_slice_of_two_hosts(material, tmp_path, start):  # noqa: F811
     ports = free_ports(2)
     workers = workers_on(ports, start)
     slice_of_two = f"1@{','.join(ports)}"
-    arguments = [*place.pretraining(tmp_path / "run", **options_of(1000)), "--tpu", "slice"]
+    arguments = [*material.pretraining(tmp_path / "run", **options_of(1000)), "--tpu", "slice"]
 
     run = start(slice_of_two, *arguments)
     wait_until((tmp_path / f"run/checkpoints/{EVERY:08d}/checkpoint.yaml").exists, run)
@@ -192,7 +192,7 @@ def test_a_slice_of_two_hosts(place, tmp_path, start):  # noqa: F811
     assert (manifest.strategy.kind, manifest.strategy.replicas) == ("tpu", 2)
 
     flags = ["--steps", "2", "--batch", "4", "--validate-every", "2", "--evaluation-batch", "4", "--dropout", "0.1"]
-    cache = ["--cache-directory", place.folder / "cache"]
+    cache = ["--cache-directory", material.folder / "cache"]
     tuned = start(
         slice_of_two, "finetune", tmp_path / "run", "--task", task_in(tmp_path), *flags, *cache, "--tpu", "slice"
     )

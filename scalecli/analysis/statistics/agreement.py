@@ -57,7 +57,7 @@ def agreements(rows: Sequence[Row]) -> list[Agreement]:
 
 
 def _name(kind: tuple[str, str, str], kinds: Sequence[tuple[str, str, str]]) -> str:
-    """The origin, with the text and the data where others of that origin have others."""
+    """The origin, with the text and the data where groups of that origin differ in them."""
     origin, *conditions = kind
     others = zip(*(other[1:] for other in kinds if other[0] == origin), strict=True)
     apart = [own for own, values in zip(conditions, others, strict=True) if len(set(values)) > 1]

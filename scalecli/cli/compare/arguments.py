@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 
 import click
+from click.shell_completion import CompletionItem
 
 from scalecli.analysis.papers.published import PublishedModel, find_published, published_models, published_names
 from scalecli.analysis.rows.comparison import Row, column_keys
@@ -25,8 +26,6 @@ PUBLISHED_PREFIX = "published:"
 
 def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
     """Shell completion of MODELS: published models and files."""
-    from click.shell_completion import CompletionItem
-
     names = [CompletionItem(name) for name in published_models() if name.startswith(incomplete)]
     return [*names, CompletionItem(incomplete, type="file")]
 

@@ -39,8 +39,8 @@ def notes(
         batch.sequences: f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets",
         1: "one image",
     }
-    of_rows = {row.flops_sequences for row in rows}
-    if "flops" in used and (listed := [size for sequences, size in sizes.items() if sequences in of_rows]):
+    sequences_of_rows = {row.flops_sequences for row in rows}
+    if "flops" in used and (listed := [size for sequences, size in sizes.items() if sequences in sequences_of_rows]):
         lines.append(f"FLOPs: {convention}, {', or '.join(listed)}")
     lacking = [row.name for row in rows if row.flops is None and row.run is not None]
     if "flops" in used and lacking:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import click
 
+from scalecli.analysis.plots.figure import FigureSpec, with_lines
+from scalecli.analysis.rows.comparison import Row
+from scalecli.cli.compare.analyses import Analyses
+from scalecli.cli.compare.table import Choice
 from scalecli.cli.output.formats import terminal_width
 from scalecli.cli.output.terminal import say
 from scalecli.errors import UsageError
-
-if TYPE_CHECKING:
-    from scalecli.analysis.plots.figure import FigureSpec
-    from scalecli.analysis.rows.comparison import Row
-    from scalecli.cli.compare.analyses import Analyses
-    from scalecli.cli.compare.table import Choice
 
 _TERMINAL = "-"
 _USUAL_WIDTH = 80
@@ -74,7 +71,6 @@ def draw_plots(plot: Sequence[str], figure: FigureSpec) -> None:
 def comparison_figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:
     """The picture of --isoflop, of the costs and qualities of --fit with its lines, else of --cost and --quality."""
     from scalecli.analysis.plots.build import cost_quality
-    from scalecli.analysis.plots.figure import with_lines
 
     if analyses.isoflop:
         from scalecli.analysis.plots.isoflop import isoflop_figure

@@ -9,7 +9,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from safetensors.numpy import save_file
+import safetensors.numpy
 
 from scalecli.interchange.safe_files import WEIGHT_FILES
 from scalecli.interchange.weight_map import Exported, Location, scatter
@@ -32,7 +32,7 @@ def write_weights(folder: Path, model: Exported, locations: Mapping[str, Locatio
     for number, tensors in enumerate(shards, start=1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors" if len(shards) > 1 else WEIGHT_FILES[0]
         arrays = {name: np.ascontiguousarray(array, dtype) for name, array in tensors.items()}
-        save_file(arrays, folder / file, metadata={"format": "pt"})
+        safetensors.numpy.save_file(arrays, folder / file, metadata={"format": "pt"})
         give_usual_mode(folder / file)
         names.update(dict.fromkeys(arrays, file))
     if len(shards) > 1:

@@ -10,8 +10,8 @@ import numpy as np
 
 from scalecli.architectures import build_spec
 from scalecli.costs import factored_axes
-from scalecli.errors import ConfigurationError, MissingError
-from scalecli.interchange.imported import Imported, SourceFile, logits_field
+from scalecli.errors import ConfigurationError
+from scalecli.interchange.imported import VOCABULARIES, Imported, SourceFile, chosen_step, logits_field
 from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE, FEED_FORWARD, IS_GATED
 from scalecli.interchange.safe_files import first_file
 from scalecli.interchange.t5x.files import Chunked, read_tree
@@ -23,7 +23,6 @@ FORMAT = "t5x"
 _NAME = re.compile(r"(?:[^/]+\.)?checkpoint_(?P<step>\d{1,12})")
 _TREE = "checkpoint"  # the file's name in a folder
 _ARRAYS = ("target.", "state.")  # how the folders of arrays begin; others hold the place in the training data
-_VOCABULARIES = ("spiece.model", "sentencepiece.model")
 _TARGET, _STATISTICS, _STEP = "target/", "state/param_states/", "state/step"
 
 _SUBLAYERS = {
@@ -59,8 +58,8 @@ def select_files(names: Iterable[str], step: int | None) -> list[str]:
         if (match := _NAME.fullmatch(first)) and (rest in ("", _TREE) or rest.startswith(_ARRAYS)):
             by_step.setdefault(int(match["step"]), []).append(name)
     if by_step:
-        beside = [name for name in names if name in _VOCABULARIES]
-        return by_step[_chosen(by_step, step, "the folder")] + beside
+        beside = [name for name in names if name in VOCABULARIES]
+        return by_step[chosen_step(by_step, step, "the folder")] + beside
     is_one = _TREE in names and any(name.startswith(_ARRAYS) for name in names)
     return [name for name in names if name == _TREE or name.startswith(_ARRAYS)] if is_one else []
 
@@ -75,7 +74,7 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         ConfigurationError: it is not T5 v1 or v1.1 (or a mixture of them), or has not the optimizer's state.
     """
     checkpoints = _checkpoints(folder)
-    number = _chosen(checkpoints, step, str(folder))
+    number = chosen_step(checkpoints, step, str(folder))
     file = checkpoints[number]
     leaves = read_tree(file)
     target = {path.removeprefix(_TARGET): leaf for path, leaf in leaves.items() if path.startswith(_TARGET)}
@@ -89,7 +88,7 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         state = _state(spec, statistics, _read_step(leaves, number, file))
         arrays += [leaf for layers in statistics.values() for leaf in layers]
     base = folder if folder.is_dir() else folder.parent
-    vocabulary = first_file(base, _VOCABULARIES)
+    vocabulary = first_file(base, VOCABULARIES)
     files = [
         file,
         *(file.parent / name for leaf in arrays if isinstance(leaf, Chunked) for name in leaf.files),
@@ -140,14 +139,6 @@ def _checkpoints(folder: Path) -> dict[int, Path]:
         if (match := _NAME.fullmatch(path.name)) and tree.is_file():
             checkpoints[int(match["step"])] = tree
     return checkpoints
-
-
-def _chosen(steps: Iterable[int], step: int | None, where: str) -> int:
-    if step is None:
-        return max(steps)
-    if step not in steps:
-        raise MissingError(f"{where} has no checkpoint of step {step}; there are {', '.join(map(str, sorted(steps)))}")
-    return step
 
 
 def _identify(target: Mapping[str, np.ndarray | Chunked], file: Path) -> tuple[str, Shape]:

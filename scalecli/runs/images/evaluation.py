@@ -24,7 +24,7 @@ from scalecli.runs.trained import Trained
 from scalecli.training.reporting import Reporter
 
 FEW_SHOT = "few-shot ridge regression"
-_POOL = 5  # times as many images of a dataset as one draw takes are drawn from, lest all of it must be read
+_POOL = 5  # a draw is from so many times the images that it takes, so that not all of a dataset has to be read
 
 
 def name_of_images(source: ImageSource, images: tuple[Images, Images], few_shot: FewShot) -> str:

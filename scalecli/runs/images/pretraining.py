@@ -96,7 +96,7 @@ class ImagePretraining(PretrainingJob):
 
 
 def report_images(training: Images, held_out: Images, reporter: Reporter) -> None:
-    """Says how many images there are, what was left out, and what the model sees otherwise than it is."""
+    """Says how many images there are, what was left out, and what is changed before the model sees it."""
     for images in (training, held_out):
         left_out = ", ".join(f"{what} ({count:,})" for what, count in images.left_out.items())
         more = f"; left out: {left_out}" if left_out else ""

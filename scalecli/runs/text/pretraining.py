@@ -54,8 +54,7 @@ class Pretraining(PretrainingJob):
         validated, remarks = self._validation_batches(held_out, vocabulary, devices, reporter)
         training.check(self.objective)
         unknown = training.unknown
-        warnings = unknown_warning(f"{corpus.name}, {corpus.split}", unknown)
-        warnings = list(dict.fromkeys((*training.warnings(self.objective), *remarks, *warnings)))
+        doubts = (*remarks, *unknown_warning(f"{corpus.name}, {corpus.split}", unknown))
 
         def validation(model: Any) -> Callable[[], dict[str, float]]:
             measure = perplexity(model, devices, validated, self.objective, training.sample, vocabulary)
@@ -85,7 +84,7 @@ class Pretraining(PretrainingJob):
                 tokens=training.count,
                 unknown=unknown,
             ),
-            warnings=warnings,
+            warnings=list(dict.fromkeys((*training.warnings(self.objective), *doubts))),
             objective=objective_entry(self.objective, self.validation_examples),
             batches=training.batches(self.objective, self.recipe.batch, self.recipe.seed),
             best=NEGATIVE_LOG_PERPLEXITY,

@@ -46,11 +46,10 @@ class TextSource:
             raise ConfigurationError("--text and --dataset are two sources; give one")
         if self.validation and not self.text:
             raise ConfigurationError("--validation-text goes with --text")
-        for flag, value in (("data-dir", self.data_dir), ("split", self.split)):
+        dataset_options = {"data-dir": self.data_dir, "split": self.split, "validation-split": self.validation_split}
+        for flag, value in dataset_options.items():
             if value and not self.dataset:
                 raise ConfigurationError(f"--{flag} goes with --dataset")
-        if self.validation_split and not self.dataset:
-            raise ConfigurationError("--validation-split goes with --dataset")
         if self.field and not (self.text or self.dataset):
             raise ConfigurationError("--text-field goes with --text or --dataset")
 
