@@ -7,9 +7,10 @@ ours.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 # Lines of TensorFlow's messages that say where in a graph something happened, and not what.
 _WHERE = re.compile(r"Graph execution error:|Detected at node|<stack traces unavailable>|File \"|\d+ root error|\[\[")
@@ -53,6 +54,15 @@ class InterruptedRunError(ScalecliError):
     """Ctrl-C or SIGTERM, after the checkpoint was saved (exit code 130)."""
 
     exit_code = 130
+
+
+@contextlib.contextmanager
+def errors_at(where: object) -> Iterator[None]:
+    """Puts `where` before the message of a ConfigurationError that is raised within the block."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -232,11 +232,10 @@ class Manifest:
         for name in ("created", "finished"):
             text = getattr(self, name)
             try:
-                # Python 3.10 does not read the Z that other tools write.
-                moment = text and datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+                is_utc = text is None or parse_time(text).utcoffset() == datetime.timedelta(0)
             except ValueError:
-                moment = False
-            if text is not None and not (moment and moment.utcoffset() == datetime.timedelta(0)):
+                is_utc = False
+            if not is_utc:
                 raise ConfigurationError(f"{name}: expected a UTC time such as {utc_now()}, found {text!r}")
         for name, least in (("batch", 1), ("accumulation", 1), ("steps", 0), ("start_step", 0)):
             if getattr(self, name) < least:
@@ -250,6 +249,11 @@ class Manifest:
 def utc_now() -> str:
     """The present moment as manifests state it, in whole seconds: `2022-07-21T12:00:00+00:00`."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def parse_time(text: str) -> datetime.datetime:
+    """A time of a manifest. Raises ValueError where it is none."""
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))  # other tools write Z; Python 3.10 has none
 
 
 def load_manifest(path: str | os.PathLike[str]) -> Manifest:

@@ -10,7 +10,7 @@ from typing import Any
 from scalecli import strict
 from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec, load
 from scalecli.architectures.operators import operators as known_operators
-from scalecli.errors import ConfigurationError
+from scalecli.errors import ConfigurationError, errors_at
 from scalecli.shape import (
     HUGGING_FACE_PREFIX,
     Shape,
@@ -80,10 +80,8 @@ def resolve_model(
         model = _changed(model, operators, text, reshape_runs)
     if model.shape.classes not in (None, CLASSES):
         model = replace(model, fixes_output_size=True)
-    try:
+    with errors_at(text):
         build_spec(model.architecture, model.shape)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{text}: {error}") from None
     return model
 
 
@@ -95,10 +93,8 @@ def _changed(model: ModelReference, operators: Mapping[str, Any], text: str, res
             for option, value in ((known_operators()[code].option, value) for code, value in operators.items())
         )
         raise ConfigurationError(f"{text}: a run keeps the shape that it was trained with; leave out {' '.join(flags)}")
-    try:
+    with errors_at(text):
         shape = apply_operators(model.shape, operators, model.architecture)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{text}: {error}") from None
     return replace(model, name=shape_name(shape, model.architecture), shape=shape, run=None)
 
 
@@ -134,10 +130,8 @@ def _check_architecture(stated: Any, wanted: str | None, shape: Shape, file: str
     """Checks that a file's architecture is one, is the one that was asked for, and has the knobs of the shape."""
     if not isinstance(stated, str):
         raise ConfigurationError(f"{file}: architecture: expected text, found {stated!r}")
-    try:
+    with errors_at(file):
         presets(stated)
         if wanted is not None and wanted != stated:
             raise ConfigurationError(f"its architecture is {stated}, not {wanted}; leave out --arch {wanted}")
         check_knobs(shape, stated)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{file}: {error}") from None

@@ -17,7 +17,7 @@ class ReleasedCheckpoint:
 
     `folder` is its name in the bucket, `url` all of its address. `parameters` is the listed count, None where the
     release lists none. `hugging_face` is the name on Hugging Face, None where a model of this shape is not there.
-    `steps` may be there. `gap` says what is missing or in doubt.
+    Checkpoints of `steps` may be there; `gap` says what is missing or in doubt.
     """
 
     name: str
@@ -122,21 +122,3 @@ def released_by_name(name: str) -> tuple[ReleasedCheckpoint, ...]:
         hint = nearest(wanted, dict.fromkeys(checkpoint.name for checkpoint in released_checkpoints()))
         raise MissingError(f"no released checkpoint {name!r}{hint}")
     return folders
-
-
-def released_by_folder(folder: str) -> ReleasedCheckpoint:
-    """The checkpoint in one folder, which may be given with its whole address.
-
-    Raises:
-        MissingError: the release has no such folder; names the nearest.
-    """
-    folders = {checkpoint.folder: checkpoint for checkpoint in released_checkpoints()}
-    name = folder.rstrip("/").rpartition("/")[2]
-    if name not in folders:
-        raise MissingError(f"no released folder {folder!r}{nearest(name, folders)}")
-    return folders[name]
-
-
-def released_by_shape(shape: Shape) -> tuple[ReleasedCheckpoint, ...]:
-    """The checkpoints of one shape, none if there are none."""
-    return tuple(checkpoint for checkpoint in released_checkpoints() if checkpoint.shape == shape)

@@ -24,7 +24,7 @@ from scalecli.architectures import (
     no_knob,
 )
 from scalecli.architectures.operators import Operator, operator_forms, operator_text, operators, read_operator
-from scalecli.errors import ConfigurationError, nearest
+from scalecli.errors import ConfigurationError, errors_at, nearest
 
 SIZE_ALIASES = {"sm": "small", "bs": "base", "lg": "large", "3b": "xl", "11b": "xxl"}
 RELEASED_PREFIX = "t5-efficient-"
@@ -62,14 +62,12 @@ def apply_operators(shape: Shape, changes: Mapping[str, Any], architecture: str 
     """
     for code, operator in operators().items():
         if code in changes:
-            try:
+            with errors_at(code.upper()):
                 names = _fields(operator, architecture)
                 if not names:
                     raise no_knob(operator.fields[0], architecture)
                 shape = shape.changed(**dict.fromkeys(names, changes[code]))
                 check_knobs(shape, architecture)
-            except ConfigurationError as error:
-                raise ConfigurationError(f"{code.upper()}: {error}") from None
     return shape
 
 
@@ -130,10 +128,8 @@ def parse_name(name: str, architecture: str = DEFAULT_ARCHITECTURE) -> Shape:
         raise ConfigurationError(
             f"{name!r} names no size; add one of {', '.join(sizes.values())}, as in '{first}-nl24'"
         )
-    try:
+    with errors_at(repr(name)):
         return apply_operators(presets(architecture)[size], changes, architecture)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{name!r}: {error}") from None
 
 
 def _hyphenated(text: str, architecture: str) -> str:

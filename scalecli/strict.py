@@ -132,7 +132,7 @@ def _build(cls: Any, value: Any, where: str, path: str) -> Any:
         raise ConfigurationError(f"{where}: {_join(path, error)}") from None
 
 
-_LARGEST = 10**30  # beyond all that is counted here, and what products of are still floats
+_LARGEST = 10**30  # more than anything that is counted here; products of such numbers are still finite floats
 _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
 import urllib.parse
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,6 +119,19 @@ def shortened(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     return f"{text[: longest // 2]}…{text[len(text) - (longest - 1) // 2 :]}"
+
+
+def first_few(texts: Sequence[str], count: int, separator: str = ", ") -> str:
+    """The first of several texts, and how many more there are: `small, base and 2 more`."""
+    more = f" and {len(texts) - count:,} more" if len(texts) > count else ""
+    return f"{separator.join(texts[:count])}{more}"
+
+
+def csv_lines(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows of cells as CSV (see `csv_cell`)."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(map(csv_cell, row) for row in rows)
+    return stream.getvalue()
 
 
 def csv_cell(value: Any) -> Any:

@@ -66,26 +66,3 @@ def _build_reading(what: str, architecture: str, shape: Shape) -> ModelSpec:
         accepted = ", ".join(name for name, declared in ARCHITECTURES.items() if declared.reads == what)
         raise ConfigurationError(f"{architecture} reads {reads}; this takes {what}: {accepted}")
     return build_spec(architecture, shape)
-
-
-__all__ = [
-    "ARCHITECTURES",
-    "DEFAULT_ARCHITECTURE",
-    "IMAGE_ARCHITECTURES",
-    "KNOBS",
-    "LARGEST",
-    "PAPERS_KNOBS",
-    "SHARED_FIELDS",
-    "TEXT_ARCHITECTURES",
-    "Architecture",
-    "Knob",
-    "Shape",
-    "build_image_spec",
-    "build_spec",
-    "build_text_spec",
-    "check_knobs",
-    "load",
-    "named",
-    "no_knob",
-    "register",
-]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from scalecli.architectures.knobs import KNOBS, Value, check_value
-from scalecli.errors import ConfigurationError, nearest
+from scalecli.errors import ConfigurationError, errors_at, nearest
 from scalecli.specs.base import VOCABULARY_ROWS
 from scalecli.specs.vision import CLASSES
 
@@ -117,10 +117,8 @@ class Shape:
         missing = [name for name in required if name not in values]
         if missing:
             raise ConfigurationError(f"{where}: the shape lacks {', '.join(missing)}")
-        try:
+        with errors_at(where):
             return cls(**values if "decoder_layers" in values else {"vocabulary": 0, "classes": CLASSES, **values})
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{where}: {error}") from None
 
 
 # What every shape has, and whether that is a number or a switch.

@@ -171,10 +171,10 @@ def command(
         else:
             from scalecli.runs.tasks.evaluation import TaskPredictions, name_of_tasks
 
-            of_tasks = split or "validation"
-            scored = _with_split(tasks or _own_tasks(last), of_tasks)
-            this = job(name_of_tasks(scored, of_tasks, rank_classification, beams))
-            measure = TaskPredictions(scored, of_tasks, rank_classification, beams)
+            evaluated_split = split or "validation"
+            scored = _with_split(tasks or _own_tasks(last), evaluated_split)
+            this = job(name_of_tasks(scored, evaluated_split, rank_classification, beams))
+            measure = TaskPredictions(scored, evaluated_split, rank_classification, beams)
             manifest, scores = evaluate(this, measure, reporter)
             table = table_of_tasks(manifest, scores)
     for warning in manifest.warnings:

@@ -8,7 +8,7 @@ import click
 
 from scalecli import costs
 from scalecli.architectures import LARGEST, build_spec, named
-from scalecli.cli.options.batch import batch_options, batch_text, tokens
+from scalecli.cli.options.batch import batch_options, batch_text
 from scalecli.cli.options.model import ModelCommand, model_options
 from scalecli.cli.output.formats import Column, format_option, print_notes, print_table
 from scalecli.costs import Convention
@@ -67,7 +67,7 @@ def command(
     if convention == "all":
         rows, columns = _side_by_side(counts)
     else:
-        rows, columns = _breakdown(counts[chosen[0]], tokens(batches[chosen[0]]))
+        rows, columns = _breakdown(counts[chosen[0]], batches[chosen[0]].tokens)
     print_table("components", rows, columns, format)
     notes = [
         f"{name}, {reference.name} ({reference.architecture}), {batch_text(spec, batch)}: {_COUNTED[name]}."

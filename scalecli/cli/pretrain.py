@@ -148,14 +148,14 @@ def _check_default_steps(job: Pretraining | ImagePretraining) -> None:
     """
     from scalecli.architectures import build_spec
     from scalecli.costs import Batch
-    from scalecli.costs.this_machine import rough_duration
-    from scalecli.runs.fitting import estimated_seconds, planned_machine
+    from scalecli.costs.this_machine import rough_duration, seconds_here
+    from scalecli.runs.fitting import planned_machine
 
     recipe = job.recipe
     if os.path.exists(job.storage.directory):
         return
     spec, batch = build_spec(job.model.architecture, job.planned_shape()), Batch(recipe.batch, *job.lengths())
-    seconds = estimated_seconds(spec, batch, recipe, planned_machine(job.devices), recipe.steps)
+    seconds = seconds_here(spec, batch, recipe.training, recipe.steps, planned_machine(job.devices))
     if seconds is None or seconds < LONG_SECONDS:
         return
     text = (

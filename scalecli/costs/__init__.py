@@ -5,7 +5,6 @@ from scalecli.costs.flops import (
     COMPONENTS,
     CONVENTIONS,
     FLOAT32_BYTES,
-    NOT_IN_PAPER,
     ONLY_IN_PAPER,
     REPLICATED,
     TRAINING_PASSES,
@@ -19,23 +18,3 @@ from scalecli.costs.flops import (
     optimizer_bytes,
     weights_bytes,
 )
-
-__all__ = [
-    "BATCHES",
-    "COMPONENTS",
-    "CONVENTIONS",
-    "FLOAT32_BYTES",
-    "NOT_IN_PAPER",
-    "ONLY_IN_PAPER",
-    "REPLICATED",
-    "TRAINING_PASSES",
-    "Batch",
-    "Convention",
-    "adafactor_bytes",
-    "adafactor_state_size",
-    "batch_of",
-    "factored_axes",
-    "flops",
-    "optimizer_bytes",
-    "weights_bytes",
-]

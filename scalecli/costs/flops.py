@@ -58,6 +58,11 @@ class Batch:
     inputs: int = 512
     targets: int = 114
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of inputs and targets together, or patches and class tokens: what "per token" divides by."""
+        return self.sequences * (self.inputs + self.targets)
+
 
 # The batch that a convention's figures are of, unless another one is asked for.
 BATCHES: dict[Convention, Batch] = {

@@ -1,8 +1,8 @@
 """Which part of a model each device holds when its layers are split over several devices. Pure Python.
 
 As Mesh-TensorFlow laid out both papers' models: the devices of a replica share heads, d_ff and the vocabulary among
-them, and experts are spread over the replicas. What is only as wide as d_model, every device has whole; and so a head
-for classes whose number does not divide.
+them, and experts are spread over the replicas. Every device holds the whole of a weight that has none of these axes,
+and of a head for classes whose number does not divide.
 """
 
 from __future__ import annotations

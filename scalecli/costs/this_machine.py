@@ -35,11 +35,16 @@ def this_machine() -> Machine | None:
     return Machine(name, len(models)) if name else None
 
 
-def seconds_here(spec: ModelSpec, batch: Batch, training: Training, steps: int, machine: Machine) -> float | None:
+def seconds_here(
+    spec: ModelSpec, batch: Batch, training: Training, steps: int, machine: Machine | None
+) -> float | None:
     """How long so many steps would take on this machine, start-up and compiling included; an estimate.
 
-    None where `machine`, as much of it as is used, can't have this batch or precision (see `roofline.estimate`).
+    None where `machine`, as much of it as is used, is not known or can't have this batch or precision (see
+    `roofline.estimate`).
     """
+    if machine is None:
+        return None
     if machine.name == "cpu":
         training = replace(training, precision="float32")
     try:

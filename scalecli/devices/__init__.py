@@ -73,6 +73,14 @@ class Devices(Mapped, Protocol):
         """
         return
 
+    def send(self, files: Sequence[str]) -> None:
+        """Makes files of this process's cache readable on every host on which this process reads, by copies if need be.
+
+        Raises:
+            MissingError: a host can't take one; names the host and the file.
+        """
+        return
+
     def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
         """The batches from a step on; `batches(start_step, share)` is the dataset of a host's share of them."""
 

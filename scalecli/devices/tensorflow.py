@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from scalecli.data.order import HostShare
-from scalecli.devices import Batches, Combine, Devices, Model, Request
+from scalecli.devices import Batches, Combine, Devices, Model, Request, host_files
 from scalecli.devices.cluster import Cluster, environment_cluster
+from scalecli.devices.host_files import SHARED
 from scalecli.devices.machine import INSTALL, tpu_chips
 from scalecli.devices.one_device import ONE_DEVICE
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, reason_of
@@ -25,9 +25,6 @@ from scalecli.models.trainable import Trainable
 
 # What TensorFlow raises when another worker is gone, is not the one it was, or has never come.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError)
-
-_SHARED = "text, images, datasets and --cache-directory must lie on a path that all hosts have"
-_GLOB = re.compile(r"([*?\[\]\\])")
 
 
 class TensorFlowDevices(Devices):
@@ -67,18 +64,16 @@ class TensorFlowDevices(Devices):
 
     def check_readable(self, files: Sequence[str]) -> None:
         """Has each host of a slice look for the files."""
-        if self.hosts == 1:
-            return
-        for host in sorted({device.rpartition("/")[0] for device in self.distribute.extended.worker_devices}):
-            number = host.rpartition(":")[2]
-            for file in files:
-                with tf.device(f"{host}/device:CPU:0"):
-                    try:
-                        is_there = bool(tf.size(tf.io.matching_files(_GLOB.sub(r"\\\1", file))))
-                    except tf.errors.OpError as error:
-                        raise MissingError(f"host {number} of this slice: {file}: {reason_of(error)[:200]}") from error
-                if not is_there:
-                    raise MissingError(f"host {number} of this slice has no {file}; {_SHARED}")
+        if self.hosts > 1:
+            host_files.check_readable(self._host_names(), files)
+
+    def send(self, files: Sequence[str]) -> None:
+        """Writes the files on each host of a slice that has not the same."""
+        if self.hosts > 1:
+            host_files.send(self._host_names(), files)
+
+    def _host_names(self) -> list[str]:
+        return sorted({device.rpartition("/")[0] for device in self.distribute.extended.worker_devices})
 
     def batches(self, batches: Batches, start_step: int) -> Iterator[Any]:
         """The batches from a step on, each host's part read by that host."""
@@ -170,7 +165,7 @@ class TensorFlowDevices(Devices):
             if self.hosts == 1:
                 raise
             raise MissingError(
-                f"another host of this slice can't read what this one can ({reason_of(error)[:200]}); {_SHARED}"
+                f"another host of this slice can't read what this one can ({reason_of(error)[:200]}); {SHARED}"
             ) from error
 
 

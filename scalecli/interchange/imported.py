@@ -6,16 +6,18 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from scalecli.architectures import build_spec
-from scalecli.errors import ConfigurationError, MissingError
+from scalecli.errors import MissingError, errors_at
 from scalecli.interchange.weight_map import Location, gather, stored_precision
 from scalecli.shape import Shape
 from scalecli.storage.files import hash_stream
 
-if TYPE_CHECKING:
-    import numpy as np
+# What a SentencePiece model beside a checkpoint may be called.
+VOCABULARIES = ("spiece.model", "sentencepiece.model")
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,8 @@ def from_arrays(
     """
     if max(shape.encoder_layers, shape.decoder_layers) > len(arrays):  # before anything is made for each layer
         raise MissingError(f"{source}: has fewer weights than its configuration has layers")
-    try:
+    with errors_at(source):
         spec = build_spec(architecture, shape)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{source}: {error}") from None
     folder = source if source.is_dir() else source.parent
     return Imported(
         format=format,
@@ -95,6 +95,15 @@ def from_arrays(
         files=tuple(SourceFile.of(folder, file.relative_to(folder).as_posix()) for file in files),
         **more,
     )
+
+
+def chosen_step(steps: Iterable[int], step: int | None, where: str) -> int:
+    """The step that was asked for, else the newest. Raises MissingError when `where` has no checkpoint of it."""
+    if step is None:
+        return max(steps)
+    if step not in steps:
+        raise MissingError(f"{where} has no checkpoint of step {step}; there are {', '.join(map(str, sorted(steps)))}")
+    return step
 
 
 def logits_field(architecture: str, tied: bool) -> str | None:

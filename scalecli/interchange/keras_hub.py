@@ -7,7 +7,11 @@ import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import h5py
+import ml_dtypes
+import numpy as np
 
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face.files import write_json
@@ -17,9 +21,6 @@ from scalecli.interchange.safe_files import plain_name, read_json, require
 from scalecli.interchange.weight_map import Exported, Location, all_locations, check_only_weights, scatter
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FORMAT = "keras-hub"
 _CONFIG, _METADATA, _VOCABULARY = "config.json", "metadata.json", "assets/tokenizer/vocabulary.spm"
@@ -209,10 +210,6 @@ def _read_file(file: Path) -> dict[str, np.ndarray]:
     HDF5 is asked only for their offsets. What is in other files, packed or was never written has no offset, so that
     what a file declares takes no memory.
     """
-    import h5py
-    import ml_dtypes
-    import numpy as np
-
     arrays: dict[str, np.ndarray] = {}
 
     def visit(name: str, item: Any) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face.torch_files import read_torch
 from scalecli.storage.files import is_plain, read_bytes
-
-if TYPE_CHECKING:
-    import numpy as np
 
 # Where a Hugging Face folder can have its weights; the first that is there counts.
 WEIGHT_FILES = (
@@ -83,9 +83,6 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     Raises:
         MissingError: the file is not there, or damaged.
     """
-    import ml_dtypes  # noqa: F401 - teaches NumPy bfloat16
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

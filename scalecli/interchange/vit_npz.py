@@ -7,7 +7,9 @@ import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.imported import Imported, from_arrays
@@ -16,9 +18,6 @@ from scalecli.interchange.weight_map import Exported, Location, all_locations, c
 from scalecli.shape import Shape
 from scalecli.specs import EncoderOnly
 from scalecli.specs.vision import CHANNELS
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FORMAT = "vit-npz"
 _SUFFIX = ".npz"
@@ -77,8 +76,6 @@ def write(folder: Path, model: Exported) -> None:
         ConfigurationError: another precision than float32 is asked for.
         OSError: it cannot be written.
     """
-    import numpy as np
-
     if model.precision != "float32":
         raise ConfigurationError(f"--precision {model.precision}: the original ViT's files hold float32")
     assert isinstance(model.spec, EncoderOnly)
@@ -126,8 +123,6 @@ def _name(sublayer: str, rest: list[str]) -> str:
 
 def _read_arrays(file: Path) -> dict[str, np.ndarray]:
     """Every array by name; nothing in the file is run, and no more memory taken than its size allows."""
-    import numpy as np
-
     try:
         with zipfile.ZipFile(file) as archive:
             declared = sum(entry.file_size for entry in archive.infolist())

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from scalecli.data.text.vocabulary import Vocabulary
 from scalecli.errors import ConfigurationError, MissingError, nearest
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from scalecli.data.text.vocabulary import Vocabulary
 
 DTYPES = ("float32", "bfloat16", "float16")  # float32 holds the numbers of all three exactly
 
@@ -43,8 +41,6 @@ class Location:
 
     def to_theirs(self, array: np.ndarray) -> np.ndarray:
         """Our array as theirs."""
-        import numpy as np
-
         there = self.their_shape(array.shape)
         order = self._order(len(there))
         return array.reshape([there[axis] for axis in order]).transpose(np.argsort(order))
@@ -110,8 +106,6 @@ def gather(
         MissingError: an array is not there.
         ConfigurationError: one is of another shape or dtype, or is no weight of this model.
     """
-    import numpy as np
-
     weights = {}
     for path, (copies, weight) in spec.weights().items():
         location = locations[path]

@@ -7,6 +7,7 @@ partitions freely.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -50,10 +51,14 @@ def fold_seed(seed: Any, number: Any) -> Any:
 
 @dataclass(frozen=True)
 class Dropout:
-    """Dropout in one layer: `rate`, and the int32 scalar `seed` (None in evaluation)."""
+    """Dropout in one layer: `rate`, and the int32 scalar `seed` (None in evaluation).
+
+    `unfolded` numbers are still to be folded into the seed: at rate 0 few parts draw from it, and most never hash it.
+    """
 
     rate: float
     seed: Any = None
+    unfolded: tuple[Any, ...] = ()
 
     @property
     def training(self) -> bool:
@@ -67,7 +72,11 @@ class Dropout:
 
     def at(self, number: Any) -> Dropout:
         """Dropout with masks of its own, for the part of this layer with that number."""
-        return Dropout(self.rate, fold_seed(self.seed, number)) if self.training else self
+        if not self.training:
+            return self
+        if not self.active:
+            return Dropout(self.rate, self.seed, (*self.unfolded, number))
+        return Dropout(self.rate, fold_seed(self.seed, number))
 
     def noise(self, shape: tuple[int, ...]) -> Any:
         """Uniform float32 numbers from 0 to 1, one for each element of `shape`; only in training."""
@@ -75,7 +84,8 @@ class Dropout:
 
     def _bits(self, shape: tuple[int, ...]) -> Any:
         """31 random bits for each element of `shape`, as int32."""
-        bits = _hash(ops.arange(math.prod(shape), dtype="int32") * ops.cast(_WEYL, "int32") + self.seed)
+        seed = functools.reduce(fold_seed, self.unfolded, self.seed)
+        bits = _hash(ops.arange(math.prod(shape), dtype="int32") * ops.cast(_WEYL, "int32") + seed)
         return ops.reshape(_shift_right(bits, 1), shape)
 
     def __call__(self, x: Any) -> Any:

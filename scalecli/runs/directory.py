@@ -7,19 +7,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalecli import strict
 from scalecli.architectures.recorded import shape_of_run
 from scalecli.data.text.vocabulary import Vocabulary
+from scalecli.devices import Devices
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.manifest import Manifest, VocabularyEntry, load_manifest
 from scalecli.storage.files import write_atomically
 from scalecli.storage.holding import holding
 from scalecli.storage.run_storage import RunStorage
-
-if TYPE_CHECKING:
-    from scalecli.devices import Devices
 
 VOCABULARY_FILE = "vocabulary.model"
 # All that decides the numbers of a run. How long it runs, on which devices, and what came out are not among it.

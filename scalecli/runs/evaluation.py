@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from scalecli.devices import AUTOMATIC, Devices, Request, open_devices
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError
@@ -28,9 +28,7 @@ from scalecli.storage.files import is_remote
 from scalecli.storage.layout import MANIFEST, resolve_from
 from scalecli.storage.run_storage import RunStorage
 from scalecli.training.checkpoints import checkpoint_steps
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from scalecli.architectures import IMAGE_ARCHITECTURES
 from scalecli.errors import ConfigurationError, ScalecliError
 from scalecli.interchange import keras_hub, vit_npz
@@ -46,8 +48,6 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
         MissingError: the checkpoint or the vocabulary is damaged or not there.
         ScalecliError: the directory can't be written; nothing is left behind.
     """
-    from safetensors import SafetensorError
-
     architecture = trained.manifest.architecture
     if trained.manifest.architecture_file:
         raise ConfigurationError(
@@ -60,7 +60,7 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
         raise ConfigurationError(f"--to {target} can't hold {architecture}; {' or '.join(targets)} is accepted")
     module, library = targets[target]
     module.check(architecture, trained.shape)
-    is_free = _is_free(directory)
+    is_free = not os.path.lexists(directory) or (directory.is_dir() and not any(directory.iterdir()))
     if not (is_free or (directory / MODEL_CARD).is_file()):  # before the weights are read
         raise _taken(directory)
     model = Exported(
@@ -86,10 +86,6 @@ def export(trained: Trained, target: str, directory: Path, precision: str, cache
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return sorted(file for file in directory.rglob("*") if file.is_file())
-
-
-def _is_free(directory: Path) -> bool:
-    return not os.path.lexists(directory) or (directory.is_dir() and not any(directory.iterdir()))
 
 
 def _taken(directory: Path) -> ConfigurationError:

@@ -33,7 +33,7 @@ def machine_of(manifest: Manifest) -> Machine | None:
 
 
 def planned_machine(request: Request) -> Machine | None:
-    """The same before any device is opened, by what was asked for."""
+    """The machine that a run would train on, told from what was asked for, before any device is opened; or None."""
     machine, wants_tpu = this_machine(), request.kind == "tpu" or request.tpu
     if machine is None or request.kind == "multi-worker" or (wants_tpu and not machine.name.startswith("tpu")):
         return None
@@ -68,18 +68,11 @@ def memory_warning(spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machi
 
 def time_note(spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machine | None, steps: int) -> str | None:
     """Says how long so many steps will take; None for a minute or less, and where that can't be estimated."""
-    seconds = estimated_seconds(spec, batch, recipe, machine, steps)
+    seconds = seconds_here(spec, batch, recipe.training, steps, machine)
     if seconds is None or seconds <= SHORT_SECONDS:
         return None
     about = f"{steps:,} steps take about {rough_duration(seconds)} on this machine"
     return f"{about}, by a roofline estimate, without validation"
-
-
-def estimated_seconds(
-    spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machine | None, steps: int
-) -> float | None:
-    """How long so many steps of a recipe would take, start included (see `this_machine.seconds_here`)."""
-    return seconds_here(spec, batch, recipe.training, steps, machine) if machine else None
 
 
 def machine_memory() -> int | None:

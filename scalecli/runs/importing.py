@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from scalecli.architectures import IMAGE_ARCHITECTURES, build_spec
 from scalecli.costs import batch_of, flops
@@ -39,19 +38,10 @@ from scalecli.storage.files import is_remote
 from scalecli.storage.holding import holding
 from scalecli.storage.run_storage import RunStorage
 from scalecli.training import checkpoints
+from scalecli.training.reporting import Reporter
 
 HUB = "hf:"
 _VALIDATION_EXAMPLES = 512
-
-
-class ImportReporter(Protocol):
-    """Receives an import's progress."""
-
-    def fetched(self, done: int, total: int, bytes_per_s: float) -> None:
-        """How many bytes have been fetched."""
-
-    def message(self, text: str) -> None:
-        """Anything else worth a line."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +93,7 @@ class Source:
             return self.released.name
         return Path(self.address.removeprefix(HUB).rstrip("/")).name
 
-    def folder(self, step: int | None, cache_directory: Path, reporter: ImportReporter) -> Path:
+    def folder(self, step: int | None, cache_directory: Path, reporter: Reporter) -> Path:
         """The folder with the checkpoint's files, which are fetched into the cache unless they are local.
 
         Raises:
@@ -112,8 +102,7 @@ class Source:
         if self.address.startswith(HUB):
             return hub_snapshot(self.address.removeprefix(HUB), cache_directory, reporter.fetched)
         if is_remote(self.address):
-            choose: Callable[[list[str]], list[str]] = lambda names: formats.select_files(names, step)  # noqa: E731
-            return fetch(self.address, cache_directory, choose, reporter.fetched)
+            return fetch(self.address, cache_directory, partial(formats.select_files, step=step), reporter.fetched)
         return Path(self.address).expanduser()
 
 
@@ -133,7 +122,7 @@ class Importing:
     cache_directory: Path
     command_line: str
 
-    def read(self, reporter: ImportReporter) -> tuple[Imported, Vocabulary | None]:
+    def read(self, reporter: Reporter) -> tuple[Imported, Vocabulary | None]:
         """Fetches and reads the checkpoint and its vocabulary, None where it reads images; verifies them if asked to.
 
         Raises:
@@ -160,38 +149,26 @@ class Importing:
         return imported, vocabulary
 
 
-def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None, reporter: ImportReporter) -> Manifest:
+def import_run(job: Importing, imported: Imported, vocabulary: Vocabulary | None, reporter: Reporter) -> Manifest:
     """Makes a run of what `job` has read; the same files once more change nothing. Returns the run's manifest.
 
     Raises:
         ScalecliError: of the kind that says what is wrong (see `errors`); then there is no run, or the one that was.
     """
-    storage = RunStorage(job.directory)
+    storage, folder = RunStorage(job.directory), job.directory / layout.CHECKPOINTS
     with prepared_directory(job.directory), holding(storage.holder_record(), storage.address, reporter.message):
-        return _import_run(job, storage, imported, vocabulary, reporter)
-
-
-def _import_run(
-    job: Importing, storage: RunStorage, imported: Imported, vocabulary: Vocabulary | None, reporter: ImportReporter
-) -> Manifest:
-    manifest = resumed_manifest(_manifest(job, imported, vocabulary), storage)
-    folder = job.directory / layout.CHECKPOINTS
-    if manifest.status == "completed" and imported.step in checkpoints.checkpoint_steps(folder):
-        reporter.message(f"{job.directory}: already imported")
-        return manifest
-    reporter.message(f"writing {job.directory}")
-    if vocabulary is not None:
-        keep_vocabulary(vocabulary, job.directory)
-    shape, optimizer = imported.shape.to_dict(), imported.optimizer or {}
-    checkpoints.save_checkpoint(folder, imported.step, imported.weights, optimizer, imported.architecture, shape)
-    kept = checkpoints.checkpoint_steps(folder)
-    manifest = replace(
-        manifest,
-        status="completed",
-        finished=utc_now(),
-        checkpoints=Checkpoints(directory=layout.CHECKPOINTS, kept=kept),
-    )
-    save_manifest(manifest, job.directory)
+        manifest = resumed_manifest(_manifest(job, imported, vocabulary), storage)
+        if manifest.status == "completed" and imported.step in checkpoints.checkpoint_steps(folder):
+            reporter.message(f"{job.directory}: already imported")
+            return manifest
+        reporter.message(f"writing {job.directory}")
+        if vocabulary is not None:
+            keep_vocabulary(vocabulary, job.directory)
+        shape, optimizer = imported.shape.to_dict(), imported.optimizer or {}
+        checkpoints.save_checkpoint(folder, imported.step, imported.weights, optimizer, imported.architecture, shape)
+        kept = Checkpoints(directory=layout.CHECKPOINTS, kept=checkpoints.checkpoint_steps(folder))
+        manifest = replace(manifest, status="completed", finished=utc_now(), checkpoints=kept)
+        save_manifest(manifest, job.directory)
     return manifest
 
 

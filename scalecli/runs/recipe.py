@@ -215,15 +215,11 @@ def _devices() -> list[str]:
         return [f"{device.platform.upper()}:{device.id} {device.device_kind}" for device in jax.devices()]
     import tensorflow as tf
 
-    return [_device_text(device) for device in tf.config.list_physical_devices()]
-
-
-def _device_text(device: Any) -> str:
-    import tensorflow as tf
-
-    name = device.name.removeprefix("/physical_device:")
-    details = tf.config.experimental.get_device_details(device)
-    return " ".join([name, *filter(None, [details.get("device_name")])])
+    details = tf.config.experimental.get_device_details
+    return [
+        f"{device.name.removeprefix('/physical_device:')} {details(device).get('device_name') or ''}".rstrip()
+        for device in tf.config.list_physical_devices()
+    ]
 
 
 def _git(*arguments: str) -> str | None:

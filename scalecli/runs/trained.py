@@ -175,10 +175,10 @@ def open_trained(path: str, cache_directory: Path, step: int | None = None) -> T
     trained = Trained(storage, load_manifest(storage.directory), 0)
     folder = trained.manifest.checkpoints.directory
     address = f"{storage.address}/{folder}"
+    where = f"{storage.address}/{MANIFEST}: checkpoints.directory"
     if is_remote(path) and folder != layout.CHECKPOINTS:  # where else a manifest leads, files are not fetched to
-        where = f"{storage.address}/{MANIFEST}: checkpoints.directory"
         raise ConfigurationError(f"{where} is {folder!r}; in a bucket it is {layout.CHECKPOINTS}")
-    _check_within(folder, f"{storage.address}/{MANIFEST}: checkpoints.directory")
+    _check_within(folder, where)
     steps = checkpoints.checkpoint_steps(trained.folder)
     if not steps:
         raise MissingError(f"{address}: no checkpoint")

@@ -23,11 +23,11 @@ from scalecli.specs import ModelSpec
 from scalecli.storage.layout import CHECKPOINTS, OPTIMIZER, WEIGHTS
 from scalecli.storage.run_storage import RunStorage
 from scalecli.training.checkpoints import Saving, checkpoint_steps
+from scalecli.training.reporting import Reporter
 
 if TYPE_CHECKING:
     from scalecli.data.images.source import ImageSource
     from scalecli.runs.text.source import TextSource
-    from scalecli.training.reporting import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class TrainingInputs:
 
     `batches(step, share)` and `best`: see `training.job.PreparedRun`. `keep(directory)` writes what the run's directory
     holds of the inputs. `validation(model)` gives the function that measures the model, on all hosts alike. Within
-    `reading()` damaged data is an error of one line. `files` are among those that every host reads.
+    `reading()` damaged data is an error of one line. `files` and `cached`, those of the cache, are read on every host.
     """
 
     spec: ModelSpec
@@ -50,6 +50,7 @@ class TrainingInputs:
     objective: dict[str, Scalar] | None = None
     warnings: Sequence[str] = ()
     files: Sequence[str] = ()
+    cached: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +150,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
         run.storage.report = reporter.fetched
     # For text, this trains the vocabulary and tokenizes.
     inputs = job.open(initial, devices, reporter)
+    devices.send(inputs.cached)
     devices.check_readable(inputs.files)
     for warning in inputs.warnings:
         reporter.message(warning)
@@ -194,7 +196,7 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
                 batches=inputs.batches,
                 validate=validate,
                 best=inputs.best,
-                positions_per_step=batch.sequences * (batch.inputs + batch.targets),
+                positions_per_step=batch.tokens,
                 peak_flops=job.peak_flops,
                 start=start.fetched(WEIGHTS, OPTIMIZER) if start else None,
             ),

@@ -20,37 +20,3 @@ from scalecli.specs.recurrence import Recurrence, TransformGates
 from scalecli.specs.stack import Block, Pooling, Repeat, Stack, Sublayer
 from scalecli.specs.vision import PatchEmbedding
 from scalecli.specs.vocabulary import Embedding, Logits, MixtureOfSoftmaxes
-
-__all__ = [
-    "VOCABULARY_ROWS",
-    "Attention",
-    "Block",
-    "Convolution",
-    "ConvolutionBranch",
-    "Embedding",
-    "EncoderDecoder",
-    "EncoderOnly",
-    "FeedForward",
-    "GatedLinearUnit",
-    "LayerNorm",
-    "LayerSpec",
-    "LinearAttention",
-    "LocalConvolution",
-    "Logits",
-    "MixtureOfExperts",
-    "MixtureOfSoftmaxes",
-    "ModelSpec",
-    "Norm",
-    "Parallel",
-    "PatchEmbedding",
-    "Pooling",
-    "PositionBias",
-    "Recurrence",
-    "Repeat",
-    "SeparableConvolution",
-    "Stack",
-    "Sublayer",
-    "TokenMixing",
-    "TransformGates",
-    "Weight",
-]

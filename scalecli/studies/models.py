@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from scalecli.architectures import DEFAULT_ARCHITECTURE, KNOBS, build_spec, load
 from scalecli.architectures.loading import SUFFIX
-from scalecli.errors import ConfigurationError
+from scalecli.errors import ConfigurationError, errors_at
 from scalecli.references import ModelReference
 from scalecli.shape import Shape, parse_name, shape_name
 from scalecli.studies.study import Study, is_directory_name
@@ -47,16 +47,11 @@ def trials(study: Study, source: str) -> list[Trial]:
             none, or too many runs.
     """
     budgets: tuple[float | None, ...] = study.budgets or (None,)
-    try:
+    with errors_at(source):
         names = list(_model_names(study))
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{source}: {error}") from None
-    if len(names) * len(budgets) * len(study.seeds) > MOST_RUNS:
-        raise ConfigurationError(f"{source}: more than {MOST_RUNS:,} runs")
-    try:
+        if len(names) * len(budgets) * len(study.seeds) > MOST_RUNS:
+            raise ConfigurationError(f"more than {MOST_RUNS:,} runs")
         models = list(_models(study))
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{source}: {error}") from None
     excluded = set(study.without)
     kept = []
     for seed in study.seeds:
@@ -103,10 +98,8 @@ def _architecture(text: str) -> tuple[str, list[str]]:
     """The name of an architecture and its knobs, from `switch-ne8` or `./mine.py-np64`."""
     file, suffix, rest = text.partition(SUFFIX)
     address, _, knobs = (file + suffix, "", rest.removeprefix("-")) if suffix else text.partition("-")
-    try:
+    with errors_at("architectures"):
         return load(address), [knobs] if knobs else []
-    except ConfigurationError as error:
-        raise ConfigurationError(f"architectures: {error}") from None
 
 
 def _unless_default(architecture: str, knobs: list[str]) -> list[str]:
@@ -129,11 +122,9 @@ def _models(study: Study) -> Iterator[tuple[str, ModelReference]]:
 
 def _shape(name: str, architecture: str, narrow: int) -> Shape:
     """The shape of that name, made narrower, once its architecture has accepted it."""
-    try:
+    with errors_at(architecture):
         shape = narrowed(parse_name(name, architecture), narrow)
         build_spec(architecture, shape)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{architecture}: {error}") from None
     return shape
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from scalecli.analysis.rows.comparison import downstream_score
 from scalecli.analysis.rows.upstream import final_results, upstream_of
 from scalecli.errors import MissingError, ScalecliError
-from scalecli.manifest import Manifest, load_manifest
+from scalecli.manifest import Manifest, load_manifest, parse_time
 from scalecli.storage.layout import METRICS, manifest_path
 
 MISSING, UNREADABLE, COMPLETED = "missing", "unreadable", "completed"
@@ -54,11 +53,12 @@ def read_progress(directory: Path) -> RunStatus:
         return RunStatus(UNREADABLE)
     last = _last_step(directory / METRICS)
     step = manifest.steps if manifest.status == COMPLETED else last.get("step", 0)
+    upstream = upstream_of(manifest_path(directory), manifest)
     return RunStatus(
         status=manifest.status,
         step=step,
         loss=last.get("loss"),
-        upstream=_upstream(directory, manifest),
+        upstream=upstream.figure if upstream else None,
         downstream=downstream_score(final_results(manifest)),
         steps_per_s=manifest.throughput.steps_per_s if manifest.throughput else last.get("steps_per_s"),
         other_seconds=_other_seconds(manifest),
@@ -67,20 +67,13 @@ def read_progress(directory: Path) -> RunStatus:
     )
 
 
-def _upstream(directory: Path, manifest: Manifest) -> float | None:
-    upstream = upstream_of(manifest_path(directory), manifest)
-    return upstream.figure if upstream else None
-
-
 def _other_seconds(manifest: Manifest) -> float | None:
     """What a complete run took beside its steps, as far as its manifest says."""
     if manifest.status != COMPLETED or manifest.finished is None or manifest.throughput is None:
         return None
-    created, finished = (
-        datetime.fromisoformat(time.replace("Z", "+00:00")) for time in (manifest.created, manifest.finished)
-    )
+    seconds = (parse_time(manifest.finished) - parse_time(manifest.created)).total_seconds()
     steps = manifest.steps - manifest.start_step
-    return max(0.0, (finished - created).total_seconds() - steps / manifest.throughput.steps_per_s)
+    return max(0.0, seconds - steps / manifest.throughput.steps_per_s)
 
 
 def _last_step(file: Path) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""The fixture by which these tests run the subcommand."""
+"""The fixtures by which these tests run the subcommand."""
 
-from tests.cli.conftest import compare
+from tests.cli.conftest import compare, invoke
 
-__all__ = ["compare"]
+__all__ = ["compare", "invoke"]

@@ -82,7 +82,7 @@ def test_a_module_and_an_installed_package(tmp_path, monkeypatch):
     assert code_of("installed").file.endswith("other.py")
     with pytest.raises(ConfigurationError, match=r"No module named 'my_package\.no'"):
         load("my_package.no")
-    for name in [each for each in sys.modules if each.startswith("my_package")]:
+    for name in [module for module in sys.modules if module.startswith("my_package")]:
         monkeypatch.delitem(sys.modules, name)
 
 
@@ -205,11 +205,11 @@ def test_the_examples_are_short_and_need_no_keras(name):
     import subprocess
 
     assert len(EXAMPLES[name].read_text().splitlines()) <= 80
-    found = subprocess.run(
+    shown = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "scalecli", "shape", "tiny", "--arch", str(EXAMPLES[name])],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert name in found.stdout
-    assert not {"keras", "tensorflow", "jax"} & {line.rpartition("|")[2].strip() for line in found.stderr.splitlines()}
+    assert name in shown.stdout
+    assert not {"keras", "tensorflow", "jax"} & {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}

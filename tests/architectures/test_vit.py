@@ -44,8 +44,8 @@ def test_no_depth_of_vit_s_gives_both_printed_figures():
     parameters, multiply_adds = TABLE_5["vit-s"]
     for layers in range(1, 40):
         spec = spec_of(f"vit-s-nl{layers}")
-        found = sum(counted(spec, "paper").values())
-        assert abs(spec.parameters() / parameters - 1) > 0.02 or abs(found / multiply_adds - 1) > 0.02
+        computed = sum(counted(spec, "paper").values())
+        assert abs(spec.parameters() / parameters - 1) > 0.02 or abs(computed / multiply_adds - 1) > 0.02
     assert spec_of("vit-s").parameters() == pytest.approx(36.1e6, rel=0.002)
     assert spec_of("vit-s-nl16").parameters() == pytest.approx(61.3e6, rel=0.002)
 
@@ -82,8 +82,8 @@ def test_a_shape_small_enough_to_count_by_hand():
 
 def test_shared_and_tied_heads_have_fewer_biases():
     def weights(**fields):
-        found = build_image_spec("vit", replace(SMALL, heads=3, **fields)).weights()
-        return {path.split("/")[-1]: weight.shape for path, (_, weight) in found.items() if "/self_attention/" in path}
+        listed = build_image_spec("vit", replace(SMALL, heads=3, **fields)).weights()
+        return {path.split("/")[-1]: weight.shape for path, (_, weight) in listed.items() if "/self_attention/" in path}
 
     plain, shared, tied = weights(), weights(shared_heads=True), weights(tied_key_values=True)
     assert plain["query_bias"] == plain["key_bias"] == (6,) and plain["output_bias"] == (2,)
@@ -121,7 +121,7 @@ def test_its_layers_are_split_as_those_of_text():
     local = sum(weight.size for weight in local_weights(spec, machine))
     assert 0.25 * whole < local < 0.30 * whole  # patch embedding, norms and the biases of outputs are whole
     block = spec.encoder.repeats[0].block.residuals()
-    attention, feed_forward = (mesh_axes(each.layer, 4, 2) for each in block)
+    attention, feed_forward = (mesh_axes(sublayer.layer, 4, 2) for sublayer in block)
     assert attention["query_bias"] == attention["key_bias"] == feed_forward["input_bias"] == (MODEL,)
     assert attention["output_bias"] == feed_forward["output_bias"] == (None,)
     assert mesh_axes(spec.logits, 4, 2) == {"kernel": (None, MODEL), "bias": (MODEL,)}

@@ -1,4 +1,6 @@
-"""What the tests of `compare` share."""
+"""How the tests of the command line run it."""
+
+from functools import partial
 
 import pytest
 
@@ -7,15 +9,20 @@ from tests.documents import models
 
 
 @pytest.fixture
-def compare(capsys):
-    """Runs the subcommand; returns its exit code, stdout and stderr."""
+def invoke(capsys):
+    """Runs a subcommand; returns its exit code, stdout and stderr."""
 
     def invoke(*arguments):
-        code = run(["compare", *arguments])
+        code = run([*map(str, arguments)])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
     return invoke
+
+
+@pytest.fixture
+def compare(invoke):
+    return partial(invoke, "compare")
 
 
 def names(out):

@@ -9,7 +9,7 @@ import pytest
 
 from scalecli.cli import demo
 from tests.cli.bad_inputs import bad_inputs, contents, make_files
-from tests.runs.conftest import command, place, reference  # noqa: F401 (two fixtures)
+from tests.runs.conftest import command, material, reference  # noqa: F401 (two fixtures)
 
 COUNT, SEED, SECONDS_EACH = 400, 20261126, 30
 

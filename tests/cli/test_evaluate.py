@@ -3,20 +3,14 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
-from scalecli.cli.main import run
-
 
 @pytest.fixture
-def evaluate(capsys):
-    def invoke(*arguments):
-        code = run(["eval", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
+def evaluate(invoke):
+    return partial(invoke, "eval")
 
 
 def test_the_tasks_are_listed(evaluate):
@@ -54,6 +48,6 @@ def test_listing_needs_no_tensorflow():
 )
 def test_what_cannot_be_is_one_line(evaluate, tmp_path, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
-    found, out, err = evaluate(*arguments)
-    assert (found, out, err.count("\n")) == (code, "", 1)
+    exit_code, out, err = evaluate(*arguments)
+    assert (exit_code, out, err.count("\n")) == (code, "", 1)
     assert message in err

@@ -23,9 +23,9 @@ from scalecli.cli.main import run
 )
 def test_what_cannot_be_is_one_line(capsys, tmp_path, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
-    found = run(["export", *arguments])
+    exit_code = run(["export", *arguments])
     out, err = capsys.readouterr()
-    assert (found, out, err.count("\n")) == (code, "", 1)
+    assert (exit_code, out, err.count("\n")) == (code, "", 1)
     assert message in err
     assert not list(tmp_path.iterdir())
 

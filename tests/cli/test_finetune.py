@@ -28,15 +28,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def finetune(capsys):
-    """Runs a dry run; returns its exit code, stdout and stderr."""
-
-    def invoke(*arguments):
-        code = run(["finetune", *map(str, arguments), "--dry-run", "--format", "json"])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
+def finetune(invoke):
+    """A dry run."""
+    return lambda *arguments: invoke("finetune", *arguments, "--dry-run", "--format", "json")
 
 
 @pytest.mark.parametrize(

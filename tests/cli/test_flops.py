@@ -1,12 +1,12 @@
 import csv
 import io
 import json
+from functools import partial
 
 import pytest
 import yaml
 
 from scalecli.architectures import TEXT_ARCHITECTURES
-from scalecli.cli.main import run
 from scalecli.manifest import save_manifest
 from scalecli.shape import presets
 from tests.manifests import example_manifest
@@ -16,16 +16,10 @@ COUNTED_IN_PAPER = ["embedding", *DONE[:3], "elementwise", "products", "logits"]
 
 
 @pytest.fixture
-def flops(capsys, tmp_path, monkeypatch):
-    """Runs the subcommand in an empty folder; returns its exit code, stdout and stderr."""
+def flops(invoke, tmp_path, monkeypatch):
+    """Runs the subcommand in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments):
-        code = run(["flops", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
+    return partial(invoke, "flops")
 
 
 def rows(flops, *arguments):
@@ -36,33 +30,33 @@ def rows(flops, *arguments):
 
 @pytest.mark.parametrize(("size", "printed"), [("small", 3.70e12), ("base", 11.4e12), ("large", 34.3e12)])
 def test_paper_reproduces_the_papers_without_any_option(flops, size, printed):
-    found = rows(flops, size, "--convention", "paper")
-    assert list(found) == [*COUNTED_IN_PAPER, "total"]
-    assert found["total"]["flops"] == pytest.approx(printed, rel=0.015)
+    components = rows(flops, size, "--convention", "paper")
+    assert list(components) == [*COUNTED_IN_PAPER, "total"]
+    assert components["total"]["flops"] == pytest.approx(printed, rel=0.015)
 
 
 def test_forward_is_the_default_and_leaves_out_what_is_not_done(flops):
-    found = rows(flops, "small")
-    assert list(found) == [*DONE, "total"]
+    components = rows(flops, "small")
+    assert list(components) == [*DONE, "total"]
     # Twice batch x targets x d_model x vocabulary.
-    assert found["logits"]["flops"] == 2 * 128 * 114 * 512 * 32128
-    assert found == rows(flops, "small", "--convention", "forward", "--batch", "128", "--inputs", "512")
+    assert components["logits"]["flops"] == 2 * 128 * 114 * 512 * 32128
+    assert components == rows(flops, "small", "--convention", "forward", "--batch", "128", "--inputs", "512")
 
 
 @pytest.mark.parametrize("convention", ["forward", "training", "paper"])
 def test_components_add_up_to_the_total(flops, convention):
-    found = rows(flops, "tiny", "--arch", "glu", "--convention", convention)
-    total = found.pop("total")
-    assert total["flops"] == sum(row["flops"] for row in found.values())
+    components = rows(flops, "tiny", "--arch", "glu", "--convention", convention)
+    total = components.pop("total")
+    assert total["flops"] == sum(row["flops"] for row in components.values())
     assert total["share_percent"] == 100
-    assert sum(row["share_percent"] for row in found.values()) == pytest.approx(100)
-    for row in found.values():
+    assert sum(row["share_percent"] for row in components.values()) == pytest.approx(100)
+    for row in components.values():
         assert row["share_percent"] == pytest.approx(100 * row["flops"] / total["flops"])
 
 
 def test_per_token_is_of_inputs_and_targets_together(flops):
-    found = rows(flops, "tiny", "--batch", "3", "--inputs", "20", "--targets", "10")
-    for row in found.values():
+    components = rows(flops, "tiny", "--batch", "3", "--inputs", "20", "--targets", "10")
+    for row in components.values():
         assert row["flops_per_token"] == round(row["flops"] / 90)
 
 
@@ -77,12 +71,12 @@ def test_lengths_apply_in_every_convention(flops):
 
 
 def test_all_conventions_side_by_side(flops):
-    found = rows(flops, "small", "--convention", "all")
-    assert list(found) == [*COUNTED_IN_PAPER, "total"]
-    assert found["embedding"]["forward"] is None and found["embedding"]["paper"] > 0
+    components = rows(flops, "small", "--convention", "all")
+    assert list(components) == [*COUNTED_IN_PAPER, "total"]
+    assert components["embedding"]["forward"] is None and components["embedding"]["paper"] > 0
     for name in ("forward", "training", "paper"):
         single = rows(flops, "small", "--convention", name)
-        assert {component: row[name] for component, row in found.items() if row[name] is not None} == {
+        assert {component: row[name] for component, row in components.items() if row[name] is not None} == {
             component: row["flops"] for component, row in single.items()
         }
 
@@ -99,10 +93,10 @@ OF_THEIR_OWN = {
 
 @pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_components_of_every_architecture(flops, architecture):
-    found = rows(flops, "tiny", "--arch", architecture, "--convention", "all")
-    assert set(found) == {*COUNTED_IN_PAPER, *OF_THEIR_OWN.get(architecture, ()), "total"}
+    components = rows(flops, "tiny", "--arch", architecture, "--convention", "all")
+    assert set(components) == {*COUNTED_IN_PAPER, *OF_THEIR_OWN.get(architecture, ()), "total"}
     for name in ("forward", "training", "paper"):
-        counts = {component: row[name] for component, row in found.items() if row[name] is not None}
+        counts = {component: row[name] for component, row in components.items() if row[name] is not None}
         assert all(counts.values())
         total = counts.pop("total")
         assert total == sum(counts.values())
@@ -114,14 +108,14 @@ def test_components_of_every_architecture(flops, architecture):
 def test_one_image_costs_what_table_5_prints(flops, model, printed):
     code, out, err = flops(model, "--convention", "paper")
     assert code == 0 and f"{model} (vit), 1 image of 49 patches and a class token:" in out + err
-    found = rows(flops, model, "--convention", "all")
-    assert found["total"]["paper"] == pytest.approx(printed, rel=0.0025)
-    assert found["total"]["training"] == 3 * found["total"]["forward"]
-    assert list(found) == [
+    components = rows(flops, model, "--convention", "all")
+    assert components["total"]["paper"] == pytest.approx(printed, rel=0.0025)
+    assert components["total"]["training"] == 3 * components["total"]["forward"]
+    assert list(components) == [
         *("embedding projections", "attention projections", "attention scores", "feed-forward", "elementwise"),
         *("products", "logits", "total"),
     ]
-    assert rows(flops, model, "--batch", "8")["total"]["flops"] == 8 * found["total"]["forward"]
+    assert rows(flops, model, "--batch", "8")["total"]["flops"] == 8 * components["total"]["forward"]
 
 
 def test_model_parallelism_repeats_what_the_papers_count(flops):
@@ -174,8 +168,8 @@ def test_the_note_says_what_is_counted(flops):
 def test_the_formats_show_the_same(flops):
     expected = list(rows(flops, "small").values())
     assert yaml.safe_load(flops("small", "--format", "yaml")[1])["tables"]["components"] == expected
-    found = list(csv.DictReader(io.StringIO(flops("small", "--format", "csv")[1])))
-    assert found == [{key: str(value) for key, value in row.items()} for row in expected]
+    lines = list(csv.DictReader(io.StringIO(flops("small", "--format", "csv")[1])))
+    assert lines == [{key: str(value) for key, value in row.items()} for row in expected]
     table = flops("small")[1].splitlines()
     assert [line.split("  ")[0].strip() for line in table[2:-1]] == [*DONE, "total"]
     assert table[-2].split() == ["total", "4.53T", "100", "56.6M"]
@@ -202,6 +196,6 @@ BAD = {
 
 @pytest.mark.parametrize(("arguments", "code", "message"), BAD.values(), ids=BAD)
 def test_bad_arguments_end_in_one_line(flops, arguments, code, message):
-    found, out, err = flops(*arguments)
-    assert (found, out) == (code, "")
+    exit_code, out, err = flops(*arguments)
+    assert (exit_code, out) == (code, "")
     assert err.startswith("error: ") and err.count("\n") == 1 and message in err

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from scalecli.architectures import build_spec
-from scalecli.cli.main import run
 from scalecli.data.text.vocabulary_training import train_vocabulary
 from scalecli.interchange.mesh_tensorflow import checkpoint as mesh_tensorflow
 from scalecli.manifest import load_manifest
@@ -29,7 +28,7 @@ NAME = "mini-nl24"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def material(tmp_path_factory):
     """A folder with a vocabulary and a checkpoint of steps 3 and 7."""
     folder = tmp_path_factory.mktemp("import")
     train_vocabulary(documents(400), 200, folder / "vocabulary.model")
@@ -40,27 +39,25 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def importing(capsys, place, tmp_path):
-    """Runs the subcommand into tmp_path/run; returns its exit code, stdout and stderr."""
+def importing(invoke, material, tmp_path):
+    """Runs the subcommand into tmp_path/run."""
 
-    def invoke(source, *flags, vocabulary=place / "vocabulary.model"):
+    def importing(source, *flags, vocabulary=material / "vocabulary.model"):
         directories = ("--run", tmp_path / "run", "--cache-directory", tmp_path / "cache")
         given = ("--vocabulary", vocabulary) if vocabulary else ()
-        code = run(["import", *map(str, (source, *directories, *given, *flags)), "--format", "json"])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return invoke("import", source, *directories, *given, *flags, "--format", "json")
 
-    return invoke
+    return importing
 
 
-def test_what_it_says(importing, place, tmp_path):
-    code, out, err = importing(place / "mesh", "--optimizer")
+def test_what_it_says(importing, material, tmp_path):
+    code, out, err = importing(material / "mesh", "--optimizer")
     assert code == 0, err
     record = json.loads(out)["tables"]["run"][0]
     assert record == {
         "run": str(tmp_path / "run"),
         "format": "mesh-tensorflow",
-        "source": str(place / "mesh"),
+        "source": str(material / "mesh"),
         "architecture": "transformer",
         "shape": SHAPE.to_dict(),
         "parameters": SPEC.parameters(),
@@ -68,14 +65,14 @@ def test_what_it_says(importing, place, tmp_path):
         "precision": "bfloat16",
         "optimizer": "taken",
         "files": 4,
-        "bytes": sum(each.stat().st_size for each in (place / "mesh").iterdir() if "-3." not in each.name),
+        "bytes": sum(file.stat().st_size for file in (material / "mesh").iterdir() if "-3." not in file.name),
         "notes": "none",
     }
     assert load_manifest(tmp_path / "run").command_line.startswith("scalecli")
 
 
-def test_a_dry_run_reads_all_and_writes_nothing(importing, place, tmp_path):
-    code, out, err = importing(place / "mesh", "--dry-run", "--step", "3")
+def test_a_dry_run_reads_all_and_writes_nothing(importing, material, tmp_path):
+    code, out, err = importing(material / "mesh", "--dry-run", "--step", "3")
     assert code == 0, err
     assert (
         json.loads(out)["tables"]["run"][0]["step"] == 3
@@ -83,7 +80,7 @@ def test_a_dry_run_reads_all_and_writes_nothing(importing, place, tmp_path):
     )
     assert not (tmp_path / "run").exists()
     broken = tmp_path / "mesh"
-    shutil.copytree(place / "mesh", broken)
+    shutil.copytree(material / "mesh", broken)
     (broken / "model.ckpt-3.data-00000-of-00001").write_bytes(b"short")
     code, out, err = importing(broken, "--dry-run", "--step", "3")
     assert (code, out) == (4, "") and "truncated" in err and len(err.splitlines()[-1:]) == 1
@@ -94,26 +91,31 @@ def test_a_dry_run_reads_all_and_writes_nothing(importing, place, tmp_path):
     [
         ("small-nl24x", (), 4, "no released checkpoint 'small-nl24x'; did you mean 't5-efficient-small-nl24'"),
         ("base", (), 2, "'base' has 2 trainings"),
-        ("{place}", (), 4, r"no checkpoint in a known format: Mesh-TensorFlow .*, Hugging Face .*, KerasHub .*, T5X"),
-        ("{place}/mesh", ("--step", "5"), 4, "has no checkpoint of step 5; there are 3, 7"),
-        ("{place}/mesh", ("--run", "gs://a/b"), 3, "must be a local directory"),
-        ("{place}/mesh", ("--vocabulary", "nothing.model"), 4, "nothing.model: no such file"),
+        (
+            "{material}",
+            (),
+            4,
+            r"no checkpoint in a known format: Mesh-TensorFlow .*, Hugging Face .*, KerasHub .*, T5X",
+        ),
+        ("{material}/mesh", ("--step", "5"), 4, "has no checkpoint of step 5; there are 3, 7"),
+        ("{material}/mesh", ("--run", "gs://a/b"), 3, "must be a local directory"),
+        ("{material}/mesh", ("--vocabulary", "nothing.model"), 4, "nothing.model: no such file"),
         ("hf:../../etc", (), 4, "hf:../../etc"),
     ],
 )
-def test_errors(importing, place, tmp_path, source, flags, code, message):
-    found, out, err = importing(source.format(place=place), *flags)
-    assert (found, out) == (code, "")
+def test_errors(importing, material, tmp_path, source, flags, code, message):
+    exit_code, out, err = importing(source.format(material=material), *flags)
+    assert (exit_code, out) == (code, "")
     assert re.search(rf"^error: .*{message}", err.splitlines()[-1]), err
     assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture
-def released(emulator, place):  # noqa: F811
+def released(emulator, material):  # noqa: F811
     """A released checkpoint's folder, in its own bucket, on loopback."""
     (checkpoint,) = released_by_name(NAME)
     bucket, _, prefix = checkpoint.url.removeprefix("gs://").partition("/")
-    assert emulator.upload(bucket, prefix, place / "mesh") == checkpoint.url
+    assert emulator.upload(bucket, prefix, material / "mesh") == checkpoint.url
     emulator.put(bucket, f"{prefix}/eval/events.out", b"x" * 1000)
     return checkpoint
 
@@ -131,11 +133,11 @@ def test_a_run_needs_no_import(importing, tmp_path):
 
 
 @pytest.mark.parametrize("off", [0.0, 0.04, 0.06])
-def test_a_released_name_is_fetched_and_verified(importing, released, place, tmp_path, monkeypatch, off):
+def test_a_released_name_is_fetched_and_verified(importing, released, material, tmp_path, monkeypatch, off):
     from scalecli.data.text.vocabulary import load_vocabulary
 
-    vocabulary = load_vocabulary(str(place / "vocabulary.model"), cache_directory=tmp_path / "cache")
-    read = mesh_tensorflow.read(place / "mesh", step=7, optimizer=False)
+    vocabulary = load_vocabulary(str(material / "vocabulary.model"), cache_directory=tmp_path / "cache")
+    read = mesh_tensorflow.read(material / "mesh", step=7, optimizer=False)
     figures = golden_of(verifying.log_likelihood(read, vocabulary) + off)
     monkeypatch.setattr(verifying, "golden", lambda: figures)
     code, out, err = importing(NAME, "--verify")
@@ -149,7 +151,7 @@ def test_a_released_name_is_fetched_and_verified(importing, released, place, tmp
     assert "unlike its name" in json.loads(out)["tables"]["run"][0]["notes"]
     manifest = load_manifest(tmp_path / "run")
     assert (manifest.origin.source, manifest.steps) == (released.url, 7)
-    fetched = {each.name for each in (tmp_path / "cache").rglob("*") if each.is_file()}
+    fetched = {file.name for file in (tmp_path / "cache").rglob("*") if file.is_file()}
     assert {"model.ckpt-7.index", "operative_config.gin"} <= fetched
     assert not {"model.ckpt-3.index", "events.out"} & fetched
 

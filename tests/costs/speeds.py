@@ -45,7 +45,7 @@ def rows() -> list[Row]:
     Mesh-TensorFlow's counter sees one microbatch, and T5's settings make two where a replica has more than 8192 tokens.
     """
     setup = published_papers()["scale-efficiently"].setup
-    found = []
+    collected = []
     for table in TABLES:
         for model in published_tables()[table]:
             size = model.name.removeprefix(f"{model.architecture}-")
@@ -57,8 +57,8 @@ def rows() -> list[Row]:
             spec = build_spec(architecture, parse_name(size, architecture))
             machine = Machine("tpu-v3", model.chips, parallel)
             work = device_work(spec, BATCHES["paper"], machine, TRAINING)
-            found.append(Row(f"{table}/{model.name}", model.steps_per_s, machine, work))
-    return found
+            collected.append(Row(f"{table}/{model.name}", model.steps_per_s, machine, work))
+    return collected
 
 
 def estimated(row: Row, constants: Constants) -> Estimate:

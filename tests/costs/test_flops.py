@@ -53,8 +53,8 @@ def test_no_component_is_left_out_of_the_total(architecture):
 
 
 def test_every_component_is_one_of_some_architecture():
-    found = set().union(*(spec_of("tiny", name).multiply_adds(512, 114) for name in TEXT_ARCHITECTURES))
-    assert found == set(costs.COMPONENTS)
+    components = set().union(*(spec_of("tiny", name).multiply_adds(512, 114) for name in TEXT_ARCHITECTURES))
+    assert components == set(costs.COMPONENTS)
 
 
 @pytest.mark.parametrize(

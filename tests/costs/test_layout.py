@@ -66,9 +66,9 @@ def test_no_more_replicas_share_experts_than_there_are():
 
 def test_a_shared_head_is_on_every_device():
     spec = spec_of("small-sh")
-    found = {(weight.whole, weight.local) for weight in local_weights(spec, Machine("h100", 2, 2))}
+    shapes = {(weight.whole, weight.local) for weight in local_weights(spec, Machine("h100", 2, 2))}
     keys_and_values, queries = ((512, 64), (512, 64)), ((512, 512), (512, 256))
-    assert keys_and_values in found and queries in found
+    assert keys_and_values in shapes and queries in shapes
 
 
 @pytest.mark.parametrize(

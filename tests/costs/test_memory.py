@@ -84,8 +84,8 @@ def test_each_remedy_is_enough_and_no_more_than_that():
 
 
 def test_remedies_of_adamw_and_of_too_little_parallelism():
-    found = remedies(spec_of("xl"), Batch(), Machine("tpu-v5p", 16), Training(optimizer="adamw"))
-    assert "--optimizer adafactor" in found and "--model-parallel 2" in found
+    options = remedies(spec_of("xl"), Batch(), Machine("tpu-v5p", 16), Training(optimizer="adamw"))
+    assert "--optimizer adafactor" in options and "--model-parallel 2" in options
     assert remedies(spec_of("xxxl"), Batch(), Machine("cpu", 1), Training(precision="float32")) == []
 
 

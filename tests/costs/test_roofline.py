@@ -34,8 +34,8 @@ def test_the_constants_are_the_fit(published):
 
 
 def test_the_accuracy_that_is_printed_is_theirs(published):
-    found = speeds.accuracy(published, FITTED)
-    assert astuple(ACCURACY) == pytest.approx(astuple(found), abs=5e-4)
+    computed = speeds.accuracy(published, FITTED)
+    assert astuple(ACCURACY) == pytest.approx(astuple(computed), abs=5e-4)
 
 
 def test_the_fit_finds_constants_that_made_the_speeds(published):
@@ -47,10 +47,10 @@ def test_the_fit_finds_constants_that_made_the_speeds(published):
 
 @pytest.mark.parametrize("architecture", TEXT_ARCHITECTURES)
 def test_every_architecture_has_a_speed(architecture):
-    found = estimate(build_spec(architecture, presets(architecture)["base"]), BATCH, Machine(), Training())
-    assert 1 < found.steps_per_s < 20
-    assert found.steps_per_s == pytest.approx(1 / sum(found.seconds.values()))
-    assert found.seconds[found.limit] == max(found.seconds.values())
+    speed = estimate(build_spec(architecture, presets(architecture)["base"]), BATCH, Machine(), Training())
+    assert 1 < speed.steps_per_s < 20
+    assert speed.steps_per_s == pytest.approx(1 / sum(speed.seconds.values()))
+    assert speed.seconds[speed.limit] == max(speed.seconds.values())
 
 
 def test_what_limits_is_named():

@@ -22,3 +22,19 @@ def images_batch():
     """Labelled images for `trials.vision_model`; one of them only fills up the batch."""
     images = np.random.default_rng(0).uniform(-1, 1, (ROWS, 6, 6, 3)).astype("float32")
     return {"images": images, "labels": np.array([0, 1, 2, 3, 4, 0, 1, -1], "int32")}
+
+
+def repeated(batch):
+    """The rows over and over in batches of `ROWS`, as devices of TensorFlow read them."""
+    import tensorflow as tf
+
+    def batches(start_step, share):
+        return tf.data.Dataset.from_tensor_slices(batch).repeat().batch(share.piece(ROWS), drop_remainder=True)
+
+    return lambda devices: devices.batches(batches, 0)
+
+
+def packed_text():
+    """As `repeated`, packed batches of two steps that have rows of their own."""
+    first, second = batch_of(packed=True), batch_of(seed=1, packed=True)
+    return repeated({name: np.concatenate([first[name], second[name]]) for name in first})

@@ -1,8 +1,9 @@
 """TPU cores that are not there: TensorFlow's TPUStrategy on logical CPU devices, CPU:1, CPU:2 ... with CPU:0 as host.
 
-`install` puts the resolver and the topology of such a machine in the place of a real TPU's; nothing else differs, and
-what is traced is the graph that a TPU would get. `compute` also replaces `tpu.replicate`, so that it can run: the
-function is traced once for each replica, on its core, with collective operations for what passes between replicas.
+`make_cores` comes first, before TensorFlow looks at its devices. `install` puts the resolver and the topology of such a
+machine in the place of a real TPU's; nothing else differs, and what is traced is the graph that a TPU would get.
+`compute` also replaces `tpu.replicate`, so that it can run: the function is traced once for each replica, on its core,
+with collective operations for what passes between replicas. `setattr` may be pytest's.
 """
 
 import itertools
@@ -81,10 +82,13 @@ def topology():
     return Topology(mesh_shape=(hosts * chips, 1, 1, of_chip), device_coordinates=np.array(places, np.int32))
 
 
-def install(cores, ports=()):
-    """Makes so many cores; `Resolver.cores` says how many of them the next strategy has."""
+def make_cores(cores):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * (cores + 1))
+
+
+def install(cores, ports=(), setattr=setattr):
+    """The next strategy has so many of the cores, as `Resolver.cores` says from then on."""
     Resolver.cores, Resolver.ports = cores, ports
     real = tf.distribute.TPUStrategy
 
@@ -93,13 +97,13 @@ def install(cores, ports=()):
         assignment = _Assignment(there, there.device_coordinates.reshape(-1, 1, 4))
         return real(resolver, experimental_device_assignment=assignment)
 
-    tf.distribute.cluster_resolver.TPUClusterResolver = Resolver
-    tf.tpu.experimental.initialize_tpu_system = lambda resolver: topology()
-    tf.distribute.TPUStrategy = strategy
+    setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", Resolver)
+    setattr(tf.tpu.experimental, "initialize_tpu_system", lambda resolver: topology())
+    setattr(tf.distribute, "TPUStrategy", strategy)
 
 
 def compute(setattr=setattr):
-    """Has the cores compute what they are given, from now on; `setattr` may be pytest's."""
+    """Has the cores compute what they are given, from now on."""
     setattr(tpu_strategy.tpu, "replicate", _replicate)
 
 

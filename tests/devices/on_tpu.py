@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from scalecli.devices import Request, open_devices
-from scalecli.devices.tensorflow import TensorFlowDevices
 from scalecli.evaluation.cross_entropy import CrossEntropy
 from scalecli.evaluation.decoding.beam_search import beam_decoder
 from scalecli.evaluation.decoding.greedy import greedy_decoder
@@ -17,15 +16,29 @@ from scalecli.training.objective import target_count
 from scalecli.training.steps.tensorflow import TensorFlowSteps
 from tests import oracle
 from tests.devices import bridge, emulated_tpu
-from tests.devices.batches import ROWS, batch_of, images_batch
-from tests.devices.trials import SMALL_RATE, STEPS, assert_same, seeds_of, text_model, trial_on, vision_model
+from tests.devices.batches import ROWS, batch_of, images_batch, packed_text, repeated
+from tests.devices.trials import (
+    SMALL_RATE,
+    STEPS,
+    BigramModel,
+    assert_same,
+    seeds_of,
+    text_model,
+    trial_on,
+    vision_model,
+)
 from tests.steps import steps_of
 
 LABELS = [np.array([5, 1]), np.array([6, 7, 1])]
 # Some keep packed examples apart; the others refuse such batches.
 PACKED = ("transformer", "glu", "switch")
 
-emulated_tpu.install(4)
+
+@pytest.fixture(scope="module", autouse=True)
+def emulated():
+    with pytest.MonkeyPatch.context() as patch:
+        emulated_tpu.install(4, setattr=patch.setattr)
+        yield
 
 
 @pytest.fixture
@@ -40,23 +53,6 @@ def tpu_of(cores):
     return devices
 
 
-def repeated(batch):
-    def batches(start_step, share):
-        return tf.data.Dataset.from_tensor_slices(batch).repeat().batch(share.piece(ROWS), drop_remainder=True)
-
-    return lambda devices: devices.batches(batches, 0)
-
-
-FIRST, SECOND = batch_of(packed=True), batch_of(seed=1, packed=True)
-TEXT = repeated({name: np.concatenate([FIRST[name], SECOND[name]]) for name in FIRST})  # each step has rows of its own
-ONE_DEVICE = TensorFlowDevices(tf.distribute.get_strategy(), "one")
-
-
-@pytest.fixture(scope="module")
-def alone():
-    return trial_on(ONE_DEVICE, TEXT)
-
-
 def rematerialised(dropout):
     return EncoderDecoder(oracle.small_spec("transformer", layers=1), dropout_rate=dropout, rematerialise=True)
 
@@ -66,18 +62,17 @@ def rematerialised(dropout):
     [(1, {}), (2, {"make": rematerialised, "accumulation": 2}), (4, {})],
     ids=["1", "2, rematerialised and accumulated", "4"],
 )
-def test_cores_are_one_device(computing, alone, cores, options):
-    assert_same(trial_on(tpu_of(cores), TEXT, **options), alone)
+def test_cores_are_one_device(computing, text_alone, cores, options):
+    assert_same(trial_on(tpu_of(cores), packed_text(), **options), text_alone)
 
 
-def test_a_vision_transformer_on_cores_is_one_device(computing):
-    options = {"make": vision_model, "rate": SMALL_RATE}
-    images = repeated(images_batch())
-    assert_same(trial_on(tpu_of(2), images, **options), trial_on(ONE_DEVICE, images, **options))
+def test_a_vision_transformer_on_cores_is_one_device(computing, images_alone):
+    on_cores = trial_on(tpu_of(2), repeated(images_batch()), make=vision_model, rate=SMALL_RATE)
+    assert_same(on_cores, images_alone)
 
 
 def test_dropout_differs_between_cores_steps_and_parts(computing, monkeypatch):
-    seeds = seeds_of(monkeypatch, tpu_of(2), TEXT, accumulation=2)
+    seeds = seeds_of(monkeypatch, tpu_of(2), packed_text(), accumulation=2)
     assert len(set(seeds)) == len(seeds) == STEPS * 2 * 2
 
 
@@ -94,8 +89,8 @@ def evaluated(devices):
 
 
 @pytest.fixture(scope="module")
-def evaluated_alone():
-    return evaluated(ONE_DEVICE)
+def evaluated_alone(one_device):
+    return evaluated(one_device)
 
 
 @pytest.mark.parametrize("cores", [1, 2])
@@ -117,17 +112,16 @@ def test_first_weights_are_computed_on_the_host():
 
 
 @pytest.mark.parametrize("cores", [None, 2])
-def test_the_wait_for_input_is_measured(computing, cores):
+def test_the_wait_for_input_is_measured(computing, one_device, cores):
     from tensorflow.python.data.experimental.ops.testing import sleep
 
-    devices = tpu_of(cores) if cores else ONE_DEVICE
+    devices = tpu_of(cores) if cores else one_device
 
     def slow(start_step, share):
         rows = tf.data.Dataset.from_tensor_slices(batch_of()).repeat()
         return rows.batch(share.piece(ROWS), drop_remainder=True).apply(sleep(300_000 // (cores or 1)))
 
-    model = devices.new_model(lambda: text_model(0.0))
-    steps, _ = steps_of(model, 0.01, devices=devices)
+    steps, _ = steps_of(devices.new_model(BigramModel), 0.01, devices=devices)
     batches = devices.batches(slow, 0)
     steps.run(batches, 1)
     waits = steps.run(batches, 4).waits
@@ -211,7 +205,7 @@ def test_what_a_tpu_can_not_do_is_seen(monkeypatch, fault, said):
     monkeypatch.setattr(TensorFlowSteps, "_step", lambda self, batch: step(self, fault(batch)))
     devices = tpu_of(2)
     with compiling_for_tpu():
-        model = devices.new_model(lambda: text_model(0.0))
+        model = devices.new_model(BigramModel)
         try:
             found = str(bridge.faults(training_graph(devices, model, batch_of())))
         except Exception as error:
@@ -242,10 +236,10 @@ def figures_of_one_core(monkeypatch):
 
 
 @pytest.mark.parametrize("plant", [double_sums, whole_batches, figures_of_one_core])
-def test_a_planted_fault_is_not_one_device(monkeypatch, computing, alone, plant):
+def test_a_planted_fault_is_not_one_device(monkeypatch, computing, text_alone, plant):
     plant(monkeypatch)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        assert_same(trial_on(tpu_of(2), TEXT), alone)
+        assert_same(trial_on(tpu_of(2), packed_text()), text_alone)
 
 
 def test_equal_seeds_on_all_cores_are_seen(monkeypatch, computing):
@@ -256,5 +250,5 @@ def test_equal_seeds_on_all_cores_are_seen(monkeypatch, computing):
         return real(self, batch)
 
     monkeypatch.setattr(TensorFlowSteps, "_step", step)
-    seeds = seeds_of(monkeypatch, tpu_of(2), TEXT)
+    seeds = seeds_of(monkeypatch, tpu_of(2), packed_text())
     assert len(seeds) == STEPS * 2 and len(set(seeds)) == STEPS

@@ -165,7 +165,7 @@ def test_a_file_that_another_host_can_not_read_is_one_line():
     with pytest.raises(tf.errors.NotFoundError), devices.watched():
         tf.io.read_file("/nowhere/tokens.npy")
     devices.hosts = 2
-    said = r"/nowhere/tokens.npy.*--cache-directory must lie on a path"
+    said = r"/nowhere/tokens.npy.*images and datasets must lie on a path"
     with pytest.raises(MissingError, match=said) as caught, devices.watched():
         tf.io.read_file("/nowhere/tokens.npy")
     assert "\n" not in str(caught.value)

@@ -10,9 +10,9 @@ import keras
 import pytest
 
 FOLDER = Path(__file__).parent
+FILES = {"tensorflow": ("on_tensorflow.py", "on_tpu.py"), "jax": ("on_jax.py",)}
 SETTINGS = {
     "tensorflow": {"KERAS_BACKEND": "tensorflow"},
-    "tpu": {"KERAS_BACKEND": "tensorflow"},
     "jax": {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
@@ -32,7 +32,8 @@ def processes(tmp_path_factory):
     logs, started = tmp_path_factory.mktemp("logs"), {}
     for kind, settings in SETTINGS.items():
         if importlib.util.find_spec(settings["KERAS_BACKEND"]) is not None:
-            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(FOLDER / f"on_{kind}.py")]
+            files = [str(FOLDER / name) for name in FILES[kind]]
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
             environment = {**os.environ, "SCALECLI_TEST_REPLICAS": kind, **settings}
             log = (logs / kind).open("w+")
             process = subprocess.Popen(command, cwd=FOLDER.parents[1], env=environment, stdout=log, stderr=log)

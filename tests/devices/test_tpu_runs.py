@@ -1,10 +1,9 @@
 """Runs through the command line on emulated TPUs: of this machine, and a slice of two hosts over loopback."""
 
 import os
+import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,8 +11,11 @@ import keras
 import numpy as np
 import pytest
 
+from scalecli.devices import Request, open_devices
+from scalecli.errors import MissingError
 from scalecli.manifest import load_manifest
-from tests.runs.conftest import metrics, place  # noqa: F401
+from tests.devices import forked
+from tests.runs.conftest import material, metrics  # noqa: F401
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TPUStrategy is TensorFlow's")
 
@@ -31,35 +33,37 @@ lengths: {inputs: 16, targets: 8}
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Starts the command line on emulated TPUs; the log of the process lies in its attribute `log`."""
-    started = []
+def launch(tmp_path):
+    """Calls a function in a process of its own: see `forked.start`."""
+    launched = []
 
-    def start(tpu, *arguments):
-        log = tmp_path / f"log{len(started)}"
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.devices.emulated_cli", tpu, *map(str, arguments)],
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-                cwd=Path(__file__).parents[2],
-                stdout=stream,
-                stderr=stream,
-            )
-        process.log = log
-        started.append(process)
-        return process
+    def launch(function, *arguments):
+        launched.append(forked.start(tmp_path / f"log{len(launched)}", function, *arguments))
+        return launched[-1]
 
-    yield start
-    for each in started:
-        if each.poll() is None:
-            each.kill()
-            each.wait()
+    yield launch
+    for process in launched:
+        process.kill()
+        process.join()
+
+
+@pytest.fixture
+def start(launch):
+    """Starts the command line on emulated TPUs: see `emulated_cli`."""
+    return lambda tpu, *arguments: launch(command_line, tpu, *map(str, arguments))
+
+
+def command_line(*arguments):
+    from tests.devices import emulated_cli  # imports TensorFlow, which this process does without
+
+    emulated_cli.carry_out(*arguments)
 
 
 def ended(process, seconds=PATIENCE):
     """The exit code, and the lines of errors; TensorFlow's own log goes on after them."""
-    code = process.wait(seconds)
-    return code, [line for line in process.log.read_text().splitlines() if line.startswith("error: ")]
+    process.join(seconds)
+    assert process.exitcode is not None, f"still running after {seconds} s: {process.log.read_text()[-2000:]}"
+    return process.exitcode, [line for line in process.log.read_text().splitlines() if line.startswith("error: ")]
 
 
 def wait_until(reached, *processes):
@@ -67,7 +71,7 @@ def wait_until(reached, *processes):
     while not reached():
         assert time.monotonic() < deadline, "waited too long"
         for each in processes:
-            assert each.poll() is None, each.log.read_text()[-2000:]
+            assert each.is_alive(), each.log.read_text()[-2000:]
         time.sleep(0.05)
 
 
@@ -83,17 +87,17 @@ def kill_at(checkpoint, run):
     """Kills a run as soon as it has a checkpoint."""
     wait_until((checkpoint / "checkpoint.yaml").exists, run)
     run.kill()
-    run.wait()
+    run.join()
 
 
 def succeed(process):
     assert ended(process)[0] == 0, process.log.read_text()[-2000:]
 
 
-def test_a_tpu_of_this_machine_trains_tunes_and_evaluates_as_one_device(place, tmp_path, start):  # noqa: F811
+def test_a_tpu_of_this_machine_trains_tunes_and_evaluates_as_one_device(material, tmp_path, start):  # noqa: F811
     task = task_in(tmp_path)
-    cache, tpu = ["--cache-directory", place.folder / "cache"], ["--strategy", "tpu"]
-    pretraining = [*place.pretraining(tmp_path / "tpu", **options_of()), *tpu]
+    cache, tpu = ["--cache-directory", material.folder / "cache"], ["--strategy", "tpu"]
+    pretraining = [*material.pretraining(tmp_path / "tpu", **options_of()), *tpu]
     tuning = ["finetune", tmp_path / "tpu", "--task", task, *cache]
     tuning += ["--steps", STEPS, "--batch", 4, "--checkpoint-every", EVERY, "--validate-every", STEPS, "--dropout", 0]
     tuning += ["--keep", STEPS]
@@ -115,10 +119,10 @@ def test_a_tpu_of_this_machine_trains_tunes_and_evaluates_as_one_device(place, t
     # The same on one device; and evaluations on a TPU of one core, such as a v5e-1.
     one = ["--strategy", "one"]
     commands = [
-        [*place.pretraining(tmp_path / "one", **options_of()), *one],
+        [*material.pretraining(tmp_path / "one", **options_of()), *one],
         [*tuning, "--run", tmp_path / "tuned-one", *one],
         ["eval", tmp_path / "tuned", "--run", tmp_path / "scores-1", *cache, *tpu],
-        ["eval", tmp_path / "tpu", "--text", place.text, *cache, *tpu],
+        ["eval", tmp_path / "tpu", "--text", material.text, *cache, *tpu],
     ]
     succeed(start("1", *[part for command in commands for part in ("then", *command)][1:]))
     for on_tpu, on_one in (("tpu", "one"), ("tuned", "tuned-one")):
@@ -158,27 +162,27 @@ def workers_on(ports, start):
     return workers
 
 
-def test_a_slice_of_two_hosts(place, tmp_path, start):  # noqa: F811
+def test_a_slice_of_two_hosts(material, tmp_path, start):  # noqa: F811
     ports = free_ports(2)
     workers = workers_on(ports, start)
     slice_of_two = f"1@{','.join(ports)}"
-    arguments = [*place.pretraining(tmp_path / "run", **options_of(1000)), "--tpu", "slice"]
+    arguments = [*material.pretraining(tmp_path / "run", **options_of(1000)), "--tpu", "slice"]
 
     run = start(slice_of_two, *arguments)
     wait_until((tmp_path / f"run/checkpoints/{EVERY:08d}/checkpoint.yaml").exists, run)
-    workers[1].send_signal(signal.SIGKILL)
+    workers[1].kill()
     code, errors = ended(run, 60)
     assert (code, len(errors)) == (1, 1) and errors[0].startswith("error: another worker of this run is gone"), errors
     before = losses(tmp_path / "run")
 
     workers[0].terminate()
-    assert workers[0].wait(30) == -signal.SIGTERM
+    assert ended(workers[0], 30)[0] == -signal.SIGTERM
     workers = workers_on(ports, start)
     run = start(slice_of_two, *arguments)
     wait_until(lambda: "going on from step" in run.log.read_text(), run)
     kept = max(int(each.name) for each in (tmp_path / "run/checkpoints").glob("[0-9]*"))
     wait_until((tmp_path / f"run/checkpoints/{kept + EVERY:08d}/checkpoint.yaml").exists, run)
-    run.send_signal(signal.SIGTERM)
+    run.terminate()
     code, errors = ended(run, 60)
     assert (code, len(errors)) == (130, 1) and "which is saved" in errors[0], errors
     assert "Exception ignored" not in run.log.read_text()
@@ -188,43 +192,90 @@ def test_a_slice_of_two_hosts(place, tmp_path, start):  # noqa: F811
     assert (manifest.strategy.kind, manifest.strategy.replicas) == ("tpu", 2)
 
     flags = ["--steps", "2", "--batch", "4", "--validate-every", "2", "--evaluation-batch", "4", "--dropout", "0.1"]
-    cache = ["--cache-directory", place.folder / "cache"]
+    cache = ["--cache-directory", material.folder / "cache"]
     tuned = start(
         slice_of_two, "finetune", tmp_path / "run", "--task", task_in(tmp_path), *flags, *cache, "--tpu", "slice"
     )
     assert ended(tuned)[0] == 0, tuned.log.read_text()[-2000:]
-    assert all(each.poll() is None for each in workers)
+    assert all(each.is_alive() for each in workers)
 
 
-PROGRAM = """
-import sys
-import tensorflow as tf
-from scalecli.devices import Request, open_devices
-from scalecli.errors import MissingError
-from tests.devices import emulated_tpu
+def look_for_files(ports, seen):
+    """Prints what a slice of these workers says of files that both hosts, one of them and none can read."""
+    import tensorflow as tf
 
-emulated_tpu.install(1, sys.argv[1].split(","))
-devices = open_devices(Request(tpu="slice"))
-with tf.device("/job:worker/task:0/device:CPU:0"):
-    tf.io.write_file("ram://one/own[1].npy", "")  # which is in that process's memory
-devices.check_readable([sys.argv[2]])
-for file in ("ram://one/own[1].npy", "/none/b.npy"):
-    try:
-        devices.check_readable([sys.argv[2], file])
-    except MissingError as error:
-        print(error)
-"""
+    from tests.devices import emulated_tpu
+
+    emulated_tpu.make_cores(1)
+    emulated_tpu.install(1, ports)
+    devices = open_devices(Request(tpu="slice"))
+    with tf.device("/job:worker/task:0/device:CPU:0"):
+        tf.io.write_file("ram://one/own[1].npy", "")  # which is in that process's memory
+    devices.check_readable([seen])
+    for file in ("ram://one/own[1].npy", "/none/b.npy"):
+        try:
+            devices.check_readable([seen, file])
+        except MissingError as error:
+            print(error)
 
 
-def test_hosts_that_do_not_see_a_file_are_named(tmp_path, start):
+def in_folder(folder, function, *arguments):
+    folder.mkdir()
+    os.chdir(folder)
+    function(*arguments)
+
+
+def send_to_hosts(ports, file):
+    """Sends a file to hosts that have none, another one, a part of it, the same, and where it can't be written."""
+    import tensorflow as tf
+
+    from scalecli.devices import host_files
+    from tests.devices import emulated_tpu
+
+    emulated_tpu.make_cores(1)
+    emulated_tpu.install(1, ports)
+    devices = open_devices(Request(tpu="slice"))
+    host_files._PART_BYTES = 1000  # several parts
+    tokens, copies = np.arange(1100, dtype="int32").tobytes(), [Path(f"../{host}", file) for host in range(2)]
+    Path(file).parent.mkdir()
+    Path(file).write_bytes(tokens)
+    for left in ({}, {0: tokens[::-1]}, {0: b"", 1: tokens[:1000]}):
+        for host, content in left.items():
+            copies[host].write_bytes(content)
+        devices.send([file])
+        assert [copy.read_bytes() for copy in copies] == [tokens] * 2
+    written = [copy.stat().st_mtime_ns for copy in copies]
+    devices.send([file])
+    assert [copy.stat().st_mtime_ns for copy in copies] == written
+    real, tf.io.write_file = tf.io.write_file, lambda name, content: real(name, tf.strings.substr(content, 0, 50))
+    copies[1].unlink()
+    with pytest.raises(MissingError, match=rf"host 1 of this slice: {re.escape(file)} arrived damaged"):
+        devices.send([file])
+    tf.io.write_file = real
+    copies[0].unlink()
+    copies[0].mkdir()
+    with pytest.raises(MissingError, match=rf"host 0 of this slice: {re.escape(file)}: .*directory") as caught:
+        devices.send([file])
+    assert "\n" not in str(caught.value)
+
+
+def test_files_of_the_cache_are_sent_to_hosts_that_lack_them(tmp_path, launch):
+    ports = free_ports(2)
+    for host, port in enumerate(ports):  # each with files of its own under the same relative paths
+        worker = launch(in_folder, tmp_path / str(host), command_line, "1", "worker", "--port", port)
+        wait_until(lambda port=port: is_listening(port), worker)
+    succeed(launch(in_folder, tmp_path / "coordinator", send_to_hosts, ports, "cache/tokens[1].npy"))
+
+
+def test_hosts_that_do_not_see_a_file_are_named(tmp_path, launch, start):
     seen = tmp_path / "seen [*].npy"
     seen.touch()
     ports = free_ports(2)
     workers_on(ports, start)
-    command = [sys.executable, "-c", PROGRAM, ",".join(ports), str(seen)]
-    ran = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=PATIENCE)
-    shared = "text, images, datasets and --cache-directory must lie on a path that all hosts have"
-    assert ran.stdout.splitlines() == [
+    looking = launch(look_for_files, ports, str(seen))
+    succeed(looking)
+    shared = "images and datasets must lie on a path that all hosts have"
+    assert [line for line in looking.log.read_text().splitlines() if line.startswith("host ")] == [
         f"host 1 of this slice has no ram://one/own[1].npy; {shared}",
         f"host 0 of this slice has no /none/b.npy; {shared}",
-    ], ran.stderr[-2000:]
+    ]

@@ -35,13 +35,13 @@ def waits(monkeypatch):
     """The seconds that gcsfs waited between its tries; no time passes."""
     import gcsfs.retry
 
-    found = []
+    waited = []
 
     async def sleep(seconds):
-        found.append(seconds)
+        waited.append(seconds)
 
     monkeypatch.setattr(gcsfs.retry, "asyncio", SimpleNamespace(sleep=sleep))
-    return found
+    return waited
 
 
 @pytest.fixture

@@ -54,12 +54,12 @@ def assert_same(spec, weights, backbone):
     """The encoder's outputs, and logits made of the decoder's as T5 makes them."""
     data = batch()
     model = model_of(spec, weights)
-    found = backbone(theirs(data))
+    outputs = backbone(theirs(data))
     memory, _ = model.start_decoding(data["inputs"], 1)
     inputs, targets = data["inputs"] > 0, data["targets"] > 0
-    encoded = np.asarray(found["encoder_sequence_output"])
+    encoded = np.asarray(outputs["encoder_sequence_output"])
     np.testing.assert_allclose(np.asarray(memory.context.memory)[inputs], encoded[inputs], rtol=0, atol=1e-4)
-    decoded = np.asarray(found["decoder_sequence_output"])
+    decoded = np.asarray(outputs["decoder_sequence_output"])
     tied = backbone.tie_embedding_weights
     scaled = decoded * (spec.decoder.final_norm.d_model**-0.5 if tied else 1)
     logits = np.asarray(backbone.token_embedding(scaled, reverse=True))
@@ -74,10 +74,10 @@ def test_what_is_written_is_the_same_model_there(tmp_path, library, architecture
     backbone = library.models.T5Backbone.from_preset(str(folder))
     assert backbone.dropout == 0.1
     assert_same(model.spec, model.weights, backbone)
-    found = read(folder)  # and back, bit for bit
-    assert (found.architecture, found.shape, found.precision) == (architecture, model.shape, "float32")
+    imported = read(folder)  # and back, bit for bit
+    assert (imported.architecture, imported.shape, imported.precision) == (architecture, model.shape, "float32")
     for path, weight in model.weights.items():
-        np.testing.assert_array_equal(found.weights[path], weight)
+        np.testing.assert_array_equal(imported.weights[path], weight)
 
 
 def test_it_generates_the_same_tokens_there(tmp_path, library, vocabulary):  # noqa: F811
@@ -85,15 +85,15 @@ def test_it_generates_the_same_tokens_there(tmp_path, library, vocabulary):  # n
         pytest.skip("this version has the backbone alone")
     model = exported("glu", False, vocabulary=vocabulary, encoder_layers=1, decoder_layers=1)
     folder = written(tmp_path / "preset", model)
-    found = library.models.T5Seq2SeqLM.from_preset(str(folder))
+    language_model = library.models.T5Seq2SeqLM.from_preset(str(folder))
     text = "the span of noise"
-    assert [int(each) for each in found.preprocessor.tokenizer(text)] == vocabulary.encode(text)
-    found.preprocessor = None
-    found.compile(sampler="greedy")
+    assert [int(token) for token in language_model.preprocessor.tokenizer(text)] == vocabulary.encode(text)
+    language_model.preprocessor = None
+    language_model.compile(sampler="greedy")
     data = batch()
     given = theirs({**data, "targets": np.zeros((3, 11), "int32")})
     given["decoder_padding_mask"][:, 0] = 1
-    output = found.generate({name: np.asarray(each) for name, each in given.items()}, stop_token_ids=None)
+    output = language_model.generate({name: np.asarray(each) for name, each in given.items()}, stop_token_ids=None)
     _, tokens = logits_and_greedy(model.spec, model.weights, data)
     assert len(np.unique(tokens)) > 3
     for ours, their in zip(tokens, np.asarray(output["decoder_token_ids"])[:, 1:], strict=True):
@@ -118,25 +118,25 @@ def test_what_the_library_has_written_is_the_same_model_here(tmp_path, library, 
         variable.assign(variable + 0.1 * random.normal(size=variable.shape).astype("float32"))
     backbone.save_to_preset(str(tmp_path / "whole"))
     backbone.save_to_preset(str(tmp_path / "shards"), max_shard_size=5e-5)
-    found, shards = read(tmp_path / "whole"), read(tmp_path / "shards")
-    assert (found.architecture, found.shape, found.precision) == (architecture, shape, dtype)
-    assert [file.name for file in found.files] == ["config.json", "model.weights.h5"]
+    whole, shards = read(tmp_path / "whole"), read(tmp_path / "shards")
+    assert (whole.architecture, whole.shape, whole.precision) == (architecture, shape, dtype)
+    assert [file.name for file in whole.files] == ["config.json", "model.weights.h5"]
     assert len(shards.files) > 3 and shards.files[1].name == "model.weights.json"
-    for path, weight in found.weights.items():
+    for path, weight in whole.weights.items():
         np.testing.assert_array_equal(shards.weights[path], weight)
     if dtype == "float32":
-        assert_same(build_spec(architecture, shape), found.weights, backbone)
+        assert_same(build_spec(architecture, shape), whole.weights, backbone)
 
 
 def test_a_round_trip_of_bfloat16_is_bit_for_bit(tmp_path, vocabulary):  # noqa: F811
     model = exported("transformer", True, "bfloat16", vocabulary, **DEPTH)
-    found = read(written(tmp_path / "first", model))
-    assert found.precision == "bfloat16"
-    assert found.vocabulary.read_bytes() == vocabulary.path.read_bytes()
-    assert found.files[-1].name == "assets/tokenizer/vocabulary.spm"
-    again = Exported(found.shape, model.spec, found.weights, 0.1, "bfloat16", None)
+    imported = read(written(tmp_path / "first", model))
+    assert imported.precision == "bfloat16"
+    assert imported.vocabulary.read_bytes() == vocabulary.path.read_bytes()
+    assert imported.files[-1].name == "assets/tokenizer/vocabulary.spm"
+    again = Exported(imported.shape, model.spec, imported.weights, 0.1, "bfloat16", None)
     second = read(written(tmp_path / "second", again))
-    for path, weight in found.weights.items():
+    for path, weight in imported.weights.items():
         np.testing.assert_array_equal(second.weights[path], weight)
         np.testing.assert_allclose(weight, model.weights[path], rtol=2**-8)
 

@@ -40,6 +40,23 @@ def test_a_number_known_beforehand_gives_the_seed_of_one_that_is_not():
     assert [int(fold_seed(seed(3), number)) for number in numbers] == expected
 
 
+def test_noise_at_rate_zero_is_that_at_any_rate():
+    noise = [np.asarray(Dropout(rate, seed(3)).at(2).at(seed(5)).noise(SHAPE)) for rate in (0.0, 0.5)]
+    np.testing.assert_array_equal(*noise)
+    folded = fold_seed(fold_seed(seed(3), 2), seed(5))
+    np.testing.assert_array_equal(noise[0], np.asarray(Dropout(0.5, folded).noise(SHAPE)))
+
+
+def test_at_rate_zero_no_seed_is_hashed_before_noise_is_drawn(monkeypatch):
+    hashed = []
+    monkeypatch.setattr("scalecli.models.dropout.fold_seed", lambda seed, number: hashed.append(number) or seed)
+    dropout = Dropout(0.0, seed(3)).at(2).at(5)
+    dropout(ops.ones(SHAPE))
+    assert hashed == []
+    dropout.noise(SHAPE)
+    assert hashed == [2, 5]
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_the_rate_is_kept_and_so_is_the_mean(rate):
     count = SHAPE[0] * SHAPE[2]

@@ -59,19 +59,19 @@ def documents(count, seed=0):
 
 def metrics(directory):
     """The figures of metrics.jsonl by step, timings left out; a step that stands there twice is an error."""
-    found = {}
+    rows = {}
     for line in (directory / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
         for name in SPEED:
             row.pop(name, None)
         key = row.pop("step"), "loss" in row
-        assert key not in found
-        found[key] = row
-    return found
+        assert key not in rows
+        rows[key] = row
+    return rows
 
 
 @dataclass(frozen=True)
-class Place:
+class Material:
     """The files that runs are made from."""
 
     folder: Path
@@ -106,19 +106,19 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("place")
+def material(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("material")
     (folder / "shape.yaml").write_text(SHAPE)
     (folder / "text.txt").write_text("".join(f"{document}\n" for document in documents(400)))
     train_vocabulary(documents(400), PIECES, folder / "vocabulary.model")
-    return Place(folder)
+    return Material(folder)
 
 
 @pytest.fixture(scope="session")
-def reference(place):
+def reference(material):
     """The directory of a pretraining run that nothing disturbed."""
-    directory = place.folder / "reference"
-    ran = command(*place.reference(directory))
+    directory = material.folder / "reference"
+    ran = command(*material.reference(directory))
     assert ran.code == 0, ran.err
     return directory
 

@@ -8,14 +8,14 @@ from tests.storage.test_cache import damaged
 
 
 @pytest.fixture(scope="module")
-def cached(place, tmp_path_factory):
+def cached(material, tmp_path_factory):
     """The cache of a run that trains its vocabulary, and the run's figures."""
     folder = tmp_path_factory.mktemp("cached")
-    return folder / "cache", run(place, folder, folder / "run")[1]
+    return folder / "cache", run(material, folder, folder / "run")[1]
 
 
-def run(place, folder, directory):
-    words = place.pretraining(
+def run(material, folder, directory):
+    words = material.pretraining(
         directory, steps=3, vocabulary="train:150", validate_every=3, cache_directory=folder / "cache"
     )
     ran = command(*words)
@@ -23,7 +23,7 @@ def run(place, folder, directory):
     return ran.err, metrics(directory)
 
 
-def test_each_file_that_is_damaged_is_made_anew(place, cached, tmp_path):
+def test_each_file_that_is_damaged_is_made_anew(material, cached, tmp_path):
     cache, figures = cached
     files = sorted(file for file in cache.rglob("*") if file.is_file())
     assert {file.suffix for file in files} == {".npy", ".model", ".seal"}
@@ -32,18 +32,18 @@ def test_each_file_that_is_damaged_is_made_anew(place, cached, tmp_path):
     for number, file in enumerate(files):
         whole = file.read_bytes()
         file.write_bytes(damaged(whole)[damages[number % len(damages)]])
-        said, found = run(place, cache.parent, tmp_path / f"run{number}")
-        assert found == figures, file
+        said, made = run(material, cache.parent, tmp_path / f"run{number}")
+        assert made == figures, file
         assert file.read_bytes() == whole
         # The copy of a vocabulary under its own hash is compared with the original whenever it is used.
         is_copy = file.suffix == ".model" and not file.name.startswith("trained-")
         assert is_copy or (f"{file.stem}" in said and "made anew" in said)
 
 
-def test_an_unwritable_cache_stops_only_what_needs_it(place, reference, tmp_path):
+def test_an_unwritable_cache_stops_only_what_needs_it(material, reference, tmp_path):
     (tmp_path / "file").write_text("")
     cache = tmp_path / "file" / "cache"  # which root can't make either
-    ran = command(*place.pretraining(tmp_path / "run", cache_directory=cache))
+    ran = command(*material.pretraining(tmp_path / "run", cache_directory=cache))
     assert str(cache) in ran.failed(1)
     ran = command("export", reference, tmp_path / "out", "--to", "hugging-face", "--cache-directory", cache)
     assert ran.code == 0, ran.err

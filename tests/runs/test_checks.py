@@ -147,17 +147,17 @@ FAULTS = {  # fault, in the encoder: the checks that fail, and what the first of
 @pytest.mark.parametrize(("fault", "in_encoder"), FAULTS)
 def test_faults_are_named(fault, in_encoder):
     names, line = FAULTS[fault, in_encoder]
-    found = failures(functools.partial(mixed, fault, in_encoder), presets("transformer")["tiny"])
+    failed = failures(functools.partial(mixed, fault, in_encoder), presets("transformer")["tiny"])
     if fault == "raises":
-        assert list(found) == [FLOPS, GRADIENTS, FUTURE, PADDING, PACKING, DECODING]  # all that run the model
+        assert list(failed) == [FLOPS, GRADIENTS, FUTURE, PADDING, PACKING, DECODING]  # all that run the model
     else:
-        assert list(found) == names
+        assert list(failed) == names
     for name in names[:1]:
-        assert re.search(line, found[name])
-        assert "\n" not in found[name]
+        assert re.search(line, failed[name])
+        assert "\n" not in failed[name]
 
 
 def test_flops_that_are_a_few_percent_off_are_noticed():
-    found = failures(functools.partial(mixed, "flops", False), presets("transformer")["tiny"])
-    (percent,) = re.findall(r"\(\+([\d.]+)%\)", found[FLOPS])
+    failed = failures(functools.partial(mixed, "flops", False), presets("transformer")["tiny"])
+    (percent,) = re.findall(r"\(\+([\d.]+)%\)", failed[FLOPS])
     assert 2 < float(percent) < 10

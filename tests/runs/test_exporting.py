@@ -42,11 +42,11 @@ def test_hugging_face_has_the_weights_of_the_step(reference, tmp_path, options, 
     assert ran.code == 0, ran.err
     assert f"at step {step}: written to {tmp_path}/new/hf" in ran.err
     assert [row["file"] for row in json.loads(ran.out)["tables"]["files"]] == HUGGING_FACE
-    found = hugging_face.read(tmp_path / "new" / "hf", step=None, optimizer=False)
+    imported = hugging_face.read(tmp_path / "new" / "hf", step=None, optimizer=False)
     expected = weights_of(reference, step)
-    assert found.weights.keys() == expected.keys()
-    assert all(found.weights[path].tobytes() == expected[path].tobytes() for path in expected)
-    assert found.vocabulary.read_bytes() == (reference / "vocabulary.model").read_bytes()
+    assert imported.weights.keys() == expected.keys()
+    assert all(imported.weights[path].tobytes() == expected[path].tobytes() for path in expected)
+    assert imported.vocabulary.read_bytes() == (reference / "vocabulary.model").read_bytes()
 
 
 def test_an_import_comes_back_as_it_was(reference, tmp_path):
@@ -88,10 +88,10 @@ def test_bfloat16_is_rounded_once(reference, tmp_path):
     import ml_dtypes
 
     assert export(reference, "hugging-face", tmp_path / "hf", "--precision", "bfloat16").code == 0
-    found = hugging_face.read(tmp_path / "hf", step=None, optimizer=False)
-    assert found.precision == "bfloat16"
+    imported = hugging_face.read(tmp_path / "hf", step=None, optimizer=False)
+    assert imported.precision == "bfloat16"
     for path, weight in weights_of(reference, 24).items():
-        np.testing.assert_array_equal(found.weights[path], weight.astype(ml_dtypes.bfloat16).astype("float32"))
+        np.testing.assert_array_equal(imported.weights[path], weight.astype(ml_dtypes.bfloat16).astype("float32"))
 
 
 def test_keras_hub_has_the_weights(reference, tmp_path):
@@ -104,9 +104,9 @@ def test_keras_hub_has_the_weights(reference, tmp_path):
     metadata = json.loads((tmp_path / "preset/metadata.json").read_text())
     total = yaml.safe_load((reference / "run.yaml").read_text())["parameters"]["total"]
     assert metadata["parameter_count"] == total and "date_saved" not in metadata
-    found = keras_hub.read(tmp_path / "preset", step=None, optimizer=False)
+    imported = keras_hub.read(tmp_path / "preset", step=None, optimizer=False)
     expected = weights_of(reference, 24)
-    assert all(found.weights[path].tobytes() == expected[path].tobytes() for path in expected)
+    assert all(imported.weights[path].tobytes() == expected[path].tobytes() for path in expected)
 
 
 def test_the_model_card_states_the_manifest(reference, tmp_path):
@@ -144,7 +144,7 @@ def test_what_is_there_is_not_overwritten(reference, tmp_path):
     (tmp_path / "file").write_text("mine")
     for name in ("full", "file"):
         assert "something else is there already" in export(reference, "hugging-face", tmp_path / name).failed(3)
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "full"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "full"]
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
 
 

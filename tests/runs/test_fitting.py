@@ -17,11 +17,11 @@ from tests.manifests import example_manifest
 from tests.runs.conftest import command
 
 
-def test_too_large_a_batch_is_said_and_a_small_one_not(place, no_training, tmp_path, monkeypatch):
-    ran = command(*place.pretraining(tmp_path / "small", steps=1))
+def test_too_large_a_batch_is_said_and_a_small_one_not(material, no_training, tmp_path, monkeypatch):
+    ran = command(*material.pretraining(tmp_path / "small", steps=1))
     assert ran.code == 0 and "by estimate" not in ran.err
     monkeypatch.setattr(fitting, "machine_memory", lambda: 100_000)
-    ran = command(*place.pretraining(tmp_path / "large", steps=1, batch=8, accumulation=2))
+    ran = command(*material.pretraining(tmp_path / "large", steps=1, batch=8, accumulation=2))
     assert ran.code == 0
     line = next(line for line in ran.err.splitlines() if "by estimate" in line)
     assert line.startswith("warning: a step on 4 examples at once needs ")
@@ -73,9 +73,9 @@ def test_a_plan_is_for_the_devices_that_are_asked_for(monkeypatch, request_, her
     assert fitting.planned_machine(request_) == used
 
 
-def test_a_run_says_at_its_start_how_long_it_will_take(place, no_training, tmp_path, monkeypatch):
+def test_a_run_says_at_its_start_how_long_it_will_take(material, no_training, tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "SHORT_SECONDS", 0.0)
-    ran = command(*place.pretraining(tmp_path / "run", steps=3))
+    ran = command(*material.pretraining(tmp_path / "run", steps=3))
     assert ran.code == 0
     assert re.search(
         r"^3 steps take about \d+ s on this machine, by a roofline estimate, without validation$", ran.err, re.M
@@ -87,5 +87,5 @@ def test_a_limit_of_the_group_counts(monkeypatch, tmp_path):
     for content, expected in (("4096\n", 4096), ("max\n", None)):
         (tmp_path / "memory.max").write_text(content)
         monkeypatch.setattr(fitting, "_GROUP_LIMIT", tmp_path / "memory.max")
-        found = fitting.machine_memory()
-        assert found == expected if expected else found >= whole
+        memory = fitting.machine_memory()
+        assert memory == expected if expected else memory >= whole

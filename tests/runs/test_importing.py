@@ -41,24 +41,24 @@ def original(tmp_path_factory):
     )
 
 
-def importing(place, source, directory, *flags):
+def importing(material, source, directory, *flags):
     """Runs the subcommand with the small vocabulary."""
-    cache = place.folder / "cache"
+    cache = material.folder / "cache"
     return command(
-        *("import", source, "--run", directory, "--vocabulary", place.vocabulary, "--cache-directory", cache, *flags)
+        *("import", source, "--run", directory, "--vocabulary", material.vocabulary, "--cache-directory", cache, *flags)
     )
 
 
 @pytest.fixture(scope="module")
-def imported(place, original):
+def imported(material, original):
     """The directory of an imported run, with the optimizer's state."""
-    directory = place.folder / "imported"
-    ran = importing(place, original, directory, "--optimizer")
+    directory = material.folder / "imported"
+    ran = importing(material, original, directory, "--optimizer")
     assert ran.code == 0, ran.err
     return directory
 
 
-def test_the_run_holds_what_was_read(place, original, imported):
+def test_the_run_holds_what_was_read(material, original, imported):
     manifest = load_manifest(imported)
     assert (manifest.kind, manifest.status, manifest.steps) == ("import", "completed", 3)
     assert (manifest.architecture, manifest.shape) == ("transformer", SHAPE.to_dict())
@@ -68,42 +68,42 @@ def test_the_run_holds_what_was_read(place, original, imported):
     assert set(origin.files) == {each.name for each in original.iterdir()}
     for name, file in origin.files.items():
         assert file.bytes == (original / name).stat().st_size and len(file.sha256) == 64
-    assert (imported / "vocabulary.model").read_bytes() == place.vocabulary.read_bytes()
+    assert (imported / "vocabulary.model").read_bytes() == material.vocabulary.read_bytes()
     read = mesh_tensorflow.read(original, step=None, optimizer=True)
     for file, expected in ((layout.WEIGHTS, read.weights), (layout.OPTIMIZER, read.optimizer)):
-        found = checkpoints.load_arrays(imported / "checkpoints/00000003", file)
-        assert found.keys() == expected.keys()
+        arrays = checkpoints.load_arrays(imported / "checkpoints/00000003", file)
+        assert arrays.keys() == expected.keys()
         for path, array in expected.items():
-            np.testing.assert_array_equal(found[path], array)
+            np.testing.assert_array_equal(arrays[path], array)
 
 
-def test_the_same_once_more_changes_nothing_and_another_is_refused(place, original, imported, tmp_path):
-    before = {each: each.read_bytes() for each in imported.rglob("*") if each.is_file()}
-    again = importing(place, original, imported, "--optimizer")
+def test_the_same_once_more_changes_nothing_and_another_is_refused(material, original, imported, tmp_path):
+    before = {file: file.read_bytes() for file in imported.rglob("*") if file.is_file()}
+    again = importing(material, original, imported, "--optimizer")
     assert again.code == 0 and f"{imported}: already imported" in again.err
-    moved = importing(place, write_copy(original, tmp_path / "moved"), imported, "--optimizer")
+    moved = importing(material, write_copy(original, tmp_path / "moved"), imported, "--optimizer")
     assert moved.code == 0 and "already imported" in moved.err
-    without = importing(place, original, imported)
+    without = importing(material, original, imported)
     assert "optimizer.name: adafactor in the run, nothing now" in without.failed(3)
     other = write_checkpoint(
         tmp_path / "other", variables_of(SPEC, random_weights(SPEC, seed=7)), gin=gin_of(SPEC, SHAPE)
     )
-    assert "data.identity: sha256:" in importing(place, other, imported).failed(3)
-    assert before == {each: each.read_bytes() for each in imported.rglob("*") if each.is_file()}
+    assert "data.identity: sha256:" in importing(material, other, imported).failed(3)
+    assert before == {file: file.read_bytes() for file in imported.rglob("*") if file.is_file()}
 
 
 def write_copy(folder, target):
     target.mkdir()
-    for each in folder.iterdir():
-        (target / each.name).write_bytes(each.read_bytes())
+    for file in folder.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
     return target
 
 
-def test_an_import_that_was_cut_short_is_done_again(place, original, tmp_path):
-    assert importing(place, original, tmp_path / "run").code == 0
+def test_an_import_that_was_cut_short_is_done_again(material, original, tmp_path):
+    assert importing(material, original, tmp_path / "run").code == 0
     (tmp_path / "run/run.yaml").unlink()
     (tmp_path / "run/checkpoints/00000003/weights.safetensors").write_bytes(b"half")
-    ran = importing(place, original, tmp_path / "run")
+    ran = importing(material, original, tmp_path / "run")
     assert ran.code == 0 and "already imported" not in ran.err
     assert checkpoints.load_arrays(tmp_path / "run/checkpoints/00000003", layout.WEIGHTS)
 
@@ -121,35 +121,35 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_nothing_is_written_of_what_is_refused(place, original, tmp_path, name):
+def test_nothing_is_written_of_what_is_refused(material, original, tmp_path, name):
     change, code, message = HOSTILE[name]
     folder = write_copy(original, tmp_path / "folder")
     damaged(folder, *change)
-    assert message in importing(place, folder, tmp_path / "run").failed(code)
+    assert message in importing(material, folder, tmp_path / "run").failed(code)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_vocabulary_with_more_ids_than_rows(place, tmp_path):
+def test_a_vocabulary_with_more_ids_than_rows(material, tmp_path):
     shape = dataclasses.replace(SHAPE, vocabulary=256)
     spec = build_spec("transformer", shape)
     folder = write_checkpoint(tmp_path / "folder", variables_of(spec, random_weights(spec)))
-    said = importing(place, folder, tmp_path / "run").failed(3)
+    said = importing(material, folder, tmp_path / "run").failed(3)
     assert "300 ids (200 pieces and 100 sentinels) for an embedding of 256 rows" in said
 
 
-def test_the_vocabulary_beside_the_checkpoint_is_taken(place, original, tmp_path):
+def test_the_vocabulary_beside_the_checkpoint_is_taken(material, original, tmp_path):
     folder = write_copy(original, tmp_path / "folder")
-    (folder / "spiece.model").write_bytes(place.vocabulary.read_bytes())
+    (folder / "spiece.model").write_bytes(material.vocabulary.read_bytes())
     ran = command("import", folder, "--run", tmp_path / "run", "--cache-directory", tmp_path / "cache")
     assert ran.code == 0, ran.err
     assert load_manifest(tmp_path / "run").data.vocabulary.name == "spiece.model"
-    assert (tmp_path / "run/vocabulary.model").read_bytes() == place.vocabulary.read_bytes()
+    assert (tmp_path / "run/vocabulary.model").read_bytes() == material.vocabulary.read_bytes()
 
 
-def test_pretraining_goes_on_exactly(place, tmp_path):
+def test_pretraining_goes_on_exactly(material, tmp_path):
     """With what a run had at step 3, imported from the original's form, the run's own next losses."""
     settings = {"steps": 6, "dropout": 0.1, "validate_every": 6, "keep_step": 3, "learning_rate": 0.01}
-    assert command(*place.pretraining(tmp_path / "first", **settings)).code == 0
+    assert command(*material.pretraining(tmp_path / "first", **settings)).code == 0
     source = tmp_path / "first/checkpoints/00000003"
     weights = checkpoints.load_arrays(source, layout.WEIGHTS)
     state = checkpoints.load_arrays(source, layout.OPTIMIZER)
@@ -159,8 +159,8 @@ def test_pretraining_goes_on_exactly(place, tmp_path):
     folder = write_checkpoint(tmp_path / "mesh", variables, gin=gin_of(spec, shape))
     for flags, refused in (((), 4), (("--optimizer",), 0)):
         directory = tmp_path / f"imported{refused}"
-        assert importing(place, folder, directory, *flags).code == 0
-        _, _, *rest = place.pretraining(tmp_path / f"second{refused}", **settings, vocabulary=None)
+        assert importing(material, folder, directory, *flags).code == 0
+        _, _, *rest = material.pretraining(tmp_path / f"second{refused}", **settings, vocabulary=None)
         ran = command("pretrain", directory, *rest, "--keep-optimizer")
         planned = command("pretrain", directory, *rest, "--keep-optimizer", "--dry-run", "--format", "json")
         if refused:
@@ -176,29 +176,29 @@ def test_pretraining_goes_on_exactly(place, tmp_path):
     for key, figures in second.items():
         assert figures == first[key], key
     assert manifest.flops.training_total * 2 == load_manifest(tmp_path / "first").flops.training_total
-    _, _, *rest = place.pretraining(tmp_path / "third", **{**settings, "steps": 3}, vocabulary=None)
+    _, _, *rest = material.pretraining(tmp_path / "third", **{**settings, "steps": 3}, vocabulary=None)
     another = command("pretrain", directory, *rest, "--keep-optimizer", "--optimizer", "adamw").failed(3)
     assert "its optimizer is adafactor, and this run's adamw; give --optimizer adafactor" in another
     assert "goes on from step 3; give more" in command("pretrain", directory, *rest, "--keep-optimizer").failed(3)
 
 
-def test_only_a_run_has_an_optimizer_to_keep(place, tmp_path):
-    said = command(*place.pretraining(tmp_path / "run"), "--keep-optimizer").failed(2)
+def test_only_a_run_has_an_optimizer_to_keep(material, tmp_path):
+    said = command(*material.pretraining(tmp_path / "run"), "--keep-optimizer").failed(2)
     assert "--keep-optimizer goes on with a run" in said
 
 
-def test_pretrain_finetune_eval_and_compare_take_it(place, imported, tmp_path):
-    arguments = place.pretraining(tmp_path / "pretrained", vocabulary=None, steps=2)
+def test_pretrain_finetune_eval_and_compare_take_it(material, imported, tmp_path):
+    arguments = material.pretraining(tmp_path / "pretrained", vocabulary=None, steps=2)
     ran = command(arguments[0], imported, *arguments[2:])
     assert ran.code == 0, ran.err
     assert load_manifest(tmp_path / "pretrained").parent.step == 3
     (tmp_path / "a.tsv").write_text("sentence\tlabel\n" + "ba be\t1\nbi bo\t0\n" * 4)
     task = ("--train", tmp_path / "a.tsv", "--validation", tmp_path / "a.tsv", "--name", "mine")
     task += ("--input", "{sentence}", "--target", "label", "--metrics", "accuracy")
-    cache = ("--cache-directory", place.folder / "cache")
+    cache = ("--cache-directory", material.folder / "cache")
     tuned = command("finetune", imported, "--run", tmp_path / "tuned", *task, "--steps", 2, "--batch", 4, *cache)
     assert tuned.code == 0, tuned.err
-    measured = ("--text", place.text, "--examples", 2, "--batch", 2, "--run", tmp_path / "measured", *cache)
+    measured = ("--text", material.text, "--examples", 2, "--batch", 2, "--run", tmp_path / "measured", *cache)
     ran = command("eval", imported, *measured, "--format", "json")
     assert ran.code == 0, ran.err
     evaluation = load_manifest(tmp_path / "measured")
@@ -249,9 +249,9 @@ def test_what_is_no_source(text, error, message):
         Source.of(text)
 
 
-def test_the_log_likelihood_is_the_sum_over_the_targets_tokens(place, original):
+def test_the_log_likelihood_is_the_sum_over_the_targets_tokens(material, original):
     read = mesh_tensorflow.read(original, step=None, optimizer=False)
-    vocabulary = load_vocabulary(str(place.vocabulary), cache_directory=place.folder / "cache")
+    vocabulary = load_vocabulary(str(material.vocabulary), cache_directory=material.folder / "cache")
     golden = verifying.golden()
     inputs, targets = ([*vocabulary.encode(text), 1] for text in (golden.input, golden.target))
     logits = np.asarray(model_of(SPEC, read.weights)({"inputs": np.array([inputs]), "targets": np.array([targets])}))[0]

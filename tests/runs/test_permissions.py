@@ -8,12 +8,12 @@ from tests.runs.conftest import PIECES, command
 
 
 @pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o027, 0o640, 0o750)])
-def test_files_follow_the_umask(place, no_training, tmp_path, umask, file_mode, folder_mode):
+def test_files_follow_the_umask(material, no_training, tmp_path, umask, file_mode, folder_mode):
     directory, cache = tmp_path / "work/run", tmp_path / "work/cache"
     before = os.umask(umask)
     try:
         options = {"steps": 1, "vocabulary": f"train:{PIECES}", "arch": "glu", "cache_directory": cache}
-        assert command(*place.pretraining(directory, **options)).code == 0
+        assert command(*material.pretraining(directory, **options)).code == 0
         for target in ("hugging-face", "keras-hub"):
             ran = command("export", directory, tmp_path / "work" / target, "--to", target)
             assert ran.code == 0, ran.err

@@ -9,13 +9,13 @@ from tests.runs.conftest import command, documents
 @pytest.fixture
 def heard(monkeypatch):
     """What was reported, by kind."""
-    found = {"working": [], "examples": []}
-    for kind, calls in found.items():
+    reports = {"working": [], "examples": []}
+    for kind, calls in reports.items():
         monkeypatch.setattr(ConsoleReporter, kind, lambda self, *counts, calls=calls: calls.append(counts))
-    return found
+    return reports
 
 
-def test_reading_and_measuring_text(place, reference, heard, tmp_path):
+def test_reading_and_measuring_text(material, reference, heard, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("".join(f"{document}\n" for document in documents(70, seed=5)))
     arguments = ["--text", text, "--examples", 6, "--batch", 4, "--run", tmp_path / "eval"]
@@ -26,15 +26,15 @@ def test_reading_and_measuring_text(place, reference, heard, tmp_path):
     assert heard["examples"] == [(4, 6), (6, 6)]
 
 
-def test_reading_the_text_of_pretraining(place, heard, tmp_path, no_training):
-    ran = command(*place.pretraining(tmp_path / "run", steps=1, cache_directory=tmp_path / "cache"))
+def test_reading_the_text_of_pretraining(material, heard, tmp_path, no_training):
+    ran = command(*material.pretraining(tmp_path / "run", steps=1, cache_directory=tmp_path / "cache"))
     assert ran.code == 0, ran.err
     tokenized = [text.split(",")[0] for text, _ in heard["working"]]
     assert tokenized[-1] == "tokenized 8 documents"  # held out of 400
     assert "tokenized 392 documents" in tokenized
 
 
-def test_decoding_while_finetuning(place, reference, heard, tmp_path, no_training):
+def test_decoding_while_finetuning(material, reference, heard, tmp_path, no_training):
     (tmp_path / "a.tsv").write_text("sentence\tlabel\n" + "some words\t1\n" * 5)
     task = tmp_path / "task.yaml"
     task.write_text(

@@ -10,8 +10,8 @@ from scalecli.runs.tasks.finetuning import zero_note
 from tests.runs.conftest import command
 
 
-def test_a_start_that_fails_leaves_no_directory(place, tmp_path):
-    command(*place.pretraining(tmp_path / "runs" / "a", text=tmp_path / "none.txt")).failed(4)
+def test_a_start_that_fails_leaves_no_directory(material, tmp_path):
+    command(*material.pretraining(tmp_path / "runs" / "a", text=tmp_path / "none.txt")).failed(4)
     assert not (tmp_path / "runs").exists()
 
 

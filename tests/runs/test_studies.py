@@ -9,15 +9,15 @@ from tests.analysis.runs import save_run
 from tests.runs.conftest import PIECES, command
 
 
-def test_a_study_trains_what_is_missing_and_its_runs_are_runs_like_any_other(place, tmp_path):
+def test_a_study_trains_what_is_missing_and_its_runs_are_runs_like_any_other(material, tmp_path):
     file, directory = tmp_path / "little.yaml", tmp_path / "runs"
     content = {
         "base": "tiny",
         "operators": ["nl2"],
         "narrow": 16,
-        "data": {"text": [str(place.text)], "vocabulary": f"train:{PIECES}", "inputs_length": 32},
+        "data": {"text": [str(material.text)], "vocabulary": f"train:{PIECES}", "inputs_length": 32},
         "steps": 6,
-        "pretrain": {"batch": 8, "validation_examples": 16, "cache_directory": str(place.folder / "cache")},
+        "pretrain": {"batch": 8, "validation_examples": 16, "cache_directory": str(material.folder / "cache")},
         "machine": {"chip": "cpu"},
     }
     file.write_text(yaml.safe_dump(content))

@@ -28,9 +28,9 @@ def slow_disk(monkeypatch):
     return there
 
 
-def test_sigterm_while_one_is_written_saves_both(place, tmp_path, no_training, slow_disk, signalled):
+def test_sigterm_while_one_is_written_saves_both(material, tmp_path, no_training, slow_disk, signalled):
     signalled(signal.SIGTERM, 6)
-    line = command(*place.reference(tmp_path / "run")).failed(130)
+    line = command(*material.reference(tmp_path / "run")).failed(130)
     assert "interrupted after step 6 of 24, which is saved" in line
     folder = tmp_path / "run/checkpoints"
     assert checkpoint_steps(folder) == load_manifest(tmp_path / "run").checkpoints.kept == [4, 6]
@@ -39,14 +39,14 @@ def test_sigterm_while_one_is_written_saves_both(place, tmp_path, no_training, s
         checkpoints.load_both(folder / f"{step:08d}")
 
 
-def test_old_ones_are_removed_even_if_one_is_always_being_written(place, tmp_path, no_training, slow_disk):
-    arguments = place.pretraining(tmp_path / "run", steps=12, checkpoint_every=2, keep=1, validate_every=12)
+def test_old_ones_are_removed_even_if_one_is_always_being_written(material, tmp_path, no_training, slow_disk):
+    arguments = material.pretraining(tmp_path / "run", steps=12, checkpoint_every=2, keep=1, validate_every=12)
     ran = command(*arguments)
     assert ran.code == 0, ran.err
     assert slow_disk == [[], [2], [4], [6], [8], [10]]
 
 
-def test_a_loss_that_is_not_finite_is_the_error_even_if_the_disk_is_full(place, tmp_path, slow_disk, monkeypatch):
+def test_a_loss_that_is_not_finite_is_the_error_even_if_the_disk_is_full(material, tmp_path, slow_disk, monkeypatch):
     from scalecli.training.records import StepMetrics
     from scalecli.training.steps.tensorflow import TensorFlowSteps
 
@@ -65,7 +65,7 @@ def test_a_loss_that_is_not_finite_is_the_error_even_if_the_disk_is_full(place, 
     saved = checkpoints.save_checkpoint
     monkeypatch.setattr(TensorFlowSteps, "run", run)
     monkeypatch.setattr(checkpoints, "save_checkpoint", full)
-    arguments = place.pretraining(tmp_path / "run", steps=12, checkpoint_every=4, validate_every=12)
+    arguments = material.pretraining(tmp_path / "run", steps=12, checkpoint_every=4, validate_every=12)
     monkeypatch.setattr("scalecli.training.loop.MOST_STEPS_PER_CALL", 4)
     line = command(*arguments).failed(5)
     assert "not finite at step" in line

@@ -23,7 +23,7 @@ def test_all_models_for_a_seed_then_all_for_the_next():
 
 
 def test_each_shape_of_each_architecture_but_those_without():
-    found = trials(
+    planned = trials(
         Study(
             steps=1,
             shapes=("tiny", "small"),
@@ -32,10 +32,10 @@ def test_each_shape_of_each_architecture_but_those_without():
         ),
         "s.yaml",
     )
-    assert [trial.name for trial in found] == ["tiny", "switch-ne8-tiny", "switch-ne8-small", "glu-small"]
-    assert [trial.model.architecture for trial in found] == ["transformer", "switch", "switch", "glu"]
-    assert found[2].model.shape == parse_name("small-ne8", "switch")
-    assert found[2].model.name == "small-ne8"
+    assert [trial.name for trial in planned] == ["tiny", "switch-ne8-tiny", "switch-ne8-small", "glu-small"]
+    assert [trial.model.architecture for trial in planned] == ["transformer", "switch", "switch", "glu"]
+    assert planned[2].model.shape == parse_name("small-ne8", "switch")
+    assert planned[2].model.name == "small-ne8"
 
 
 def test_without_takes_every_name_that_a_plan_lists():
@@ -54,11 +54,11 @@ def test_without_takes_every_name_that_a_plan_lists():
 
 def test_each_model_has_a_run_for_each_budget():
     study = Study(shapes=("tiny", "mini"), budgets=(1e13, 2.5e14, 1e6))
-    found = trials(study, "s.yaml")
-    assert [(trial.name, trial.budget) for trial in found[:3]] == [
+    planned = trials(study, "s.yaml")
+    assert [(trial.name, trial.budget) for trial in planned[:3]] == [
         *(("tiny-1e13", 1e13), ("tiny-2.5e14", 2.5e14), ("tiny-1e6", 1e6))
     ]
-    assert len(found) == 6
+    assert len(planned) == 6
 
 
 def test_a_model_that_comes_twice_is_trained_once():

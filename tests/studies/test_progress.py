@@ -22,16 +22,16 @@ def test_a_directory_without_a_manifest_is_a_missing_run(tmp_path):
 def test_a_complete_run_has_its_results(tmp_path):
     save_run(tmp_path / "run")
     write_metrics(tmp_path / "run", {"step": 299, "loss": 4.5}, {"step": 300, "loss": 4.25, "steps_per_s": 9.0})
-    found = read_progress(tmp_path / "run")
-    assert (found.status, found.step, found.loss, found.upstream, found.downstream) == (
+    status = read_progress(tmp_path / "run")
+    assert (status.status, status.step, status.loss, status.upstream, status.downstream) == (
         "completed",
         300,
         4.25,
         -4.25,
         None,
     )
-    assert found.steps_per_s == 2.5  # the manifest's, of the whole run
-    assert found.command_line == "scalecli pretrain tiny --text 'a b.txt'"
+    assert status.steps_per_s == 2.5  # the manifest's, of the whole run
+    assert status.command_line == "scalecli pretrain tiny --text 'a b.txt'"
 
 
 def test_a_run_is_done_only_by_its_own_command(tmp_path):
@@ -45,8 +45,8 @@ def test_a_run_is_done_only_by_its_own_command(tmp_path):
 def test_a_finetuned_run_has_its_scores_and_the_upstream_figure_of_its_parent(tmp_path):
     save_run(tmp_path / "a")
     save_run(tmp_path / "b", **{**child_of(tmp_path / "a", "../a"), "best": None})
-    found = read_progress(tmp_path / "b")
-    assert (found.upstream, found.downstream) == (-4.25, 60.0)
+    status = read_progress(tmp_path / "b")
+    assert (status.upstream, status.downstream) == (-4.25, 60.0)
 
 
 @pytest.mark.parametrize("end", ["", '{"step": 102, "lo', '{"step": 110, "validation/x": 1}\n', "\xff\n"])
@@ -55,8 +55,14 @@ def test_a_run_under_way_is_where_its_last_whole_step_is(tmp_path, end):
     write_metrics(tmp_path, {"step": 100, "loss": 5.0}, {"step": 101, "loss": 4.0, "steps_per_s": 2.0}, end=end)
     os.utime(tmp_path / "run.yaml", (1000, 1000))
     os.utime(tmp_path / "metrics.jsonl", (2000, 2000))
-    found = read_progress(tmp_path)
-    assert (found.status, found.step, found.loss, found.steps_per_s, found.updated) == ("running", 101, 4.0, 2.0, 2000)
+    status = read_progress(tmp_path)
+    assert (status.status, status.step, status.loss, status.steps_per_s, status.updated) == (
+        "running",
+        101,
+        4.0,
+        2.0,
+        2000,
+    )
 
 
 def test_a_run_that_has_recorded_nothing_yet_is_at_its_start(tmp_path):

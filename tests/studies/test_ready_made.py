@@ -14,13 +14,13 @@ from scalecli.studies.progress import RunStatus
 from scalecli.studies.study import load_study, ready_made
 
 
-def found(name):
+def trials_of(name):
     """The trials of a study by name."""
     return {trial.name: trial for trial in trials(load_study(name)[1], name)}
 
 
 def rows_of(source, table):
-    return {each.name for each in published_models().values() if (each.source, each.table) == (source, table)}
+    return {model.name for model in published_models().values() if (model.source, model.table) == (source, table)}
 
 
 def test_help_names_all_of_them():
@@ -30,27 +30,31 @@ def test_help_names_all_of_them():
 
 
 def test_deep_narrow_has_the_rows_of_table_4():
-    assert set(found("deep-narrow")) == rows_of("scale-efficiently", "table-4")
+    assert set(trials_of("deep-narrow")) == rows_of("scale-efficiently", "table-4")
 
 
 def test_architectures_has_the_rows_of_table_1():
-    ours = {f"{trial.model.architecture}-{trial.model.name}" for trial in found("architectures").values()}
+    ours = {f"{trial.model.architecture}-{trial.model.name}" for trial in trials_of("architectures").values()}
     assert ours == rows_of("architectures", "table-1")
 
 
 def test_the_micro_architectures_are_those_of_table_1_at_three_sizes_with_two_seeds():
-    micro = [trial.model.architecture for trial in found("architectures-micro").values()]
-    assert {*micro} == {trial.model.architecture for trial in found("architectures").values()}
+    micro = [trial.model.architecture for trial in trials_of("architectures-micro").values()]
+    assert {*micro} == {trial.model.architecture for trial in trials_of("architectures").values()}
     assert all(micro.count(name) == 6 for name in micro)
 
 
 def test_knobs_has_every_released_model_that_is_one_operator_from_base():
-    released = {each.shape for each in released_checkpoints() if each.size == "base" and len(each.operators) <= 1}
-    assert {trial.model.shape for trial in found("knobs").values()} == released
+    released = {
+        checkpoint.shape
+        for checkpoint in released_checkpoints()
+        if checkpoint.size == "base" and len(checkpoint.operators) <= 1
+    }
+    assert {trial.model.shape for trial in trials_of("knobs").values()} == released
 
 
 def test_scaling_micro_has_four_sizes_over_a_factor_of_30_and_two_seeds_of_the_smallest():
-    models = {name: trial.model for name, trial in found("scaling-micro").items()}
+    models = {name: trial.model for name, trial in trials_of("scaling-micro").items()}
     assert sorted(name for name in models if name.endswith("-seed1")) == [
         f"tiny-nl2-{rest}-seed1" for rest in ("dm16-ff64-kv8-nh2", "dm32-ff128-kv8")
     ]

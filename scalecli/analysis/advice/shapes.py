@@ -37,7 +37,7 @@ _DIMENSIONS = ("encoder_layers", "decoder_layers", "d_model", "d_ff", "d_kv", "h
 
 @dataclass(frozen=True)
 class Setting:
-    """What memory and speed are those of."""
+    """What memory and speed are worked out for."""
 
     machine: Machine
     training: Training

@@ -16,10 +16,10 @@ _NARROWEST, _WIDEST = 0.5, 25.6
 def warnings(architecture: str, shape: Shape) -> list[str]:
     """What is wasteful in a shape, or beyond the papers' evidence, one sentence each; the papers' sizes have none."""
     declared = named(architecture)
-    return [*_of_every_architecture(shape), *warned(declared, declared.complete(shape))]
+    return [*_general_warnings(shape), *warned(declared, declared.complete(shape))]
 
 
-def _of_every_architecture(shape: Shape) -> Iterator[str]:
+def _general_warnings(shape: Shape) -> Iterator[str]:
     for name in ("d_model", "vocabulary"):
         width = getattr(shape, name)
         if width % TPU_LANES:

@@ -10,7 +10,7 @@ from typing import Any
 
 from scalecli import shapes_directory, strict
 from scalecli.analysis.quantities import parse_quantity
-from scalecli.errors import ConfigurationError, MissingError, nearest
+from scalecli.errors import ConfigurationError, MissingError, errors_at, nearest
 
 # Paper: its file. A table is named by its paper and number; the number alone means one of the first paper.
 PAPERS = {
@@ -223,10 +223,8 @@ def _model(source: str, title: str, table: PublishedTable, name: str) -> Publish
     row = {column: cell for column, cell in zip(table.columns, table.rows[name], strict=True) if cell is not None}
     printed = {key: row[key] for key in _PRINTED if key in row}
     counts: dict[str, float | None] = dict.fromkeys(_PRINTED)
-    try:
+    with errors_at(where):
         counts |= {key: parse_quantity(str(text)) for key, text in printed.items()}
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {error}") from None
     values: dict[str, Any] = {
         **dict.fromkeys(_FIGURES),
         **{"name": name, "source": source, "table": title, "architecture": table.architecture, "chips": table.chips},

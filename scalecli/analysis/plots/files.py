@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from scalecli.analysis.plots.figure import FigureSpec
 from scalecli.errors import UsageError
 from scalecli.storage.files import write_atomically
-from scalecli.tables import csv_cell
+from scalecli.tables import csv_lines
 
 SUFFIXES = (".png", ".svg", ".pdf", ".html")
 
@@ -55,12 +55,9 @@ def content(figure: FigureSpec, suffix: str) -> bytes | str:
 
 def points_csv(figure: FigureSpec) -> str:
     """One line for each model of each panel, with all digits and full names."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows: list[Sequence[Any]] = [_COLUMNS]
     for panel in figure.panels:
         for mark in panel.marks:
             model = (panel.title, mark.name, mark.source, mark.group, mark.parameters)
-            cells = (*model, panel.x.key, mark.x, panel.y.key, mark.y, mark.is_efficient, mark.note)
-            writer.writerow(map(csv_cell, cells))
-    return stream.getvalue()
+            rows.append((*model, panel.x.key, mark.x, panel.y.key, mark.y, mark.is_efficient, mark.note))
+    return csv_lines(rows)

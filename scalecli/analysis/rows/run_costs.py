@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from scalecli.analysis.papers.published import published_papers
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.fairness import trained_steps
 from scalecli.costs.hardware import CORES_OF_CPU, DEFAULT_CHIP, KG_CO2E_PER_KWH, PUE, Machine, chips, energy_kwh
-from scalecli.manifest import Manifest
+from scalecli.manifest import Manifest, parse_time
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,8 @@ def _seconds(manifest: Manifest) -> float | None:
     if manifest.throughput and manifest.throughput.steps_per_s > 0:
         return trained_steps(manifest) / manifest.throughput.steps_per_s
     if manifest.kind == "eval" and manifest.finished:
-        return max((_moment(manifest.finished) - _moment(manifest.created)).total_seconds(), 0.0)
+        return max((parse_time(manifest.finished) - parse_time(manifest.created)).total_seconds(), 0.0)
     return None
-
-
-def _moment(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def _devices(manifest: Manifest) -> tuple[str | None, int]:

@@ -12,6 +12,7 @@ from typing import Any
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.fairness import aspects
 from scalecli.analysis.statistics.intervals import students_t
+from scalecli.tables import first_few
 
 _AVERAGED = ("steps_per_s", "device_hours", "upstream", "downstream", "few_shot")
 _COUNTED = ("training_flops", "tokens", "tokens_per_parameter")  # until the best step of each: no interval
@@ -88,4 +89,4 @@ def _interval(values: Sequence[float]) -> tuple[float, float] | None:
 def _name(names: Sequence[str]) -> str:
     """What the names have in common: `small-sst2` of small-sst2 and small-seed1-sst2."""
     without = {re.sub(r"[-_]?seed[-_]?\d+", "", name) for name in names}
-    return without.pop() if len(without) == 1 else f"{names[0]} and {len(names) - 1} more"
+    return without.pop() if len(without) == 1 else first_few(names, 1)

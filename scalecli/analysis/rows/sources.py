@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalecli.analysis.papers.findings import findings_of, sequences_of
 from scalecli.analysis.papers.published import PublishedModel, as_published, published_papers
 from scalecli.analysis.rows.comparison import Row, RunOfRow, downstream_score
-from scalecli.errors import ConfigurationError
+from scalecli.costs import Convention
+from scalecli.errors import errors_at
 from scalecli.results import FEW_SHOT_ACCURACY
-
-# What only runs need is imported where they are read: a table of what is published is there sooner without.
-if TYPE_CHECKING:
-    from scalecli.costs import Convention
 
 _PAPERS_FEW_SHOT = "imagenet_10shot"
 _IMAGES = ("vit",)
@@ -30,6 +27,7 @@ def row_of_run(path: str, convention: Convention) -> Row:
         MissingError: there is no manifest, or it cannot be read.
         ConfigurationError: it is not valid, or this version knows no such architecture or shape; names the file.
     """
+    # What only runs need: a table of what is published is there sooner without.
     from scalecli.analysis.rows.run_costs import chip_of, hours_of_devices
     from scalecli.analysis.rows.shape_costs import batch_for, flops_of, parameters_of
     from scalecli.analysis.rows.upstream import final_results, pretrained_of, read_run, throughput_of, upstream_of
@@ -40,10 +38,8 @@ def row_of_run(path: str, convention: Convention) -> Row:
     manifest, _ = read_run(file)
     architecture = manifest.architecture
     shape = shape_of_run(manifest, file)
-    try:
+    with errors_at(file):
         parameters = parameters_of(architecture, shape)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{file}: {error}") from None
     results = final_results(manifest)
     upstream = upstream_of(file, manifest)
     throughput = throughput_of(file, manifest)

@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.statistics.fits import LineFit, NoFit, fit_lines
 from scalecli.analysis.statistics.points import Point, points
-
-if TYPE_CHECKING:  # numpy takes a tenth of a second
-    import numpy as np
 
 UPSTREAM, DOWNSTREAM = "upstream", "downstream"
 
@@ -59,7 +57,7 @@ def agreements(rows: Sequence[Row]) -> list[Agreement]:
 
 
 def _name(kind: tuple[str, str, str], kinds: Sequence[tuple[str, str, str]]) -> str:
-    """The origin, with the text and the data where others of that origin have others."""
+    """The origin, with the text and the data where groups of that origin differ in them."""
     origin, *conditions = kind
     others = zip(*(other[1:] for other in kinds if other[0] == origin), strict=True)
     apart = [own for own, values in zip(conditions, others, strict=True) if len(set(values)) > 1]
@@ -85,8 +83,6 @@ def _rank_correlations(known: Sequence[Point]) -> tuple[float | None, float | No
     upstream, downstream = [point.cost for point in known], [point.quality for point in known]
     if len(known) < 3 or len(set(upstream)) == 1 or len(set(downstream)) == 1:
         return None, None
-    import numpy as np
-
     above, better = (np.sign(np.subtract.outer(values, values)) for values in (upstream, downstream))
     # How many more a model is above than below is its rank, but for scale and shift; ties share one.
     return _correlation(above.sum(1), better.sum(1)), _correlation(above, better)

@@ -7,15 +7,14 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from scalecli.analysis.rows.comparison import Row
+from scalecli.analysis.statistics.data_law import DataLaw, DataLawFit, fit_data_law
 from scalecli.analysis.statistics.fits import NO_LOSS, NoFit, loss_of
 from scalecli.analysis.statistics.intervals import Interval
 from scalecli.analysis.statistics.points import Point, groups, points
-
-if TYPE_CHECKING:  # numpy takes a tenth of a second
-    from scalecli.analysis.statistics.data_law import DataLaw, DataLawFit
 
 COSTS = "parameters,tokens"
 _MODELS, _DIFFERENT = 7, 3  # two models more than constants; sizes and amounts of data
@@ -81,10 +80,6 @@ def _fit(group: str, members: Sequence[Point], quality: str, budgets: Sequence[f
     losses, fitted = [loss_of(quality, point.quality) for point in members], None
     reason = _refused(sizes, data, losses, quality)
     if not reason:
-        import numpy as np
-
-        from scalecli.analysis.statistics.data_law import fit_data_law
-
         fitted = fit_data_law(np.array(sizes), np.array(data), np.array(losses))
         reason = f"{quality} does not level off over parameters and tokens as the law does"
     if fitted is None:

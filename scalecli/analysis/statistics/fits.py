@@ -10,17 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import numpy as np
 
 from scalecli.analysis.papers.findings import Finding, findings_of
 from scalecli.analysis.papers.published import published_tables
 from scalecli.analysis.rows.comparison import lower_is_better
+from scalecli.analysis.statistics.bootstrap import misfit_ratio, resampled
 from scalecli.analysis.statistics.points import Point, groups, measured_alike
-
-if TYPE_CHECKING:  # numpy takes a tenth of a second, and most comparisons fit nothing
-    import numpy as np
-
-    from scalecli.analysis.statistics.power_law import Curve
+from scalecli.analysis.statistics.power_law import Curve, fit_curve
 
 PUBLISHED_SLOPES = "architectures/table-2"
 
@@ -123,8 +122,6 @@ def _line(group: str, points: Sequence[Point], cost: str, quality: str, is_log: 
         reason = f"{cost} is not above 0 everywhere, so that it has no logarithm"
     if reason:
         return NoFit(group=group, cost=cost, quality=quality, n=len(points), kind="line", reason=reason)
-    from scalecli.analysis.statistics.bootstrap import misfit_ratio, resampled
-
     x, y = _arrays(points, is_log)
     slope, intercept, misfit = _least_squares(x, y)
     residuals = y - intercept - slope * x
@@ -158,10 +155,6 @@ def _power(group: str, points: Sequence[Point], cost: str, quality: str) -> Powe
     if not reason and min(losses) <= 0:
         reason = NO_LOSS.format(quality)
     if not reason:
-        import numpy as np
-
-        from scalecli.analysis.statistics.power_law import fit_curve
-
         curve = fit_curve(np.array([dearness(cost, point.cost) for point in points]), np.array(losses))
         reason = f"{quality} does not level off over {cost} as a power law does"
     if curve is None:
@@ -181,8 +174,6 @@ def _too_few(points: Sequence[Point], parameters: int, what: str) -> str:
 
 def _arrays(points: Sequence[Point], is_log: bool) -> tuple[np.ndarray, np.ndarray]:
     """Costs, or log10 of them, and qualities, each [models]."""
-    import numpy as np
-
     costs = np.array([point.cost for point in points], float)
     return np.log10(costs) if is_log else costs, np.array([point.quality for point in points], float)
 

@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.statistics.fits import loss_of, quality_of
 from scalecli.analysis.statistics.intervals import LEVEL, Interval, middle_of
 from scalecli.analysis.statistics.points import Point, groups, points
-
-if TYPE_CHECKING:  # numpy takes a tenth of a second
-    import numpy as np
 
 _GAP, _SPREAD = 1.1, 1.25  # of neighboring training FLOPs, and of all that count as one budget
 _SIZES = 3
@@ -111,8 +109,6 @@ def _parabola(group: str, runs: Sequence[Point], quality: str) -> Parabola:
     parabola = Parabola(group=group, quality=quality, budget=budget, runs=tuple(runs))
     if len(set(parabola.sizes)) < _SIZES:
         return replace(parabola, reason=f"a parabola needs {_SIZES} sizes")
-    import numpy as np
-
     x = np.log10(parabola.sizes)
     bends = np.linalg.lstsq(_powers(x - x.mean()), np.array(_losses(parabola)), rcond=None)[0]
     return replace(parabola, middle=float(x.mean()), coefficients=(float(bends[0]), float(bends[1]), float(bends[2])))
@@ -124,9 +120,13 @@ def _losses(parabola: Parabola) -> list[float]:
 
 def _powers(x: np.ndarray) -> np.ndarray:
     """1, x and x^2, [runs, 3]."""
-    import numpy as np
-
     return np.stack([np.ones_like(x), x, x**2], axis=1)
+
+
+def _vertices(coefficients: np.ndarray) -> np.ndarray:
+    """Where parabolas of these coefficients, [..., 3], have their minima, [...]; NaN of those that have none."""
+    _, c1, c2 = np.moveaxis(coefficients, -1, 0)
+    return -c1 / (2 * np.where(c2 > 0, c2, np.nan))
 
 
 class _Draws:
@@ -137,8 +137,6 @@ class _Draws:
     """
 
     def __init__(self, parabolas: Sequence[Parabola]) -> None:
-        import numpy as np
-
         self._parabolas = list(parabolas)
         generator = np.random.default_rng(_SEED)
         designs, fits, misfit, freedom = [], [], 0.0, 0
@@ -158,20 +156,19 @@ class _Draws:
 
     def with_minimum(self, index: int) -> Parabola:
         """The parabola with its minimum, or with the reason why it has none."""
-        import numpy as np
-
         parabola = self._parabolas[index]
         assert parabola.coefficients is not None
         c0, c1, c2 = parabola.coefficients
         if c2 <= 0:
             return replace(parabola, reason="the loss does not bend upwards: no minimum")
-        vertex = float(self._vertex(index))
+        vertex = float(_vertices(np.array(parabola.coefficients)))
         size = 10 ** (parabola.middle + vertex)
         if not min(parabola.sizes) < size < max(parabola.sizes):
             edge, beyond = ("smallest", "smaller") if size <= min(parabola.sizes) else ("largest", "larger")
             return replace(parabola, reason=f"best at the {edge} size: no minimum without {beyond} ones")
-        drawn_sizes, drawn_tokens = 10 ** self._best(index, self._vertices(index))
-        (_, tokens), drawn = 10 ** self._best(index, np.array(vertex)), self._coefficients[index]
+        drawn_sizes, drawn_tokens = 10 ** self._best(index, self._coefficients[index])
+        _, tokens = 10 ** self._best(index, np.array(parabola.coefficients))
+        drawn = self._coefficients[index]
         losses = drawn[:, 0] - drawn[:, 1] ** 2 / (4 * np.where(drawn[:, 2] > 0, drawn[:, 2], np.nan))
         return replace(
             parabola,
@@ -182,11 +179,10 @@ class _Draws:
 
     def with_exponents(self, exponents: Exponents, minima: Sequence[int]) -> Exponents:
         """The exponents of the best parameters and tokens over the budgets of these minima."""
-        import numpy as np
-
         budgets = np.log10([self._parabolas[index].budget for index in minima])
-        best = np.array([self._best(index, self._vertex(index)) for index in minima])  # [budgets, 2]
-        drawn = np.array([self._best(index, self._vertices(index)) for index in minima])  # [budgets, 2, draws]
+        fitted = {index: np.array(self._parabolas[index].coefficients) for index in minima}
+        best = np.array([self._best(index, coefficients) for index, coefficients in fitted.items()])  # [budgets, 2]
+        drawn = np.array([self._best(index, self._coefficients[index]) for index in minima])  # [budgets, 2, draws]
         centered = budgets - budgets.mean()
         weights = centered / (centered**2).sum()
         values, samples = weights @ best, np.einsum("b,bkd->kd", weights, drawn)
@@ -197,32 +193,16 @@ class _Draws:
             factor=float(10 ** (best[:, 0].mean() - values[0] * budgets.mean())),
         )
 
-    def _vertex(self, index: int) -> np.ndarray:
-        import numpy as np
-
-        _, c1, c2 = np.array(self._parabolas[index].coefficients)
-        return -c1 / (2 * c2)
-
-    def _vertices(self, index: int) -> np.ndarray:
-        """Where the drawn parabolas have their minima, [draws]; NaN of those that have none."""
-        import numpy as np
-
-        _, c1, c2 = self._coefficients[index].T
-        return -c1 / (2 * np.where(c2 > 0, c2, np.nan))
-
-    def _best(self, index: int, x: np.ndarray) -> np.ndarray:
-        """log10 of parameters and of tokens at the parabola's `x`, [2, ...]: the budget's own trade of the two."""
-        import numpy as np
-
+    def _best(self, index: int, coefficients: np.ndarray) -> np.ndarray:
+        """log10 of parameters and of tokens, [2, ...], where parabolas of these coefficients have their minima."""
         parabola = self._parabolas[index]
         sizes = np.log10(parabola.sizes) - parabola.middle
         slope, intercept = np.polyfit(sizes, np.log10([run.row.tokens or 1 for run in parabola.runs]), 1)
+        x = _vertices(coefficients)
         return np.stack([parabola.middle + x, intercept + slope * x])
 
     def _estimate(self, value: float, draws: np.ndarray) -> Interval:
         """A figure with its interval, NaN where that is not known or has no end, as some draws have no minimum."""
-        import numpy as np
-
         if not self._is_known or np.isnan(draws).mean() > (1 - LEVEL) / 2:
             return Interval(value, math.nan, math.nan)
         return Interval(value, *middle_of(draws))

@@ -11,15 +11,15 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from scalecli.analysis.rows.comparison import Row, lower_is_better
 from scalecli.analysis.statistics.fits import PowerFit, dearness, fit_powers
 from scalecli.analysis.statistics.intervals import middle_of, students_t
 from scalecli.analysis.statistics.points import Point, groups, measured_alike, points
-
-if TYPE_CHECKING:
-    import numpy as np
+from scalecli.analysis.statistics.power_law import drawn_losses
 
 _FEWEST = 4  # models of a line, two more than its parameters
 _DRAWS = 4000
@@ -154,12 +154,8 @@ def _predicted_loss(
         return replace(prediction, reason=f"it needs {_FEWEST} models of different costs"), None
     if min(target.cost, *(point.cost for point in members)) <= 0:
         return replace(prediction, reason=f"{cost} is not above 0 everywhere"), None
-    import numpy as np
-
     (power,) = fit_powers([replace(point, group="") for point in members], cost, _UPSTREAM)
     if isinstance(power, PowerFit):
-        from scalecli.analysis.statistics.power_law import drawn_losses
-
         costs = np.array([dearness(cost, point.cost) for point in members])
         losses = -np.array([point.quality for point in members])
         draws = np.minimum(-drawn_losses(costs, losses, power.curve, dearness(cost, target.cost)), 0.0)
@@ -184,8 +180,6 @@ def _predicted_score(
         return replace(prediction, reason=f"it needs {_FEWEST} models with upstream and {prediction.quality}")
     if not all(0 < score < 100 for _, score in scored):
         return replace(prediction, reason=f"{prediction.quality} is not between 0 and 100 everywhere")
-    import numpy as np
-
     log_odds = [math.log(score / (100 - score)) for _, score in scored]
     line = _Line.through([upstream for upstream, _ in scored], log_odds)
     if line.slope <= 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from typing import Any
 
 import click
 
-from scalecli.analysis.quantities import parse_quantity
 from scalecli.analysis.rows.comparison import Row
 from scalecli.cli.options.groups import option_group
-from scalecli.errors import ConfigurationError, UsageError
+from scalecli.cli.options.values import positive_quantity
+from scalecli.errors import UsageError
 from scalecli.tables import Table
 
 _LAW_COSTS = "parameters,tokens"
@@ -62,7 +61,7 @@ def _collect(options: dict[str, Any]) -> None:
         agreement=options.pop("agreement"),
         pareto=options.pop("pareto"),
         data_laws=laws,
-        budgets=tuple(_amount(text, f"--budget {text}") for text in budgets),
+        budgets=tuple(positive_quantity(text, f"--budget {text}") for text in budgets),
         predicted=options.pop("predict"),
         predicted_at=tuple(map(_cost_and_value, options.pop("predict_at"))),
         held_out=options.pop("hold_out"),
@@ -121,17 +120,7 @@ def _cost_and_value(text: str) -> tuple[str, float]:
     cost, equals, value = text.partition("=")
     if not equals or not cost.strip():
         raise UsageError(f"--predict-at {text}: COST=VALUE is accepted, such as flops=1e15")
-    return cost.strip(), _amount(value, f"--predict-at {text}")
-
-
-def _amount(text: str, where: str) -> float:
-    try:
-        value = parse_quantity(text)
-    except ConfigurationError as error:
-        raise UsageError(f"{where}: {error}") from None
-    if not 0 < value < math.inf:
-        raise UsageError(f"{where}: a number above 0 is accepted, such as 1e18")
-    return value
+    return cost.strip(), positive_quantity(value, f"--predict-at {text}")
 
 
 def _by(text: str) -> str:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 
 import click
+from click.shell_completion import CompletionItem
 
 from scalecli.analysis.papers.published import PublishedModel, find_published, published_models, published_names
 from scalecli.analysis.rows.comparison import Row, column_keys
@@ -18,14 +19,13 @@ from scalecli.cli.output.terminal import say
 from scalecli.costs import Convention
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, nearest
 from scalecli.storage.files import is_remote, locate, one_line_errors
+from scalecli.tables import first_few
 
 PUBLISHED_PREFIX = "published:"
 
 
 def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
     """Shell completion of MODELS: published models and files."""
-    from click.shell_completion import CompletionItem
-
     names = [CompletionItem(name) for name in published_models() if name.startswith(incomplete)]
     return [*names, CompletionItem(incomplete, type="file")]
 
@@ -82,8 +82,7 @@ def rows_of(models: Iterable[PublishedModel | str], convention: Convention) -> l
         path, _, reason = line.partition(": ")
         paths_by_reason.setdefault(reason, []).append(path)
     for reason, paths in paths_by_reason.items():
-        others = f" and {len(paths) - 1:,} more" if paths[1:] else ""
-        say(f"warning: left out: {paths[0]}{others}: {reason}")
+        say(f"warning: left out: {first_few(paths, 1)}: {reason}")
     if not rows:
         raise damage[-1]
     return with_assumed_data(rows)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 
 from scalecli.analysis.papers.findings import Finding
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.fairness import unlike
 from scalecli.cli.compare.table import Choice
 from scalecli.costs import BATCHES, Convention
-from scalecli.tables import Table
+from scalecli.tables import Table, first_few
 
 _SUMMARIES = frozenset({"xsum", "cnn_dailymail", "multi_news"})  # the columns of Table 7
 _NAMES = 3  # of those that a note lists
+_few = partial(first_few, count=_NAMES)
 
 
 def notes(
@@ -37,8 +39,8 @@ def notes(
         batch.sequences: f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets",
         1: "one image",
     }
-    of_rows = {row.flops_sequences for row in rows}
-    if "flops" in used and (listed := [size for sequences, size in sizes.items() if sequences in of_rows]):
+    sequences_of_rows = {row.flops_sequences for row in rows}
+    if "flops" in used and (listed := [size for sequences, size in sizes.items() if sequences in sequences_of_rows]):
         lines.append(f"FLOPs: {convention}, {', or '.join(listed)}")
     lacking = [row.name for row in rows if row.flops is None and row.run is not None]
     if "flops" in used and lacking:
@@ -124,11 +126,6 @@ def _unlike_training(rows: Sequence[Row], used: Collection[str]) -> Iterator[str
         names_of[frozenset(seen)] = max(most, seen, key=lambda names: sum(map(len, names.values())))
     for names in names_of.values():
         if len(names) > 1:
-            shown = [f"{amount} ({_few(models)})" for amount, models in names.items()][:_NAMES]
-            more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-            yield f"note: marks, fits and frontiers only compare models that saw as much data: {'; '.join(shown)}{more}"
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return f"{', '.join(names[:_NAMES])}{more}"
+            amounts = [f"{amount} ({_few(models)})" for amount, models in names.items()]
+            shown = first_few(amounts, _NAMES, "; ")
+            yield f"note: marks, fits and frontiers only compare models that saw as much data: {shown}"

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import click
 
+from scalecli.analysis.plots.figure import FigureSpec, with_lines
+from scalecli.analysis.rows.comparison import Row
+from scalecli.cli.compare.analyses import Analyses
+from scalecli.cli.compare.table import Choice
 from scalecli.cli.output.formats import terminal_width
 from scalecli.cli.output.terminal import say
 from scalecli.errors import UsageError
-
-if TYPE_CHECKING:
-    from scalecli.analysis.plots.figure import FigureSpec
-    from scalecli.analysis.rows.comparison import Row
-    from scalecli.cli.compare.analyses import Analyses
-    from scalecli.cli.compare.table import Choice
 
 _TERMINAL = "-"
 _USUAL_WIDTH = 80
 
 
-def plot_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--plot FILE`, which arrives as the argument `plot`, a tuple."""
-    return click.option(
-        "--plot",
-        multiple=True,
-        type=click.Path(allow_dash=True),
-        metavar="FILE",
-        help="Draw the costs against the qualities: FILE.png, .svg, .pdf, or .html, which hovers and filters; with the "
-        "points as CSV beside it. '-' draws in the terminal. Several times for several.",
-    )(function)
+plot_option = click.option(
+    "--plot",
+    multiple=True,
+    type=click.Path(allow_dash=True),
+    metavar="FILE",
+    help="Draw the costs against the qualities: FILE.png, .svg, .pdf, or .html, which hovers and filters; with the "
+    "points as CSV beside it. '-' draws in the terminal. Several times for several.",
+)
 
 
 def check_plots(plot: Sequence[str], format: str) -> None:
@@ -76,14 +71,15 @@ def draw_plots(plot: Sequence[str], figure: FigureSpec) -> None:
 def comparison_figure(rows: Sequence[Row], analyses: Analyses, choice: Choice) -> FigureSpec:
     """The picture of --isoflop, of the costs and qualities of --fit with its lines, else of --cost and --quality."""
     from scalecli.analysis.plots.build import cost_quality
-    from scalecli.analysis.plots.figure import with_lines
-    from scalecli.analysis.plots.isoflop import isoflop_figure
-    from scalecli.cli.compare.tables.fits import drawn_lines
 
     if analyses.isoflop:
+        from scalecli.analysis.plots.isoflop import isoflop_figure
+
         return isoflop_figure(rows, choice.qualities)
     if not analyses.fits:
         return cost_quality(rows, choice.costs, choice.qualities, analyses.by)
+    from scalecli.cli.compare.tables.fits import drawn_lines
+
     costs, qualities = (list(dict.fromkeys(keys)) for keys in zip(*analyses.fits, strict=True))
     figure = cost_quality(rows, costs, qualities, analyses.by)
     for cost, quality in analyses.fits:

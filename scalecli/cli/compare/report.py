@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import click
 
@@ -19,15 +18,12 @@ from scalecli.cli.output.terminal import say
 from scalecli.errors import UsageError
 from scalecli.tables import Table
 
-
-def report_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--report DIR`, which arrives as the argument `report`."""
-    return click.option(
-        "--report",
-        type=click.Path(),
-        metavar="DIR",
-        help="Also write a report: a page of HTML that needs nothing else, the same as Markdown, and its figures.",
-    )(function)
+report_option = click.option(
+    "--report",
+    type=click.Path(),
+    metavar="DIR",
+    help="Also write a report: a page of HTML that needs nothing else, the same as Markdown, and its figures.",
+)
 
 
 def write_tables(directory: str, tables: Sequence[Table]) -> None:

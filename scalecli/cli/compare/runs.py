@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
 
 import click
 
@@ -25,18 +23,14 @@ _COLUMNS = (
     Column("downstream", "Downstream", "float"),
     Column("created", "Created"),
 )
-
-
-def list_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--list DIR`, which arrives as the argument `list_directory`."""
-    return click.option(
-        "--list",
-        "list_directory",
-        envvar="SCALECLI_COMPARE_LIST",  # the argument can't be called list
-        type=click.Path(),
-        metavar="DIR",
-        help="List the runs in a directory and below it, and compare nothing.",
-    )(function)
+list_option = click.option(
+    "--list",
+    "list_directory",
+    envvar="SCALECLI_COMPARE_LIST",  # the argument can't be called list
+    type=click.Path(),
+    metavar="DIR",
+    help="List the runs in a directory and below it, and compare nothing.",
+)
 
 
 def print_runs(directory: str, format: str) -> None:

@@ -134,23 +134,23 @@ def known_columns(row: Row) -> list[str]:
 
 
 def _headlines(rows: Sequence[Row], choice: Choice, is_for_people: bool) -> list[str]:
-    """The columns that are shown unless others are chosen: where no row has a quality, all scores and traits too.
+    """The columns that are shown unless others are chosen.
 
-    Where published rows are among others and have none, their scores.
-
-    The costs and qualities that are asked for are always shown. Programs always get the headlines; people get no empty
-    columns beside those scores or few-shot figures, and the number of chips where speeds are not all of the usual one.
+    Where no row has a quality, all scores and traits are among them; where only some published rows have none, the
+    scores of these. The costs and qualities that are asked for are always shown. Programs always get the headlines;
+    people get no empty columns beside those scores or few-shot figures, and the number of chips where speeds are not
+    all of the usual one.
     """
     extra = column_keys(rows)[len(FIXED_COLUMNS) :]
     lacking = [row for row in rows if row.upstream is None and row.downstream is None and row.few_shot is None]
     if len(lacking) < len(rows):
         extra = [key for key in extra if any(key in row.results for row in lacking if row.run is None)]
-    of_images = ["few_shot"] if any(row.few_shot is not None for row in rows) else []
-    asked = [key for key in choice.asked if key not in (*_HEADLINES, *of_images, *extra)]
-    shown = [*_HEADLINES, *asked, *of_images, *extra, "pareto"]
-    if is_for_people and (extra or of_images):
+    image_columns = ["few_shot"] if any(row.few_shot is not None for row in rows) else []
+    asked = [key for key in choice.asked if key not in (*_HEADLINES, *image_columns, *extra)]
+    shown = [*_HEADLINES, *asked, *image_columns, *extra, "pareto"]
+    if is_for_people and (extra or image_columns):
         known = {key for key in shown if key in choice.asked or any(row.value(key) is not None for row in rows)}
-        shown = [key for key in shown if key in known or (key == "pareto" and (of_images or choice.asked))]
+        shown = [key for key in shown if key in known or (key == "pareto" and (image_columns or choice.asked))]
     if is_for_people and "steps_per_s" in shown:
         chips = {row.chips for row in rows if row.steps_per_s is not None}
         if len(chips) > 1 or chips - {None, _USUAL_CHIPS}:

@@ -42,8 +42,3 @@ def batch_text(spec: ModelSpec, batch: Batch) -> str:
         return f"batch {batch.sequences} x {batch.inputs} inputs x {batch.targets} targets"
     images = "1 image" if batch.sequences == 1 else f"{batch.sequences} images"
     return f"{images} of {batch.inputs} patches and a class token"
-
-
-def tokens(batch: Batch) -> int:
-    """Tokens of a batch, inputs and targets together, or patches and class tokens: what "per token" divides by."""
-    return batch.sequences * (batch.inputs + batch.targets)

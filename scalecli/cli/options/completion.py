@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem
 
 
 def listed(incomplete: str, names: list[str]) -> list[str]:
@@ -28,8 +25,6 @@ def complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 def complete_studies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Studies that come with the package, and files."""
-    from click.shell_completion import CompletionItem
-
     from scalecli.studies.study import ready_made
 
     names = [name for name in ready_made() if name.startswith(incomplete)]
@@ -38,8 +33,6 @@ def complete_studies(ctx: click.Context, param: click.Parameter, incomplete: str
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Runs in the folder that is typed so far, and in runs/ before anything is; else folders."""
-    from click.shell_completion import CompletionItem
-
     from scalecli.storage.layout import MANIFEST
 
     folder, start = os.path.split(incomplete)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from scalecli.cli.options.groups import option_group
 from scalecli.devices import KINDS, Request, prepare_environment
 from scalecli.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from scalecli.shape import Shape
+from scalecli.shape import Shape, presets
 
 device_options = option_group(
     click.option(
@@ -58,7 +56,6 @@ def _usual_parallel(architecture: str, shape: Shape) -> int:
     from scalecli.architectures import DEFAULT_ARCHITECTURE, build_spec
     from scalecli.costs.hardware import Machine
     from scalecli.costs.layout import local_weights
-    from scalecli.shape import presets
 
     setup = published_papers()["scale-efficiently"].setup
     sizes = presets(DEFAULT_ARCHITECTURE)

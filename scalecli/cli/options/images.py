@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 from click.core import ParameterSource
 
+from scalecli.architectures import named
 from scalecli.cli.options.groups import number_option, option_group
 from scalecli.errors import UsageError
-
-if TYPE_CHECKING:
-    from scalecli.references import ModelReference
+from scalecli.references import ModelReference
 
 IMAGES_HELP = (
     "Labeled images: a folder that holds a folder of JPEG or PNG files for each class (or train and validation, val or "
@@ -45,10 +42,7 @@ def check_reading_options(ctx: click.Context, images: str | None) -> None:
 
 def check_model_reads(model: ModelReference, images: str | None) -> None:
     """Raises UsageError for a model of images without --images, or a model of text with it."""
-    from scalecli.architectures import build_spec
-    from scalecli.specs import EncoderOnly
-
-    reads_images = isinstance(build_spec(model.architecture, model.shape), EncoderOnly)
+    reads_images = named(model.architecture).reads == "images"
     if reads_images and not images:
         raise UsageError(f"{model.name} reads images: give a folder or a TensorFlow dataset by --images")
     if images and not reads_images:

@@ -111,7 +111,6 @@ def run_figures(spec: ModelSpec, batch: Batch, run: PricedRun) -> dict[str, Any]
     memory = device_memory(spec, batch, machine, training)
     speed = estimate(spec, batch, machine, training)
     step_flops = sum(costs.flops(spec, batch, "training").values())
-    step_tokens = batch.sequences * (batch.inputs + batch.targets)
     seconds = run.steps / speed.steps_per_s
     kwh = energy_kwh(machine, seconds, run.pue)
     parts = asdict(memory)
@@ -132,10 +131,10 @@ def run_figures(spec: ModelSpec, batch: Batch, run: PricedRun) -> dict[str, Any]
         "fits_with": None if enough else _alternatives(remedies(spec, batch, machine, training)),
         "steps_per_s": speed.steps_per_s,
         "limit": speed.limit,
-        "tokens_per_s": round(step_tokens * speed.steps_per_s),
+        "tokens_per_s": round(batch.tokens * speed.steps_per_s),
         "peak_percent": 100 * step_flops * speed.steps_per_s / (machine.chips * machine.chip.flops(training.precision)),
         "steps": run.steps,
-        "tokens": run.steps * step_tokens,
+        "tokens": run.steps * batch.tokens,
         "run_flops": run.steps * step_flops,
         "hours": seconds / 3600,
         "device_hours": machine.chips * seconds / 3600,

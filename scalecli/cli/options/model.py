@@ -7,6 +7,7 @@ import itertools
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from scalecli.architectures import (
     ARCHITECTURES,
@@ -25,8 +26,6 @@ from scalecli.shape import architecture_in, name_parts, parse_name, presets
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
     """Shell completion of a model: sizes, then operators after `small-`, and files."""
-    from click.shell_completion import CompletionItem
-
     asked = ctx.params.get("arch")
     offered = [asked] if asked in ARCHITECTURES else [DEFAULT_ARCHITECTURE, *IMAGE_ARCHITECTURES]
     names = [size for architecture in offered for size in presets(architecture) if size.startswith(incomplete.lower())]
@@ -43,8 +42,6 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def _complete_architecture(ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
-    from click.shell_completion import CompletionItem
-
     names = [CompletionItem(name) for name in ARCHITECTURES if name.startswith(incomplete)]
     return names or [CompletionItem(incomplete, type="file")]
 

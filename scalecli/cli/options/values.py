@@ -1,4 +1,4 @@
-"""Callbacks of click that check an option's value, or make of it what the command needs."""
+"""Checks of options' values, most of them callbacks of click, which may make of a value what the command needs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from scalecli.analysis.quantities import parse_quantity
 from scalecli.errors import ConfigurationError, UsageError
 from scalecli.storage.files import is_remote
 
@@ -58,6 +59,21 @@ def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     for number in value if isinstance(value, tuple) else (value,):
         if number is not None and not 0 < number < math.inf:
             raise ConfigurationError(f"{param.opts[0]} is {number}; a number above 0 is accepted")
+    return value
+
+
+def positive_quantity(text: str, where: str) -> float:
+    """The number that `61M` and the like stand for.
+
+    Raises:
+        UsageError: it is none, not finite, or not above 0; names the option, `where`.
+    """
+    try:
+        value = parse_quantity(text)
+    except ConfigurationError as error:
+        raise UsageError(f"{where}: {error}") from None
+    if not 0 < value < math.inf:
+        raise UsageError(f"{where}: a number above 0 is accepted, such as 1e18")
     return value
 
 

@@ -93,7 +93,7 @@ def compiled_figures(
         "device_memory": round(machine.device_memory_bytes),
         "fits": compiled.arguments is not None and compiled.total <= machine.device_memory_bytes,
         "planned_device_flops": round(planned / machine.devices),
-        **_of_work(compiled.work),
+        **_work_figures(compiled.work),
         "compile_seconds": round(compiled.seconds, 1),
     }
 
@@ -112,7 +112,7 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _of_work(work: ProgramCosts | None) -> dict[str, Any]:
+def _work_figures(work: ProgramCosts | None) -> dict[str, Any]:
     """Of collectives only the kinds that there are."""
     if work is None:
         return {}

@@ -15,28 +15,28 @@ def table_of_results(manifest: Manifest) -> tuple[list[dict[str, Any]], list[Col
     """A row for each result of each step, the step in a column where there are several."""
     rows = [
         {"result": key, "step": step, "value": value}
-        for step, of in manifest.results.items()
-        for key, value in of.items()
+        for step, results in manifest.results.items()
+        for key, value in results.items()
     ]
     columns = [Column("result", "Result"), Column("value", "Value", "float")]
     return rows, columns if len(manifest.results) == 1 else [Column("step", "Step"), *columns]
 
 
-def table_of_tasks(manifest: Manifest, found: ScoredTasks) -> tuple[list[dict[str, Any]], list[Column]]:
+def table_of_tasks(manifest: Manifest, scored: ScoredTasks) -> tuple[list[dict[str, Any]], list[Column]]:
     """A row for each score and each average, at the one step or that of the best mean over tasks, with its interval.
 
     Of several checkpoints also what each task's own best step gave, and the averages of those: the papers report the
     peak of the validation.
     """
     step = manifest.best.step if manifest.best else max(manifest.results)
-    results, peaks = manifest.results[step], found.peaks()
+    results, peaks = manifest.results[step], scored.peaks()
     rows = []
     for name in peaks:
         task = name.partition("/")[0]
         peak, peak_step = peaks[name]
         rows.append(
             {
-                **{"result": name, "value": results[name], "baseline": found.baseline.get(name)},
+                **{"result": name, "value": results[name], "baseline": scored.baseline.get(name)},
                 **{"low": results.get(f"{name}/low"), "high": results.get(f"{name}/high")},
                 **{"examples": results.get(f"{task}/examples"), "step": step, "peak": peak, "peak_step": peak_step},
             }
@@ -49,7 +49,7 @@ def table_of_tasks(manifest: Manifest, found: ScoredTasks) -> tuple[list[dict[st
         Column("examples", "Examples"),
         Column("baseline", "Best constant", "float"),
     ]
-    if len(found.scores) > 1:
+    if len(scored.scores) > 1:
         columns += [Column("step", "Step"), Column("peak", "Peak", "float"), Column("peak_step", "Step of the peak")]
     return rows, columns
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import click
@@ -18,20 +16,18 @@ from scalecli import __version__
 from scalecli.cli.options.groups import option_group
 from scalecli.cli.output.terminal import say_wrapped
 from scalecli.cli.output.text_tables import TextColumn, table_lines, text_width, wrapped
-from scalecli.tables import Column, Table, csv_cell, humanise, latex, markdown, printable
+from scalecli.tables import Column, Table, csv_lines, humanise, latex, markdown, printable
 
 FORMATS = ("table", "json", "csv", "markdown", "latex", "yaml")
 FOR_PEOPLE = ("table", "markdown", "latex")
 
 
-def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--format table|json|csv|markdown|latex|yaml`, which arrives as the argument `format`."""
-    return option_group(
-        click.option(
-            "--format", type=click.Choice(FORMATS), default="table", show_default=True, help="Format of the results."
-        ),
-        heading="Output",
-    )(function)
+format_option = option_group(
+    click.option(
+        "--format", type=click.Choice(FORMATS), default="table", show_default=True, help="Format of the results."
+    ),
+    heading="Output",
+)
 
 
 def print_table(key: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], format: str = "table") -> None:
@@ -162,16 +158,8 @@ def _machine(value: Any, format: str) -> str:
 
 def csv_text(table: Table) -> str:
     """One table as CSV; a cell with a list of texts has spaces between them, one with objects is JSON."""
-    return _csv(_plain_rows(table.rows, table.columns), [column.key for column in table.columns])
-
-
-def _csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(map(csv_cell, keys))
-    for row in rows:
-        writer.writerow(csv_cell(_flat(row.get(key))) for key in keys)
-    return stream.getvalue()
+    rows = _plain_rows(table.rows, table.columns)
+    return csv_lines([[column.key for column in table.columns], *(map(_flat, row.values()) for row in rows)])
 
 
 def _flat(value: Any) -> Any:

@@ -6,13 +6,10 @@ import contextlib
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from scalecli.cli.output.terminal import Line, live_line, say
 from scalecli.results import UNIGRAM_NEGATIVE_LOG_PERPLEXITY
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Progress
+from scalecli.training.reporting import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 LEAST_SECONDS = 1.0  # of work, before the time left is estimated

@@ -59,7 +59,8 @@ def print_plan(
     Warns of a step that needs more memory than the devices have.
     """
     from scalecli import costs
-    from scalecli.runs.fitting import estimated_seconds, memory_warning, planned_machine
+    from scalecli.costs.this_machine import seconds_here
+    from scalecli.runs.fitting import memory_warning, planned_machine
     from scalecli.storage.layout import CHECKPOINTS
     from scalecli.training.checkpoints import checkpoint_steps
 
@@ -70,7 +71,7 @@ def print_plan(
     there.refresh()
     steps_done = max(checkpoint_steps(there.directory / CHECKPOINTS), default=start_step)
     machine = planned_machine(devices)
-    seconds = estimated_seconds(spec, batch, recipe, machine, recipe.steps - steps_done)
+    seconds = seconds_here(spec, batch, recipe.training, recipe.steps - steps_done, machine)
     record = {
         "directory": storage.address,
         "architecture": spec.architecture,

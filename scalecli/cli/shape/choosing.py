@@ -14,8 +14,8 @@ from scalecli.analysis.advice.shapes import (
     nearest_published,
     published_alternatives,
 )
-from scalecli.analysis.quantities import parse_quantity
 from scalecli.cli.options.groups import option_group
+from scalecli.cli.options.values import positive_quantity
 from scalecli.cli.output.formats import Column
 from scalecli.errors import ConfigurationError, UsageError, nearest
 from scalecli.references import ModelReference
@@ -166,12 +166,7 @@ def _budgets(texts: tuple[str, ...]) -> dict[str, float]:
         cost = _cost(name, where)
         if cost in limits:
             raise UsageError(f"{where}: {cost} is limited twice")
-        try:
-            limits[cost] = parse_quantity(value)
-        except ConfigurationError as error:
-            raise UsageError(f"{where}: {error}") from None
-        if not limits[cost] > 0:
-            raise UsageError(f"{where}: a number above 0 is accepted")
+        limits[cost] = positive_quantity(value, where)
     return limits
 
 

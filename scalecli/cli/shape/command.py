@@ -147,7 +147,7 @@ def _show(
 
 
 def _setting(run: PricedRun | None, architecture: str, shape: Shape, lengths: Mapping[str, int]) -> Setting:
-    """What costs are those of, for shapes of an architecture that read what this one does."""
+    """The machine and the batch that costs are worked out for, of shapes that read what this one does."""
     run = run or run_from({})
     return Setting(run.machine, run.training, batch_of(build_spec(architecture, shape), "forward", **lengths))
 

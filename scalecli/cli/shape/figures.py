@@ -9,10 +9,9 @@ from typing import Any
 from scalecli import costs
 from scalecli.architectures import KNOBS, SHARED_FIELDS, build_spec
 from scalecli.architectures.operators import operators
-from scalecli.cli.options.batch import tokens
 from scalecli.cli.options.machine import RUN_COLUMNS, RUN_NARROW, PricedRun, run_figures
 from scalecli.cli.output.formats import FOR_PEOPLE, Column, print_record, print_table
-from scalecli.errors import ConfigurationError
+from scalecli.errors import errors_at
 from scalecli.references import ModelReference
 
 _NAMES = (Column("name", "Name"), Column("architecture", "Architecture"))
@@ -46,11 +45,9 @@ def shape_figures(model: ModelReference, lengths: Mapping[str, int], run: Priced
     spec = build_spec(model.architecture, model.shape)
     batch = costs.batch_of(spec, "forward", **lengths)
     total, embedding = spec.parameters(), spec.embedding_parameters()
-    try:
+    with errors_at(model.name):
         forward, training = (sum(costs.flops(spec, batch, name).values()) for name in ("forward", "training"))
         run_costs = {} if run is None else run_figures(spec, batch, run)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{model.name}: {error}") from None
     return {
         "name": model.name,
         "architecture": model.architecture,
@@ -63,8 +60,8 @@ def shape_figures(model: ModelReference, lengths: Mapping[str, int], run: Priced
         "targets": batch.targets,
         "forward_flops": forward,
         "training_flops": training,
-        "forward_flops_per_token": round(forward / tokens(batch)),
-        "training_flops_per_token": round(training / tokens(batch)),
+        "forward_flops_per_token": round(forward / batch.tokens),
+        "training_flops_per_token": round(training / batch.tokens),
         "weights_bytes": costs.weights_bytes(spec),
         "adafactor_bytes": costs.adafactor_bytes(spec),
         **run_costs,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -31,14 +30,13 @@ def command() -> None:
     """
 
 
-def _directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--directory",
-        type=click.Path(),
-        callback=local_path,
-        metavar="DIRECTORY",
-        help="Directory of the runs. [default: runs/STUDY]",
-    )(function)
+_directory_option = click.option(
+    "--directory",
+    type=click.Path(),
+    callback=local_path,
+    metavar="DIRECTORY",
+    help="Directory of the runs. [default: runs/STUDY]",
+)
 
 
 @command.command("run", cls=GroupedCommand)

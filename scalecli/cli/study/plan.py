@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from scalecli.costs import Batch
 from scalecli.costs.hardware import DEFAULT_CHIP
 from scalecli.costs.this_machine import COMPILE_SECONDS, IMPORT_SECONDS, speed_here, this_machine
 from scalecli.data.tasks.registry import find_tasks
-from scalecli.errors import ConfigurationError
+from scalecli.errors import ConfigurationError, errors_at
 from scalecli.runs.recipe import Recipe
 from scalecli.runs.training import PretrainingJob
 from scalecli.specs import ModelSpec
@@ -92,7 +91,7 @@ def make_plan(study: Study, source: str, directory: Path, chip: str | None = Non
         *option_words(pretrain, _section(study.pretrain, source, "pretrain", study.data), f"{source}: pretrain"),
     ]
     tuning_words = option_words(finetune, _section(study.finetune, source, "finetune"), f"{source}: finetune")
-    with _naming(source):
+    with errors_at(source):
         job = _pretraining(study, all_trials[0], reading_words)
         tuning = _finetuning(study, tuning_words) if study.tasks else None
         machine, is_here = _machine(study, chip, chips)
@@ -100,7 +99,7 @@ def make_plan(study: Study, source: str, directory: Path, chip: str | None = Non
     jobs = []
     for trial in all_trials:
         spec = build_spec(trial.model.architecture, replace(job, model=trial.model).planned_shape())
-        with _naming(f"{source}: {trial.name}"):
+        with errors_at(f"{source}: {trial.name}"):
             steps = _steps(study, trial, spec, batch)
         run = directory / trial.name
         command = RunCommand(trial.name, run, _pretrain_words(trial, run, steps, reading_words))
@@ -145,15 +144,6 @@ def _steps(study: Study, trial: Trial, spec: ModelSpec, batch: Batch) -> int:
             f"{humanise(step_flops, 'flops')}"
         )
     return steps
-
-
-@contextlib.contextmanager
-def _naming(source: str) -> Iterator[None]:
-    """Puts the source of a bad configuration before its error."""
-    try:
-        yield
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{source}: {error}") from None
 
 
 def _section(
@@ -212,7 +202,7 @@ def _planned(
     is_here: bool,
     budget: float | None = None,
 ) -> PlannedRun:
-    with _naming(command.name):
+    with errors_at(command.name):
         flops = recipe.steps * sum(costs.flops(spec, batch, "training").values())
     run = PlannedRun(command, kind, spec.parameters(), recipe.steps, flops, budget)
     try:

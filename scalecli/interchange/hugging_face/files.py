@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import safetensors.numpy
 
 from scalecli.interchange.safe_files import WEIGHT_FILES
 from scalecli.interchange.weight_map import Exported, Location, scatter
 from scalecli.storage.files import give_usual_mode
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FORMAT = "hugging-face"
 CONFIG = "config.json"
@@ -25,17 +26,13 @@ def write_weights(folder: Path, model: Exported, locations: Mapping[str, Locatio
     Raises:
         OSError, safetensors.SafetensorError: it cannot be written.
     """
-    import ml_dtypes
-    import numpy as np
-    from safetensors.numpy import save_file
-
     dtype = np.dtype(ml_dtypes.bfloat16 if model.precision == "bfloat16" else model.precision)
     shards = list(_shards(scatter(model, locations), dtype.itemsize))
     names = {}
     for number, tensors in enumerate(shards, start=1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors" if len(shards) > 1 else WEIGHT_FILES[0]
         arrays = {name: np.ascontiguousarray(array, dtype) for name, array in tensors.items()}
-        save_file(arrays, folder / file, metadata={"format": "pt"})
+        safetensors.numpy.save_file(arrays, folder / file, metadata={"format": "pt"})
         give_usual_mode(folder / file)
         names.update(dict.fromkeys(arrays, file))
     if len(shards) > 1:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.hugging_face import vit as vit_hugging_face
@@ -21,9 +23,6 @@ from scalecli.interchange.safe_files import WEIGHT_FILES, first_file, read_json,
 from scalecli.interchange.weight_map import Exported, Location, all_locations, check_only_weights
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
-
-if TYPE_CHECKING:
-    import numpy as np
 
 # Of the configuration: what all our models have, and T5Config has too where it says nothing else.
 _CONSTANT = {

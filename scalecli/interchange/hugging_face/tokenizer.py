@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tokenizers
+
 from scalecli.data.text.pieces import BPE, BYTE, CHARACTERS, EOS, NORMAL, PAD, UNIGRAM, UNKNOWN, USER_DEFINED
 from scalecli.data.text.tokenizer_samples import SENTINELS, first_difference, sample_texts
 from scalecli.data.text.vocabulary import Vocabulary
@@ -39,8 +41,6 @@ def write_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
 
 def _checked(vocabulary: Vocabulary) -> dict[str, Any]:
     """The content of tokenizer.json, which reads the samples as the vocabulary does. Raises ConfigurationError."""
-    import tokenizers
-
     model = vocabulary.model()
     if model.trainer_spec.model_type not in (UNIGRAM, BPE, CHARACTERS):
         raise ConfigurationError(

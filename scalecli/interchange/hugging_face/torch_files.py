@@ -12,12 +12,11 @@ import pickletools
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from scalecli.errors import MissingError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _ZIP_START = b"PK\x03\x04"
 _PICKLE_BYTES_LIMIT = 64 << 20  # 200 bytes a tensor, about
@@ -126,9 +125,6 @@ def _read_archive(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, np.nda
 
 def _read_storage(archive: zipfile.ZipFile, entry: zipfile.ZipInfo | None, storage: _Storage, name: str) -> np.ndarray:
     """A storage [numbers], whose size is checked before it is read."""
-    import ml_dtypes  # noqa: F401 - teaches NumPy bfloat16
-    import numpy as np
-
     dtype = np.dtype(storage.dtype)
     if entry is None:
         raise _DamagedError(f"lacks the storage {storage.key!r} of {name!r}")
@@ -141,8 +137,6 @@ def _read_storage(archive: zipfile.ZipFile, entry: zipfile.ZipInfo | None, stora
 
 def _view(storage: np.ndarray, tensor: _Tensor, name: str) -> np.ndarray:
     """The tensor as a view of its storage, after a look at whether it stays inside."""
-    import numpy as np
-
     numbers, size = len(storage), math.prod(tensor.shape)
     last = tensor.offset + sum((length - 1) * step for length, step in zip(tensor.shape, tensor.strides, strict=True))
     if storage.dtype != np.dtype(tensor.storage.dtype) or (size and (size > numbers or last >= numbers)):

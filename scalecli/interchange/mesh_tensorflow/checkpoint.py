@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from scalecli.architectures import build_text_spec
 from scalecli.costs import factored_axes
 from scalecli.errors import ConfigurationError, MissingError, nearest
-from scalecli.interchange.imported import Imported, SourceFile
+from scalecli.interchange.imported import VOCABULARIES, Imported, SourceFile, chosen_step
 from scalecli.interchange.mesh_tensorflow.gin import Gin
 from scalecli.interchange.mesh_tensorflow.models import identify
 from scalecli.interchange.mesh_tensorflow.names import NAMED_LAYERS, variable_names
@@ -19,9 +20,6 @@ from scalecli.interchange.mesh_tensorflow.tensor_bundle import TensorBundle
 from scalecli.interchange.safe_files import first_file, plain_name
 from scalecli.specs import EncoderDecoder, Weight
 from scalecli.storage.files import read_bytes
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FORMAT = "mesh-tensorflow"
 CONFIGURATION, STATE = "operative_config.gin", "checkpoint"
@@ -37,7 +35,6 @@ _LAYER_ORDER = {
     "encoder": ("self_attention", "dense_relu_dense"),
     "decoder": ("self_attention", "enc_dec_attention", "dense_relu_dense"),
 }
-_VOCABULARIES = ("spiece.model", "sentencepiece.model")
 
 
 def recognizes(folder: Path) -> bool:
@@ -54,8 +51,8 @@ def select_files(names: Iterable[str], step: int | None) -> list[str]:
     names = list(names)
     if not (steps := _steps(names)):
         return []
-    name = _of_step(steps, max(steps) if step is None else step, "the folder")
-    beside = (CONFIGURATION, *_VOCABULARIES, *((STATE,) if step is None else ()))
+    name = steps[chosen_step(steps, step, "the folder")]
+    beside = (CONFIGURATION, *VOCABULARIES, *((STATE,) if step is None else ()))
     return [file for file in names if file in beside or file.startswith((f"{name}.index", f"{name}.data-"))]
 
 
@@ -98,7 +95,7 @@ def _read(folder: Path, bundle: TensorBundle, optimizer: bool) -> Imported:
             "the original has taps and gates as variables of their own and clips the optimizer's update of each; here "
             "they are one weight, so that its next steps are not quite the original's"
         )
-    beside = [name for name in (CONFIGURATION, STATE, *_VOCABULARIES) if (folder / name).is_file()]
+    beside = [name for name in (CONFIGURATION, STATE, *VOCABULARIES) if (folder / name).is_file()]
     return Imported(
         format=FORMAT,
         architecture=model.architecture,
@@ -108,7 +105,7 @@ def _read(folder: Path, bundle: TensorBundle, optimizer: bool) -> Imported:
         step=number,
         precision=" and ".join(sorted({bundle.variables[stored[name]].dtype for name in expected})),
         files=tuple(SourceFile.of(folder, name) for name in (*bundle.files, *beside)),
-        vocabulary=first_file(folder, _VOCABULARIES),
+        vocabulary=first_file(folder, VOCABULARIES),
         notes=tuple(notes),
     )
 
@@ -120,30 +117,27 @@ def weights(spec: EncoderDecoder, array: Callable[[str], np.ndarray]) -> dict[st
         ConfigurationError: a variable is not of the shape that its part of a weight has.
     """
     names = variable_names(spec)
-    arrays_by_path = {}
-    for path, (copies, weight) in spec.weights().items():
-        parts_shape = weight.shape if len(names[path][0]) == 1 else weight.shape[1:]
-        arrays = [[_checked_array(array(name), parts_shape, name) for name in parts] for parts in names[path]]
-        arrays_by_path[path] = _joined(arrays, (*((copies,) if copies else ()), *weight.shape))
-    return arrays_by_path
+    return {path: _stacked(names[path], copies, own.shape, array) for path, (copies, own) in spec.weights().items()}
 
 
-def _checked_array(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """The array, checked; axes of one entry may be more or fewer, as a convolution of one row has."""
-    if [size for size in array.shape if size != 1] != [size for size in shape if size != 1]:
-        raise ConfigurationError(f"{name} is {list(array.shape)} in the checkpoint, {list(shape)} in the model")
-    return array
+def _stacked(
+    layers: Sequence[tuple[str, ...]], copies: int, shape: tuple[int, ...], array: Callable[[str], np.ndarray]
+) -> np.ndarray:
+    """The arrays of each layer's variables as one, [copies, ...] or, without copies, of one layer's `shape`.
 
-
-def _joined(arrays: list[list[np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
-    import numpy as np
-
-    first = arrays[0][0]
-    joined = np.empty((len(arrays), len(arrays[0]), *first.shape), "float32")
-    for layer, parts in enumerate(arrays):
-        for part, array in enumerate(parts):
-            joined[layer, part] = array
-    return joined.reshape(shape)
+    A variable may have more or fewer axes of one entry, as a convolution of one row has.
+    """
+    part_shape = shape if len(layers[0]) == 1 else shape[1:]
+    joined = np.empty((len(layers), len(layers[0]), *part_shape), "float32")
+    for layer, parts in enumerate(layers):
+        for part, name in enumerate(parts):
+            own = array(name)
+            if [size for size in own.shape if size != 1] != [size for size in part_shape if size != 1]:
+                raise ConfigurationError(
+                    f"{name} is {list(own.shape)} in the checkpoint, {list(part_shape)} in the model"
+                )
+            joined[layer, part] = own.reshape(part_shape)
+    return joined.reshape((*((copies,) if copies else ()), *shape))
 
 
 def _state(
@@ -154,20 +148,16 @@ def _state(
     step: int,
 ) -> dict[str, np.ndarray]:
     """Adafactor's state by our paths; vr is the second moment without the largest axis, vc without the second."""
-    import numpy as np
-
     state = {"iterations": np.asarray(step, "int64")}
     for path, (copies, weight) in spec.weights().items():
         for kind, shape in _statistics(weight).items():
-            slots = [[f"{name}_slot_{_SLOTS[kind]}" for name in parts] for parts in names[path]]
+            slots = [tuple(f"{name}_slot_{_SLOTS[kind]}" for name in parts) for parts in names[path]]
             for slot in itertools.chain(*slots):
                 if slot not in stored:
                     raise ConfigurationError(
                         f"the checkpoint has no {slot}, which Adafactor keeps of such a weight; leave the optimizer out"
                     )
-            part_shape = shape if len(slots[0]) == 1 else shape[1:]
-            arrays = [[_checked_array(array(slot), part_shape, slot) for slot in parts] for parts in slots]
-            state[f"{path}/{kind}"] = _joined(arrays, (*((copies,) if copies else ()), *shape))
+            state[f"{path}/{kind}"] = _stacked(slots, copies, shape, array)
     return state
 
 
@@ -184,12 +174,6 @@ def _steps(names: Iterable[str]) -> dict[int, str]:
     return {int(match["step"]): match["name"] for name in names if (match := _INDEX.fullmatch(name))}
 
 
-def _of_step(steps: Mapping[int, str], step: int, where: str) -> str:
-    if step not in steps:
-        raise MissingError(f"{where} has no checkpoint of step {step}; there are {', '.join(map(str, sorted(steps)))}")
-    return steps[step]
-
-
 def _checkpoint(folder: Path, step: int | None) -> str:
     """The name of the checkpoint of a step, or of the one that the folder's state names, or else the newest."""
     steps = _steps(file.name for file in folder.iterdir())
@@ -197,7 +181,7 @@ def _checkpoint(folder: Path, step: int | None) -> str:
         raise MissingError(f"{folder}: no checkpoint of Mesh-TensorFlow (NAME-STEP.index)")
     state = folder / STATE
     if step is not None or not state.is_file():
-        return _of_step(steps, max(steps) if step is None else step, str(folder))
+        return steps[chosen_step(steps, step, str(folder))]
     match = _STATE_PATH.search(read_bytes(state, _STATE_LIMIT).decode("utf-8", errors="replace"))
     if match is None:
         raise MissingError(f"{state}: names no model_checkpoint_path")

@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import google_crc32c
+import numpy as np
 
 from scalecli.errors import MissingError
 from scalecli.storage.files import read_bytes
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _INDEX_LIMIT = 256 << 20  # a variable takes about 100 bytes
 _FOOTER, _MAGIC = 48, 0xDB4775248B80FB57
@@ -104,10 +103,6 @@ class TensorBundle:
         Raises:
             MissingError: its bytes are not those of the checksum.
         """
-        import google_crc32c
-        import ml_dtypes  # noqa: F401 - teaches NumPy bfloat16
-        import numpy as np
-
         variable = self.variables[name]
         shard = self._shard(variable.shard)
         try:
@@ -154,8 +149,6 @@ def _handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:
 
 def _block(content: bytes, start: int, size: int) -> bytes:
     """The entries of a block, without the list of restarts at its end."""
-    import google_crc32c
-
     if start + size + _TRAILER > len(content):
         raise _DamagedError("it is truncated")
     block, kind = content[start : start + size], content[start + size]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from scalecli.architectures import build_spec
 from scalecli.costs import factored_axes
-from scalecli.errors import ConfigurationError, MissingError
-from scalecli.interchange.imported import Imported, SourceFile, logits_field
+from scalecli.errors import ConfigurationError
+from scalecli.interchange.imported import VOCABULARIES, Imported, SourceFile, chosen_step, logits_field
 from scalecli.interchange.plain_t5 import ARCHITECTURE_BY_GATE, FEED_FORWARD, IS_GATED
 from scalecli.interchange.safe_files import first_file
 from scalecli.interchange.t5x.files import Chunked, read_tree
@@ -18,14 +19,10 @@ from scalecli.interchange.weight_map import Location, all_locations, gather, sto
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
 
-if TYPE_CHECKING:
-    import numpy as np
-
 FORMAT = "t5x"
 _NAME = re.compile(r"(?:[^/]+\.)?checkpoint_(?P<step>\d{1,12})")
 _TREE = "checkpoint"  # the file's name in a folder
 _ARRAYS = ("target.", "state.")  # how the folders of arrays begin; others hold the place in the training data
-_VOCABULARIES = ("spiece.model", "sentencepiece.model")
 _TARGET, _STATISTICS, _STEP = "target/", "state/param_states/", "state/step"
 
 _SUBLAYERS = {
@@ -61,8 +58,8 @@ def select_files(names: Iterable[str], step: int | None) -> list[str]:
         if (match := _NAME.fullmatch(first)) and (rest in ("", _TREE) or rest.startswith(_ARRAYS)):
             by_step.setdefault(int(match["step"]), []).append(name)
     if by_step:
-        beside = [name for name in names if name in _VOCABULARIES]
-        return by_step[_chosen(by_step, step, "the folder")] + beside
+        beside = [name for name in names if name in VOCABULARIES]
+        return by_step[chosen_step(by_step, step, "the folder")] + beside
     is_one = _TREE in names and any(name.startswith(_ARRAYS) for name in names)
     return [name for name in names if name == _TREE or name.startswith(_ARRAYS)] if is_one else []
 
@@ -77,7 +74,7 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         ConfigurationError: it is not T5 v1 or v1.1 (or a mixture of them), or has not the optimizer's state.
     """
     checkpoints = _checkpoints(folder)
-    number = _chosen(checkpoints, step, str(folder))
+    number = chosen_step(checkpoints, step, str(folder))
     file = checkpoints[number]
     leaves = read_tree(file)
     target = {path.removeprefix(_TARGET): leaf for path, leaf in leaves.items() if path.startswith(_TARGET)}
@@ -91,7 +88,7 @@ def read(folder: Path, *, step: int | None, optimizer: bool) -> Imported:
         state = _state(spec, statistics, _read_step(leaves, number, file))
         arrays += [leaf for layers in statistics.values() for leaf in layers]
     base = folder if folder.is_dir() else folder.parent
-    vocabulary = first_file(base, _VOCABULARIES)
+    vocabulary = first_file(base, VOCABULARIES)
     files = [
         file,
         *(file.parent / name for leaf in arrays if isinstance(leaf, Chunked) for name in leaf.files),
@@ -144,14 +141,6 @@ def _checkpoints(folder: Path) -> dict[int, Path]:
     return checkpoints
 
 
-def _chosen(steps: Iterable[int], step: int | None, where: str) -> int:
-    if step is None:
-        return max(steps)
-    if step not in steps:
-        raise MissingError(f"{where} has no checkpoint of step {step}; there are {', '.join(map(str, sorted(steps)))}")
-    return step
-
-
 def _identify(target: Mapping[str, np.ndarray | Chunked], file: Path) -> tuple[str, Shape]:
 
     def sizes(name: str) -> tuple[int, int]:
@@ -185,8 +174,6 @@ def _identify(target: Mapping[str, np.ndarray | Chunked], file: Path) -> tuple[s
 
 def _read_step(leaves: Mapping[str, np.ndarray | Chunked], number: int, file: Path) -> int:
     """The step in the optimizer's state, which has to be that of the name."""
-    import numpy as np
-
     step = leaves.get(_STEP)
     if step is None or step.shape != () or int(np.asarray(step)) != number:
         raise ConfigurationError(f"{file}: its {_STEP} is not {number}, as its name says; leave the optimizer out")
@@ -226,8 +213,6 @@ def _statistics(
 
 def _state(spec: ModelSpec, statistics: Mapping[str, list[np.ndarray | Chunked]], step: int) -> dict[str, np.ndarray]:
     """Adafactor's state as `Adafactor.state_by_path` names it, layers stacked."""
-    import numpy as np
-
     state: dict[str, np.ndarray] = {"iterations": np.asarray(step, "int64")}
     for path, layers in statistics.items():
         copies, _ = spec.weights()[path.rpartition("/")[0]]

@@ -12,14 +12,14 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
+
+import msgpack
+import numpy as np
 
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.interchange.safe_files import plain_name, read_json
 from scalecli.storage.files import is_plain
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _ARRAY_TYPES = (1, 3)  # of flax's msgpack extensions: an array, and a NumPy scalar
 _LONGEST_LIST = 64  # of a shape, or of chunks; everything else is a mapping
@@ -54,9 +54,6 @@ class Chunked:
             MissingError: a file is not there, or too small for what is declared.
             ConfigurationError: a form that T5X doesn't write.
         """
-        import ml_dtypes  # noqa: F401 - teaches NumPy bfloat16
-        import numpy as np
-
         file = folder / ".zarray"
         values = read_json(file)
         shape, chunk, dtype = values.get("shape"), values.get("chunks"), _DTYPES.get(str(values.get("dtype")))
@@ -112,8 +109,6 @@ class Chunked:
         Raises:
             MissingError: a chunk is damaged.
         """
-        import numpy as np
-
         array = np.empty(self.shape, self.dtype)
         wanted = math.prod(self.chunk) * array.itemsize
         for name, start in self.chunks():
@@ -142,8 +137,6 @@ def read_tree(file: Path) -> dict[str, np.ndarray | Chunked]:
         MissingError: the file is not there or damaged, or names what is not beside it.
         ConfigurationError: it is not a checkpoint of T5X.
     """
-    import msgpack
-
     try:
         tree = msgpack.unpackb(
             file.read_bytes(),
@@ -190,10 +183,6 @@ def _array_folder(directions: dict[str, Any], path: str, file: Path) -> Path:
 
 def _array(kind: int, content: bytes) -> np.ndarray:
     """An array of flax's extension: its shape, the name of its dtype, and its bytes, which have to fit."""
-    import ml_dtypes  # noqa: F401 - teaches NumPy bfloat16
-    import msgpack
-    import numpy as np
-
     match msgpack.unpackb(content, max_array_len=_LONGEST_LIST) if kind in _ARRAY_TYPES else None:
         case [shape, str(name), bytes(numbers)] if name in _DTYPES and _are_sizes(shape):
             dtype = np.dtype(_DTYPES[name])

@@ -66,13 +66,13 @@ def check_architecture(build: Callable[[Shape], specs.ModelSpec], shape: Shape) 
 
 def _tiny_spec(build: Callable[[Shape], specs.ModelSpec], shape: Shape) -> tuple[specs.ModelSpec, int]:
     """The smallest spec that the architecture accepts, and the length of its inputs."""
-    of_text = shape.decoder_layers > 0
+    reads_text = shape.decoder_layers > 0
     experts = {} if shape.experts is None else {"experts": 2}  # few, so that each has room for all tokens
     refused = None
     for layers in _LAYERS:
         try:
-            depth = {"encoder_layers": layers, "decoder_layers": layers if of_text else 0}
-            spec = build(shape.changed(**(_TINY if of_text else _TINY_IMAGES), **depth, **experts))
+            depth = {"encoder_layers": layers, "decoder_layers": layers if reads_text else 0}
+            spec = build(shape.changed(**(_TINY if reads_text else _TINY_IMAGES), **depth, **experts))
             if not isinstance(spec, specs.EncoderDecoder):
                 return spec, 0
             for inputs in _INPUTS:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +21,10 @@ from scalecli.results import FEW_SHOT_ACCURACY, FEW_SHOT_EXAMPLES
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs
 from scalecli.runs.images.pretraining import image_data, report_images
 from scalecli.runs.trained import Trained
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 FEW_SHOT = "few-shot ridge regression"
-_POOL = 5  # times as many images of a dataset as one draw takes are drawn from, lest all of it must be read
+_POOL = 5  # a draw is from so many times the images that it takes, so that not all of a dataset has to be read
 
 
 def name_of_images(source: ImageSource, images: tuple[Images, Images], few_shot: FewShot) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +22,7 @@ from scalecli.runs.trained import CLASSES_FILE, Trained
 from scalecli.runs.training import PretrainingJob, TrainingInputs, with_outputs
 from scalecli.shape import Shape
 from scalecli.storage.files import write_atomically
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +96,7 @@ class ImagePretraining(PretrainingJob):
 
 
 def report_images(training: Images, held_out: Images, reporter: Reporter) -> None:
-    """Says how many images there are, what was left out, and what the model sees otherwise than it is."""
+    """Says how many images there are, what was left out, and what is changed before the model sees it."""
     for images in (training, held_out):
         left_out = ", ".join(f"{what} ({count:,})" for what, count in images.left_out.items())
         more = f"; left out: {left_out}" if left_out else ""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalecli.data.tasks.task import Example, Task
 from scalecli.devices import Devices
@@ -17,9 +17,7 @@ from scalecli.manifest import Scalar
 from scalecli.runs.evaluation import Evaluation, MeasuredInputs
 from scalecli.runs.tasks.examples import described, read_tasks, remarks, task_identity
 from scalecli.storage.files import write_atomically
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 
 def name_of_tasks(tasks: Sequence[Task], split: str, ranked: bool = False, beams: int = 1) -> str:

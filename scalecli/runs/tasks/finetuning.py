@@ -21,11 +21,10 @@ from scalecli.runs.directory import keep_vocabulary, vocabulary_entry
 from scalecli.runs.tasks.examples import TaskData, described, read_tasks, remarks, task_identity
 from scalecli.runs.trained import Trained
 from scalecli.runs.training import TrainingInputs, TrainingJob
+from scalecli.training.reporting import Reporter
 
 if TYPE_CHECKING:
     from scalecli.evaluation.tasks import TaskScores, TaskSplit
-    from scalecli.training.reporting import Reporter
-
 
 _SHOWN_TEXTS, _SHOWN_CHARACTERS = 3, 40
 

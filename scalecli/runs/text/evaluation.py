@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalecli.data.text.corpora import Corpus
 from scalecli.data.text.span_corruption import SpanCorruption, validation_batches
@@ -19,9 +19,7 @@ from scalecli.runs.trained import Trained
 from scalecli.storage.files import is_remote
 from scalecli.storage.layout import MANIFEST, manifest_path, resolve_from
 from scalecli.strict import from_mapping
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 
 @dataclass(frozen=True)

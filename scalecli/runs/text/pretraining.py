@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalecli.architectures import build_text_spec
 from scalecli.data.datasets import readable
@@ -26,9 +26,7 @@ from scalecli.runs.text.vocabulary import open_vocabulary, planned_vocabulary
 from scalecli.runs.trained import Trained
 from scalecli.runs.training import PretrainingJob, TrainingInputs, with_outputs
 from scalecli.shape import Shape
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +54,7 @@ class Pretraining(PretrainingJob):
         validated, remarks = self._validation_batches(held_out, vocabulary, devices, reporter)
         training.check(self.objective)
         unknown = training.unknown
-        warnings = unknown_warning(f"{corpus.name}, {corpus.split}", unknown)
-        warnings = list(dict.fromkeys((*training.warnings(self.objective), *remarks, *warnings)))
+        doubts = (*remarks, *unknown_warning(f"{corpus.name}, {corpus.split}", unknown))
 
         def validation(model: Any) -> Callable[[], dict[str, float]]:
             measure = perplexity(model, devices, validated, self.objective, training.sample, vocabulary)
@@ -87,14 +84,15 @@ class Pretraining(PretrainingJob):
                 tokens=training.count,
                 unknown=unknown,
             ),
-            warnings=warnings,
+            warnings=list(dict.fromkeys((*training.warnings(self.objective), *doubts))),
             objective=objective_entry(self.objective, self.validation_examples),
             batches=training.batches(self.objective, self.recipe.batch, self.recipe.seed),
             best=NEGATIVE_LOG_PERPLEXITY,
             keep=partial(keep_vocabulary, vocabulary),
             validation=validation,
             reading=reading,
-            files=[training.file],
+            files=training.files,
+            cached=training.cached,
         )
 
     def open_text(self, initial: Trained | None, reporter: Reporter) -> tuple[Shape, TrainingText, Corpus]:

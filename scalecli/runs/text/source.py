@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from scalecli.data.datasets import DatasetSplit
 from scalecli.data.text.corpora import Corpus, open_text, text_documents
@@ -18,9 +18,7 @@ from scalecli.data.text.vocabulary import Vocabulary, unknown_share
 from scalecli.devices import Batches
 from scalecli.errors import ConfigurationError
 from scalecli.storage.files import Say
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 TRAIN, VALIDATION = "train", "validation"
 _VOCABULARY_DOCUMENTS = 50_000  # of a text set that is too large to be read as a whole
@@ -48,11 +46,10 @@ class TextSource:
             raise ConfigurationError("--text and --dataset are two sources; give one")
         if self.validation and not self.text:
             raise ConfigurationError("--validation-text goes with --text")
-        for flag, value in (("data-dir", self.data_dir), ("split", self.split)):
+        dataset_options = {"data-dir": self.data_dir, "split": self.split, "validation-split": self.validation_split}
+        for flag, value in dataset_options.items():
             if value and not self.dataset:
                 raise ConfigurationError(f"--{flag} goes with --dataset")
-        if self.validation_split and not self.dataset:
-            raise ConfigurationError("--validation-split goes with --dataset")
         if self.field and not (self.text or self.dataset):
             raise ConfigurationError("--text-field goes with --text or --dataset")
 
@@ -114,11 +111,14 @@ class TrainingText:
         return self.tokens.tokens if isinstance(self.tokens, TokenStore) else None
 
     @property
-    def file(self) -> str:
-        """A file that is read while training."""
-        if isinstance(self.tokens, TokenStore):
-            return os.path.realpath(self.tokens.path)
-        return self.tokens.split.shards()[0][0]
+    def files(self) -> list[str]:
+        """One of a stream's shards, which are read while training."""
+        return [] if isinstance(self.tokens, TokenStore) else [self.tokens.split.shards()[0][0]]
+
+    @property
+    def cached(self) -> list[str]:
+        """The file of the cache that is read while training."""
+        return [os.path.realpath(self.tokens.path)] if isinstance(self.tokens, TokenStore) else []
 
     @property
     def unknown(self) -> float:

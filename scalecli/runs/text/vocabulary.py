@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scalecli.data.sources import Remarks
 from scalecli.data.text import vocabulary
@@ -19,9 +18,7 @@ from scalecli.runs.directory import VOCABULARY_FILE
 from scalecli.runs.text.source import vocabulary_text
 from scalecli.storage.cache import seal, sealed
 from scalecli.storage.layout import MANIFEST
-
-if TYPE_CHECKING:
-    from scalecli.training.reporting import Reporter
+from scalecli.training.reporting import Reporter
 
 _TRAINED = "train:"
 _FEWEST_PIECES = 10  # three are special, and characters take some

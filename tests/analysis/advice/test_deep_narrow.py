@@ -10,10 +10,10 @@ from tests.analysis.runs import child_of, save_run
 TABLE_4 = "scale-efficiently/table-4"
 
 
-def found(rows, cost="flops", quality="downstream"):
+def alternatives_by_model(rows, cost="flops", quality="downstream"):
     pairs = {}
-    for each in alternatives(rows, cost, quality):
-        pairs.setdefault(each.instead_of, []).append(each)
+    for alternative in alternatives(rows, cost, quality):
+        pairs.setdefault(alternative.instead_of, []).append(alternative)
     return pairs
 
 
@@ -28,38 +28,42 @@ def runs(directory, figures):
 
 
 def test_the_alternatives_that_the_paper_names():
-    base = found(table_rows(TABLE_4))["base"]
-    assert [each.model for each in base] == ["small-nl20", "small-nl22", "small-nl24", "small-el32"]
+    base = alternatives_by_model(table_rows(TABLE_4))["base"]
+    assert [alternative.model for alternative in base] == ["small-nl20", "small-nl22", "small-nl24", "small-el32"]
     assert base[2].change == pytest.approx(-1 / 11) and base[2].difference == pytest.approx(0.76)
-    large = found(table_rows(TABLE_4))["large"]
-    assert [(each.model, each.difference) for each in large] == [("base-nl36", pytest.approx(0.02))]
+    large = alternatives_by_model(table_rows(TABLE_4))["large"]
+    assert [(alternative.model, alternative.difference) for alternative in large] == [
+        ("base-nl36", pytest.approx(0.02))
+    ]
 
 
 def test_of_a_speed_more_is_better():
-    xl = found(table_rows(TABLE_4), "steps_per_s")["xl"]
-    assert [(each.model, each.change) for each in xl] == [("large-nl36", 1.0)]
+    xl = alternatives_by_model(table_rows(TABLE_4), "steps_per_s")["xl"]
+    assert [(alternative.model, alternative.change) for alternative in xl] == [("large-nl36", 1.0)]
 
 
 def test_figures_of_other_batches_are_not_set_against_each_other():
-    assert "xl" not in found(table_rows(TABLE_4), "flops")  # its FLOPs are of half as many sequences
-    assert [each.model for each in found(table_rows(TABLE_4), "parameters")["xl"]] == ["large-nl36"]
+    assert "xl" not in alternatives_by_model(table_rows(TABLE_4), "flops")  # its FLOPs are of half as many sequences
+    assert [alternative.model for alternative in alternatives_by_model(table_rows(TABLE_4), "parameters")["xl"]] == [
+        "large-nl36"
+    ]
 
 
 def test_one_s_own_runs_that_speak_for_depth(tmp_path):
     rows = runs(tmp_path, {"tiny": -3.0, "small": -2.5, "tiny-nl16": -2.4, "base": -2.0})
-    (trained,) = found(rows, quality="upstream")["small"]
+    (trained,) = alternatives_by_model(rows, quality="upstream")["small"]
     assert (trained.model, trained.difference) == ("tiny-nl16", pytest.approx(0.1))
     assert trained.change == pytest.approx(rows[2].flops / rows[1].flops - 1) and trained.change < 0
 
 
 def test_what_to_train_next_is_as_deep_as_the_cost_allows(tmp_path):
     rows = runs(tmp_path, {"tiny": -3.0, "small": -2.5, "base": -2.0})
-    pairs = found(rows, "parameters", "upstream")
+    pairs = alternatives_by_model(rows, "parameters", "upstream")
     (next_one,) = pairs["base"]
     assert (next_one.model, next_one.difference) == ("small-nl28", None)
     assert next_one.cost < rows[2].parameters < _parameters("small-nl29")
     assert next_one.change == pytest.approx(next_one.cost / rows[2].parameters - 1)
-    assert [each.model for each in pairs["small"]] == ["tiny-nl28"]
+    assert [alternative.model for alternative in pairs["small"]] == ["tiny-nl28"]
     assert "tiny" not in pairs
 
 
@@ -76,8 +80,8 @@ def test_nothing_is_suggested_that_is_known_or_useless(figures, tmp_path):
 
 
 def test_depth_ends_where_returns_diminish(tmp_path):
-    pairs = found(runs(tmp_path, {"small": -2.5, "xl": -1.5}), quality="upstream")
-    assert [each.model for each in pairs["xl"]] == ["small-nl36"]
+    pairs = alternatives_by_model(runs(tmp_path, {"small": -2.5, "xl": -1.5}), quality="upstream")
+    assert [alternative.model for alternative in pairs["xl"]] == ["small-nl36"]
 
 
 def test_costs_of_what_nobody_trained_are_not_guessed(tmp_path):
@@ -85,14 +89,14 @@ def test_costs_of_what_nobody_trained_are_not_guessed(tmp_path):
 
 
 def test_other_architectures_are_no_alternatives():
-    for each in alternatives(table_rows("architectures/table-1"), "flops", "upstream"):
-        assert each.instead_of.startswith(each.architecture)
+    for alternative in alternatives(table_rows("architectures/table-1"), "flops", "upstream"):
+        assert alternative.instead_of.startswith(alternative.architecture)
 
 
 def test_a_finetuned_run_does_not_count_twice(tmp_path):
     rows = runs(tmp_path, {"small": -2.5, "base": -2.0})
     tuned = save_run(tmp_path / "tuned", "base", **child_of(tmp_path / "base", "../base"))
-    assert list(found([*rows, row_of_run(tuned, "forward")], quality="upstream")) == ["base"]
+    assert list(alternatives_by_model([*rows, row_of_run(tuned, "forward")], quality="upstream")) == ["base"]
 
 
 def _parameters(name):

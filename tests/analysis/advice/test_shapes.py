@@ -22,41 +22,50 @@ PAPERS = Setting(Machine(), Training(), Batch())
 AT_LEAST_ONE = {"parameters": 1e9, "flops": 3e13, "memory": 8e9, "steps/s": 3.0}
 
 
-def found(architecture="transformer", **budgets):
+def candidates_for(architecture="transformer", **budgets):
     return candidates(architecture, {name.replace("_per_", "/"): limit for name, limit in budgets.items()}, PAPERS)
 
 
 def test_eight_teraflops():
     """Deeper than a published shape before that shape, and what nobody published last."""
-    assert [each.name for each in found(flops=8e12)][:6] == [
+    assert [candidate.name for candidate in candidates_for(flops=8e12)][:6] == [
         *("small-nl18", "small-nl16", "small-el23", "small", "mini-nl28", "mini-nl8"),
     ]
-    assert [each.score for each in found(flops=8e12)][:6] == [78.73, 78.73, 73.57, 73.57, 73.52, 73.52]
-    assert found(flops=8e12)[-1].name == "tiny"
+    assert [candidate.score for candidate in candidates_for(flops=8e12)][:6] == [
+        78.73,
+        78.73,
+        73.57,
+        73.57,
+        73.52,
+        73.52,
+    ]
+    assert candidates_for(flops=8e12)[-1].name == "tiny"
 
 
 def test_the_deepest_that_the_budget_allows():
-    by_name = {each.name: each for each in found(flops=8e12)}
+    by_name = {candidate.name: candidate for candidate in candidates_for(flops=8e12)}
     assert 0.95 < by_name["small-nl18"].used <= 1
     assert shape_cost("transformer", parse_name("small-nl19"), "flops", PAPERS) > 8e12
     assert by_name["small-nl18"].costs["flops"] == pytest.approx(7.85e12, rel=0.01)
 
 
 def test_depth_ends_where_returns_diminish():
-    deepest = next(each for each in found(parameters=1e10) if each.name.startswith("small-nl"))
+    deepest = next(candidate for candidate in candidates_for(parameters=1e10) if candidate.name.startswith("small-nl"))
     assert deepest.shape.encoder_layers == DEEPEST
-    assert {each.shape.encoder_layers for each in found("evolved", parameters=1e9)} <= set(range(DEEPEST // 2 + 1))
+    assert {candidate.shape.encoder_layers for candidate in candidates_for("evolved", parameters=1e9)} <= set(
+        range(DEEPEST // 2 + 1)
+    )
 
 
 def test_a_larger_budget_goes_to_depth_before_width():
     """Small with 24 layers, which the paper trained, comes before base, which costs more."""
-    names = [each.name for each in found(parameters=230e6)]
+    names = [candidate.name for candidate in candidates_for(parameters=230e6)]
     assert names.index("small-nl24") < names.index("base")
     assert names[0].startswith("small-nl")
 
 
 def test_evidence_is_said_to_be_what_it_is():
-    by_name = {each.name: each for each in found(flops=8e12)}
+    by_name = {candidate.name: candidate for candidate in candidates_for(flops=8e12)}
     assert by_name["small-nl16"].evidence == "its own"
     assert by_name["small-nl18"].evidence == "nowhere smaller than small-nl16; within 10%: small-nl16 78.73"
     assert by_name["small-el23"].evidence == "nowhere smaller than small; none published within 10%"
@@ -64,12 +73,14 @@ def test_evidence_is_said_to_be_what_it_is():
 
 
 def test_a_shape_stands_on_the_best_that_it_contains():
-    wide_and_deep = next(each for each in found(parameters=8e8, steps_per_s=4) if each.name == "base-nl32")
+    wide_and_deep = next(
+        candidate for candidate in candidates_for(parameters=8e8, steps_per_s=4) if candidate.name == "base-nl32"
+    )
     assert "nowhere smaller than small-nl24" in wide_and_deep.evidence and wide_and_deep.score == 79.92
 
 
 def test_scores_of_other_architectures_are_their_own():
-    glu = found("glu", flops=8e12)
+    glu = candidates_for("glu", flops=8e12)
     assert glu[0].evidence.startswith("nowhere smaller than glu-small")
     assert glu[0].score == pytest.approx((79.1 + 67.4 + 83.0) / 3)
 
@@ -79,27 +90,27 @@ def test_scores_of_other_architectures_are_their_own():
 def test_every_candidate_meets_the_budget(architecture, cost):
     shapes = candidates(architecture, {cost: AT_LEAST_ONE[cost]}, PAPERS)
     assert shapes
-    for each in shapes:
-        value = shape_cost(architecture, each.shape, cost, PAPERS)
-        assert value == each.costs[cost]
+    for candidate in shapes:
+        value = shape_cost(architecture, candidate.shape, cost, PAPERS)
+        assert value == candidate.costs[cost]
         assert value >= AT_LEAST_ONE[cost] if cost == "steps/s" else value <= AT_LEAST_ONE[cost]
-        assert parse_name(each.name, architecture) == each.shape
+        assert parse_name(candidate.name, architecture) == candidate.shape
 
 
 @settings(max_examples=20, deadline=None)
 @given(parameters=st.floats(1e7, 1e10), flops=st.floats(1e12, 1e14))
 def test_several_budgets_at_once(parameters, flops):
-    shapes = found(parameters=parameters, flops=flops)
-    for each in shapes:
-        shares = each.costs["parameters"] / parameters, each.costs["flops"] / flops
-        assert each.used == pytest.approx(max(shares)) and each.used <= 1
-    scores = [-1 if each.score is None else each.score for each in shapes]
+    shapes = candidates_for(parameters=parameters, flops=flops)
+    for candidate in shapes:
+        shares = candidate.costs["parameters"] / parameters, candidate.costs["flops"] / flops
+        assert candidate.used == pytest.approx(max(shares)) and candidate.used <= 1
+    scores = [-1 if candidate.score is None else candidate.score for candidate in shapes]
     assert scores == sorted(scores, reverse=True)
-    assert len({each.shape for each in shapes}) == len(shapes)
+    assert len({candidate.shape for candidate in shapes}) == len(shapes)
 
 
 def test_nothing_is_as_cheap_as_that():
-    assert found(parameters=1e3) == []
+    assert candidates_for(parameters=1e3) == []
 
 
 def test_a_machine_that_can_train_none_meets_no_budget_of_memory():
@@ -110,7 +121,7 @@ def test_a_machine_that_can_train_none_meets_no_budget_of_memory():
 
 def like(name, cost, architecture="transformer"):
     every = published_alternatives(architecture, parse_name(name, architecture), cost, PAPERS)
-    return [(each.model.name, each.difference) for each in every]
+    return [(alternative.model.name, alternative.difference) for alternative in every]
 
 
 def test_cheaper_than_base():
@@ -134,15 +145,15 @@ def test_cheaper_than_large_and_xl():
 
 
 def test_faster_is_cheaper():
-    found = published_alternatives("transformer", presets()["small"], "steps/s", PAPERS)
-    assert [each.model.name for each in found] == ["small", "mini-nl8", "transformer-small"]
-    assert found[1].change > 0 > found[1].difference
+    alternatives = published_alternatives("transformer", presets()["small"], "steps/s", PAPERS)
+    assert [candidate.model.name for candidate in alternatives] == ["small", "mini-nl8", "transformer-small"]
+    assert alternatives[1].change > 0 > alternatives[1].difference
 
 
 def test_only_models_of_the_same_table_are_compared():
-    found = published_alternatives("switch", presets("switch")["base"], "flops", PAPERS)
-    assert {each.model.source for each in found} == {"architectures"}
-    assert [each.model.name for each in found] == ["switch-base", "glu-base"]
+    alternatives = published_alternatives("switch", presets("switch")["base"], "flops", PAPERS)
+    assert {candidate.model.source for candidate in alternatives} == {"architectures"}
+    assert [candidate.model.name for candidate in alternatives] == ["switch-base", "glu-base"]
 
 
 def test_what_is_not_published_has_no_alternatives():

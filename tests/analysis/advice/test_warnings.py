@@ -38,9 +38,9 @@ def test_the_papers_sizes_have_no_warnings(architecture):
     ],
 )
 def test_what_is_wasteful_is_said_once_with_the_reason(architecture, name, message):
-    found = warnings(architecture, parse_name(name, architecture))
-    assert len(found) == 1
-    assert re.search(message, found[0])
+    sentences = warnings(architecture, parse_name(name, architecture))
+    assert len(sentences) == 1
+    assert re.search(message, sentences[0])
 
 
 @pytest.mark.parametrize(
@@ -63,5 +63,5 @@ def test_what_is_not_wasteful_is_not_warned_about(architecture, name):
 def test_several_warnings_of_one_shape():
     shape = Shape(2, 4, d_model=250, d_ff=64, d_kv=16, heads=1, vocabulary=32100, shared_heads=True)
     starts = ["d_model 250", "vocabulary 32100", "heads x d_kv is 16", "shared_heads", "the decoder has 4 layers"]
-    found = warnings("transformer", shape)
-    assert [each.startswith(start) for each, start in zip(found, starts, strict=True)] == [True] * 5
+    sentences = warnings("transformer", shape)
+    assert [each.startswith(start) for each, start in zip(sentences, starts, strict=True)] == [True] * 5

@@ -50,7 +50,7 @@ def test_every_pattern_finds_a_row():
     ],
 )
 def test_contradictions_and_what_is_said_elsewhere(path, figure, other):
-    others = {found.other for found in findings_of(ROWS[path]) if figure in found.figures}
+    others = {finding.other for finding in findings_of(ROWS[path]) if figure in finding.figures}
     assert other in others
 
 
@@ -70,9 +70,9 @@ def test_what_figures_are_of():
 
 def test_which_slopes_follow_from_table_1():
     for model in published_tables()["architectures/table-2"]:
-        rows = [each for each in published_tables()["architectures/table-1"] if each.architecture == model.name]
-        costs = [math.log10(each.flops) for each in rows]
-        slope = statistics.linear_regression(costs, [each.upstream for each in rows]).slope
+        rows = [row for row in published_tables()["architectures/table-1"] if row.architecture == model.name]
+        costs = [math.log10(row.flops) for row in rows]
+        slope = statistics.linear_regression(costs, [row.upstream for row in rows]).slope
         follows = abs(slope - model.traits["flops_upstream"]) < 0.01
         assert follows == (model.name in ("transformer", "glu")) == (findings_of(model) == []), model.name
 

@@ -76,7 +76,7 @@ def test_in_a_browser_a_mark_tells_what_it_is_and_is_found_in_the_other_panel(br
     lines = tip.text.splitlines()
     assert lines[:2] == ["transformer-tiny", "transformer · architectures/table-1"]
     assert "flops: 1.21T" in lines and "upstream: -2.47" in lines
-    assert {each.get_attribute("id") for each in find(browser, ".plot-hit")} == {"figure-0-0", "figure-1-0"}
+    assert {element.get_attribute("id") for element in find(browser, ".plot-hit")} == {"figure-0-0", "figure-1-0"}
     ActionChains(browser).move_to_element(find(browser, "fieldset")[0]).perform()
     assert not tip.is_displayed() and complaints(browser) == []
 

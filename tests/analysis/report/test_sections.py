@@ -26,8 +26,8 @@ def runs(directory, **changes):
 
 
 def section(report, title):
-    (found,) = (each for each in report.sections if each.title == title)
-    return found
+    (wanted,) = (section for section in report.sections if section.title == title)
+    return wanted
 
 
 def test_runs_that_differ_are_named_at_once_and_in_full(tmp_path):
@@ -91,9 +91,13 @@ def test_the_files_of_a_report(tmp_path):
     names = sorted(os.listdir(tmp_path / "out"))
     assert names == sorted(os.path.basename(path) for path in paths)
     figures = [f"figure-{number}" for number in range(1, len(report.figures) + 1)]
-    assert set(names) == {"report.html", "report.md", *(f"{each}{end}" for each in figures for end in (".png", ".csv"))}
+    assert set(names) == {
+        "report.html",
+        "report.md",
+        *(f"{figure}{end}" for figure in figures for end in (".png", ".csv")),
+    }
     text = (tmp_path / "out" / "report.md").read_text()
-    assert re.findall(r"!\[.*\]\((.*)\)", text) == [f"{each}.png" for each in figures]
+    assert re.findall(r"!\[.*\]\((.*)\)", text) == [f"{figure}.png" for figure in figures]
     assert "| a\\|b |" in text and "[" in text and "](../first/run.yaml)" in text and "| 0.54 |" in text
     assert "\n## What it cost\n" in text and "\nFLOPs: paper\n" in text
     page = (tmp_path / "out" / "report.html").read_text()

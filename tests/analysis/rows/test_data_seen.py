@@ -50,12 +50,12 @@ def test_marks_compare_what_saw_as_much_data(tmp_path):
 
 def test_lines_go_through_what_saw_as_much_data(tmp_path):
     rows = rows_of(two_studies(tmp_path))
-    found = points(rows, "flops", "upstream")
-    assert {group: len(members) for group, members in groups(found).items()} == {
+    drawn = points(rows, "flops", "upstream")
+    assert {group: len(members) for group, members in groups(drawn).items()} == {
         f"transformer ({300 * A_STEP:,} tokens)": 4,
         f"transformer ({6000 * A_STEP:,} tokens)": 4,
     }
-    short, long = fit_lines(found, "flops", "upstream")
+    short, long = fit_lines(drawn, "flops", "upstream")
     assert isinstance(short, LineFit) and short.slope == pytest.approx(long.slope)
     assert long.intercept - short.intercept == pytest.approx(1.0)
     assert len(groups(points(rows, "training_flops", "upstream"))) == 1

@@ -19,8 +19,8 @@ def rows(directory, **runs):
     return [row_of_run(save_run(directory / name, **changes), "forward") for name, changes in runs.items()]
 
 
-def found(rows):
-    return {(each.stage, each.what): each.runs for each in differences(rows)}
+def runs_by_difference(rows):
+    return {(difference.stage, difference.what): difference.runs for difference in differences(rows)}
 
 
 def test_runs_that_were_made_alike_differ_in_nothing(tmp_path):
@@ -54,7 +54,7 @@ def test_runs_that_were_made_alike_differ_in_nothing(tmp_path):
 def test_what_makes_a_comparison_unfair(tmp_path, changes, what, values):
     if "vocabulary" in what:
         changes = {"data": replace(DATA, vocabulary=replace(T5, sha256="cd" * 32))}
-    assert found(rows(tmp_path, a={}, b=changes, c={}))[("pretraining", what)] == dict(
+    assert runs_by_difference(rows(tmp_path, a={}, b=changes, c={}))[("pretraining", what)] == dict(
         zip(values, (["a", "c"], ["b"]), strict=True)
     )
 
@@ -64,7 +64,7 @@ def test_stages_are_compared_with_their_like(tmp_path):
     save_run(tmp_path / "long", steps=600)
     short, long = (child_of(tmp_path / name, f"../{name}") for name in ("short", "long"))
     tuned = rows(tmp_path, first={**short, "batch": 8}, second={**long, "batch": 16})
-    assert found(tuned) == {
+    assert runs_by_difference(tuned) == {
         ("pretraining", "steps"): {"300": ["first"], "600": ["second"]},
         ("finetuning", "batch"): {"8": ["first"], "16": ["second"]},
     }
@@ -76,7 +76,7 @@ def test_an_unfinished_run_counts_the_steps_that_it_has_done(tmp_path):
     assert trained_steps(stopped) == 250
     assert trained_steps(replace(stopped, checkpoints=Checkpoints(directory="checkpoints"))) == 0
     assert trained_steps(example_manifest(start_step=100)) == 200
-    both = found(rows(tmp_path, a={}, b={"status": "running", "steps": 1000}))
+    both = runs_by_difference(rows(tmp_path, a={}, b={"status": "running", "steps": 1000}))
     assert both == {("pretraining", "status"): {"completed": ["a"], "running": ["b"]}}
 
 

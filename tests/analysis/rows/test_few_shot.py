@@ -13,16 +13,13 @@ from tests.documents import models
 
 
 @pytest.fixture
-def compare(capsys):
-    from scalecli.cli.main import run
+def compare(invoke):
+    def compare(*arguments):
+        code, out, err = invoke("compare", *arguments)
+        assert code == 0, err
+        return out, err
 
-    def invoke(*arguments):
-        code = run(["compare", *map(str, arguments)])
-        captured = capsys.readouterr()
-        assert code == 0, captured.err
-        return captured.out, captured.err
-
-    return invoke
+    return compare
 
 
 def table_5():
@@ -72,7 +69,7 @@ def test_folders_of_other_images_are_told_apart_wherever_they_lie(tmp_path):
 def test_only_accuracies_on_the_same_images_are_compared(tmp_path):
     runs = [few_shot_run(tmp_path / "best", "vit-s", 63.0), few_shot_run(tmp_path / "other", "vit-s", 99.0, shots=5)]
     rows = with_assumed_data([*table_5(), *(row_of_run(run, "paper") for run in runs)])
-    beaten = [found and {row.name for row in found} for found in dominating_rows(rows, "flops", "few_shot")]
+    beaten = [differing and {row.name for row in differing} for differing in dominating_rows(rows, "flops", "few_shot")]
     assert beaten == [{"vit-s"}] * 4 + [[], None]
     # Nor do those of models that saw other images: then nothing is assumed of the paper's.
     longer = replace(rows[4], run=replace(rows[4].run, seen="9 images"))
@@ -115,8 +112,10 @@ def test_runs_of_images_differ_in_their_images(tmp_path):
     runs = [few_shot_run(tmp_path / name, "vit-s", 45.0) for name in "ab"]
     other = image_data("x", "image-folder", "other")
     runs.append(few_shot_run(tmp_path / "c", "vit-s", 45.0, data=other))
-    found = {each.what: each.runs for each in differences([row_of_run(run, "paper") for run in runs])}
-    assert "data" in found and "vocabulary" not in found
+    differing = {
+        difference.what: difference.runs for difference in differences([row_of_run(run, "paper") for run in runs])
+    }
+    assert "data" in differing and "vocabulary" not in differing
     text = save_run(tmp_path / "text")
-    found = differences([row_of_run(run, "paper") for run in (text, str(tmp_path / "a"))])
-    assert {"vocabulary", "image size"} <= {each.what for each in found}
+    differing = differences([row_of_run(run, "paper") for run in (text, str(tmp_path / "a"))])
+    assert {"vocabulary", "image size"} <= {difference.what for difference in differing}

@@ -7,7 +7,7 @@ from tests.analysis.runs import save_run
 
 
 def names(rows, longest=None):
-    return [each.name for each in distinct_names(rows, longest)]
+    return [row.name for row in distinct_names(rows, longest)]
 
 
 def test_runs_of_one_name_are_told_apart_by_what_their_paths_differ_in(tmp_path):
@@ -15,15 +15,13 @@ def test_runs_of_one_name_are_told_apart_by_what_their_paths_differ_in(tmp_path)
     rows = [row_of_run(path, "forward") for path in paths]
     assert names(rows) == ["tiny (a)", "tiny (b/c)"]
     assert names([rows[0], rows[0]]) == ["tiny", "tiny"]  # one run twice
-    assert [each.model for each in distinct_names(rows)] == ["tiny", "tiny"]
+    assert [row.model for row in distinct_names(rows)] == ["tiny", "tiny"]
     inside = row_of_run(save_run(tmp_path / "a/tiny/eval/tiny"), "forward")
     assert names([rows[0], inside]) == ["tiny (tiny)", "tiny (tiny/eval/tiny)"]
 
 
 def test_rows_of_several_tables_are_told_apart_by_these():
-    rows = [
-        each for each in table_rows("scale-efficiently/table-1", "scale-efficiently/table-4") if "small" in each.name
-    ]
+    rows = [row for row in table_rows("scale-efficiently/table-1", "scale-efficiently/table-4") if "small" in row.name]
     assert names(rows)[:3] == ["small (table-1)", "small (table-4)", "small-nl16"]
 
 

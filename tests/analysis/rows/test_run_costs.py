@@ -13,13 +13,13 @@ def cost(directory, *devices, **changes):
 
 
 def test_a_run_s_time_is_its_steps_at_its_speed(tmp_path):
-    found = cost(tmp_path, "CPU:0", "2 cores, x86_64")
+    spent = cost(tmp_path, "CPU:0", "2 cores, x86_64")
     # 300 steps at 2.5 steps/s; 15 W for two cores and 1.1 for the data center.
-    assert found.hours == pytest.approx(120 / 3600)
-    assert (found.chip, found.devices, found.device_hours) == ("cpu", 2, pytest.approx(240 / 3600))
-    assert found.kwh == pytest.approx(15 * 120 * 1.1 / 3.6e6)
-    assert found.kg_co2e == pytest.approx(found.kwh * 0.429)
-    assert cost(tmp_path, "CPU:0", "8 cores, x86_64").kwh == pytest.approx(4 * found.kwh)
+    assert spent.hours == pytest.approx(120 / 3600)
+    assert (spent.chip, spent.devices, spent.device_hours) == ("cpu", 2, pytest.approx(240 / 3600))
+    assert spent.kwh == pytest.approx(15 * 120 * 1.1 / 3.6e6)
+    assert spent.kg_co2e == pytest.approx(spent.kwh * 0.429)
+    assert cost(tmp_path, "CPU:0", "8 cores, x86_64").kwh == pytest.approx(4 * spent.kwh)
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,10 @@ def test_a_run_s_time_is_its_steps_at_its_speed(tmp_path):
     ],
 )
 def test_the_chip_is_the_one_that_the_manifest_names(tmp_path, device, chip, watts):
-    found = cost(tmp_path, "CPU:0", device, "16 cores, x86_64", strategy=Strategy(kind="mirrored", replicas=4))
-    assert (found.chip, found.devices) == (chip, 4)
-    assert found.kwh == (watts and pytest.approx(4 * watts * 120 * 1.1 / 3.6e6))
-    assert (found.kg_co2e is None) == (watts is None)
+    spent = cost(tmp_path, "CPU:0", device, "16 cores, x86_64", strategy=Strategy(kind="mirrored", replicas=4))
+    assert (spent.chip, spent.devices) == (chip, 4)
+    assert spent.kwh == (watts and pytest.approx(4 * watts * 120 * 1.1 / 3.6e6))
+    assert (spent.kg_co2e is None) == (watts is None)
 
 
 def test_an_evaluation_takes_from_its_start_to_its_end(tmp_path):
@@ -53,10 +53,10 @@ def test_without_a_speed_there_is_no_cost(tmp_path):
 
 
 def test_published_models_cost_their_pretraining():
-    found = cost_of(row_of_published(published_models()["small"]))
+    spent = cost_of(row_of_published(published_models()["small"]))
     # 524,288 steps at 23 steps/s on 16 chips of 310 W.
-    assert found.device_hours == pytest.approx(16 * 524_288 / 23 / 3600)
-    assert found.kwh == pytest.approx(16 * 310 * 524_288 / 23 * 1.1 / 3.6e6)
+    assert spent.device_hours == pytest.approx(16 * 524_288 / 23 / 3600)
+    assert spent.kwh == pytest.approx(16 * 310 * 524_288 / 23 * 1.1 / 3.6e6)
     assert cost_of(row_of_published(published_models()["nl12-xxl"])) is None
 
 

@@ -14,8 +14,8 @@ def test_runs_are_found_however_deep_and_each_once(tmp_path):
     elsewhere = tmp_path.parent / "elsewhere"
     save_run(elsewhere / "g")
     (tmp_path / "linked").symlink_to(elsewhere, target_is_directory=True)
-    found, problems = find_runs(str(tmp_path))
-    runs = [os.path.relpath(os.path.dirname(path), tmp_path) for path in found]
+    manifests, problems = find_runs(str(tmp_path))
+    runs = [os.path.relpath(os.path.dirname(path), tmp_path) for path in manifests]
     assert runs == ["[1]/f", "a", "a/eval/sst2", "b", "deep/er/c", "linked/g"]
     assert problems == []
 
@@ -38,8 +38,8 @@ def test_a_directory_that_cannot_be_read_is_reported(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    found, problems = find_runs(str(tmp_path))
-    assert (len(found), problems) == (1, [f"{tmp_path}/closed: Permission denied"])
+    manifests, problems = find_runs(str(tmp_path))
+    assert (len(manifests), problems) == (1, [f"{tmp_path}/closed: Permission denied"])
 
 
 @pytest.mark.parametrize(("name", "message"), [("nothing", "no such directory"), ("file", "not a directory")])

@@ -30,7 +30,7 @@ def study(tmp_path):
 
 def test_mean_and_student_s_interval(study):
     rows = [row_of_run(str(path), "forward") for path in sorted(study.iterdir())]
-    averaged = {each.name: each for each in mean_over_seeds(rows)}
+    averaged = {row.name: row for row in mean_over_seeds(rows)}
     assert set(averaged) == {"tiny", "tiny-sst2", "small"}
     tiny, tuned = averaged["tiny"], averaged["tiny-sst2"]
     mean, error = statistics.fmean(FIGURES), statistics.stdev(FIGURES) / math.sqrt(3)
@@ -59,8 +59,8 @@ def test_a_run_that_comes_twice_is_one_seed_and_costs_are_means(study):
         mean_over_seeds([row_of_run(str(path), "forward") for path in listed])
         for listed in (paths, [*paths, study / "tiny", study / "copy"])
     )
-    assert [len(each.averaged) for each in twice] == [3, 3]
-    assert [each.intervals for each in twice] == [each.intervals for each in once]
+    assert [len(row.averaged) for row in twice] == [3, 3]
+    assert [row.intervals for row in twice] == [row.intervals for row in once]
     best = Best(step=200, rule="lowest")
     results = {step: {"validation/negative_log_perplexity": -4.0} for step in (200, 300)}
     early = row_of_run(save_run(study / "early", seed=7, results=results, best=best), "forward")
@@ -77,7 +77,9 @@ def test_the_subcommand_shows_mean_and_interval(study, compare):
     assert lines[0] == ["Name", "Seeds", "Upstream", "95%", "interval"]
     assert ["tiny", "3", "-4.333", "-4.958", "to", "-3.708"] in lines
     assert ["small", "1", "-3.9*", "-"] in lines
-    rows = {each["name"]: each for each in models(compare(str(study / "*"), "--seeds", "mean", "--format", "json")[1])}
+    rows = {
+        model["name"]: model for model in models(compare(str(study / "*"), "--seeds", "mean", "--format", "json")[1])
+    }
     assert (rows["tiny"]["seeds"], rows["small"]["upstream/low"]) == (3, None)
     assert rows["tiny"]["upstream/low"] == pytest.approx(-4.958, abs=1e-3)
     compare(str(study / "*"), "--seeds", "mean", "--report", str(study / "report"))

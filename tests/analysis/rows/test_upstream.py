@@ -7,8 +7,8 @@ from tests.manifests import example_manifest
 
 
 def upstream(directory):
-    found = upstream_of(f"{directory}/run.yaml", load_manifest(directory))
-    return found and found.figure
+    known = upstream_of(f"{directory}/run.yaml", load_manifest(directory))
+    return known and known.figure
 
 
 def loss(value):

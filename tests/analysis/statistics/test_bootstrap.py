@@ -51,9 +51,9 @@ def test_no_seed_changes_the_intervals_of_a_few_models(seed, monkeypatch):
 
 def test_all_resamples_are_taken_once_and_more_models_are_drawn():
     residuals = np.array([1.0, -3.0, 2.0])
-    found = resampled(np.array([10.0, 20.0, 30.0]), residuals, 7, all_up_to=3)
+    samples = resampled(np.array([10.0, 20.0, 30.0]), residuals, 7, all_up_to=3)
     expected = {tuple(np.add((10, 20, 30), drawn)) for drawn in itertools.product(residuals, repeat=3)}
-    assert len(found) == 27 and set(map(tuple, found)) == expected
+    assert len(samples) == 27 and set(map(tuple, samples)) == expected
     assert resampled(np.zeros(3), residuals, 7, all_up_to=2).shape == (7, 3)
 
 

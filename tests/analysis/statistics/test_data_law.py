@@ -25,8 +25,8 @@ def constants(law):
 
 
 def test_constants_come_back_from_losses_without_noise(few_samples):
-    found = fit_data_law(*synthetic_runs(np.random.default_rng(0), noise=0.0))
-    np.testing.assert_allclose(constants(found.law), constants(TRUTH), rtol=1e-6)
+    fitted = fit_data_law(*synthetic_runs(np.random.default_rng(0), noise=0.0))
+    np.testing.assert_allclose(constants(fitted.law), constants(TRUTH), rtol=1e-6)
 
 
 def test_one_run_far_below_the_floor_moves_the_law_no_further_than_its_interval(monkeypatch):
@@ -153,8 +153,8 @@ def test_the_tables_for_people_and_programs(tmp_path, compare, few_samples):
             paths.append(path)
     code, out, _ = compare(*paths, "--fit", "parameters,tokens:upstream", "--budget", "1e18")
     assert code == 0 and "Least loss for a budget" in out and "geometric mean of the models" in out
-    found = {line.split()[3]: float(line.split()[4]) for line in out.splitlines() if line.startswith("transformer  up")}
-    assert found == pytest.approx({"E": 1.69, "A": 406.4, "B": 410.7, "a": 0.34, "b": 0.28}, rel=1e-3)
+    shown = {line.split()[3]: float(line.split()[4]) for line in out.splitlines() if line.startswith("transformer  up")}
+    assert shown == pytest.approx({"E": 1.69, "A": 406.4, "B": 410.7, "a": 0.34, "b": 0.28}, rel=1e-3)
     compare(*paths, "--fit", "parameters,tokens:upstream", "--tables", str(tmp_path / "tables"))
     laws, optima = ((tmp_path / f"tables/{name}.csv").read_text() for name in ("data_laws", "compute_optimal"))
     assert laws.startswith("group,quality,n,constant,value,low,high\n")

@@ -39,19 +39,19 @@ def rows_of(gain, noise=0.0, seeds=1, names=tuple(SHAPES), generator=None):
 
 def by_hand(rows, cost, quality):
     """The gain, and half of its interval, from the normal equations."""
-    y = np.array([each.value(quality) for each in rows])
+    y = np.array([row.value(quality) for row in rows])
     x = np.stack(
         [
             np.ones(len(y)),
-            np.log10([each.value(cost) for each in rows]),
-            np.log2([depth_of(each.name) for each in rows]),
+            np.log10([row.value(cost) for row in rows]),
+            np.log2([depth_of(row.name) for row in rows]),
         ],
         1,
     )
     inverse = np.linalg.inv(x.T @ x)
-    found = inverse @ x.T @ y
-    variance = ((y - x @ found) ** 2).sum() / (len(y) - 3)
-    return found[2], stats.t.ppf(0.975, len(y) - 3) * np.sqrt(variance * inverse[2, 2])
+    solution = inverse @ x.T @ y
+    variance = ((y - x @ solution) ** 2).sum() / (len(y) - 3)
+    return solution[2], stats.t.ppf(0.975, len(y) - 3) * np.sqrt(variance * inverse[2, 2])
 
 
 def test_the_gain_and_its_interval_from_the_deviations_of_models():
@@ -66,10 +66,8 @@ def test_the_interval_from_seeds():
     """Pooled variance within shapes, of three degrees of freedom; three shapes are enough then, all on the plane."""
     rows = rows_of(0.1, noise=0.05, seeds=2, names=("small", "small-nl12", "base"))
     (test,) = depth_tests(rows, "flops", "upstream")
-    y = np.array([each.upstream for each in rows])
-    x = np.stack(
-        [np.ones(6), np.log10([each.flops for each in rows]), np.log2([depth_of(each.name) for each in rows])], 1
-    )
+    y = np.array([row.upstream for row in rows])
+    x = np.stack([np.ones(6), np.log10([row.flops for row in rows]), np.log2([depth_of(row.name) for row in rows])], 1)
     variance = ((y[::2] - y[1::2]) ** 2 / 2).sum() / 3
     margin = stats.t.ppf(0.975, 3) * np.sqrt(variance * np.linalg.inv(x.T @ x)[2, 2])
     gain = (np.linalg.pinv(x) @ y)[2]
@@ -113,7 +111,7 @@ def test_equal_qualities_beat_nothing_by_rounding(quality):
 def test_a_model_that_comes_twice_is_no_second_seed():
     rows = rows_of(0.1, noise=0.05)
     assert depth_tests([*rows, *rows], "flops", "upstream") == depth_tests(rows, "flops", "upstream")
-    copies = [replace(each, steps_per_s=2.0) for each in rows]  # all the same to the last digit but for their speed
+    copies = [replace(row, steps_per_s=2.0) for row in rows]  # all the same to the last digit but for their speed
     (test,) = depth_tests([*rows, *copies], "flops", "upstream")
     assert (test.noise, test.runs) == ("models", 9)
 
@@ -145,12 +143,12 @@ def test_what_is_not_tested_says_why(rows, reason):
 
 
 def test_table_4_says_that_depth_beats_width(compare):
-    rows = [each for each in table_rows("scale-efficiently/table-4") if each.flops_sequences == 128]
+    rows = [row for row in table_rows("scale-efficiently/table-4") if row.flops_sequences == 128]
     gain, margin = by_hand(rows, "flops", "downstream")
     code, out, _ = compare("--published", "table-4", "--quality", "downstream", "--pareto", "--format", "json")
-    (found,) = tables(out)["depth"]
-    assert (code, found["shapes"], found["verdict"]) == (0, 13, "depth beats width")
-    assert (found["gain"], found["low"], found["high"]) == pytest.approx((gain, gain - margin, gain + margin))
+    (tested,) = tables(out)["depth"]
+    assert (code, tested["shapes"], tested["verdict"]) == (0, 13, "depth beats width")
+    assert (tested["gain"], tested["low"], tested["high"]) == pytest.approx((gain, gain - margin, gain + margin))
     assert gain == pytest.approx(2.69, abs=0.01)  # points of the mean for twice the depth
     people = compare("--published", "table-4", "--quality", "downstream", "--pareto")[1]
     (line,) = [line for line in people.splitlines() if "depth beats width" in line]

@@ -61,23 +61,23 @@ def test_the_same_models_have_the_same_interval_twice():
 
 
 def test_the_papers_slopes_of_transformer_and_glu():
-    found = published_lines("flops", "upstream")
+    lines = published_lines("flops", "upstream")
     for architecture, slope, printed in (("transformer", 0.54, 0.54), ("glu", 0.50, 0.49)):
-        line = found[architecture]
+        line = lines[architecture]
         assert line.slope == pytest.approx(slope, abs=0.01)
         assert (line.n, line.published.value, line.published.where) == (5, printed, "architectures/table-2")
         assert line.interval[0] < printed < line.interval[1]
         assert line.published.findings == ()
     # XL's FLOPs are of half as many sequences.
-    assert found["transformer"].unlike == ("transformer-xl",)
-    assert found["transformer"].slope_without == pytest.approx(0.59, abs=0.01)
-    assert found["mos"].unlike == () and found["mos"].slope_without is None
+    assert lines["transformer"].unlike == ("transformer-xl",)
+    assert lines["transformer"].slope_without == pytest.approx(0.59, abs=0.01)
+    assert lines["mos"].unlike == () and lines["mos"].slope_without is None
 
 
 def test_slopes_that_do_not_follow_from_table_1_say_so():
-    found = published_lines("flops", "upstream")["universal"]
-    assert found.slope > 0.8 and found.published.value == 0.50
-    assert "does not follow from Table 1" in found.published.findings[0].reason
+    line = published_lines("flops", "upstream")["universal"]
+    assert line.slope > 0.8 and line.published.value == 0.50
+    assert "does not follow from Table 1" in line.published.findings[0].reason
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,10 @@ def test_the_published_slope_is_of_the_same_cost_and_quality(cost, quality, prin
 
 def test_series_along_a_knob_have_no_published_slope():
     rows = table_rows("scale-efficiently/table-4")
-    found = {fit.group: fit for fit in fit_lines(points(rows, "flops", "upstream", "knob"), "flops", "upstream")}
-    small = found["NL from small"]
+    lines = {fit.group: fit for fit in fit_lines(points(rows, "flops", "upstream", "knob"), "flops", "upstream")}
+    small = lines["NL from small"]
     assert small.n == 5 and small.published is None
-    assert found["EL"] == NoFit(
+    assert lines["EL"] == NoFit(
         group="EL", cost="flops", quality="upstream", n=2, kind="line", reason="a line needs 4 models"
     )
 
@@ -111,8 +111,8 @@ def test_series_along_a_knob_have_no_published_slope():
     ],
 )
 def test_too_few_points_are_not_fitted(costs, fit, reason):
-    (found,) = fit(points_of(costs, range(len(costs))), "flops", "glue")
-    assert isinstance(found, NoFit) and (found.reason, found.n) == (reason, len(costs))
+    (refused,) = fit(points_of(costs, range(len(costs))), "flops", "glue")
+    assert isinstance(refused, NoFit) and (refused.reason, refused.n) == (reason, len(costs))
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_too_few_points_are_not_fitted(costs, fit, reason):
     ],
 )
 def test_what_is_no_power_law_has_none(qualities, reason):
-    (found,) = fit_powers(points_of([1, 10, 100, 1000, 1e4], qualities), "flops", "glue")
-    assert found.reason == reason
+    (refused,) = fit_powers(points_of([1, 10, 100, 1000, 1e4], qualities), "flops", "glue")
+    assert refused.reason == reason
 
 
 @pytest.mark.parametrize(

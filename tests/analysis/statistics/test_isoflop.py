@@ -55,10 +55,10 @@ def test_minima_and_exponents_are_those_of_numpy():
     minima = []
     for index in range(len(BUDGETS)):
         own = rows[7 * index : 7 * index + 7]
-        c2, c1, _ = np.polyfit(np.log10([each.parameters for each in own]), [-each.upstream for each in own], 2)
+        c2, c1, _ = np.polyfit(np.log10([row.parameters for row in own]), [-row.upstream for row in own], 2)
         minima.append(-c1 / (2 * c2))
-    assert [math.log10(each.parameters.value) for each in parabolas] == pytest.approx(minima, abs=1e-6)
-    slope = np.polyfit(np.log10([each.budget for each in parabolas]), minima, 1)[0]
+    assert [math.log10(parabola.parameters.value) for parabola in parabolas] == pytest.approx(minima, abs=1e-6)
+    slope = np.polyfit(np.log10([parabola.budget for parabola in parabolas]), minima, 1)[0]
     assert exponents.parameters.value == pytest.approx(slope, abs=1e-6)
 
 
@@ -91,7 +91,7 @@ def test_a_minimum_at_the_edge_is_none(changes, reason):
 def test_what_does_not_bend_upwards_has_no_minimum():
     hill = [replace(each, upstream=-9 + BEND * (math.log10(each.parameters) - 7.3) ** 2) for each in sweep()]
     ((parabolas, _),) = fit_isoflop(hill, "upstream")
-    assert {each.reason for each in parabolas} == {"the loss does not bend upwards: no minimum"}
+    assert {parabola.reason for parabola in parabolas} == {"the loss does not bend upwards: no minimum"}
 
 
 def test_one_budget_and_equal_runs_have_no_exponent_or_interval():
@@ -130,9 +130,9 @@ def test_the_subcommand(tmp_path, compare):
         tmp_path / "nan", "mini", steps=403, results={403: {"validation/negative_log_perplexity": math.nan}}, best=None
     )
     arguments = (str(tmp_path / "*"), "--isoflop")
-    found = tables(compare(*arguments, "--format", "json")[1])
-    assert list(found) == ["models", "isoflop", "isoflop_exponents"]
-    assert {"group", "budget", "n", "parameters", "parameters/low", "reason"} <= set(found["isoflop"][0])
+    document = tables(compare(*arguments, "--format", "json")[1])
+    assert list(document) == ["models", "isoflop", "isoflop_exponents"]
+    assert {"group", "budget", "n", "parameters", "parameters/low", "reason"} <= set(document["isoflop"][0])
     out = compare(*arguments, "--plot", str(tmp_path / "isoflop.svg"))[1]
     assert "note: left out, since upstream is no number: nan" in out
     assert "Exponents of the best size over training FLOPs: " in out

@@ -38,5 +38,5 @@ def test_of_many_models_every_one_is_compared_with_every_other():
         ]
         frontier = [index for index in range(count) if not beaten_by[index]]
         expected = [sorted(i for i in frontier if points[i] in beaten_by[index]) for index in range(count)]
-        found = dominators([cost for cost, _ in points], [quality for _, quality in points])
-        assert [sorted(each) for each in found] == expected
+        frontier_by_model = dominators([cost for cost, _ in points], [quality for _, quality in points])
+        assert [sorted(each) for each in frontier_by_model] == expected

@@ -13,8 +13,8 @@ from tests.manifests import example_manifest
 TABLE_4 = "scale-efficiently/table-4"
 
 
-def labels(found):
-    return {group: [point.row.name for point in members] for group, members in groups(found).items()}
+def labels(all_points):
+    return {group: [point.row.name for point in members] for group, members in groups(all_points).items()}
 
 
 def test_a_point_has_both_figures_and_says_what_they_are_of():
@@ -46,8 +46,8 @@ def test_runs_of_other_texts_are_apart_where_upstream_is_looked_at(tmp_path):
 
 
 def test_the_knobs_of_table_4():
-    found = labels(points(table_rows(TABLE_4), "flops", "upstream", "knob"))
-    assert found == {
+    series = labels(points(table_rows(TABLE_4), "flops", "upstream", "knob"))
+    assert series == {
         "NL from small": ["small", "small-nl16", "small-nl20", "small-nl22", "small-nl24"],
         "NL from base": ["base", "base-nl36"],
         "NL from large": ["large", "large-nl36"],
@@ -90,7 +90,7 @@ def test_the_knobs_of_sizes_that_are_no_presets(tmp_path):
 
 def test_stacks_of_other_depths_are_no_series_of_layers(tmp_path):
     deep = [save_run(tmp_path / name, shape=parse_name(name).to_dict()) for name in ("tiny-el2-dl3", "tiny-el3-dl2")]
-    assert points([row_of_run(each, "forward") for each in deep], "flops", "upstream", "nl") == []
+    assert points([row_of_run(run, "forward") for run in deep], "flops", "upstream", "nl") == []
 
 
 def test_shapes_are_those_of_manifests_and_of_published_names(tmp_path):

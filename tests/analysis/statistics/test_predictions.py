@@ -34,23 +34,27 @@ def score_of(upstream):
 
 def test_a_line_and_its_prediction_interval_are_those_of_the_textbook():
     upstream = np.array([-3.0, -2.75, -2.4, -2.2])
-    (found,) = predict(rows_of(COSTS, upstream), "flops", [], [target(1e13)])
+    (prediction,) = predict(rows_of(COSTS, upstream), "flops", [], [target(1e13)])
     x = np.log10(COSTS)
     fit = stats.linregress(x, upstream)
     design, new = np.stack([np.ones(4), x], axis=1), np.array([1, 13.0])
     deviation = np.sqrt(((upstream - fit.intercept - fit.slope * x) ** 2).sum() / 2)
     margin = stats.t.ppf(0.975, 2) * deviation * np.sqrt(1 + new @ np.linalg.inv(design.T @ design) @ new)
     expected = fit.intercept + 13 * fit.slope
-    assert (found.form, found.n, found.is_inside) == ("line", 4, False)
-    assert (found.predicted, found.low, found.high) == pytest.approx((expected, expected - margin, expected + margin))
+    assert (prediction.form, prediction.n, prediction.is_inside) == ("line", 4, False)
+    assert (prediction.predicted, prediction.low, prediction.high) == pytest.approx(
+        (expected, expected - margin, expected + margin)
+    )
 
 
 def test_a_power_law_comes_back_from_losses_without_noise():
     costs = np.geomspace(1e9, 1e12, 7)
     rows = rows_of(costs, -(1.2 + 0.9 * (costs / 1e9) ** -0.25))
-    (found,) = predict(rows, "flops", [], [target(1e14)])
-    assert found.form == "power law"
-    assert (found.predicted, found.low, found.high) == pytest.approx([-(1.2 + 0.9 * 1e5**-0.25)] * 3, abs=5e-3)
+    (prediction,) = predict(rows, "flops", [], [target(1e14)])
+    assert prediction.form == "power law"
+    assert (prediction.predicted, prediction.low, prediction.high) == pytest.approx(
+        [-(1.2 + 0.9 * 1e5**-0.25)] * 3, abs=5e-3
+    )
 
 
 def test_intervals_contain_what_is_measured_later():
@@ -59,9 +63,9 @@ def test_intervals_contain_what_is_measured_later():
     costs, held = np.geomspace(1e9, 1e12, 8), 0
     for _ in range(12):
         *losses, new = 1.2 + 0.9 * (np.append(costs, 1e13) / 1e9) ** -0.25 + 0.01 * generator.normal(size=9)
-        (found,) = predict(rows_of(costs, -np.array(losses)), "flops", [], [target(1e13)])
-        held += found.low <= -new <= found.high
-        assert found.high - found.low < 0.3
+        (prediction,) = predict(rows_of(costs, -np.array(losses)), "flops", [], [target(1e13)])
+        held += prediction.low <= -new <= prediction.high
+        assert prediction.high - prediction.low < 0.3
     assert held >= 9
 
 
@@ -119,8 +123,8 @@ def test_the_largest_is_held_out_and_so_is_whatever_costs_the_same():
     ],
 )
 def test_what_is_not_predicted_says_why(costs, upstream, scores, reasons):
-    found = predict(rows_of(costs, upstream, scores), "flops", ["downstream"], [target(1e13)])
-    for each, reason in zip(found, reasons, strict=True):
+    predictions = predict(rows_of(costs, upstream, scores), "flops", ["downstream"], [target(1e13)])
+    for each, reason in zip(predictions, reasons, strict=True):
         assert (each.predicted is None) == (reason is not None)
         assert each.reason is None if reason is None else reason in each.reason
 
@@ -128,18 +132,18 @@ def test_what_is_not_predicted_says_why(costs, upstream, scores, reasons):
 def test_other_architectures_and_figures_that_were_measured_otherwise_stay_out():
     rows = rows_of(COSTS, [-3.0, -2.75, -2.4, -2.2])
     odd = row("odd", flops=1e13, upstream=0.0, flops_sequences=64)
-    (found,) = predict([*rows, odd], "flops", [], [target(1e13, architecture="transformer")])
-    assert (found.n, found.predicted) == (4, pytest.approx(-1.9, abs=0.05))
+    (prediction,) = predict([*rows, odd], "flops", [], [target(1e13, architecture="transformer")])
+    assert (prediction.n, prediction.predicted) == (4, pytest.approx(-1.9, abs=0.05))
     (none,) = predict(rows, "flops", [], [target(1e13, architecture="switch")])
     assert (none.group, none.n, none.predicted) == ("switch", 0, None)
     assert none.reason == "it needs 4 models of different costs"
 
 
 def test_the_papers_largest_transformer_from_its_smaller_ones():
-    rows = [each for each in table_rows(TABLE_1) if each.architecture == "transformer"]
+    rows = [row for row in table_rows(TABLE_1) if row.architecture == "transformer"]
     loss, score = predict(rows, "parameters", ["superglue"], [], "largest")
     small = sorted(rows, key=lambda each: each.parameters)[:-1]
-    slope, intercept = np.polyfit(np.log10([each.parameters for each in small]), [each.upstream for each in small], 1)
+    slope, intercept = np.polyfit(np.log10([row.parameters for row in small]), [row.upstream for row in small], 1)
     assert loss.predicted == pytest.approx(intercept + slope * np.log10(2.9e9))
     assert (loss.model, loss.measured, score.measured) == ("transformer-xl", -1.49, 81.5)
     assert loss.low < loss.measured < loss.predicted  # the line is too hopeful
@@ -159,18 +163,18 @@ def study(directory):
 def test_runs_and_those_that_were_finetuned_from_them(tmp_path, compare):
     study(tmp_path)
     arguments = (str(tmp_path / "*"), "--hold-out", "largest", "--cost", "parameters", "--format", "json")
-    found = tables(compare(*arguments)[1])["predictions"]
-    loss, score = found
+    predictions = tables(compare(*arguments)[1])["predictions"]
+    loss, score = predictions
     assert (loss["model"], loss["n"], loss["measured"]) == ("large", 4, pytest.approx(-2.3))
     assert (score["quality"], score["n"]) == ("downstream", 4)
     assert score["measured"] == pytest.approx(score_of(-2.3))
     assert score["predicted"] == pytest.approx(score_of(loss["predicted"]))
     tuned = tables(compare(*arguments[:2], "large-sst2", *arguments[3:])[1])["predictions"]
-    assert tuned == [{**each, "model": "large-sst2"} for each in found]
+    assert tuned == [{**each, "model": "large-sst2"} for each in predictions]
     code, out, _ = compare(str(tmp_path / "*"), "--predict", "xl", "--predict-at", "flops=1e15", "--cost", "parameters")
     assert code == 0 and "note: beyond the costs of all models that were fitted: xl, -" in out
     rows = [line.split() for line in out.splitlines() if " power law " in line or " line " in line]
-    assert [each[1:3] for each in rows] == [["xl", "parameters"], ["-", "flops"]]
+    assert [row[1:3] for row in rows] == [["xl", "parameters"], ["-", "flops"]]
 
 
 def test_a_model_whose_architecture_has_no_others_is_not_left_out_in_silence(compare):
@@ -202,15 +206,15 @@ def test_what_does_not_go_together(compare, arguments, message):
 
 def test_costs_that_depend_on_data_and_machine_are_those_of_the_other_models(compare):
     arguments = ("--published", "table-4", "--predict", "small-nl32", "--cost", "training_flops,device_hours")
-    found = tables(compare(*arguments, "--format", "json")[1])
-    rows = [each for each in table_rows("scale-efficiently/table-4") if each.flops_sequences == 128]
+    document = tables(compare(*arguments, "--format", "json")[1])
+    rows = [row for row in table_rows("scale-efficiently/table-4") if row.flops_sequences == 128]
     of_training, of_hours = (
-        next(each for each in found["predictions"] if each["cost"] == cost)
+        next(each for each in document["predictions"] if each["cost"] == cost)
         for cost in ("training_flops", "device_hours")
     )
     # All of them saw as much data: three passes of as many steps.
     assert of_training["at"] / 3 / 2**19 == pytest.approx(13.2e12, rel=0.05)
-    x, y = (np.log([getattr(each, key) for each in rows]) for key in ("flops", "device_hours"))
+    x, y = (np.log([getattr(row, key) for row in rows]) for key in ("flops", "device_hours"))
     slope, intercept = np.polyfit(x, y, 1)
     flops = of_training["at"] / (rows[0].training_flops / rows[0].flops)
     assert of_hours["at"] == pytest.approx(np.exp(intercept + slope * np.log(flops)), rel=1e-3)

@@ -14,52 +14,52 @@ TABLE_4 = ("--published", "table-4")
 
 def sections(out):
     """The lines below each title of what people get."""
-    found, title = {}, None
+    texts, title = {}, None
     previous = ""
     for line in out.splitlines():
         if set(line) == {"─"}:
             continue
         if not previous and line:
             title = line
-            found[title] = []
+            texts[title] = []
         elif line:
-            found[title].append(line)
+            texts[title].append(line)
         previous = line
-    return found
+    return texts
 
 
 def test_fits_beside_the_published_slopes(compare):
     code, out, err = compare(*TABLE_1, "--fit", "flops:neg_log_ppl")
     assert code == 0 and "note: transformer-xl, glu-xl: flops: FLOPs are of 64 sequences" in err
-    found = sections(out)
-    assert list(found) == [
+    parts = sections(out)
+    assert list(parts) == [
         *("Models", "Lines: quality over log10(cost)", "Power laws: loss = irreducible + scale x cost^-exponent")
     ]
-    lines = found["Lines: quality over log10(cost)"]
+    lines = parts["Lines: quality over log10(cost)"]
     assert lines[1].split()[:3] == ["transformer", "5", "0.543"] and "0.54 " in lines[1]
     assert lines[2].split()[:3] == ["glu", "5", "0.4976"] and "0.49 " in lines[2]
     assert "no line: albert (n = 3): a line needs 4 models" in lines
     assert any("transformer-xl (slope of transformer without: 0.589)" in line for line in lines)
-    powers = found["Power laws: loss = irreducible + scale x cost^-exponent"]
+    powers = parts["Power laws: loss = irreducible + scale x cost^-exponent"]
     assert [line.split()[0] for line in powers[1:3]] == ["transformer", "glu"]
     assert "no power law: albert (n = 3): a power law needs 5 models" in powers
 
 
 def test_programs_get_every_fit_and_the_reason_where_there_is_none(compare):
     out = compare(*TABLE_1, "--fit", "flops:upstream", "--fit", "steps/s:superglue", "--format", "json")[1]
-    found = tables(out)
-    assert list(found) == ["models", "lines", "power_laws"] and len(found["models"]) == 13
-    assert [(line["cost"], line["group"]) for line in found["lines"]] == [
+    document = tables(out)
+    assert list(document) == ["models", "lines", "power_laws"] and len(document["models"]) == 13
+    assert [(line["cost"], line["group"]) for line in document["lines"]] == [
         *(("flops", name) for name in ("transformer", "albert", "glu")),
         *(("steps_per_s", name) for name in ("transformer", "albert", "glu")),
     ]
-    transformer, albert, _, speed, _, _ = found["lines"]
+    transformer, albert, _, speed, _, _ = document["lines"]
     assert transformer["slope"] == pytest.approx(0.54, abs=0.01) and transformer["published"] == 0.54
     assert transformer["low"] < 0.54 < transformer["high"] and transformer["reason"] is None
     assert transformer["residuals"][0]["name"] == "transformer-tiny"
     assert (albert["slope"], albert["reason"], albert["n"]) == (None, "a line needs 4 models", 3)
     assert speed["slope"] < 0 and speed["published"] is None
-    assert found["power_laws"][0]["exponent"] == pytest.approx(0.41, abs=0.01)
+    assert document["power_laws"][0]["exponent"] == pytest.approx(0.41, abs=0.01)
     assert (
         yaml.safe_load(compare(*TABLE_1, "--fit", "flops:upstream", "--format", "yaml")[1])["tables"]["lines"][0]["n"]
         == 5
@@ -109,16 +109,16 @@ def test_runs_are_fitted_over_what_they_were_pretrained_on(tmp_path, compare):
         results = {steps: {"validation/negative_log_perplexity": figure}}
         pretrained = save_run(tmp_path / f"s{steps}", steps=steps, results=results, best=None)
         save_run(tmp_path / f"s{steps}-finetuned", **child_of(pretrained, f"../s{steps}", step=steps))
-    found = tables(compare(str(tmp_path / "*"), "--fit", "tokens:upstream", "--format", "json")[1])
-    (line,) = found["lines"]
+    document = tables(compare(str(tmp_path / "*"), "--fit", "tokens:upstream", "--format", "json")[1])
+    (line,) = document["lines"]
     assert (line["n"], line["group"]) == (4, "transformer")
     assert line["slope"] == pytest.approx(0.3 / 0.30103)
 
 
 def test_agreement_shows_the_inversion_of_table_3(compare):
     out = compare("--published", "table-3", "--agreement")[1]
-    found = sections(out)
-    (pair,) = found["Pairs: better upstream, worse downstream"][1:]
+    parts = sections(out)
+    (pair,) = parts["Pairs: better upstream, worse downstream"][1:]
     assert pair.split() == ["scale-efficiently/table-3", "nl12-xxl", "0.03", "nl32-xl", "2.2"]
     programs = tables(compare("--published", "architectures/table-1", "--agreement", "--format", "json")[1])
     assert programs["agreement"][0]["disagree"] == len(programs["disagreements"]) == 255
@@ -147,11 +147,11 @@ def test_frontiers_of_every_cost_contain_the_rows_that_the_paper_names(compare):
 
 def test_people_see_who_dominates_and_what_to_take_instead(compare):
     out = compare(*TABLE_4, "--quality", "downstream", "--pareto")[1]
-    found = sections(out)
-    dominated = {line.split()[0]: line for line in found["Dominated by: cost: quality"][1:]}
+    parts = sections(out)
+    dominated = {line.split()[0]: line for line in parts["Dominated by: cost: quality"][1:]}
     assert dominated["base"].endswith("small-nl20, small-nl22 and 1 more")
     assert dominated["small-nl24"].endswith("●") and dominated["xl"].endswith(" -")
-    alternatives = [line.split() for line in found["DeepNarrow: instead of"][1:]]
+    alternatives = [line.split() for line in parts["DeepNarrow: instead of"][1:]]
     assert ["base", "small-nl24", "transformer", "flops", "-9.091", "downstream", "0.76", "yes"] in alternatives
 
 
@@ -159,8 +159,8 @@ def test_what_to_train_next_from_one_s_own_runs(tmp_path, compare):
     for name, figure in (("small", -2.5), ("base", -2.0)):
         results = {300: {"validation/negative_log_perplexity": figure}}
         save_run(tmp_path / name, shape=parse_name(name).to_dict(), results=results, best=None)
-    found = tables(compare(str(tmp_path / "*"), "--cost", "parameters", "--pareto", "--format", "json")[1])
-    (row,) = found["deep_narrow"]
+    document = tables(compare(str(tmp_path / "*"), "--cost", "parameters", "--pareto", "--format", "json")[1])
+    (row,) = document["deep_narrow"]
     assert (row["instead_of"], row["model"], row["trained"], row["difference"]) == ("base", "small-nl28", False, None)
 
 

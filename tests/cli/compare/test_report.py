@@ -26,7 +26,7 @@ def test_the_report_of_runs_and_published_models_in_a_browser(runs, compare):
     with chromium(runs / "profile") as browser:
         browser.get((runs / "out" / "report.html").as_uri())
         assert complaints(browser) == []
-        titles = [each.text for each in browser.find_elements("css selector", "h2")]
+        titles = [element.text for element in browser.find_elements("css selector", "h2")]
         assert titles == [
             *("In short", "Models", "Figures", "Fits and frontiers", "What makes it unfair", "What it cost", "Runs")
         ]

@@ -1,23 +1,16 @@
 import csv
 import io
 import re
+from functools import partial
 
 import pytest
 
-from scalecli.cli.main import run
 from tests.documents import models
 
 
 @pytest.fixture
-def report(capsys):
-    """Runs `compare --reproduction`; returns its exit code, stdout and stderr."""
-
-    def invoke(*arguments):
-        code = run(["compare", "--reproduction", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
+def report(compare):
+    return partial(compare, "--reproduction")
 
 
 def test_the_whole_report(report):

@@ -15,8 +15,8 @@ def offered(*words):
     from click.shell_completion import ShellComplete
 
     *before, incomplete = words
-    found = ShellComplete(cli, {}, "scalecli", "_SCALECLI_COMPLETE").get_completions(before, incomplete)
-    return [item.value for item in found if item.type == "plain"]
+    items = ShellComplete(cli, {}, "scalecli", "_SCALECLI_COMPLETE").get_completions(before, incomplete)
+    return [item.value for item in items if item.type == "plain"]
 
 
 def test_tasks_are_offered_one_after_the_other():

@@ -24,14 +24,13 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def plan(capsys):
-    def invoke(*arguments):
-        code = run(["pretrain", *arguments, "--dry-run", "--format", "json"])
-        captured = capsys.readouterr()
-        (planned,) = json.loads(captured.out)["tables"]["plan"] if captured.out else [None]
-        return code, planned, captured.err
+def plan(invoke):
+    def plan(*arguments):
+        code, out, err = invoke("pretrain", *arguments, "--dry-run", "--format", "json")
+        (planned,) = json.loads(out)["tables"]["plan"] if out else [None]
+        return code, planned, err
 
-    return invoke
+    return plan
 
 
 def test_the_head_is_for_the_classes_that_there_are(plan, folder):

@@ -46,45 +46,45 @@ def test_without_any_option_there_is_no_run():
 
 
 def test_any_option_completes_the_papers_run():
-    found = figures("base", "--chip", "tpu-v3")
-    assert found == figures("base", "--steps", "524288") == figures("base", "--chips", "16")
-    assert (found["chip"], found["chips"], found["replicas"], found["steps"]) == ("tpu-v3", 16, 32, 2**19)
-    assert (found["optimizer"], found["precision"], found["rematerialised"]) == ("adafactor", "bfloat16", False)
+    row = figures("base", "--chip", "tpu-v3")
+    assert row == figures("base", "--steps", "524288") == figures("base", "--chips", "16")
+    assert (row["chip"], row["chips"], row["replicas"], row["steps"]) == ("tpu-v3", 16, 32, 2**19)
+    assert (row["optimizer"], row["precision"], row["rematerialised"]) == ("adafactor", "bfloat16", False)
     # The papers trained 9.3 steps a second of 128 targets, here 114.
-    assert found["steps_per_s"] == pytest.approx(9.4, abs=0.2)
+    assert row["steps_per_s"] == pytest.approx(9.4, abs=0.2)
 
 
 def test_the_sums_of_a_run():
-    found = figures("small", "--steps", "1000", "--pue", "1.5", "--grid", "0.2")
+    row = figures("small", "--steps", "1000", "--pue", "1.5", "--grid", "0.2")
     spec = build_spec("transformer", parse_name("small"))
-    assert found["run_flops"] == 1000 * sum(costs.flops(spec, Batch(), "training").values())
-    assert found["tokens"] == 1000 * 128 * (512 + 114)
-    assert found["hours"] == pytest.approx(1000 / found["steps_per_s"] / 3600)
-    assert found["device_hours"] == pytest.approx(16 * found["hours"])
-    assert found["kwh"] == pytest.approx(found["device_hours"] * 0.310 * 1.5)
-    assert found["kg_co2e"] == pytest.approx(0.2 * found["kwh"])
-    assert found["tokens_per_s"] == pytest.approx(found["steps_per_s"] * 128 * 626, abs=1)
+    assert row["run_flops"] == 1000 * sum(costs.flops(spec, Batch(), "training").values())
+    assert row["tokens"] == 1000 * 128 * (512 + 114)
+    assert row["hours"] == pytest.approx(1000 / row["steps_per_s"] / 3600)
+    assert row["device_hours"] == pytest.approx(16 * row["hours"])
+    assert row["kwh"] == pytest.approx(row["device_hours"] * 0.310 * 1.5)
+    assert row["kg_co2e"] == pytest.approx(0.2 * row["kwh"])
+    assert row["tokens_per_s"] == pytest.approx(row["steps_per_s"] * 128 * 626, abs=1)
     peak = 16 * 123e12
-    assert found["peak_percent"] == pytest.approx(100 * found["run_flops"] / (found["hours"] * 3600) / peak)
+    assert row["peak_percent"] == pytest.approx(100 * row["run_flops"] / (row["hours"] * 3600) / peak)
 
 
 def test_what_does_not_fit_says_what_would():
     machine = ("--model-parallel", "8", "--chips", "8")
-    found = figures("xl", *machine)
-    assert found["fits"] is False and found["device_bytes"] > found["device_memory"]
-    assert found["fits_with"] == "--rematerialise or --chips 16 or --batch 64"
-    found = figures("xl", *machine, "--rematerialise")
-    assert found["fits"] is True and found["fits_with"] is None
+    row = figures("xl", *machine)
+    assert row["fits"] is False and row["device_bytes"] > row["device_memory"]
+    assert row["fits_with"] == "--rematerialise or --chips 16 or --batch 64"
+    row = figures("xl", *machine, "--rematerialise")
+    assert row["fits"] is True and row["fits_with"] is None
     assert (
         figures("xxxl", "--chip", "tpu-v2", "--chips", "1", "--model-parallel", "2")["fits_with"] == "no single option"
     )
 
 
 def test_parts_of_memory_add_up():
-    found = figures("base", "--optimizer", "adamw", "--precision", "float32")
+    row = figures("base", "--optimizer", "adamw", "--precision", "float32")
     parts = ("weights", "gradients", "optimizer_state", "activations")
-    assert found["device_bytes"] == sum(found[part] for part in parts)
-    assert found["optimizer_state"] == 2 * found["weights"]
+    assert row["device_bytes"] == sum(row[part] for part in parts)
+    assert row["optimizer_state"] == 2 * row["weights"]
 
 
 @pytest.mark.parametrize(("chip", "chips", "precision"), [("cpu", 1, "float32"), ("h100", 8, "bfloat16")])

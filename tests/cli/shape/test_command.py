@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+from functools import partial
 
 import click
 import pytest
@@ -18,16 +19,10 @@ from tests.manifests import example_manifest
 
 
 @pytest.fixture
-def shape(capsys, tmp_path, monkeypatch):
-    """Runs the subcommand in an empty folder; returns its exit code, stdout and stderr."""
+def shape(invoke, tmp_path, monkeypatch):
+    """Runs the subcommand in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments):
-        code = run(["shape", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
+    return partial(invoke, "shape")
 
 
 def figures(shape, *arguments):
@@ -121,13 +116,13 @@ def test_the_knobs_of_an_architecture_are_shown_and_no_others(shape, architectur
 
 
 def test_a_vision_transformer_by_its_name_alone(shape):
-    found = figures(shape, "vit-s", "--nl", "24")
-    assert (found["name"], found["architecture"], found["parameters"]) == ("vit-s-nl24", "vit", 86_491_728)
-    assert (found["batch"], found["inputs"], found["targets"]) == (1, 49, 1)
-    assert not {"decoder_layers", "vocabulary"} & set(found)
-    assert figures(shape, "NL24-ViT-S") == figures(shape, "s-nl24", "--arch", "vit") == found
+    row = figures(shape, "vit-s", "--nl", "24")
+    assert (row["name"], row["architecture"], row["parameters"]) == ("vit-s-nl24", "vit", 86_491_728)
+    assert (row["batch"], row["inputs"], row["targets"]) == (1, 49, 1)
+    assert not {"decoder_layers", "vocabulary"} & set(row)
+    assert figures(shape, "NL24-ViT-S") == figures(shape, "s-nl24", "--arch", "vit") == row
     many = figures(shape, "vit-s", "--nl", "24", "--batch", "4096")
-    assert many["forward_flops"] == 4096 * found["forward_flops"]
+    assert many["forward_flops"] == 4096 * row["forward_flops"]
     code, out, _ = shape("vit-s", "--batch", "4096", "--chip", "tpu-v3", "--chips", "64", "--format", "json")
     assert code == 0 and json.loads(out)["tables"]["shapes"][0]["fits"]
 
@@ -150,8 +145,8 @@ def test_text_and_images_in_one_table(shape):
     ],
 )
 def test_what_images_have_and_text_has_not(shape, arguments, code, message):
-    found, _, err = shape(*arguments)
-    assert found == code and message in err
+    exit_code, _, err = shape(*arguments)
+    assert exit_code == code and message in err
 
 
 def test_a_shape_file_of_images_leaves_the_classes_to_the_data(shape, tmp_path):
@@ -316,8 +311,8 @@ BAD = {
 
 @pytest.mark.parametrize(("arguments", "code", "message"), BAD.values(), ids=BAD)
 def test_bad_arguments_end_in_one_line(shape, arguments, code, message):
-    found, out, err = shape(*arguments)
-    assert (found, out) == (code, "")
+    exit_code, out, err = shape(*arguments)
+    assert (exit_code, out) == (code, "")
     assert err.startswith("error: ") and err.count("\n") == 1 and message in err
 
 

@@ -38,18 +38,16 @@ TASKS = "tasks: [sst2, rte]\nfinetune: {steps: 50, packed: true, data_dir: 'data
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch, capsys):
-    """Writes a study beside its corpus, and runs a subcommand on it; gives exit code, stdout and stderr."""
+def study(tmp_path, monkeypatch, invoke):
+    """Writes a study beside its corpus, and runs a subcommand on it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpus.txt").write_text("some text\n")
 
-    def invoke(subcommand, *options, text=STUDY):
+    def study(subcommand, *options, text=STUDY):
         (tmp_path / "s.yaml").write_text(text)
-        code = run(["study", subcommand, "s.yaml", *options])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return invoke("study", subcommand, "s.yaml", *options)
 
-    return invoke
+    return study
 
 
 def commands(study, **text):
@@ -136,7 +134,7 @@ def test_measured_speeds_correct_the_estimates_of_the_other_runs(study):
         return [3600 * row["hours"] for row in planned_rows(study)]
 
     start = IMPORT_SECONDS + COMPILE_SECONDS
-    before = [each - start for each in seconds()]
+    before = [second - start for second in seconds()]
     times = {"created": "2022-07-21T12:00:00+00:00", "finished": "2022-07-21T12:02:30+00:00"}
     complete(commands(study)[0], **times)  # 300 steps at 2.5 steps/s, and 30 seconds more
     assert seconds() == pytest.approx([IMPORT_SECONDS + 150, IMPORT_SECONDS + 30 + 120 * before[1] / before[0]])

@@ -42,11 +42,11 @@ def test_places_on_a_disk_are_left_out():
 def test_an_import_states_its_origin_and_no_training(source, shown):
     files = {"model.safetensors": OriginFile(bytes=10, sha256="ab" * 32)}
     origin = Origin(format="hugging-face", source=source, precision="bfloat16", files=files)
-    found = facts(model_card(example_manifest(kind="import", origin=origin), 300, "transformers"))
-    assert found["origin"]["source"] == shown
-    assert found["origin"]["files"]["model.safetensors"]["sha256"] == "ab" * 32
-    assert found["vocabulary"]["pieces"] == 8000
-    assert not found.keys() & {"data", "optimizer", "schedule", "batch", "dropout", "flops"}
+    stated = facts(model_card(example_manifest(kind="import", origin=origin), 300, "transformers"))
+    assert stated["origin"]["source"] == shown
+    assert stated["origin"]["files"]["model.safetensors"]["sha256"] == "ab" * 32
+    assert stated["vocabulary"]["pieces"] == 8000
+    assert not stated.keys() & {"data", "optimizer", "schedule", "batch", "dropout", "flops"}
 
 
 def test_no_text_of_a_manifest_breaks_the_markdown():

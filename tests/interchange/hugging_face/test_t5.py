@@ -53,10 +53,10 @@ def theirs(model, data, torch):
     # configuration has the key that ours has.
     cached = model.config.num_decoder_layers <= getattr(model.config, "decoder_layers", model.config.num_layers)
     with torch.no_grad():
-        found = model(input_ids=inputs, attention_mask=mask, labels=targets).logits.numpy()
+        logits = model(input_ids=inputs, attention_mask=mask, labels=targets).logits.numpy()
         tokens = model.generate(inputs, attention_mask=mask, max_new_tokens=10, do_sample=False, use_cache=cached)
     tokens = tokens.numpy()[:, 1:]
-    return found, np.pad(tokens, ((0, 0), (0, 10 - tokens.shape[1])))
+    return logits, np.pad(tokens, ((0, 0), (0, 10 - tokens.shape[1])))
 
 
 def assert_same(spec, weights, model, torch):
@@ -115,11 +115,15 @@ def test_other_depths_are_written(tmp_path, torch, layers):
 )
 def test_what_the_library_has_written_is_the_same_model_here(tmp_path, torch, architecture, tied, dtype):
     random_model(torch, architecture, tied, dtype).save_pretrained(tmp_path)
-    found = read(tmp_path)
-    assert (found.architecture, found.shape, found.precision) == (architecture, shape_of(architecture, tied), dtype)
-    assert [file.name for file in found.files] == ["config.json", "model.safetensors"]
-    assert (found.step, found.optimizer, found.vocabulary, found.notes) == (0, None, None, ())
-    assert_same(build_spec(architecture, found.shape), found.weights, loaded(tmp_path, torch), torch)
+    imported = read(tmp_path)
+    assert (imported.architecture, imported.shape, imported.precision) == (
+        architecture,
+        shape_of(architecture, tied),
+        dtype,
+    )
+    assert [file.name for file in imported.files] == ["config.json", "model.safetensors"]
+    assert (imported.step, imported.optimizer, imported.vocabulary, imported.notes) == (0, None, None, ())
+    assert_same(build_spec(architecture, imported.shape), imported.weights, loaded(tmp_path, torch), torch)
 
 
 def test_pytorch_files_with_the_embedding_under_all_its_names(tmp_path, torch):
@@ -128,21 +132,21 @@ def test_pytorch_files_with_the_embedding_under_all_its_names(tmp_path, torch):
     model.config.save_pretrained(tmp_path)
     unused = {hugging_face._UNUSED: torch.ones(32, 3)}
     torch.save({**model.state_dict(), **unused}, tmp_path / "pytorch_model.bin")
-    found = read(tmp_path)
-    assert [file.name for file in found.files] == ["config.json", "pytorch_model.bin"]
-    assert len(found.notes) == 1 and hugging_face._UNUSED in found.notes[0]
-    assert_same(build_spec("transformer", found.shape), found.weights, model, torch)
+    imported = read(tmp_path)
+    assert [file.name for file in imported.files] == ["config.json", "pytorch_model.bin"]
+    assert len(imported.notes) == 1 and hugging_face._UNUSED in imported.notes[0]
+    assert_same(build_spec("transformer", imported.shape), imported.weights, model, torch)
 
 
 def test_shards_are_read(tmp_path, torch):
     model = random_model(torch, "glu", False)
     model.save_pretrained(tmp_path / "whole")
     model.save_pretrained(tmp_path / "shards", max_shard_size="40KB")
-    found, whole = read(tmp_path / "shards"), read(tmp_path / "whole")
-    assert len(found.files) > 3 and found.files[1].name == "model.safetensors.index.json"
-    assert found.shape == whole.shape
+    sharded, whole = read(tmp_path / "shards"), read(tmp_path / "whole")
+    assert len(sharded.files) > 3 and sharded.files[1].name == "model.safetensors.index.json"
+    assert sharded.shape == whole.shape
     for path, weight in whole.weights.items():
-        np.testing.assert_array_equal(found.weights[path], weight)
+        np.testing.assert_array_equal(sharded.weights[path], weight)
 
 
 def test_shards_are_written(tmp_path, torch, monkeypatch):
@@ -152,18 +156,18 @@ def test_shards_are_written(tmp_path, torch, monkeypatch):
     assert len(list(folder.glob("model-*-of-*.safetensors"))) > 2
     assert not (folder / "model.safetensors").exists()
     assert_same(model.spec, model.weights, loaded(folder, torch), torch)
-    found = read(folder)
+    imported = read(folder)
     for path, weight in model.weights.items():
-        np.testing.assert_array_equal(found.weights[path], weight)
+        np.testing.assert_array_equal(imported.weights[path], weight)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @forms
 def test_a_round_trip_is_bit_for_bit(tmp_path, architecture, tied, precision):
     first = written(tmp_path / "first", exported(architecture, tied, precision))
-    found = read(first)
-    assert found.precision == precision
-    again = Exported(found.shape, build_spec(architecture, found.shape), found.weights, 0.1, precision, None)
+    imported = read(first)
+    assert imported.precision == precision
+    again = Exported(imported.shape, build_spec(architecture, imported.shape), imported.weights, 0.1, precision, None)
     written(tmp_path / "second", again)
     for name in ("config.json", "model.safetensors"):
         assert (first / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
@@ -172,8 +176,8 @@ def test_a_round_trip_is_bit_for_bit(tmp_path, architecture, tied, precision):
 @forms
 def test_a_round_trip_through_the_library_is_bit_for_bit(tmp_path, torch, architecture, tied):
     random_model(torch, architecture, tied, "bfloat16").save_pretrained(tmp_path / "theirs")
-    found = read(tmp_path / "theirs")
-    again = Exported(found.shape, build_spec(architecture, found.shape), found.weights, 0.1, "bfloat16", None)
+    imported = read(tmp_path / "theirs")
+    again = Exported(imported.shape, build_spec(architecture, imported.shape), imported.weights, 0.1, "bfloat16", None)
     written(tmp_path / "ours", again)
     before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "ours"))
     assert before.keys() == after.keys()
@@ -192,18 +196,18 @@ def test_the_tokenizer_comes_along(tmp_path, torch, vocabulary):  # noqa: F811
     assert tokenizer("the <extra_id_1>").input_ids[-2:] == [178, 1]
     generation = GenerationConfig.from_pretrained(folder)
     assert (generation.decoder_start_token_id, generation.eos_token_id, generation.pad_token_id) == (0, 1, 0)
-    found = read(folder)
-    assert found.vocabulary == folder / "spiece.model"
-    assert found.vocabulary.read_bytes() == vocabulary.path.read_bytes()
-    assert found.files[-1].name == "spiece.model"
+    imported = read(folder)
+    assert imported.vocabulary == folder / "spiece.model"
+    assert imported.vocabulary.read_bytes() == vocabulary.path.read_bytes()
+    assert imported.files[-1].name == "spiece.model"
 
 
 def test_a_tokenizer_json_is_the_vocabulary_where_there_is_no_other(tmp_path, vocabulary):  # noqa: F811
     folder = written(tmp_path / "hf", exported("transformer", True, vocabulary=vocabulary))
     assert read(folder).vocabulary == folder / "spiece.model"
     (folder / "spiece.model").unlink()
-    found = read(folder)
-    assert found.vocabulary == folder / "tokenizer.json" and found.files[-1].name == "tokenizer.json"
+    imported = read(folder)
+    assert imported.vocabulary == folder / "tokenizer.json" and imported.files[-1].name == "tokenizer.json"
 
 
 @pytest.mark.parametrize("own_logits", [True, False])
@@ -221,9 +225,9 @@ def test_mt5_is_a_t5_v1_1(tmp_path, torch, own_logits):
     assert config["model_type"] == "mt5"
     if own_logits:  # as the released files have it
         (tmp_path / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
-    found = read(tmp_path)
-    assert (found.architecture, found.shape) == ("glu", shape_of("glu", False))
-    assert_same(build_spec("glu", found.shape), found.weights, model.eval(), torch)
+    imported = read(tmp_path)
+    assert (imported.architecture, imported.shape) == ("glu", shape_of("glu", False))
+    assert_same(build_spec("glu", imported.shape), imported.weights, model.eval(), torch)
 
 
 @pytest.mark.parametrize(("version", "tied"), [("4.57.6", True), ("5.24.0", False)])
@@ -245,10 +249,10 @@ def test_unscaled_logits_of_the_embedding_become_a_copy(tmp_path, torch):
     )
     model.lm_head.weight = model.shared.weight
     _shaken(model, torch).save_pretrained(tmp_path)
-    found = read(tmp_path)
-    assert found.shape.logits is None and "unscaled" in found.notes[0]
-    np.testing.assert_array_equal(found.weights["logits/kernel"].T, found.weights["embedding/table"])
-    assert_same(build_spec("glu", found.shape), found.weights, model.eval(), torch)
+    imported = read(tmp_path)
+    assert imported.shape.logits is None and "unscaled" in imported.notes[0]
+    np.testing.assert_array_equal(imported.weights["logits/kernel"].T, imported.weights["embedding/table"])
+    assert_same(build_spec("glu", imported.shape), imported.weights, model.eval(), torch)
 
 
 @pytest.fixture(scope="module")
@@ -320,9 +324,9 @@ def test_mixed_dtypes_are_float32(valid, tmp_path):
     arrays = load_file(folder / "model.safetensors")
     arrays["shared.weight"] = arrays["shared.weight"].astype("float16")
     save_file(arrays, folder / "model.safetensors")
-    found = read(folder)
-    assert found.precision == "float32"
-    np.testing.assert_array_equal(found.weights["embedding/table"], arrays["shared.weight"].astype("float32"))
+    imported = read(folder)
+    assert imported.precision == "float32"
+    np.testing.assert_array_equal(imported.weights["embedding/table"], arrays["shared.weight"].astype("float32"))
 
 
 @pytest.mark.parametrize(

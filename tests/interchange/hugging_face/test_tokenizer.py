@@ -66,8 +66,11 @@ def test_ids_in_transformers_are_those_of_the_model(tmp_path, kind):
     for tokenizer in tokenizers:
         assert len(tokenizer) == vocabulary.size
         for text in (*DOCUMENTS[::10], LINE, *TEXTS, *SENTINELS, *ODD):
-            found = tokenizer(text)
-            assert found.input_ids == [*vocabulary.encode(text), 1] and list(found) == ["input_ids", "attention_mask"]
+            encoding = tokenizer(text)
+            assert encoding.input_ids == [*vocabulary.encode(text), 1] and list(encoding) == [
+                "input_ids",
+                "attention_mask",
+            ]
         if not vocabulary.own_sentinels:
             assert tokenizer.convert_tokens_to_ids("<extra_id_0>") == vocabulary.sentinels[0]
         special = tokenizer.convert_tokens_to_ids(["<pad>", "</s>", "<unk>"])

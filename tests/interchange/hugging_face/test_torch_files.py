@@ -88,16 +88,16 @@ def test_pytorch_tensors_share_storages_and_have_strides(tmp_path):
         },
         {"0": NUMBERS, "1": NUMBERS.astype(np.float16), "2": NUMBERS.astype(ml_dtypes.bfloat16)},
     )
-    found = read_torch(path)
-    np.testing.assert_array_equal(found["whole"], NUMBERS)
-    np.testing.assert_array_equal(found["transposed"], NUMBERS.T)
-    np.testing.assert_array_equal(found["row"], NUMBERS[1])
-    assert found["scalar"] == 4 and found["empty"].shape == (0, 7)
-    assert np.shares_memory(found["whole"], found["row"])
-    assert found["half"].dtype == np.float16 and found["brain"].dtype == ml_dtypes.bfloat16
-    np.testing.assert_array_equal(found["brain"].astype(np.float32), NUMBERS.ravel())
+    tensors = read_torch(path)
+    np.testing.assert_array_equal(tensors["whole"], NUMBERS)
+    np.testing.assert_array_equal(tensors["transposed"], NUMBERS.T)
+    np.testing.assert_array_equal(tensors["row"], NUMBERS[1])
+    assert tensors["scalar"] == 4 and tensors["empty"].shape == (0, 7)
+    assert np.shares_memory(tensors["whole"], tensors["row"])
+    assert tensors["half"].dtype == np.float16 and tensors["brain"].dtype == ml_dtypes.bfloat16
+    np.testing.assert_array_equal(tensors["brain"].astype(np.float32), NUMBERS.ravel())
     with pytest.raises(ValueError, match="read-only"):
-        found["whole"][0, 0] = 1
+        tensors["whole"][0, 0] = 1
 
 
 def test_pytorch_writes_what_we_read(tmp_path):
@@ -112,10 +112,10 @@ def test_pytorch_writes_what_we_read(tmp_path):
     }
     for content in (tensors, module.state_dict()):
         torch.save(content, tmp_path / "a.bin")
-        found = read_torch(tmp_path / "a.bin")
-        assert set(found) == set(content)
+        read_back = read_torch(tmp_path / "a.bin")
+        assert set(read_back) == set(content)
         for name, expected in content.items():
-            np.testing.assert_array_equal(found[name].astype(np.float32), expected.detach().float().numpy())
+            np.testing.assert_array_equal(read_back[name].astype(np.float32), expected.detach().float().numpy())
     torch.save(tensors, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
     with pytest.raises(MissingError, match=r"from before version 1\.6"):
         read_torch(tmp_path / "old.bin")

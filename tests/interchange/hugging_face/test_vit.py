@@ -95,17 +95,17 @@ def written(folder, model, module=vit_hugging_face):
 def test_the_librarys_folder_gives_its_logits(tmp_path, torch, numerics):
     model = library_model(torch, numerics)
     model.save_pretrained(tmp_path)
-    found = read(tmp_path)
-    assert (found.format, found.architecture, found.precision) == ("hugging-face", "vit", "float32")
-    assert found.shape == shape_of(numerics) and found.vocabulary is None
-    assert {file.name for file in found.files} == {"config.json", "model.safetensors"}
+    imported = read(tmp_path)
+    assert (imported.format, imported.architecture, imported.precision) == ("hugging-face", "vit", "float32")
+    assert imported.shape == shape_of(numerics) and imported.vocabulary is None
+    assert {file.name for file in imported.files} == {"config.json", "model.safetensors"}
     expected = theirs(model, torch)
     assert expected.std() > 0.3
-    spec = build_image_spec("vit", found.shape)
-    np.testing.assert_allclose(ours(spec, found.weights), expected, rtol=0, atol=1e-4)
+    spec = build_image_spec("vit", imported.shape)
+    np.testing.assert_allclose(ours(spec, imported.weights), expected, rtol=0, atol=1e-4)
     # The other numerics would be noticed.
     other = build_image_spec("vit", shape_of("transformers" if numerics is None else None))
-    assert np.abs(ours(other, found.weights) - expected).max() > 1e-4
+    assert np.abs(ours(other, imported.weights) - expected).max() > 1e-4
 
 
 @numerics
@@ -127,26 +127,26 @@ def test_the_library_loads_what_is_written(tmp_path, torch, numerics):
 @numerics
 def test_what_was_read_is_written_bit_for_bit(tmp_path, torch, numerics):
     library_model(torch, numerics).save_pretrained(tmp_path / "first")
-    found = read(tmp_path / "first")
-    model = Exported(found.shape, build_image_spec("vit", found.shape), found.weights, None, "float32", None)
+    imported = read(tmp_path / "first")
+    model = Exported(imported.shape, build_image_spec("vit", imported.shape), imported.weights, None, "float32", None)
     first, second = (
         load_file(folder / "model.safetensors") for folder in (tmp_path / "first", written(tmp_path / "out", model))
     )
     assert first.keys() == second.keys()
     assert all(first[name].tobytes() == second[name].tobytes() for name in first)
     again = read(tmp_path / "out")
-    assert again.shape == found.shape
-    assert all(again.weights[path].tobytes() == found.weights[path].tobytes() for path in found.weights)
+    assert again.shape == imported.shape
+    assert all(again.weights[path].tobytes() == imported.weights[path].tobytes() for path in imported.weights)
 
 
 def test_bfloat16_comes_back_as_it_was_written(tmp_path):
     import ml_dtypes
 
     model = exported(precision="bfloat16")
-    found = read(written(tmp_path / "out", model))
-    assert found.precision == "bfloat16"
+    imported = read(written(tmp_path / "out", model))
+    assert imported.precision == "bfloat16"
     for path, array in model.weights.items():
-        np.testing.assert_array_equal(found.weights[path], array.astype(ml_dtypes.bfloat16).astype("float32"))
+        np.testing.assert_array_equal(imported.weights[path], array.astype(ml_dtypes.bfloat16).astype("float32"))
 
 
 def original_arrays(library, layers=2):
@@ -196,15 +196,16 @@ def test_the_originals_file_gives_the_logits_of_the_same_weights(tmp_path, torch
     library = library_model(torch, None)
     arrays = original_arrays(library)
     (np.savez_compressed if compressed else np.savez)(tmp_path / "ViT-S_5.npz", **arrays)
-    found = read(tmp_path / "ViT-S_5.npz")
-    assert (found.format, found.architecture, found.shape) == ("vit-npz", "vit", SHAPE)
+    imported = read(tmp_path / "ViT-S_5.npz")
+    assert (imported.format, imported.architecture, imported.shape) == ("vit-npz", "vit", SHAPE)
     np.testing.assert_allclose(
-        ours(build_image_spec("vit", found.shape), found.weights), theirs(library, torch), rtol=0, atol=1e-4
+        ours(build_image_spec("vit", imported.shape), imported.weights), theirs(library, torch), rtol=0, atol=1e-4
     )
     of_folder = read(tmp_path)  # that has just one of them
-    assert of_folder.weights.keys() == found.weights.keys() and of_folder.files == found.files
-    out = np.load(written(tmp_path / "out", Exported(found.shape, build_image_spec("vit", found.shape), found.weights,
-                                                     None, "float32", None), vit_npz) / "model.npz")  # fmt: skip
+    assert of_folder.weights.keys() == imported.weights.keys() and of_folder.files == imported.files
+    spec = build_image_spec("vit", imported.shape)
+    model = Exported(imported.shape, spec, imported.weights, None, "float32", None)
+    out = np.load(written(tmp_path / "out", model, vit_npz) / "model.npz")
     assert set(out.files) == set(arrays)
     for name, array in arrays.items():
         assert out[name].shape == array.shape and out[name].tobytes() == np.ascontiguousarray(array).tobytes(), name
@@ -213,9 +214,9 @@ def test_the_originals_file_gives_the_logits_of_the_same_weights(tmp_path, torch
 def test_the_original_holds_heads_of_any_width(tmp_path):
     shape = shape_of(d_kv=5, d_ff=9, encoder_layers=3)
     model = exported(shape)
-    found = read(written(tmp_path / "out", model, vit_npz))
-    assert found.shape == shape
-    assert all(found.weights[path].tobytes() == array.tobytes() for path, array in model.weights.items())
+    imported = read(written(tmp_path / "out", model, vit_npz))
+    assert imported.shape == shape
+    assert all(imported.weights[path].tobytes() == array.tobytes() for path, array in model.weights.items())
     with pytest.raises(ConfigurationError, match="divides d_model among its heads; this run's d_model is 12, and it "):
         vit_hugging_face.check("vit", shape)
 

@@ -20,16 +20,16 @@ def test_every_form_comes_back_as_it_was(tmp_path, name):
     spec, shape = model(name)
     weights = random_weights(spec)
     write_checkpoint(tmp_path, variables_of(spec, weights), gin=gin_of(spec, shape))
-    found = read(tmp_path)
-    assert (found.architecture, found.shape, found.step) == (spec.architecture, shape, 3)
-    assert (found.format, found.precision, found.optimizer) == ("mesh-tensorflow", "bfloat16", None)
-    assert found.weights.keys() == weights.keys()
+    imported = read(tmp_path)
+    assert (imported.architecture, imported.shape, imported.step) == (spec.architecture, shape, 3)
+    assert (imported.format, imported.precision, imported.optimizer) == ("mesh-tensorflow", "bfloat16", None)
+    assert imported.weights.keys() == weights.keys()
     for path, expected in weights.items():
-        assert found.weights[path].dtype == np.float32
-        np.testing.assert_array_equal(found.weights[path], expected.astype("float32"))
-    shared = any("share their parameters" in note for note in found.notes)
+        assert imported.weights[path].dtype == np.float32
+        np.testing.assert_array_equal(imported.weights[path], expected.astype("float32"))
+    shared = any("share their parameters" in note for note in imported.notes)
     assert shared == bool(shape.shared_stacks)
-    assert any("one key and one value head" in note for note in found.notes) == shape.shared_heads
+    assert any("one key and one value head" in note for note in imported.notes) == shape.shared_heads
 
 
 @oracle.needs_oracle
@@ -38,12 +38,12 @@ def test_the_originals_variables_are_the_models_weights(tmp_path, name):
     spec, arrays = oracle.spec_of(name), oracle.load(f"{name}.npz")
     shape = oracle.shape_of_oracle(**oracle.ARCHITECTURE_OF[name][1])
     variables = {key.removeprefix("var:"): arrays[key] for key in arrays if key.startswith("var:")}
-    found = read(write_checkpoint(tmp_path, variables, gin=gin_of(spec, shape)))
-    assert build_spec(found.architecture, found.shape) == spec
-    assert dataclasses.replace(found.shape, logits=None) == shape
-    assert found.precision == "float32"
+    imported = read(write_checkpoint(tmp_path, variables, gin=gin_of(spec, shape)))
+    assert build_spec(imported.architecture, imported.shape) == spec
+    assert dataclasses.replace(imported.shape, logits=None) == shape
+    assert imported.precision == "float32"
     for path, expected in oracle.stacked(arrays, "var:", spec).items():
-        np.testing.assert_array_equal(found.weights[path], expected)
+        np.testing.assert_array_equal(imported.weights[path], expected)
 
 
 @oracle.needs_oracle
@@ -52,29 +52,34 @@ def test_logits_and_slots_of_the_originals_checkpoints(name):
     import tensorflow as tf
 
     folder = Path(oracle.FOLDER) / name
-    found = read(folder, optimizer=True)
-    assert (found.architecture, found.step, found.precision, found.notes) == ("transformer", 3, "bfloat16", ())
-    assert {file.name for file in found.files} == {
+    imported = read(folder, optimizer=True)
+    assert (imported.architecture, imported.step, imported.precision, imported.notes) == (
+        "transformer",
+        3,
+        "bfloat16",
+        (),
+    )
+    assert {file.name for file in imported.files} == {
         *("checkpoint", "operative_config.gin", "model.ckpt-3.index"),
         *("model.ckpt-3.data-00000-of-00002", "model.ckpt-3.data-00001-of-00002"),
     }
     expected = np.load(folder / "expected.npz")
-    spec = build_spec(found.architecture, found.shape)
-    logits = np.asarray(model_of(spec, found.weights)({name: expected[name] for name in ("inputs", "targets")}))
+    spec = build_spec(imported.architecture, imported.shape)
+    logits = np.asarray(model_of(spec, imported.weights)({name: expected[name] for name in ("inputs", "targets")}))
     real = expected["targets"] > 0
     np.testing.assert_allclose(logits[real], expected["logits"][real], atol=1e-4)
 
     stored = tf.train.load_checkpoint(str(folder / "model.ckpt-3"))
     slots = {each for each in stored.get_variable_to_shape_map() if "_slot_" in each}
     kinds = {"full": "v", "rows": "vr", "columns": "vc"}
-    assert found.optimizer["iterations"] == stored.get_tensor("global_step")
+    assert imported.optimizer["iterations"] == stored.get_tensor("global_step")
     for path, layers in variable_names(spec).items():
         for kind, suffix in kinds.items():
             for layer, (variable,) in enumerate(layers):
-                if f"{path}/{kind}" in found.optimizer:
+                if f"{path}/{kind}" in imported.optimizer:
                     slot = f"{variable}_slot_{suffix}"
                     slots.remove(slot)
-                    state = found.optimizer[f"{path}/{kind}"]
+                    state = imported.optimizer[f"{path}/{kind}"]
                     one = state[layer] if spec.weights()[path][0] else state
                     np.testing.assert_array_equal(one, stored.get_tensor(slot))
     assert not slots
@@ -102,12 +107,12 @@ def original_step(variable, gradient, slots, step, rate):
 @oracle.needs_oracle
 @pytest.mark.parametrize(("trace", "name", "step"), [("const1e-3", "matrix", 4), ("rsqrt_warmup10000", "small", 2)])
 def test_the_rules_are_those_of_the_traces(trace, name, step):
-    found = np.load(Path(oracle.FOLDER) / f"adafactor_trace_{trace}.npz")
-    kinds = [kind for kind in ("v", "vr", "vc") if f"slot:{name}_slot_{kind}" in found]
-    slots = {kind: found[f"slot:{name}_slot_{kind}"][step - 1] for kind in kinds}
-    gradient, rate = found[f"grad:{name}"][step], found["learning_rate"][step]
-    after = original_step(found[f"after:{name}"][step - 1], gradient, slots, step, rate)
-    np.testing.assert_allclose(after, found[f"after:{name}"][step], rtol=1e-5, atol=1e-7)
+    arrays = np.load(Path(oracle.FOLDER) / f"adafactor_trace_{trace}.npz")
+    kinds = [kind for kind in ("v", "vr", "vc") if f"slot:{name}_slot_{kind}" in arrays]
+    slots = {kind: arrays[f"slot:{name}_slot_{kind}"][step - 1] for kind in kinds}
+    gradient, rate = arrays[f"grad:{name}"][step], arrays["learning_rate"][step]
+    after = original_step(arrays[f"after:{name}"][step - 1], gradient, slots, step, rate)
+    np.testing.assert_allclose(after, arrays[f"after:{name}"][step], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("place", [None, *(pytest.param(name, marks=oracle.needs_oracle) for name in ORACLE)])
@@ -128,15 +133,15 @@ def test_training_goes_on_with_the_originals_next_step(tmp_path, place):
         every = {name: stored.get_tensor(name) for name in stored.get_variable_to_shape_map()}
         variables = {name: every[name] for name in every if "_slot_" not in name and name != "global_step"}
         slots = {name: every[name] for name in every if "_slot_" in name}
-    found = read(folder, optimizer=True)
-    spec = build_spec(found.architecture, found.shape)
+    imported = read(folder, optimizer=True)
+    spec = build_spec(imported.architecture, imported.shape)
     draw = np.random.default_rng(2)
     gradients = {name: draw.normal(scale=1e-3, size=value.shape).astype("float32") for name, value in variables.items()}
-    own = model_of(spec, found.weights)
+    own = model_of(spec, imported.weights)
     weights = own.weights_by_path()
     optimizer = Adafactor(0.01)
     optimizer.build(list(weights.values()))
-    assign(optimizer.state_by_path(weights), found.optimizer, "the test")
+    assign(optimizer.state_by_path(weights), imported.optimizer, "the test")
     of_paths = mesh_tensorflow.weights(spec, gradients.__getitem__)
     optimizer.apply([of_paths[path] for path in weights], list(weights.values()))
 
@@ -158,17 +163,17 @@ def test_slots_lie_at_the_places_of_the_optimizer(tmp_path, name):
     spec, shape = model(name, **wide, **({"encoder_layers": 2, "decoder_layers": 2} if name != "albert" else {}))
     variables = variables_of(spec, random_weights(spec))
     slots = slots_of(variables)
-    found = read(write_checkpoint(tmp_path, {**variables, **slots}, gin=gin_of(spec, shape)), optimizer=True)
+    imported = read(write_checkpoint(tmp_path, {**variables, **slots}, gin=gin_of(spec, shape)), optimizer=True)
     weights = EncoderDecoder(spec).weights_by_path()
     optimizer = Adafactor(0.01)
     optimizer.build(list(weights.values()))
     state = optimizer.state_by_path(weights)
     assert {path: tuple(value.shape) for path, value in state.items()} == {
-        path: value.shape for path, value in found.optimizer.items()
+        path: value.shape for path, value in imported.optimizer.items()
     }
-    assert sum(value.size for value in found.optimizer.values()) == 1 + sum(slot.size for slot in slots.values())
-    parts = any(len(each) > 1 for layers in variable_names(spec).values() for each in layers)
-    assert any("not quite the original's" in note for note in found.notes) == parts
+    assert sum(value.size for value in imported.optimizer.values()) == 1 + sum(slot.size for slot in slots.values())
+    parts = any(len(layer) > 1 for layers in variable_names(spec).values() for layer in layers)
+    assert any("not quite the original's" in note for note in imported.notes) == parts
 
 
 def test_shared_stacks_compute_what_two_copies_would():

@@ -33,9 +33,9 @@ def test_old_spellings(plain):
         for name, value in variables.items()
     }
     for number, spelled in enumerate((old, named)):
-        found = read(write_checkpoint(folder / str(number), spelled, gin=gin))
+        imported = read(write_checkpoint(folder / str(number), spelled, gin=gin))
         for path, weight in new.weights.items():
-            np.testing.assert_array_equal(found.weights[path], weight)
+            np.testing.assert_array_equal(imported.weights[path], weight)
     variables["decoder/final_layer_norm/scale"] = variables["decoder/rms_norm/scale"]
     with pytest.raises(ConfigurationError, match="are one variable by two names"):
         read(write_checkpoint(folder / "both", variables, gin=gin))
@@ -191,7 +191,7 @@ def test_the_step_that_is_read(plain):
     assert read(folder).step == 100
     with pytest.raises(MissingError, match="has no checkpoint of step 21; there are 3, 20, 100"):
         read(folder, step=21)
-    listed = [each.name for each in folder.iterdir()] + ["checkpoint", "eval/events", "model.ckpt-1000.meta"]
+    listed = [file.name for file in folder.iterdir()] + ["checkpoint", "eval/events", "model.ckpt-1000.meta"]
     shard = "data-00000-of-00001"
     assert set(mesh_tensorflow.select_files(listed, None)) == {
         *("checkpoint", "operative_config.gin", f"model.ckpt-100.{shard}", "model.ckpt-100.index")

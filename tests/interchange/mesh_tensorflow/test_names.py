@@ -29,8 +29,8 @@ def test_every_weight_has_variables_and_no_two_the_same(architecture):
 @oracle.needs_oracle
 @pytest.mark.parametrize("name", oracle.ARCHITECTURE_OF)
 def test_the_variables_are_the_originals(name):
-    found = {key.removeprefix("var:") for key in oracle.load(f"{name}.npz") if key.startswith("var:")}
-    assert set(flat(variable_names(oracle.spec_of(name)))) == found
+    originals = {key.removeprefix("var:") for key in oracle.load(f"{name}.npz") if key.startswith("var:")}
+    assert set(flat(variable_names(oracle.spec_of(name)))) == originals
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_the_variables_are_the_originals(name):
     ],
 )
 def test_names(architecture, name, path, expected):
-    found = variable_names(build_spec(architecture, parse_name(name, architecture)))[path]
-    assert (found[0][0] if isinstance(expected, str) else found) == expected
+    names = variable_names(build_spec(architecture, parse_name(name, architecture)))[path]
+    assert (names[0][0] if isinstance(expected, str) else names) == expected
 
 
 def test_layers_without_known_names_are_refused():

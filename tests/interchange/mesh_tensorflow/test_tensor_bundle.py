@@ -78,9 +78,9 @@ def test_what_tensorflow_wrote(tmp_path):
     assert set(bundle.variables) == {*variables, "global_step"}
     assert bundle.files == ("model.ckpt-7.index", "model.ckpt-7.data-00000-of-00001")
     for name, expected in variables.items():
-        found = bundle.read(name)
-        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
-        assert found.tobytes() == expected.tobytes()
+        array = bundle.read(name)
+        assert (array.dtype, array.shape) == (expected.dtype, expected.shape)
+        assert array.tobytes() == expected.tobytes()
     assert bundle.read("global_step") == 7
 
 
@@ -156,10 +156,10 @@ def test_damaged_files_are_named(tmp_path):
     for place in range(len(entries) - 8):
         table.write_bytes(entries[:place] + bytes([entries[place] ^ 0x41]) + entries[place + 1 :])
         try:
-            found = TensorBundle.open(tmp_path, "model.ckpt-3")
+            bundle = TensorBundle.open(tmp_path, "model.ckpt-3")
         except MissingError:
             continue
-        assert found.variables["a"].shape == (100,)  # it was in what nobody reads
+        assert bundle.variables["a"].shape == (100,)  # it was in what nobody reads
     table.unlink()
     with pytest.raises(MissingError, match=r"model.ckpt-3.index: no such file"):
         TensorBundle.open(tmp_path, "model.ckpt-3")

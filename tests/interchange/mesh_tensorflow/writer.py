@@ -73,29 +73,29 @@ def random_weights(spec, seed=0):
 
 def variables_of(spec, weights):
     """The variables that weights by our paths are made of, each by its name."""
-    found = {}
+    variables = {}
     for path, layers in variable_names(spec).items():
         copies, _ = spec.weights()[path]
         for layer, parts in enumerate(layers):
             one = weights[path][layer] if copies else weights[path]
             for part, name in enumerate(parts):
-                found[name] = one if len(parts) == 1 else one[part]
+                variables[name] = one if len(parts) == 1 else one[part]
                 if name.endswith("conv2d/kernel"):
-                    found[name] = found[name][None]  # of one row
-    return found
+                    variables[name] = variables[name][None]  # of one row
+    return variables
 
 
 def slots_of(variables, seed=1):
     """Random second moments of variables, in the form that the original keeps them in."""
     random = np.random.default_rng(seed)
-    found = {}
+    slots = {}
     for name, variable in variables.items():
         axes = factored_axes(variable.shape)
         kinds = {"v": None} if axes is None else dict(zip(("vr", "vc"), axes, strict=True))
         for kind, left_out in kinds.items():
             shape = tuple(size for axis, size in enumerate(variable.shape) if axis != left_out)
-            found[f"{name}_slot_{kind}"] = random.uniform(1e-4, 1e-2, shape).astype("float32")
-    return found
+            slots[f"{name}_slot_{kind}"] = random.uniform(1e-4, 1e-2, shape).astype("float32")
+    return slots
 
 
 def write_checkpoint(folder, variables, step=3, gin=None, state=True):
@@ -120,11 +120,11 @@ def write_checkpoint(folder, variables, step=3, gin=None, state=True):
 def slots_from(spec, state):
     """The slots that our optimizer's state is made of, each by its name."""
     suffixes = {"full": "v", "rows": "vr", "columns": "vc"}
-    found = {}
+    slots = {}
     for path, layers in variable_names(spec).items():
         for kind, suffix in suffixes.items():
             if f"{path}/{kind}" in state:
                 statistic = state[f"{path}/{kind}"]
                 for layer, (name,) in enumerate(layers):
-                    found[f"{name}_slot_{suffix}"] = statistic[layer] if spec.weights()[path][0] else statistic
-    return found
+                    slots[f"{name}_slot_{suffix}"] = statistic[layer] if spec.weights()[path][0] else statistic
+    return slots

@@ -16,7 +16,7 @@ WIDE = {"encoder_layers": 1, "decoder_layers": 2, "d_model": 128, "d_ff": 160, "
 
 def statistics_of(arrays, squared):
     """T5X's Adafactor of squared gradients [as the weights], by the path of the weight."""
-    found = {}
+    statistics = {}
     for path, array in arrays.items():
         name, moments = path.removeprefix("target/"), squared[path]
         slots = dict.fromkeys(("m", "v", "v_row", "v_col"), np.zeros(1, np.float32))
@@ -25,8 +25,8 @@ def statistics_of(arrays, squared):
             slots["v"] = moments
         else:
             slots |= {"v_row": moments.mean(axis=largest), "v_col": moments.mean(axis=second)}
-        found |= {f"state/param_states/{name}/{slot}": value for slot, value in slots.items()}
-    return found
+        statistics |= {f"state/param_states/{name}/{slot}": value for slot, value in slots.items()}
+    return statistics
 
 
 def with_state(step=3, seed=2):

@@ -34,13 +34,13 @@ def write(file, arrays, packed=packed_array):
 
 def tree_of(model, dtype=np.float32):
     """The arrays of a model, layers apart, by T5X's paths."""
-    found = {}
+    arrays = {}
     for path, location in t5x.locations(model.spec).items():
         copies, _ = model.spec.weights()[path]
         for layer, name in enumerate(location.names):
             array = model.weights[path][layer] if copies else model.weights[path]
-            found[f"target/{name}"] = np.ascontiguousarray(array).astype(dtype)
-    return found
+            arrays[f"target/{name}"] = np.ascontiguousarray(array).astype(dtype)
+    return arrays
 
 
 def write_zarr(folder, arrays, driver="file", chunk=None):

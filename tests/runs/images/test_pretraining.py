@@ -161,11 +161,11 @@ def untrained_accuracy(folder, manifest):
     keras.utils.set_random_seed(manifest.seed)
     model = VisionTransformer(build_image_spec("vit", Shape.from_dict(manifest.shape, "shape")))
     features = Features(model, ONE_DEVICE)
-    found = []
+    collected = []
     for images in ImageSource(str(folder / "high")).open(folder / "cache", lambda done, total: None):
         batches = measured_batches(images, 8, np.arange(images.images), 64).as_numpy_iterator()
-        found.append([np.concatenate(each) for each in zip(*features(batches), strict=True)])
-    (shots, labels), (tests, answers) = found
+        collected.append([np.concatenate(each) for each in zip(*features(batches), strict=True)])
+    (shots, labels), (tests, answers) = collected
     draws = draw_shots(labels, FewShot(10), "56789", "digits")
     return np.mean([ridge_accuracy(shots[draw], labels[draw], tests, answers, 5) for draw in draws])
 
@@ -173,16 +173,16 @@ def untrained_accuracy(folder, manifest):
 def test_few_shot_accuracy_on_other_classes_is_above_that_of_the_untrained_model(folder, run):
     ran = command(*few_shot(folder, run, "--format", "json"))
     assert ran.code == 0, ran.err
-    found = {row["result"]: row["value"] for row in json.loads(ran.out)["tables"]["results"]}
+    results = {row["result"]: row["value"] for row in json.loads(ran.out)["tables"]["results"]}
     (directory,) = (run / "eval").iterdir()
     manifest = load_manifest(directory)
     assert directory.name.startswith("10-shot-high-") and directory.name.endswith(f"-{STEPS}")
     assert (manifest.kind, manifest.data.classes, manifest.data.images) == ("eval", 5, 896)
     assert manifest.objective == {"name": "few-shot ridge regression", "shots": 10, "seeds": "0, 1, 2, 3, 4"}
-    assert manifest.results[STEPS] == found
-    assert found["few_shot/accuracy/low"] < found["few_shot/accuracy"] < found["few_shot/accuracy/high"]
-    assert found["few_shot/examples"] == 896
-    assert found["few_shot/accuracy"] > untrained_accuracy(folder, manifest) + 5
+    assert manifest.results[STEPS] == results
+    assert results["few_shot/accuracy/low"] < results["few_shot/accuracy"] < results["few_shot/accuracy/high"]
+    assert results["few_shot/examples"] == 896
+    assert results["few_shot/accuracy"] > untrained_accuracy(folder, manifest) + 5
 
 
 def test_every_checkpoint_may_be_measured(folder, run, tmp_path):

@@ -36,8 +36,8 @@ def test_the_run_holds_what_was_read(folder, name, format):
     assert (manifest.origin.format, manifest.data.kind, manifest.data.classes) == (format, "image-import", 7)
     assert (manifest.data.image_size, manifest.data.images) == (15, None)
     assert not (folder / f"{name}-run" / "vocabulary.model").exists()
-    found = load_file(folder / f"{name}-run/checkpoints/00000000/weights.safetensors")
-    assert all(found[path].tobytes() == array.tobytes() for path, array in exported().weights.items())
+    arrays = load_file(folder / f"{name}-run/checkpoints/00000000/weights.safetensors")
+    assert all(arrays[path].tobytes() == array.tobytes() for path, array in exported().weights.items())
     again = command("import", folder / name, "--run", folder / f"{name}-run")
     assert again.code == 0 and "already imported" in again.err
 
@@ -53,7 +53,7 @@ def test_either_run_goes_out_in_both_formats(folder, tmp_path, run):
     assert "ViTForImageClassification.from_pretrained" in card and "- vit" in card and "T5" not in card
     ran = command("export", folder / run, "--to", "npz", tmp_path / "npz")
     assert ran.code == 0, ran.err
-    first, second = (np.load(place / "model.npz") for place in (folder / "original", tmp_path / "npz"))
+    first, second = (np.load(directory / "model.npz") for directory in (folder / "original", tmp_path / "npz"))
     assert first.files == second.files
     assert all(first[name].tobytes() == second[name].tobytes() for name in first.files)
     assert "numpy.load" in (tmp_path / "npz/README.md").read_text()

@@ -31,40 +31,40 @@ def stored(bucket, reference):
 
 def brought(cache, *steps):
     """What a machine gets of the run."""
-    place = open_storage(RUN, cache)
-    place.refresh()
+    storage = open_storage(RUN, cache)
+    storage.refresh()
     for step in steps:
-        folder = place.directory / f"checkpoints/{step:08d}"
-        place.fetch(folder / layout.WEIGHTS, folder / layout.OPTIMIZER)
-    return place.directory
+        folder = storage.directory / f"checkpoints/{step:08d}"
+        storage.fetch(folder / layout.WEIGHTS, folder / layout.OPTIMIZER)
+    return storage.directory
 
 
-def test_another_machine_goes_on_to_the_same_bits(bucket, place, reference, tmp_path, signalled):
+def test_another_machine_goes_on_to_the_same_bits(bucket, material, reference, tmp_path, signalled):
     signalled(signal.SIGTERM, 8)
-    line = command(*place.reference(RUN, cache_directory=tmp_path / "first")).failed(130)
+    line = command(*material.reference(RUN, cache_directory=tmp_path / "first")).failed(130)
     assert line.startswith(f"{RUN}: interrupted after step 8 of 24, which is saved")
     assert load_manifest(RUN).status == "interrupted"
     assert max(metrics(brought(tmp_path / "look")))[0] == 8
     signalled(signal.SIGTERM, 0)
-    ran = command(*place.reference(RUN, cache_directory=tmp_path / "second"), "--format", "json")
+    ran = command(*material.reference(RUN, cache_directory=tmp_path / "second"), "--format", "json")
     assert ran.code == 0, ran.err
     assert f"{RUN}: going on from step 8" in ran.err
     assert json.loads(ran.out)["tables"]["run"][0]["run"] == RUN
-    found = brought(tmp_path / "third", 24)
-    assert same_as(reference, found)
+    resumed = brought(tmp_path / "third", 24)
+    assert same_as(reference, resumed)
     manifest = load_manifest(RUN)
     assert (manifest.status, manifest.name) == ("completed", "run")
-    assert checkpoints.checkpoint_steps(found / "checkpoints") == manifest.checkpoints.kept == [6, 20, 24]
+    assert checkpoints.checkpoint_steps(resumed / "checkpoints") == manifest.checkpoints.kept == [6, 20, 24]
     names = [name.removeprefix("deep/run/") for name in bucket.names("bucket")]
     assert not [name for name in names if "00000012" in name]
     assert len([name for name in names if name.startswith("tensorboard/events")]) == 2  # one of each life
-    ran = command(*place.reference(RUN, cache_directory=tmp_path / "fourth"))
+    ran = command(*material.reference(RUN, cache_directory=tmp_path / "fourth"))
     assert (ran.code, f"{RUN}: already complete" in ran.err) == (0, True)
 
 
-def test_a_dry_run_says_how_far_it_is_and_writes_nothing(bucket, stored, place, tmp_path):
+def test_a_dry_run_says_how_far_it_is_and_writes_nothing(bucket, stored, material, tmp_path):
     bucket.changes.clear()
-    arguments = place.reference(stored, cache_directory=tmp_path, steps=30)
+    arguments = material.reference(stored, cache_directory=tmp_path, steps=30)
     ran = command(*arguments, "--dry-run", "--format", "json")
     assert ran.code == 0, ran.err
     plan = json.loads(ran.out)["tables"]["plan"][0]
@@ -72,8 +72,8 @@ def test_a_dry_run_says_how_far_it_is_and_writes_nothing(bucket, stored, place, 
     assert not bucket.changes
 
 
-def test_a_run_is_measured_where_it_is(bucket, stored, reference, place, tmp_path):
-    options = ["--text", place.text, "--examples", 8, "--batch", 8, "--cache-directory", tmp_path]
+def test_a_run_is_measured_where_it_is(bucket, stored, reference, material, tmp_path):
+    options = ["--text", material.text, "--examples", 8, "--batch", 8, "--cache-directory", tmp_path]
     ran = command("eval", stored, *options, "--checkpoints", "6")
     assert ran.code == 0, ran.err
     address = re.search(r"results in (\S+)", ran.err)[1]
@@ -82,7 +82,7 @@ def test_a_run_is_measured_where_it_is(bucket, stored, reference, place, tmp_pat
     assert (manifest.kind, manifest.steps, manifest.parent.path) == ("eval", 6, "../..")
     assert manifest.data.vocabulary.file == f"{RUN}/vocabulary.model"
     # Of the parent neither the optimizer nor another checkpoint was fetched.
-    fetched = {each.name for each in (tmp_path / "runs-read").rglob("*.safetensors")}
+    fetched = {file.name for file in (tmp_path / "runs-read").rglob("*.safetensors")}
     assert fetched == {layout.WEIGHTS} and not list(tmp_path.rglob("00000024/*.safetensors"))
     ran = command("eval", f"{stored}/checkpoints/00000006", *options, "--run", tmp_path / "here")
     assert ran.code == 0, ran.err
@@ -105,9 +105,9 @@ def test_a_run_is_exported_from_where_it_is(stored, reference, tmp_path):
     assert one.read_bytes() == other.read_bytes()
 
 
-def test_a_run_is_gone_on_from_where_it_is(bucket, stored, reference, place, tmp_path, no_training):
+def test_a_run_is_gone_on_from_where_it_is(bucket, stored, reference, material, tmp_path, no_training):
     """Weights and state of the optimizer; the default place of a finetuned run is beside it."""
-    arguments = ["--text", place.text, "--inputs-length", 32, "--batch", 8, "--validation-examples", 8]
+    arguments = ["--text", material.text, "--inputs-length", 32, "--batch", 8, "--validation-examples", 8]
     own = ["--run", "gs://bucket/deep/child", "--cache-directory", tmp_path, "--steps", 25, "--keep-optimizer"]
     ran = command("pretrain", stored, *arguments, *own)
     assert ran.code == 0, ran.err
@@ -137,20 +137,20 @@ def test_a_run_is_gone_on_from_where_it_is(bucket, stored, reference, place, tmp
         (("eval", RUN, "--run", RUN), 3, f"{RUN}: holds a pretrain run, which results would overwrite"),
     ],
 )
-def test_what_is_not_there_is_one_line(stored, place, tmp_path, arguments, code, message):
-    text = ["--text", place.text] if arguments[0] == "eval" else []
+def test_what_is_not_there_is_one_line(stored, material, tmp_path, arguments, code, message):
+    text = ["--text", material.text] if arguments[0] == "eval" else []
     assert message in command(*arguments, *text, "--cache-directory", tmp_path).failed(code)
 
 
-def test_a_manifest_leads_to_no_other_folder(bucket, stored, place, tmp_path):
+def test_a_manifest_leads_to_no_other_folder(bucket, stored, material, tmp_path):
     manifest = bucket.get("bucket", "deep/run/run.yaml").decode()
     bucket.put("bucket", "deep/run/run.yaml", manifest.replace("directory: checkpoints", "directory: ../x").encode())
-    line = command("eval", stored, "--text", place.text, "--cache-directory", tmp_path).failed(3)
+    line = command("eval", stored, "--text", material.text, "--cache-directory", tmp_path).failed(3)
     assert line == f"{RUN}/run.yaml: checkpoints.directory is '../x'; in a bucket it is checkpoints"
 
 
-def test_a_bucket_that_cannot_be_written_is_found_before_anything_is_computed(bucket, place, tmp_path, no_training):
+def test_a_bucket_that_cannot_be_written_is_found_before_anything_is_computed(bucket, material, tmp_path, no_training):
     no_training[0] = None  # a step would fail
     bucket.writing_faults = [403] * 20
-    line = command(*place.pretraining(RUN, cache_directory=tmp_path)).failed(1)
+    line = command(*material.pretraining(RUN, cache_directory=tmp_path)).failed(1)
     assert re.match(rf"{RUN}/\S+: cannot be written \(.*Forbidden", line)

@@ -12,8 +12,8 @@ from tests.runs.conftest import command, metrics
 from tests.runs.text.test_pretraining import QUALITY, copied
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(place, tmp_path):
-    ran = command(*place.pretraining(tmp_path / "run", learning_rate=1e30, checkpoint_every=1, validate_every=24))
+def test_a_loss_that_is_not_finite_ends_the_run(material, tmp_path):
+    ran = command(*material.pretraining(tmp_path / "run", learning_rate=1e30, checkpoint_every=1, validate_every=24))
     line = ran.failed(5)
     assert "not finite at step 2;" in line
     # The weights of step 1 are what gave the loss of step 2.
@@ -21,21 +21,21 @@ def test_a_loss_that_is_not_finite_ends_the_run(place, tmp_path):
     assert load_manifest(tmp_path / "run").status == "failed"
 
 
-def test_the_last_good_checkpoint_is_named_and_kept(place, reference, tmp_path, no_training):
+def test_the_last_good_checkpoint_is_named_and_kept(material, reference, tmp_path, no_training):
     directory = copied(reference, tmp_path)
     no_training[0] = float("nan")
-    line = command(*place.reference(directory, steps=28)).failed(5)
+    line = command(*material.reference(directory, steps=28)).failed(5)
     assert "not finite at step 25; the last good checkpoint is" in line
     assert line.endswith("00000020")
     assert checkpoints.checkpoint_steps(directory / "checkpoints") == [6, 20, 24]
     assert load_manifest(directory).status == "failed"
 
 
-def test_a_validation_that_is_not_finite_ends_the_run(place, tmp_path, no_training, monkeypatch):
+def test_a_validation_that_is_not_finite_ends_the_run(material, tmp_path, no_training, monkeypatch):
     from scalecli.evaluation.cross_entropy import CrossEntropy
 
     monkeypatch.setattr(CrossEntropy, "__call__", lambda self, batches: math.nan)
-    arguments = place.pretraining(tmp_path / "run", steps=4, validate_every=4, checkpoint_every=2, keep=1)
+    arguments = material.pretraining(tmp_path / "run", steps=4, validate_every=4, checkpoint_every=2, keep=1)
     line = command(*arguments).failed(5)
     assert "a validation is not finite after step 4" in line
     assert line.endswith("00000002")
@@ -52,7 +52,7 @@ def test_a_validation_that_is_not_finite_ends_the_run(place, tmp_path, no_traini
 
 
 @pytest.mark.parametrize(("bad", "good"), [(9, 4), (11, 8)])
-def test_the_last_good_checkpoint_stays_until_a_newer_one_has_given_a_loss(place, tmp_path, monkeypatch, bad, good):
+def test_the_last_good_checkpoint_stays_until_a_newer_one_has_given_a_loss(material, tmp_path, monkeypatch, bad, good):
     from scalecli.training.records import StepMetrics
     from scalecli.training.steps.tensorflow import TensorFlowSteps
 
@@ -66,7 +66,7 @@ def test_the_last_good_checkpoint_stays_until_a_newer_one_has_given_a_loss(place
         return StepMetrics(losses, np.ones(count, "float32"), np.zeros(count, "float32"), {})
 
     monkeypatch.setattr(TensorFlowSteps, "run", run)
-    arguments = place.pretraining(tmp_path / "run", steps=12, checkpoint_every=4, keep=1, validate_every=100)
+    arguments = material.pretraining(tmp_path / "run", steps=12, checkpoint_every=4, keep=1, validate_every=100)
     line = command(*arguments).failed(5)
     assert f"not finite at step {bad};" in line
     assert line.endswith(f"{good:08d}")
@@ -75,13 +75,13 @@ def test_the_last_good_checkpoint_stays_until_a_newer_one_has_given_a_loss(place
     assert list(metrics(tmp_path / "run")) == [(step, True) for step in range(1, bad)]
 
 
-def test_the_best_checkpoint_stays_and_is_shown_beside_the_last(place, tmp_path, no_training, monkeypatch):
+def test_the_best_checkpoint_stays_and_is_shown_beside_the_last(material, tmp_path, no_training, monkeypatch):
     from scalecli.evaluation.cross_entropy import CrossEntropy
 
     losses = iter([3.0, 1.0, 2.0, 4.0])
     monkeypatch.setattr(CrossEntropy, "__call__", lambda self, batches: next(losses))
     directory = tmp_path / "run"
-    arguments = place.pretraining(directory, steps=16, validate_every=4, checkpoint_every=4, keep=1)
+    arguments = material.pretraining(directory, steps=16, validate_every=4, checkpoint_every=4, keep=1)
     ran = command(*arguments, "--format", "json")
     assert ran.code == 0, ran.err
     assert checkpoints.checkpoint_steps(directory / "checkpoints") == [8, 16]

@@ -30,9 +30,9 @@ def stored(run, tmp_path):
 
 
 @pytest.fixture
-def other(place, tmp_path, run):
+def other(material, tmp_path, run):
     """A process that pretrains, and has saved a checkpoint."""
-    words = [str(word) for word in place.pretraining(run, steps=1_000_000, checkpoint_every=20)]
+    words = [str(word) for word in material.pretraining(run, steps=1_000_000, checkpoint_every=20)]
     with subprocess.Popen([sys.executable, "-m", "scalecli", *words], stderr=subprocess.PIPE, text=True) as process:
         end = time.monotonic() + 600
         while not checkpoint_steps(stored(run, tmp_path).directory / "checkpoints"):
@@ -43,18 +43,18 @@ def other(place, tmp_path, run):
         process.kill()
 
 
-def test_the_second_process_says_who_is_at_work_and_touches_nothing(other, place, tmp_path, run):
+def test_the_second_process_says_who_is_at_work_and_touches_nothing(other, material, tmp_path, run):
     cache = tmp_path / "second"
-    ran = command(*place.pretraining(run, steps=1_000_000, checkpoint_every=20, cache_directory=cache))
+    ran = command(*material.pretraining(run, steps=1_000_000, checkpoint_every=20, cache_directory=cache))
     assert ran.failed(1).startswith(f"{run}: process {other.pid} on ")
     assert "is at work on it" in ran.err
-    ran = command("eval", run, "--text", place.text, "--run", run, "--cache-directory", cache)
+    ran = command("eval", run, "--text", material.text, "--run", run, "--cache-directory", cache)
     assert f"process {other.pid} on " in ran.failed(1)
 
     other.send_signal(signal.SIGKILL)
     other.wait()
     # `metrics` looks that no step stands there twice.
     done = max(step for step, _ in metrics(stored(run, tmp_path).directory))
-    ran = command(*place.pretraining(run, steps=done + 1, checkpoint_every=20, cache_directory=cache))
+    ran = command(*material.pretraining(run, steps=done + 1, checkpoint_every=20, cache_directory=cache))
     assert "holds a run of 1000000 steps" in ran.failed(3)  # it was given the run, whose holder is dead
     assert stored(run, tmp_path).holder_record().read() == b""

@@ -43,15 +43,15 @@ def same_as(reference, directory):
     assert load_manifest(directory).results == load_manifest(reference).results
     for name in (layout.WEIGHTS, layout.OPTIMIZER):
         last = f"checkpoints/{load_manifest(reference).steps:08d}"
-        expected, found = (checkpoints.load_arrays(run / last, name) for run in (reference, directory))
-        assert set(found) == set(expected)
+        expected, resumed = (checkpoints.load_arrays(run / last, name) for run in (reference, directory))
+        assert set(resumed) == set(expected)
         for path in expected:
-            np.testing.assert_array_equal(found[path], expected[path], err_msg=path)
+            np.testing.assert_array_equal(resumed[path], expected[path], err_msg=path)
     return True
 
 
-def test_a_run_that_is_killed_twice_ends_with_the_same_bits(place, reference, tmp_path):
-    arguments = place.reference(tmp_path / "run")
+def test_a_run_that_is_killed_twice_ends_with_the_same_bits(material, reference, tmp_path):
+    arguments = material.reference(tmp_path / "run")
     folder = tmp_path / "run" / "checkpoints"
     for moment, whole in ((IN_A_LINE_OF_METRICS, [4, 6]), (IN_A_CHECKPOINT, [6, 8])):
         ran = subprocess.run(
@@ -69,9 +69,9 @@ def test_a_run_that_is_killed_twice_ends_with_the_same_bits(place, reference, tm
     assert same_as(reference, tmp_path / "run")
 
 
-def test_a_run_that_is_asked_to_stop_saves_and_goes_on(place, reference, tmp_path, signalled):
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on(material, reference, tmp_path, signalled):
     directory = tmp_path / "run"
-    arguments = place.reference(directory)
+    arguments = material.reference(directory)
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     # Both are steps where a checkpoint is due, so that a call ends there; at step 8 a validation is due as well.
     for number, step, results in ((signal.SIGTERM, 8, []), (signal.SIGINT, 12, [8])):

@@ -39,7 +39,12 @@ class Workers:
             config = {"cluster": cluster, "task": {"type": job, "index": number}}
             with self.logs[index].open("w") as stream:
                 started = subprocess.Popen(
-                    [sys.executable, "-m", "scalecli", *(each.replace("INDEX", str(index)) for each in arguments)],
+                    [
+                        sys.executable,
+                        "-m",
+                        "scalecli",
+                        *(argument.replace("INDEX", str(index)) for argument in arguments),
+                    ],
                     env={**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
                     stdout=stream,
                     stderr=stream,
@@ -50,18 +55,18 @@ class Workers:
         deadline = time.monotonic() + PATIENCE
         while not reached():
             assert time.monotonic() < deadline, "waited too long"
-            assert all(each.poll() is None for each in self.processes), self.logs[0].read_text()[-2000:]
+            assert all(process.poll() is None for process in self.processes), self.logs[0].read_text()[-2000:]
             time.sleep(0.05)
 
     def end(self, seconds=PATIENCE):
         """The exit codes, and the last line that the first of them wrote."""
-        codes = [each.wait(seconds) for each in self.processes]
+        codes = [process.wait(seconds) for process in self.processes]
         return codes, self.logs[0].read_text().rstrip().splitlines()[-1]
 
     def kill(self):
-        for each in self.processes:
-            if each.poll() is None:
-                each.kill()
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
 
 
 @pytest.fixture
@@ -69,17 +74,17 @@ def start(tmp_path):
     started = []
 
     def start(arguments, **options):
-        started.append(Workers([str(each) for each in arguments], tmp_path / f"log{len(started)}", **options))
+        started.append(Workers([str(argument) for argument in arguments], tmp_path / f"log{len(started)}", **options))
         return started[-1]
 
     yield start
-    for each in started:
-        each.kill()
+    for workers in started:
+        workers.kill()
 
 
-def test_a_worker_that_dies_ends_the_run_which_then_goes_on_to_the_same_losses(place, tmp_path, start):
+def test_a_worker_that_dies_ends_the_run_which_then_goes_on_to_the_same_losses(material, tmp_path, start):
     options = {"steps": STEPS, "checkpoint_every": EVERY, "validate_every": STEPS, "schedule": "constant"}
-    arguments = place.pretraining(tmp_path / "two", **options)
+    arguments = material.pretraining(tmp_path / "two", **options)
 
     def steps_done():
         file = tmp_path / "two/metrics.jsonl"
@@ -112,7 +117,7 @@ def test_a_worker_that_dies_ends_the_run_which_then_goes_on_to_the_same_losses(p
     manifest = load_manifest(tmp_path / "two")
     assert (manifest.strategy.kind, manifest.strategy.replicas) == ("multi-worker", 2)
 
-    assert command(*place.pretraining(tmp_path / "one", **{**options, "steps": EVERY})).code == 0
+    assert command(*material.pretraining(tmp_path / "one", **{**options, "steps": EVERY})).code == 0
     one = metrics(tmp_path / "one")
     losses = [[found[step, True]["loss"] for step in range(1, EVERY + 1)] for found in (one, two)]
     np.testing.assert_allclose(losses[1][:5], losses[0][:5], rtol=1e-5)
@@ -120,13 +125,13 @@ def test_a_worker_that_dies_ends_the_run_which_then_goes_on_to_the_same_losses(p
 
 
 @pytest.mark.parametrize(("backend", "first"), [("tensorflow", "chief"), ("jax", "master")])
-def test_a_chief_and_a_worker_train_together_and_a_chief_by_itself(place, tmp_path, start, backend, first):
+def test_a_chief_and_a_worker_train_together_and_a_chief_by_itself(material, tmp_path, start, backend, first):
     pytest.importorskip(backend)
     options = {"steps": 3, "schedule": "constant"}
     environment = {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
-    together = start(place.pretraining(tmp_path / "two", **options), first=first, **environment)
+    together = start(material.pretraining(tmp_path / "two", **options), first=first, **environment)
     assert together.end(2 * PATIENCE)[0] == [0, 0]
-    alone = start(place.pretraining(tmp_path / "one", **options), first=first, count=1, **environment)
+    alone = start(material.pretraining(tmp_path / "one", **options), first=first, count=1, **environment)
     assert alone.end(2 * PATIENCE)[0] == [0]
     one, two = (load_manifest(tmp_path / name) for name in ("one", "two"))
     assert (one.strategy.kind, one.strategy.replicas, two.strategy.replicas) == ("one", 1, 2)
@@ -135,9 +140,9 @@ def test_a_chief_and_a_worker_train_together_and_a_chief_by_itself(place, tmp_pa
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
 
-def test_workers_with_caches_of_their_own_keep_one_run_in_a_bucket(place, emulator, tmp_path, start):  # noqa: F811
+def test_workers_with_caches_of_their_own_keep_one_run_in_a_bucket(material, emulator, tmp_path, start):  # noqa: F811
     options = {"steps": 240, "checkpoint_every": 20, "validate_every": 240, "schedule": "constant"}
-    arguments = place.pretraining("gs://bucket/run", **options, cache_directory=tmp_path / "cache-INDEX")
+    arguments = material.pretraining("gs://bucket/run", **options, cache_directory=tmp_path / "cache-INDEX")
     emulator.put("bucket", "elsewhere", b"x")  # makes the bucket
     figures = tmp_path / "cache-0/runs/bucket/run/metrics.jsonl"
     workers = start(arguments)

@@ -40,25 +40,25 @@ def table(count, seed):
 
 
 @pytest.fixture(scope="module")
-def task(place):
+def task(material):
     """The task's file, with the tables beside it."""
-    (place.folder / "train.tsv").write_text(table(500, 1))
-    (place.folder / "validation.tsv").write_text(table(90, 2))
-    file = place.folder / "task.yaml"
+    (material.folder / "train.tsv").write_text(table(500, 1))
+    (material.folder / "validation.tsv").write_text(table(90, 2))
+    file = material.folder / "task.yaml"
     file.write_text(TASK)
     return file
 
 
-def finetuning(place, reference, directory, *arguments):
+def finetuning(material, reference, directory, *arguments):
     usual = ["--batch", 32, "--steps", 140, "--learning-rate", 0.01, "--evaluation-batch", 32, "--checkpoint-every", 50]
-    usual += ["--validate-every", 70, "--cache-directory", place.folder / "cache"]
+    usual += ["--validate-every", 70, "--cache-directory", material.folder / "cache"]
     return command("finetune", reference, "--run", directory, *usual, *arguments)
 
 
 @pytest.fixture(scope="module", params=["--padded", "--packed"])
-def finetuned(request, place, reference, task):
-    directory = place.folder / f"finetuned{request.param}"
-    ran = finetuning(place, reference, directory, "--task", task, request.param)
+def finetuned(request, material, reference, task):
+    directory = material.folder / f"finetuned{request.param}"
+    ran = finetuning(material, reference, directory, "--task", task, request.param)
     assert ran.code == 0, ran.err
     return directory
 
@@ -80,23 +80,23 @@ def test_the_task_is_learned(reference, finetuned):
     assert metrics(finetuned)[140, True]["loss"] < 0.2
 
 
-def test_what_was_cut_is_in_the_manifest_and_said_once(place, reference, task, tmp_path, no_training):
-    short = place.folder / "short.yaml"
+def test_what_was_cut_is_in_the_manifest_and_said_once(material, reference, task, tmp_path, no_training):
+    short = material.folder / "short.yaml"
     short.write_text(TASK.replace("name: marker", "name: short").replace("inputs: 32", "inputs: 12"))
-    ran = finetuning(place, reference, tmp_path / "run", "--task", short, "--steps", 1)
+    ran = finetuning(material, reference, tmp_path / "run", "--task", short, "--steps", 1)
     assert ran.code == 0, ran.err
-    vocabulary = load_vocabulary(str(place.vocabulary), cache_directory=place.folder / "cache")
+    vocabulary = load_vocabulary(str(material.vocabulary), cache_directory=material.folder / "cache")
     warnings = load_manifest(tmp_path / "run").warnings
     for split, rows in (("train", 500), ("validation", 90)):
-        lines = (place.folder / f"{split}.tsv").read_text().splitlines()[1:]
+        lines = (material.folder / f"{split}.tsv").read_text().splitlines()[1:]
         texts = [f"marker: {line.partition(chr(9))[0]}" for line in lines]
         cut = sum(len(vocabulary.encode(text)) > 11 for text in texts)
         warning = f"short, {split}: {cut} of {rows} inputs cut to 12 tokens"
         assert 0 < cut < rows and warning in warnings and ran.err.count(warning) == 1
 
 
-def test_an_evaluation_writes_predictions_and_scores(place, finetuned, task, tmp_path):
-    arguments = ["--cache-directory", place.folder / "cache", "--batch", 32, "--format", "json"]
+def test_an_evaluation_writes_predictions_and_scores(material, finetuned, task, tmp_path):
+    arguments = ["--cache-directory", material.folder / "cache", "--batch", 32, "--format", "json"]
     ran = command("eval", finetuned, "--run", tmp_path / "eval", *arguments)
     assert ran.code == 0, ran.err
     manifest = load_manifest(tmp_path / "eval")
@@ -120,8 +120,8 @@ def test_an_evaluation_writes_predictions_and_scores(place, finetuned, task, tmp
         assert manifest.results[140][f"{row['result']}/low"] == pytest.approx(row["low"])
 
 
-def test_the_likeliest_label_is_an_alternative_to_decoding(place, finetuned, tmp_path):
-    arguments = ["--cache-directory", place.folder / "cache", "--batch", 32, "--format", "json"]
+def test_the_likeliest_label_is_an_alternative_to_decoding(material, finetuned, tmp_path):
+    arguments = ["--cache-directory", material.folder / "cache", "--batch", 32, "--format", "json"]
     ran = command("eval", finetuned, "--run", tmp_path / "eval", "--rank-classification", *arguments)
     assert ran.code == 0, ran.err
     manifest = load_manifest(tmp_path / "eval")
@@ -130,8 +130,8 @@ def test_the_likeliest_label_is_an_alternative_to_decoding(place, finetuned, tmp
     assert manifest.results[140]["marker/accuracy"] == pytest.approx(decoded, abs=3)
 
 
-def test_the_three_runs_stand_in_one_table(place, reference, finetuned, task):
-    cache = ["--cache-directory", place.folder / "cache"]
+def test_the_three_runs_stand_in_one_table(material, reference, finetuned, task):
+    cache = ["--cache-directory", material.folder / "cache"]
     ran = command("eval", finetuned, "--task", task, "--split", "train", "--batch", 100, *cache)
     assert ran.code == 0, ran.err
     evaluated = finetuned / "eval/marker-train-140"
@@ -148,8 +148,17 @@ def test_the_three_runs_stand_in_one_table(place, reference, finetuned, task):
         assert f"{value[name]:.6g}"[:6] in ran.out
 
 
-def test_perplexity_on_text(place, reference, tmp_path):
-    arguments = ["--text", place.text, "--batch", 8, "--examples", 24, "--cache-directory", place.folder / "cache"]
+def test_perplexity_on_text(material, reference, tmp_path):
+    arguments = [
+        "--text",
+        material.text,
+        "--batch",
+        8,
+        "--examples",
+        24,
+        "--cache-directory",
+        material.folder / "cache",
+    ]
     ran = command("eval", reference, "--run", tmp_path / "eval", *arguments, "--format", "json")
     assert ran.code == 0, ran.err
     manifest = load_manifest(tmp_path / "eval")
@@ -168,8 +177,8 @@ def test_perplexity_on_text(place, reference, tmp_path):
     assert "was not finetuned" in command("eval", reference).failed(2)
 
 
-def test_an_earlier_checkpoint_can_be_chosen(place, reference, tmp_path):
-    arguments = ["--text", place.text, "--batch", 8, "--examples", 8, "--cache-directory", place.folder / "cache"]
+def test_an_earlier_checkpoint_can_be_chosen(material, reference, tmp_path):
+    arguments = ["--text", material.text, "--batch", 8, "--examples", 8, "--cache-directory", material.folder / "cache"]
     folder = reference / "checkpoints/00000006"
     for number, model in enumerate(([folder], [reference, "--step", 6])):
         ran = command("eval", *model, "--run", tmp_path / str(number), *arguments)
@@ -179,51 +188,51 @@ def test_an_earlier_checkpoint_can_be_chosen(place, reference, tmp_path):
     assert first == second
 
 
-def test_a_finetuning_run_that_was_stopped_goes_on(place, reference, task, tmp_path, no_training):
+def test_a_finetuning_run_that_was_stopped_goes_on(material, reference, task, tmp_path, no_training):
     directory = tmp_path / "run"
-    assert finetuning(place, reference, directory, "--task", task, "--steps", 50).code == 0
-    ran = finetuning(place, reference, directory, "--task", task, "--steps", 100)
+    assert finetuning(material, reference, directory, "--task", task, "--steps", 50).code == 0
+    ran = finetuning(material, reference, directory, "--task", task, "--steps", 100)
     assert ran.code == 0, ran.err
     assert "going on from step 50" in ran.err
-    line = finetuning(place, reference, directory, "--task", task, "--packed", "--steps", 100).failed(3)
+    line = finetuning(material, reference, directory, "--task", task, "--packed", "--steps", 100).failed(3)
     assert "data.packed: False in the run, True now" in line
 
 
-def test_another_step_of_the_parent_is_another_configuration(place, reference, task, tmp_path, no_training):
+def test_another_step_of_the_parent_is_another_configuration(material, reference, task, tmp_path, no_training):
     directory = tmp_path / "run"
     arguments = ["--task", task, "--steps", 2]
-    assert finetuning(place, reference, directory, *arguments, "--step", 6).code == 0
+    assert finetuning(material, reference, directory, *arguments, "--step", 6).code == 0
     assert load_manifest(directory).parent.step == 6
-    line = finetuning(place, reference, directory, *arguments).failed(3)
+    line = finetuning(material, reference, directory, *arguments).failed(3)
     assert "parent.step: 6 in the run, 24 now" in line
 
 
-def test_a_run_that_is_stopped_and_killed_ends_with_the_same_bits(place, reference, task, tmp_path, signalled):
+def test_a_run_that_is_stopped_and_killed_ends_with_the_same_bits(material, reference, task, tmp_path, signalled):
     options = ["--task", task, "--packed", "--dropout", 0.1, "--batch", 4, "--steps", 12]
     options += ["--checkpoint-every", 4, "--validate-every", 6]
     undisturbed, directory = tmp_path / "undisturbed", tmp_path / "run"
-    assert finetuning(place, reference, undisturbed, *options).code == 0
+    assert finetuning(material, reference, undisturbed, *options).code == 0
     signalled(signal.SIGTERM, 8)
-    finetuning(place, reference, directory, *options).failed(130)
+    finetuning(material, reference, directory, *options).failed(130)
     shutil.rmtree(directory / "checkpoints/00000008")  # as if it had been killed before it could save
     signalled(signal.SIGTERM, 12)  # too late to stop anything
-    ran = finetuning(place, reference, directory, *options)
+    ran = finetuning(material, reference, directory, *options)
     assert ran.code == 0, ran.err
     assert "going on from step 4" in ran.err
     assert same_as(undisturbed, directory)
 
 
-def test_metrics_that_cannot_be_are_found_before_training(place, reference, task, tmp_path):
+def test_metrics_that_cannot_be_are_found_before_training(material, reference, task, tmp_path):
     for name in ("train.tsv", "validation.tsv"):
-        shutil.copy(place.folder / name, tmp_path)
+        shutil.copy(material.folder / name, tmp_path)
     (tmp_path / "task.yaml").write_text(TASK.replace("[accuracy, matthews]", "[pearson]"))
-    line = finetuning(place, reference, tmp_path / "run", "--task", tmp_path / "task.yaml").failed(3)
+    line = finetuning(material, reference, tmp_path / "run", "--task", tmp_path / "task.yaml").failed(3)
     assert "metric 'pearson'" in line
     assert not (tmp_path / "run" / MANIFEST).exists()
 
 
 @pytest.mark.parametrize("damage", ["newest", "other shape", "none left"])
-def test_a_parent_whose_checkpoint_is_damaged(place, reference, task, tmp_path, damage):
+def test_a_parent_whose_checkpoint_is_damaged(material, reference, task, tmp_path, damage):
     parent = pathlib.Path(shutil.copytree(reference, tmp_path / "parent"))
     if damage == "newest":
         (parent / "checkpoints/00000024" / layout.WEIGHTS).write_bytes(b"half")
@@ -235,7 +244,7 @@ def test_a_parent_whose_checkpoint_is_damaged(place, reference, task, tmp_path, 
     else:
         shutil.rmtree(parent / "checkpoints")
         code, message = 4, "no checkpoint"
-    assert message in finetuning(place, parent, tmp_path / "run", "--task", task).failed(code)
+    assert message in finetuning(material, parent, tmp_path / "run", "--task", task).failed(code)
 
 
 @pytest.mark.parametrize(
@@ -246,19 +255,19 @@ def test_a_parent_whose_checkpoint_is_damaged(place, reference, task, tmp_path, 
         (["--name", "other"], 2, "leave out --name"),
     ],
 )
-def test_what_cannot_be_is_one_line(place, reference, task, tmp_path, arguments, code, message):
-    assert message in finetuning(place, reference, tmp_path / "run", "--task", task, *arguments).failed(code)
+def test_what_cannot_be_is_one_line(material, reference, task, tmp_path, arguments, code, message):
+    assert message in finetuning(material, reference, tmp_path / "run", "--task", task, *arguments).failed(code)
 
 
-def test_a_label_that_is_not_in_the_list_is_named_with_its_line(place, reference, task, tmp_path):
-    (tmp_path / "validation.tsv").write_text((place.folder / "validation.tsv").read_text() + "tititi\t2\n")
-    shutil.copy(place.folder / "train.tsv", tmp_path)
+def test_a_label_that_is_not_in_the_list_is_named_with_its_line(material, reference, task, tmp_path):
+    (tmp_path / "validation.tsv").write_text((material.folder / "validation.tsv").read_text() + "tititi\t2\n")
+    shutil.copy(material.folder / "train.tsv", tmp_path)
     shutil.copy(task, tmp_path)
-    line = finetuning(place, reference, tmp_path / "run", "--task", tmp_path / "task.yaml").failed(3)
+    line = finetuning(material, reference, tmp_path / "run", "--task", tmp_path / "task.yaml").failed(3)
     assert f"{tmp_path / 'validation.tsv'}:92: '2' is not a label of task marker; it has 'bad', 'good'" in line
 
 
-def test_a_run_that_is_not_there_and_a_task_that_is_not_given(place, reference, task, tmp_path):
+def test_a_run_that_is_not_there_and_a_task_that_is_not_given(material, reference, task, tmp_path):
     nowhere = tmp_path / "nowhere"
-    assert str(nowhere) in finetuning(place, nowhere, tmp_path / "run", "--task", task).failed(4)
-    assert "no task" in finetuning(place, reference, tmp_path / "run").failed(2)
+    assert str(nowhere) in finetuning(material, nowhere, tmp_path / "run", "--task", task).failed(4)
+    assert "no task" in finetuning(material, reference, tmp_path / "run").failed(2)

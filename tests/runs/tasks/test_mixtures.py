@@ -16,9 +16,9 @@ SECOND = TASK.replace("name: marker", "name: second").replace("[bad, good]", "[g
 
 
 @pytest.fixture(scope="module")
-def tasks(place):
+def tasks(material):
     """Two task files, the second with labels the other way round and fewer examples."""
-    folder = place.folder / "two"
+    folder = material.folder / "two"
     for name, content, rows in (("marker", TASK, 300), ("second", SECOND, 100)):
         (folder / name).mkdir(parents=True)
         (folder / name / "train.tsv").write_text(table(rows, 1))
@@ -32,16 +32,16 @@ def tasks(place):
 UNKNOWN = "of the tokens are unknown to the vocabulary; another vocabulary may know them"
 
 
-def finetune(place, reference, tasks, directory, *arguments):
+def finetune(material, reference, tasks, directory, *arguments):
     usual = ["--batch", 16, "--steps", 60, "--learning-rate", 0.01, "--evaluation-batch", 32, "--checkpoint-every", 20]
-    usual += ["--validate-every", 20, "--keep", 9, "--cache-directory", place.folder / "cache", "--run", directory]
+    usual += ["--validate-every", 20, "--keep", 9, "--cache-directory", material.folder / "cache", "--run", directory]
     return command("finetune", reference, "--tasks", ",".join(map(str, tasks)), *usual, *arguments)
 
 
 @pytest.fixture(scope="module")
-def mixture(place, reference, tasks):
-    directory = place.folder / "mixture"
-    ran = finetune(place, reference, tasks, directory, "--packed")
+def mixture(material, reference, tasks):
+    directory = material.folder / "mixture"
+    ran = finetune(material, reference, tasks, directory, "--packed")
     assert ran.code == 0, ran.err
     return directory
 
@@ -58,18 +58,18 @@ def test_the_manifest_says_what_was_mixed_at_which_rates(mixture):
 
 
 def test_a_mixture_that_was_stopped_goes_on_and_another_is_refused(
-    place, reference, tasks, mixture, tmp_path, no_training
+    material, reference, tasks, mixture, tmp_path, no_training
 ):
     directory = shutil.copytree(mixture, tmp_path / "run")
-    ran = finetune(place, reference, tasks, directory, "--packed", "--steps", 80)
+    ran = finetune(material, reference, tasks, directory, "--packed", "--steps", 80)
     assert ran.code == 0, ran.err
     assert "going on from step 60" in ran.err
-    line = finetune(place, reference, tasks, directory, "--packed", "--steps", 90, "--mixing", "equal").failed(3)
+    line = finetune(material, reference, tasks, directory, "--packed", "--steps", 90, "--mixing", "equal").failed(3)
     assert "data.rates.marker: 0.75 in the run, 0.5 now" in line
 
 
-def test_every_checkpoint_is_scored_and_the_best_named(place, mixture, tmp_path):
-    arguments = ["--cache-directory", place.folder / "cache", "--batch", 32, "--format", "json"]
+def test_every_checkpoint_is_scored_and_the_best_named(material, mixture, tmp_path):
+    arguments = ["--cache-directory", material.folder / "cache", "--batch", 32, "--format", "json"]
     ran = command("eval", mixture, "--checkpoints", "all", "--run", tmp_path / "eval", *arguments)
     assert ran.code == 0, ran.err
     manifest = load_manifest(tmp_path / "eval")
@@ -99,19 +99,19 @@ def test_every_checkpoint_is_scored_and_the_best_named(place, mixture, tmp_path)
     assert list(load_manifest(tmp_path / "best").results) == [load_manifest(mixture).best.step]
 
 
-def test_one_task_of_the_mixture_can_be_measured_by_file(place, mixture, tasks, tmp_path):
-    cache = ["--cache-directory", place.folder / "cache", "--batch", 32]
+def test_one_task_of_the_mixture_can_be_measured_by_file(material, mixture, tasks, tmp_path):
+    cache = ["--cache-directory", material.folder / "cache", "--batch", 32]
     ran = command("eval", mixture, "--tasks", tasks[1], "--run", tmp_path / "eval", *cache)
     assert ran.code == 0, ran.err
     of_all = load_manifest(mixture).results[60]
     assert load_manifest(tmp_path / "eval").results[60]["second/accuracy"] == of_all["second/accuracy"]
 
 
-def test_a_test_set_without_labels_gives_predictions_and_submissions_but_no_score(place, mixture, tmp_path):
+def test_a_test_set_without_labels_gives_predictions_and_submissions_but_no_score(material, mixture, tmp_path):
     folder = tmp_path / "data/SST-2"
     folder.mkdir(parents=True)
     (folder / "test.tsv").write_text(f"index\tsentence\n0\t{MARKERS[0]}\n1\t{MARKERS[1]}\n")
-    arguments = ["--cache-directory", place.folder / "cache", "--batch", 4, "--run", tmp_path / "eval"]
+    arguments = ["--cache-directory", material.folder / "cache", "--batch", 4, "--run", tmp_path / "eval"]
     ran = command("eval", mixture, "--tasks", "sst2", "--data-dir", tmp_path / "data", "--split", "test", *arguments)
     assert ran.code == 0, ran.err
     manifest = load_manifest(tmp_path / "eval")
@@ -121,9 +121,9 @@ def test_a_test_set_without_labels_gives_predictions_and_submissions_but_no_scor
         assert re.fullmatch(r"index\tprediction\n0\t[01]\n1\t[01]\n", archive.read("SST-2.tsv").decode())
 
 
-def test_what_the_model_will_see_is_shown_and_nothing_started(place, reference, tasks, tmp_path):
+def test_what_the_model_will_see_is_shown_and_nothing_started(material, reference, tasks, tmp_path):
     for packing in ("--packed", "--padded"):
-        ran = finetune(place, reference, tasks, tmp_path / "run", packing, "--show-examples", 30)
+        ran = finetune(material, reference, tasks, tmp_path / "run", packing, "--show-examples", 30)
         assert ran.code == 0, ran.err
         headings = re.findall(r"^example (\d+), (marker|second)$", ran.out, re.MULTILINE)
         assert [number for number, _ in headings] == [str(n) for n in range(1, 31)]
@@ -134,10 +134,10 @@ def test_what_the_model_will_see_is_shown_and_nothing_started(place, reference, 
 
 
 def test_rows_are_padded_where_an_architecture_refuses_packing(
-    place, reference, tasks, tmp_path, monkeypatch, no_training
+    material, reference, tasks, tmp_path, monkeypatch, no_training
 ):
     monkeypatch.setattr(ModelSpec, "why_not_packed", lambda spec: f"{spec.architecture} mixes positions")
-    ran = finetune(place, reference, tasks, tmp_path / "run", "--packed", "--steps", 2)
+    ran = finetune(material, reference, tasks, tmp_path / "run", "--packed", "--steps", 2)
     assert ran.code == 0, ran.err
     said = "rows are padded, not packed: transformer mixes positions"
     manifest = load_manifest(tmp_path / "run")
@@ -145,13 +145,13 @@ def test_rows_are_padded_where_an_architecture_refuses_packing(
     assert manifest.warnings == [*unknown, said] and said in ran.err and not manifest.data.packed
 
 
-def test_what_was_cut_or_left_out_is_counted_in_the_manifest(place, reference, tasks, tmp_path, no_training):
+def test_what_was_cut_or_left_out_is_counted_in_the_manifest(material, reference, tasks, tmp_path, no_training):
     for name in ("train.tsv", "validation.tsv", "test.tsv"):
         shutil.copy(tasks[0].parent / name, tmp_path)
     with (tmp_path / "train.tsv").open("a") as file:
         file.write(f"{MARKERS[0]} " * 40 + "\t1\n")
     (tmp_path / "marker.yaml").write_text(TASK + "examples: 500\n")
-    ran = finetune(place, reference, [tmp_path / "marker.yaml"], tmp_path / "run", "--steps", 2)
+    ran = finetune(material, reference, [tmp_path / "marker.yaml"], tmp_path / "run", "--steps", 2)
     assert ran.code == 0, ran.err
     assert load_manifest(tmp_path / "run").warnings == [
         "marker, train: 1 of 301 inputs cut to 32 tokens",
@@ -173,8 +173,8 @@ def test_what_was_cut_or_left_out_is_counted_in_the_manifest(place, reference, t
         (["--task", "x.yaml"], 2, "--tasks and --task are two ways"),
     ],
 )
-def test_what_cannot_be_is_one_line(place, reference, tasks, tmp_path, arguments, code, message):
-    assert message in finetune(place, reference, tasks, tmp_path / "run", *arguments).failed(code)
+def test_what_cannot_be_is_one_line(material, reference, tasks, tmp_path, arguments, code, message):
+    assert message in finetune(material, reference, tasks, tmp_path / "run", *arguments).failed(code)
 
 
 @pytest.mark.parametrize(
@@ -187,23 +187,23 @@ def test_what_cannot_be_is_one_line(place, reference, tasks, tmp_path, arguments
         (lambda text: "", 4, "no examples"),
     ],
 )
-def test_damaged_data_is_one_line_and_never_a_score(place, mixture, tasks, tmp_path, damage, code, message):
+def test_damaged_data_is_one_line_and_never_a_score(material, mixture, tasks, tmp_path, damage, code, message):
     for name in ("train.tsv", "validation.tsv", "test.tsv", "marker.yaml"):
         shutil.copy(tasks[0].parent / name, tmp_path)
     text = (tmp_path / "validation.tsv").read_text()
     (tmp_path / "validation.tsv").write_bytes(damage(text).encode("utf-8", "surrogateescape"))
-    arguments = ["--cache-directory", place.folder / "cache", "--run", tmp_path / "eval"]
+    arguments = ["--cache-directory", material.folder / "cache", "--run", tmp_path / "eval"]
     line = command("eval", mixture, "--tasks", tmp_path / "marker.yaml", *arguments).failed(code)
     assert message in line
     assert not (tmp_path / "eval/run.yaml").exists() and not (tmp_path / "eval/predictions.jsonl").exists()
 
 
-def test_a_line_of_a_megabyte_is_cut_and_counted(place, mixture, tasks, tmp_path):
+def test_a_line_of_a_megabyte_is_cut_and_counted(material, mixture, tasks, tmp_path):
     for name in ("train.tsv", "validation.tsv", "test.tsv", "marker.yaml"):
         shutil.copy(tasks[0].parent / name, tmp_path)
     with (tmp_path / "validation.tsv").open("a") as file:
         file.write("noise " * 170_000 + "\t1\n")
-    arguments = ["--cache-directory", place.folder / "cache", "--run", tmp_path / "eval", "--batch", 32]
+    arguments = ["--cache-directory", material.folder / "cache", "--run", tmp_path / "eval", "--batch", 32]
     ran = command("eval", mixture, "--tasks", tmp_path / "marker.yaml", *arguments)
     assert ran.code == 0, ran.err
     manifest = load_manifest(tmp_path / "eval")

@@ -11,10 +11,10 @@ from tests.data.tasks.unlabelled import write_test_splits
 from tests.runs.conftest import command
 
 
-def test_all_of_glue_and_superglue(place, reference, tmp_path):
+def test_all_of_glue_and_superglue(material, reference, tmp_path):
     write_test_splits(tmp_path / "data")
     arguments = ["--data-dir", tmp_path / "data", "--split", "test", "--batch", 4, "--format", "json"]
-    arguments += ["--run", tmp_path / "eval", "--cache-directory", place.folder / "cache"]
+    arguments += ["--run", tmp_path / "eval", "--cache-directory", material.folder / "cache"]
     ran = command("eval", reference, "--tasks", "glue,superglue", *arguments)
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["tables"]["results"] == []
@@ -36,8 +36,8 @@ def test_all_of_glue_and_superglue(place, reference, tmp_path):
 
 
 def test_what_is_said_of_squads_forms():
-    found = [all_tasks()[name] for name in ("cola", "squad", "squad_2022", "squad_v2")]
-    squad, squad_2022, squad_v2 = remarks(found)
+    tasks = [all_tasks()[name] for name in ("cola", "squad", "squad_2022", "squad_v2")]
+    squad, squad_2022, squad_v2 = remarks(tasks)
     assert squad.startswith("squad: T5's form of 2021") and squad_v2.startswith("squad_v2: T5's form of 2021")
     assert squad_2022.startswith("squad_2022: T5's form since April 2022")
     assert squad.endswith("scores are against answers spaced like that, as T5's are")

@@ -46,19 +46,21 @@ def test_checkpoints_are_chosen(reference, tmp_path):
     """The reference run keeps its last two, and step 6 by name."""
     kept = [6, 20, 24]
     best = load_manifest(reference).best.step
-    folders = [each.checkpoint for each in open_checkpoints(str(reference), "all", tmp_path)]
+    folders = [checkpoint.checkpoint for checkpoint in open_checkpoints(str(reference), "all", tmp_path)]
     assert folders == [reference / f"checkpoints/{step:08d}" for step in kept]
     for which, step in ((None, 24), ("last", 24), ("6", 6), ("best", best)):
-        assert [each.step for each in open_checkpoints(str(reference), which, tmp_path)] == [step]
-    assert [each.step for each in open_checkpoints(str(reference / "checkpoints/00000006"), None, tmp_path)] == [6]
+        assert [checkpoint.step for checkpoint in open_checkpoints(str(reference), which, tmp_path)] == [step]
+    assert [
+        checkpoint.step for checkpoint in open_checkpoints(str(reference / "checkpoints/00000006"), None, tmp_path)
+    ] == [6]
     with pytest.raises(ConfigurationError, match="'first'; accepted: all, best, last"):
         open_checkpoints(str(reference), "first", tmp_path)
     with pytest.raises(MissingError, match="no checkpoint of step 7; there are 6, 20, 24"):
         open_checkpoints(str(reference), "7", tmp_path)
 
 
-def test_results_never_take_the_place_of_a_training_run(place, reference, tmp_path):
-    arguments = ["--text", place.text, "--batch", 8, "--examples", 8, "--cache-directory", place.folder / "cache"]
+def test_results_never_take_the_place_of_a_training_run(material, reference, tmp_path):
+    arguments = ["--text", material.text, "--batch", 8, "--examples", 8, "--cache-directory", material.folder / "cache"]
     before = (reference / MANIFEST).read_bytes()
     line = command("eval", reference, "--run", reference, *arguments).failed(3)
     assert line.startswith(f"{reference}: holds a pretrain run") and "--run" in line
@@ -69,8 +71,8 @@ def test_results_never_take_the_place_of_a_training_run(place, reference, tmp_pa
     assert (tmp_path / MANIFEST).read_text() == "schema: 1\nnotes: mine\n"
 
 
-def test_the_same_evaluation_again_takes_the_place_of_its_own(place, reference, tmp_path):
-    arguments = ["--text", place.text, "--batch", 8, "--examples", 8, "--cache-directory", place.folder / "cache"]
+def test_the_same_evaluation_again_takes_the_place_of_its_own(material, reference, tmp_path):
+    arguments = ["--text", material.text, "--batch", 8, "--examples", 8, "--cache-directory", material.folder / "cache"]
     for _ in range(2):
         ran = command("eval", reference, "--run", tmp_path / "eval", *arguments)
         assert ran.code == 0, ran.err

@@ -48,10 +48,10 @@ def test_a_run_leaves_its_figures_and_checkpoints(reference):
     assert list((reference / "tensorboard").iterdir())
 
 
-def test_the_command_of_a_completed_run_changes_nothing(place, reference):
+def test_the_command_of_a_completed_run_changes_nothing(material, reference):
     """Runs that started from this one know its manifest by its hash."""
     before = (reference / MANIFEST).read_bytes()
-    ran = command(*place.reference(reference), "--format", "json")
+    ran = command(*material.reference(reference), "--format", "json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["tables"]["run"][0][QUALITY] == load_manifest(reference).results[24][QUALITY]
     assert (reference / MANIFEST).read_bytes() == before
@@ -71,23 +71,23 @@ def test_the_command_of_a_completed_run_changes_nothing(place, reference):
         ({"steps": 23}, "holds a run of 24 steps; 23 asked for"),
     ],
 )
-def test_another_configuration_is_refused_and_named(place, reference, tmp_path, change, message):
+def test_another_configuration_is_refused_and_named(material, reference, tmp_path, change, message):
     if "text" in change:
         changed = tmp_path / "text.txt"
-        changed.write_text(place.text.read_text() + "one more document\n")
+        changed.write_text(material.text.read_text() + "one more document\n")
         change = {"text": changed}
     before = (reference / MANIFEST).read_bytes()
-    line = command(*place.reference(reference, **change)).failed(3)
+    line = command(*material.reference(reference, **change)).failed(3)
     assert str(reference) in line
     assert message in line
     assert (reference / MANIFEST).read_bytes() == before
 
 
-def test_more_steps_go_on_and_a_damaged_checkpoint_is_passed_over(place, reference, tmp_path):
+def test_more_steps_go_on_and_a_damaged_checkpoint_is_passed_over(material, reference, tmp_path):
     directory = copied(reference, tmp_path)
     file = directory / "checkpoints/00000024" / layout.WEIGHTS
     file.write_bytes(file.read_bytes()[:-8])
-    ran = command(*place.reference(directory, steps=28, keep=1))
+    ran = command(*material.reference(directory, steps=28, keep=1))
     assert ran.code == 0, ran.err
     assert f"{file}: damaged" in ran.err
     assert "going on from step 20" in ran.err
@@ -101,16 +101,16 @@ def test_more_steps_go_on_and_a_damaged_checkpoint_is_passed_over(place, referen
     assert (28, True) in after
 
 
-def test_no_whole_checkpoint_is_an_error_and_not_a_new_start(place, reference, tmp_path):
+def test_no_whole_checkpoint_is_an_error_and_not_a_new_start(material, reference, tmp_path):
     directory = copied(reference, tmp_path)
     for folder in (directory / "checkpoints").iterdir():
         (folder / layout.OPTIMIZER).unlink()
-    line = command(*place.reference(directory, steps=28)).failed(4)
+    line = command(*material.reference(directory, steps=28)).failed(4)
     assert "no checkpoint can be read" in line
 
 
-def test_a_run_goes_on_from_another_ones_weights(place, reference, tmp_path):
-    arguments = place.pretraining(tmp_path / "child", vocabulary=None, steps=1)
+def test_a_run_goes_on_from_another_ones_weights(material, reference, tmp_path):
+    arguments = material.pretraining(tmp_path / "child", vocabulary=None, steps=1)
     arguments[1] = str(reference)
     ran = command(*arguments)
     assert ran.code == 0, ran.err
@@ -118,14 +118,14 @@ def test_a_run_goes_on_from_another_ones_weights(place, reference, tmp_path):
     assert (tmp_path / "child" / manifest.parent.path).resolve() == reference.resolve()
     assert manifest.data.vocabulary.sha256 == parent.data.vocabulary.sha256
     assert metrics(tmp_path / "child")[1, True]["loss"] < metrics(reference)[1, True]["loss"] - 0.5
-    line = command(*arguments, "--vocabulary", place.vocabulary).failed(2)
+    line = command(*arguments, "--vocabulary", material.vocabulary).failed(2)
     assert "--vocabulary" in line
 
 
-def test_accumulation_and_bfloat16(place, tmp_path):
+def test_accumulation_and_bfloat16(material, tmp_path):
     first = {}
     for name, options in (("parts", {"accumulation": 4}), ("rough", {"precision": "bfloat16"})):
-        ran = command(*place.pretraining(tmp_path / name, steps=3, validate_every=3, **options))
+        ran = command(*material.pretraining(tmp_path / name, steps=3, validate_every=3, **options))
         assert ran.code == 0, ran.err
         manifest = load_manifest(tmp_path / name)
         assert (manifest.accumulation, manifest.precision) == (
@@ -168,11 +168,11 @@ def write(path, content):
         ({"schedule": "square"}, 2, "square"),
     ],
 )
-def test_what_cannot_be_is_one_line(place, tmp_path, change, code, message):
+def test_what_cannot_be_is_one_line(material, tmp_path, change, code, message):
     change = {
         key: write(tmp_path / "bad.txt", value) if isinstance(value, bytes) else value for key, value in change.items()
     }
-    assert message in command(*place.pretraining(tmp_path / "run", **change)).failed(code)
+    assert message in command(*material.pretraining(tmp_path / "run", **change)).failed(code)
     assert not (tmp_path / "run" / MANIFEST).exists()
 
 
@@ -180,24 +180,24 @@ def test_what_cannot_be_is_one_line(place, tmp_path, change, code, message):
     ("line", "message"),
     [("heads: 0", "heads"), ("d_ff: -1", "d_ff"), ("haeds: 2", "heads")],
 )
-def test_a_shape_that_cannot_be_is_one_line(place, tmp_path, line, message):
+def test_a_shape_that_cannot_be_is_one_line(material, tmp_path, line, message):
     shape = tmp_path / "shape.yaml"
     key = line.partition(":")[0]
     shape.write_text("".join(f"{each}\n" for each in SHAPE.splitlines() if not each.startswith(key)) + line)
-    arguments = place.pretraining(tmp_path / "run")
+    arguments = material.pretraining(tmp_path / "run")
     arguments[1] = str(shape)
-    found = command(*arguments).failed(3)
-    assert str(shape) in found
-    assert message in found
+    error = command(*arguments).failed(3)
+    assert str(shape) in error
+    assert message in error
 
 
-def test_a_file_in_the_directorys_way_is_one_line(place, tmp_path):
+def test_a_file_in_the_directorys_way_is_one_line(material, tmp_path):
     for directory in (tmp_path / "file", tmp_path / "file" / "run"):
         (tmp_path / "file").write_text("in the way")
-        assert str(directory) in command(*place.pretraining(directory)).failed(1)
+        assert str(directory) in command(*material.pretraining(directory)).failed(1)
 
 
-def test_a_full_disk_at_a_checkpoint_keeps_the_ones_before(place, tmp_path, no_training, monkeypatch):
+def test_a_full_disk_at_a_checkpoint_keeps_the_ones_before(material, tmp_path, no_training, monkeypatch):
     directory = tmp_path / "run"
     saved = []
 
@@ -207,15 +207,15 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_ones_before(place, tmp_path, no_t
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(checkpoints, "_flush", flush)
-    arguments = place.pretraining(directory, steps=8, checkpoint_every=2, validate_every=100)
+    arguments = material.pretraining(directory, steps=8, checkpoint_every=2, validate_every=100)
     line = command(*arguments).failed(1)
     assert "No space left on device" in line
     assert "00000004" in line
-    assert [each.name for each in (directory / "checkpoints").iterdir()] == ["00000002"]
+    assert [file.name for file in (directory / "checkpoints").iterdir()] == ["00000002"]
     assert load_manifest(directory).status == "failed"
 
 
-def test_a_full_disk_at_any_other_file_is_one_line(place, tmp_path, no_training, monkeypatch):
+def test_a_full_disk_at_any_other_file_is_one_line(material, tmp_path, no_training, monkeypatch):
     real = pathlib.Path.open
 
     def open_file(path, mode="r", *arguments, **options):
@@ -224,7 +224,7 @@ def test_a_full_disk_at_any_other_file_is_one_line(place, tmp_path, no_training,
         return real(path, mode, *arguments, **options)
 
     monkeypatch.setattr(pathlib.Path, "open", open_file)
-    line = command(*place.pretraining(tmp_path / "metrics")).failed(1)
+    line = command(*material.pretraining(tmp_path / "metrics")).failed(1)
     assert line == f"{tmp_path / 'metrics' / 'metrics.jsonl'}: cannot be written (No space left on device)"
     monkeypatch.setattr(pathlib.Path, "open", real)
 
@@ -232,19 +232,19 @@ def test_a_full_disk_at_any_other_file_is_one_line(place, tmp_path, no_training,
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    line = command(*place.pretraining(tmp_path / "manifest")).failed(1)
+    line = command(*material.pretraining(tmp_path / "manifest")).failed(1)
     assert "No space left on device" in line
     assert str(tmp_path / "manifest") in line
 
 
-def test_a_file_in_tensorboards_place_is_one_line(place, tmp_path, no_training):
+def test_a_file_in_tensorboards_place_is_one_line(material, tmp_path, no_training):
     (tmp_path / "tensorboard").write_text("in the way")
-    line = command(*place.pretraining(tmp_path)).failed(1)
+    line = command(*material.pretraining(tmp_path)).failed(1)
     assert line.startswith(f"{tmp_path / 'tensorboard'}: cannot be written")
 
 
-def test_a_dry_run_starts_nothing(place, tmp_path):
-    arguments = [*place.reference(tmp_path / "run"), "--dry-run", "--format", "json"]
+def test_a_dry_run_starts_nothing(material, tmp_path):
+    arguments = [*material.reference(tmp_path / "run"), "--dry-run", "--format", "json"]
     program = "import sys; from scalecli.cli.main import run; code = run(sys.argv[1:])\n"
     program += "sys.exit(100 if {'tensorflow', 'keras'} & set(sys.modules) else code)"
     ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
@@ -257,23 +257,35 @@ def test_a_dry_run_starts_nothing(place, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_tells_the_steps_done_and_the_parameters_of_the_run(place, reference):
-    plan = json.loads(command(*place.reference(reference), "--dry-run", "--format", "json").out)["tables"]["plan"][0]
+def test_a_dry_run_tells_the_steps_done_and_the_parameters_of_the_run(material, reference):
+    plan = json.loads(command(*material.reference(reference), "--dry-run", "--format", "json").out)["tables"]["plan"][0]
     assert plan["steps_done"] == 24
     assert plan["parameters"] == load_manifest(reference).parameters.total
 
 
-def test_a_run_in_the_folder_at_hand_has_its_name(place, tmp_path, no_training, monkeypatch):
+def test_other_hosts_are_sent_the_tokens_that_are_trained_on(material, tmp_path, no_training, monkeypatch):
+    from scalecli.devices.tensorflow import TensorFlowDevices
+
+    sent = []
+    monkeypatch.setattr(TensorFlowDevices, "send", lambda self, files: sent.extend(files))
+    cache = tmp_path / "cache"
+    assert command(*material.pretraining(tmp_path / "run", steps=1, cache_directory=cache)).code == 0
+    (file,) = map(pathlib.Path, sent)
+    assert file.parent == cache / "tokens"
+    assert len(np.load(file)) == load_manifest(tmp_path / "run").data.tokens
+
+
+def test_a_run_in_the_folder_at_hand_has_its_name(material, tmp_path, no_training, monkeypatch):
     (tmp_path / "study").mkdir()
     monkeypatch.chdir(tmp_path / "study")
-    ran = command(*place.pretraining(".", steps=1))
+    ran = command(*material.pretraining(".", steps=1))
     assert ran.code == 0, ran.err
     assert load_manifest(tmp_path / "study").name == "study"
 
 
-def test_a_shape_files_own_rows_are_the_models(place, tmp_path, no_training):
+def test_a_shape_files_own_rows_are_the_models(material, tmp_path, no_training):
     shape = tmp_path / "shape.yaml"
-    arguments = place.pretraining(tmp_path / "run", steps=1)
+    arguments = material.pretraining(tmp_path / "run", steps=1)
     arguments[1] = str(shape)
     shape.write_text(SHAPE + "vocabulary: 299\n")
     line = command(*arguments).failed(3)

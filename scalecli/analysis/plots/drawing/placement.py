@@ -17,7 +17,7 @@ _GAPS = (1.5, 4.0, 7.0, 11.0, 16.0, 22.0, 29.0, 37.0, 46.0, 56.0, 67.0, 80.0)
 _DIRECTIONS = 16
 _LEADER_FROM = 4.5  # labels as close as this stand without one
 _PADDING = 0.8  # that texts keep from each other, and from the frame
-# What a place costs, in points of distance: each point of a line's length that the text would lie on, a leader that
+# What a position costs, in points of distance: each point of a line's length that the text would lie on, a leader that
 # crosses another one, and one that runs over foreign marks.
 _LINE, _CROSSING, _OVER_MARKS = 0.7, 30.0, 25.0
 _SAMPLES = np.linspace(0.0, 1.0, 16)
@@ -55,7 +55,7 @@ def place_labels(
     width: float,
     height: float,
 ) -> list[Placement | None]:
-    """A place for each label within a panel, None where there is no room for one.
+    """A placement for each label within a panel, None where there is no room for one.
 
     Those that are to be first choose first, then the others in their order. If some find no room, there is another
     attempt, in which those choose before others of their rank that have failed more often; the best attempt counts.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -92,9 +92,15 @@ def with_ends(columns: Sequence[Column]) -> list[Column]:
 def _refusals(rows: Sequence[Row], qualities: Sequence[str], fits: Sequence[DataFit | NoFit]) -> list[str]:
     """What has no law, and the models that are left out."""
     lines = [f"no {fit.kind}: {fit.group} (n = {fit.n}): {fit.reason}" for fit in fits if isinstance(fit, NoFit)]
+    return lines + missing_figures(rows, qualities, {fit.quality for fit in fits}, "models have parameters, tokens")
+
+
+def missing_figures(rows: Sequence[Row], qualities: Sequence[str], fitted: Collection[str], needed: str) -> list[str]:
+    """Names the qualities that nothing has beside what is `needed`, and the models whose figures are no numbers."""
+    lines = []
     for quality in qualities:
-        if not any(fit.quality == quality for fit in fits):
-            lines.append(f"nothing to fit: no models have parameters, tokens and {quality}")
+        if quality not in fitted:
+            lines.append(f"nothing to fit: no {needed} and {quality}")
         if left_out := not_numbers(rows, quality):
             lines.append(f"note: left out, since {quality} is no number: {', '.join(left_out)}")
     return lines

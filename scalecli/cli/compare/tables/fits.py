@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from scalecli.analysis.plots.figure import Line
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.statistics.fits import LineFit, NoFit, PowerFit, fit_lines, fit_powers, rms
 from scalecli.analysis.statistics.points import Point, groups, points
 from scalecli.cli.compare.notes import finding_lines
 from scalecli.cli.output.formats import FOR_PEOPLE
 from scalecli.tables import Column, Table, keyed
-
-if TYPE_CHECKING:
-    from scalecli.analysis.plots.figure import Line
 
 _PAIR = (Column("cost", "Cost"), Column("quality", "Quality"))
 _GROUP = (Column("group", "Of"), Column("n", "n", "float"))
@@ -79,8 +77,6 @@ def power_table(key: str, title: str, fits: Sequence[PowerFit | NoFit], format: 
 
 def drawn_lines(rows: Sequence[Row], cost: str, quality: str, by: str) -> list[Line]:
     """The fitted lines for a picture, each as far as its points reach and with its slope."""
-    from scalecli.analysis.plots.figure import Line
-
     fitted_points = points(rows, cost, quality, by)
     members = groups(fitted_points)
     lines = []

@@ -9,7 +9,7 @@ from scalecli.analysis.advice.deep_narrow import COMPUTED_COSTS, alternatives
 from scalecli.analysis.rows.comparison import Row, dominating_rows
 from scalecli.analysis.statistics.depth_and_width import depth_tests
 from scalecli.cli.output.formats import FOR_PEOPLE
-from scalecli.tables import Column, Table, keyed
+from scalecli.tables import Column, Table, first_few, keyed
 
 _ALTERNATIVES = (
     Column("instead_of", "Instead of"),
@@ -99,8 +99,7 @@ def _depth(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], format: str) -
 def _text(names: Sequence[str] | None) -> str:
     if names is None:
         return "-"
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return f"{', '.join(names[:_NAMES])}{more}" if names else "●"
+    return first_few(names, _NAMES) or "●"
 
 
 def _alternatives(rows: Sequence[Row], pairs: Sequence[tuple[str, str]]) -> Table:

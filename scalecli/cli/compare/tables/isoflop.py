@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalecli.analysis.rows.comparison import Row
-from scalecli.analysis.statistics.data_fits import not_numbers
 from scalecli.analysis.statistics.intervals import Interval
 from scalecli.analysis.statistics.isoflop import Exponents, Parabola, fit_isoflop
-from scalecli.cli.compare.tables.data_laws import estimate_cells, with_ends
+from scalecli.cli.compare.tables.data_laws import estimate_cells, missing_figures, with_ends
 from scalecli.cli.output.formats import FOR_PEOPLE
 from scalecli.tables import Column, Table, humanise
 
@@ -76,11 +75,8 @@ def _notes(rows: Sequence[Row], qualities: Sequence[str], parabolas: Sequence[Pa
             own = f"{humanise(parabola.budget, 'flops')} (n = {len(parabola.runs)})"
             budgets.setdefault((parabola.group, parabola.reason), []).append(own)
     lines = [f"no minimum: {group}: {', '.join(own)}: {reason}" for (group, reason), own in budgets.items()]
-    for quality in qualities:
-        if not any(parabola.quality == quality for parabola in parabolas):
-            lines.append(f"nothing to fit: no runs have parameters, training FLOPs and {quality}")
-        if left_out := not_numbers(rows, quality):
-            lines.append(f"note: left out, since {quality} is no number: {', '.join(left_out)}")
+    fitted = {parabola.quality for parabola in parabolas}
+    lines += missing_figures(rows, qualities, fitted, "runs have parameters, training FLOPs")
     if has_minima:
         lines.append(
             "Runs whose training FLOPs are within 10% of each other are of one budget. 95% intervals: parabolas drawn "

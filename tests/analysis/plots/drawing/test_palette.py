@@ -6,17 +6,17 @@ from scalecli.analysis.plots.drawing.palette import Sizes, styles
 
 
 def test_groups_differ_in_color_or_shape_and_the_first_in_both():
-    found = list(styles([str(index) for index in range(104)]).values())
-    assert len({(style.color, style.marker) for style in found}) == 104
-    first = found[:8]
+    all_styles = list(styles([str(index) for index in range(104)]).values())
+    assert len({(style.color, style.marker) for style in all_styles}) == 104
+    first = all_styles[:8]
     assert len({style.color for style in first}) == len({style.marker for style in first}) == 8
-    assert len({style.marker for style in found[:12]}) == 12  # the architectures
+    assert len({style.marker for style in all_styles[:12]}) == 12  # the architectures
 
 
 def test_texts_are_dark_enough_to_be_read_on_white():
     for style in styles([str(index) for index in range(8)]).values():
         channels = [int(style.ink[start : start + 2], 16) / 255 for start in (1, 3, 5)]
-        linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
+        linear = [channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4 for channel in channels]
         luminance = sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
         assert 1.05 / (luminance + 0.05) >= 4.5
 

@@ -36,20 +36,20 @@ def texts(figure, scale):
         drawn.set_dpi(100 * scale)
         canvas = FigureCanvasAgg(drawn)
         canvas.draw()
-        found = [text for text in drawn.findobj(Text) if text.get_text().strip() and text.get_visible()]
-        return [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in found], drawn.bbox
+        shown = [text for text in drawn.findobj(Text) if text.get_text().strip() and text.get_visible()]
+        return [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in shown], drawn.bbox
 
 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_no_text_is_clipped_or_lies_on_another_one(busy, scale):
-    found, sheet = texts(busy, scale)
-    names = [text for text, _ in found]
+    shown, sheet = texts(busy, scale)
+    names = [text for text, _ in shown]
     assert len(names) > 150 and not any("No room" in name for name in names)
-    outside = [text for text, box in found if box.x0 < 0 or box.y0 < 0 or box.x1 > sheet.x1 or box.y1 > sheet.y1]
+    outside = [text for text, box in shown if box.x0 < 0 or box.y0 < 0 or box.x1 > sheet.x1 or box.y1 > sheet.y1]
     assert outside == []
     overlapping = [
         (one, other)
-        for (one, box), (other, beside) in itertools.combinations(found, 2)
+        for (one, box), (other, beside) in itertools.combinations(shown, 2)
         if box.x0 < beside.x1 and beside.x0 < box.x1 and box.y0 < beside.y1 and beside.y0 < box.y1
     ]
     assert overlapping == []
@@ -86,11 +86,11 @@ def test_ids_lead_to_marks_labels_and_lines():
     ],
 )
 def test_whatever_names_and_values_there_are_the_texts_keep_apart(marks):
-    found, sheet = texts(figure_of(marks, title="t" * 300, caption=("word " * 100, "w" * 300)), 1)
-    assert all(box.x0 >= 0 and box.x1 <= sheet.x1 + 0.5 and box.y0 >= 0 for _, box in found)
+    shown, sheet = texts(figure_of(marks, title="t" * 300, caption=("word " * 100, "w" * 300)), 1)
+    assert all(box.x0 >= 0 and box.x1 <= sheet.x1 + 0.5 and box.y0 >= 0 for _, box in shown)
     assert not any(
         box.x0 < beside.x1 and beside.x0 < box.x1 and box.y0 < beside.y1 and beside.y0 < box.y1
-        for (_, box), (_, beside) in itertools.combinations(found, 2)
+        for (_, box), (_, beside) in itertools.combinations(shown, 2)
     )
     render(figure_of(marks), "png")
 
@@ -144,9 +144,9 @@ def test_signs_that_the_font_lacks_are_taken_from_another_one(tmp_path):
 
 def test_labels_without_room_are_counted():
     crowd = [mark(f"a-model-with-a-name-{index}", y=50.0 + 0.001 * index) for index in range(120)]
-    found, _ = texts(figure_of(crowd), 1)
-    (line,) = [text for text, _ in found if text.startswith("No room for ")]
-    shown = sum(text.startswith("a-model") for text, _ in found)
+    drawn_texts, _ = texts(figure_of(crowd), 1)
+    (line,) = [text for text, _ in drawn_texts if text.startswith("No room for ")]
+    shown = sum(text.startswith("a-model") for text, _ in drawn_texts)
     assert line == f"No room for {120 - shown} labels: the points' file has all names."
 
 
