@@ -112,10 +112,9 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
         import tensorflow as tf
 
         if not uses_xla():
-            # TensorFlow's graph optimizer is off. One of its passes adds up in temporary variables that meet each
-            # other in a loop within a loop ("AlreadyExists") as soon as a model is large. With all the others on, a
-            # step of small takes 5% less time, but the logits of a vision transformer come out empty.
-            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+            # This pass of TensorFlow's graph optimizer lets operations that others put into a loop's body run once too
+            # often: a vision transformer's logits came out empty, and temporary variables stayed ("AlreadyExists").
+            tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
         return tf.function(function, jit_compile=uses_xla(), autograph=False)
     if keras.backend.backend() == "jax":
         import jax

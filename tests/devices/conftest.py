@@ -6,7 +6,6 @@ import sys
 import pytest
 
 from tests.devices.batches import images_batch, packed_text, repeated
-from tests.devices.trials import SMALL_RATE, trial_on, vision_model
 
 match os.environ.get("SCALECLI_TEST_REPLICAS"):
     case "jax":
@@ -30,10 +29,14 @@ def one_device():
 @pytest.fixture(scope="session")
 def text_alone(one_device):
     """What training on packed text comes to on one device."""
+    from tests.devices.trials import trial_on
+
     return trial_on(one_device, packed_text())
 
 
 @pytest.fixture(scope="session")
 def images_alone(one_device):
     """What training on images comes to on one device."""
+    from tests.devices.trials import SMALL_RATE, trial_on, vision_model
+
     return trial_on(one_device, repeated(images_batch()), make=vision_model, rate=SMALL_RATE)

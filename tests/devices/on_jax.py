@@ -10,6 +10,7 @@ import pytest
 
 from scalecli.devices import Request, open_devices
 from scalecli.devices.jax import JaxDevices, PlannedDevices
+from scalecli.devices.one_device import ONE_DEVICE
 from scalecli.errors import ConfigurationError
 from scalecli.models.encoder_decoder import EncoderDecoder
 from tests import oracle
@@ -52,12 +53,18 @@ def test_adamw_has_moments_where_the_weights_are():
     assert not all(variable.value.sharding.is_fully_replicated for variable in several.variables.values())
 
 
+IMAGES = {"batches": repeated(images_batch()), "make": vision_model, "rate": SMALL_RATE}
+
+
+@pytest.fixture(scope="module")
+def images_alone():
+    return trial_on(devices_of(1), **IMAGES)
+
+
 @pytest.mark.parametrize(("count", "model_parallel", "accumulation"), [(8, 1, 1), (4, 2, 2)])
-def test_any_mesh_of_a_vision_transformer_is_one_device(count, model_parallel, accumulation):
-    devices, images = devices_of(count, model_parallel), repeated(images_batch())
-    options = {"make": vision_model, "rate": SMALL_RATE}
-    several = trial_on(devices, images, accumulation=accumulation, **options)
-    assert_same(several, trial_on(devices_of(1), images, **options))
+def test_any_mesh_of_a_vision_transformer_is_one_device(images_alone, count, model_parallel, accumulation):
+    several = trial_on(devices_of(count, model_parallel), accumulation=accumulation, **IMAGES)
+    assert_same(several, images_alone)
     is_whole = {path: each.value.sharding.is_fully_replicated for path, each in several.variables.items()}
     assert is_whole["logits/kernel"] and is_whole["encoder/0/feed_forward/input"] == (model_parallel == 1)
 
@@ -74,11 +81,14 @@ def test_experts_and_branches_are_split(architecture):
     else:
         path = next(path for path in split if path.startswith("decoder/0/") and path.endswith("cross_attention/query"))
         assert split[path] == (None, None, "model")
-    losses = devices.mapped(model, lambda batch: model.losses(batch).cross_entropy, "rows")(batch_of())
-    whole = EncoderDecoder(oracle.small_spec(architecture))
+    whole, values = EncoderDecoder(oracle.small_spec(architecture)), devices.numpy(weights)
     for path, variable in whole.weights_by_path().items():
-        variable.assign(devices.numpy(weights)[path])
-    np.testing.assert_allclose(losses, whole.losses(batch_of()).cross_entropy, atol=1e-5)
+        variable.assign(values[path])
+    losses = [
+        where.mapped(model, lambda batch, model=model: model.losses(batch).cross_entropy, "rows")(batch_of())
+        for where, model in ((devices, model), (ONE_DEVICE, whole))
+    ]
+    np.testing.assert_allclose(*losses, atol=1e-5)
 
 
 def test_a_layout_is_planned_without_values():

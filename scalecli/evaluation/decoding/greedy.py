@@ -34,7 +34,7 @@ def greedy_decode(model: EncoderDecoder, inputs: Any, length: int) -> Any:
 
     def next_token(position: Any, tokens: Any, finished: Any, output: Any, state: Any) -> tuple[Any, ...]:
         logits, state = model.decode_token(memory, state, tokens, position)
-        tokens = ops.where(finished, PAD, ops.cast(ops.argmax(logits, axis=-1), "int32"))
+        tokens = ops.where(finished, PAD, _likeliest(logits))
         output = ops.where(ops.arange(length, dtype="int32") == position, tokens[:, None], output)
         return position + 1, tokens, ops.logical_or(finished, tokens == EOS), output, state
 
@@ -44,3 +44,8 @@ def greedy_decode(model: EncoderDecoder, inputs: Any, length: int) -> Any:
     output = ops.zeros((batch, length), "int32")
     loop = (ops.convert_to_tensor(0, "int32"), start, empty, output, state)
     return ops.while_loop(unfinished, next_token, loop)[3]
+
+
+def _likeliest(logits: Any) -> Any:
+    """[batch, vocabulary] -> int32 [batch], the first of equals. Keras' argmax also tells -0.0 from 0.0, at a cost."""
+    return ops.cast(ops.top_k(logits, 1)[1][:, 0], "int32")

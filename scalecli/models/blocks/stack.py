@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -113,7 +114,10 @@ class Repeat(keras.layers.Layer):
 
     def initial_state(self, batch: int, length: int) -> Any:
         """Per sublayer, the empty state of all its copies [layers, ...]."""
-        layer = [sublayer.layer.initial_state(batch, length, self.compute_dtype) for sublayer in self.sublayers]
+
+        def layer() -> Any:
+            return [sublayer.layer.initial_state(batch, length, self.compute_dtype) for sublayer in self.sublayers]
+
         return _copies(layer, self.spec.times)
 
     def step(self, x: Any, layers: Any, state: Any, context: Context) -> tuple[Any, Any]:
@@ -245,8 +249,11 @@ class Stack(keras.layers.Layer):
 
     def initial_state(self, batch: int, length: int) -> Any:
         """The empty state for `length` tokens: an entry a repeat, and with a recurrence those of every pass."""
-        layers = [repeat.initial_state(batch, length) for repeat in self.repeats]
-        return layers if self.recurrence is None else _copies(layers, self.recurrence.spec.passes)
+
+        def layers() -> Any:
+            return [repeat.initial_state(batch, length) for repeat in self.repeats]
+
+        return layers() if self.recurrence is None else _copies(layers, self.recurrence.spec.passes)
 
     def reorder(self, state: Any, rows: Any) -> Any:
         """The state whose row i of the batch is row `rows[i]` of `state`'s; `rows` [new batch] int32."""
@@ -284,8 +291,8 @@ def _for_steps(stacked: Any, length: int) -> Any:
     return stacked if uses_xla() else unstack(stacked, length)
 
 
-def _copies(state: Any, length: int) -> Any:
+def _copies(state: Callable[[], Any], length: int) -> Any:
     """The state of `length` layers or passes that start alike, in the form that decoding scans over."""
     if not uses_xla():
-        return Unstacked((state,) * length)
-    return keras.tree.map_structure(lambda one: ops.broadcast_to(one[None], (length, *one.shape)), state)
+        return Unstacked(tuple(state() for _ in range(length)))
+    return keras.tree.map_structure(lambda one: ops.broadcast_to(one[None], (length, *one.shape)), state())

@@ -40,7 +40,7 @@ class Attention(SpecLayer):
         if self.spec.cross:
             return {}
         shape = (batch, self.spec.key_heads, length, self.spec.d_kv)
-        return {name: ops.zeros(shape, dtype) for name in self._projections()}
+        return {name: empty_cache(shape, dtype) for name in self._projections()}
 
     def step(
         self, weights: Weights, x: Any, constants: Weights, state: Weights, context: Context
@@ -135,16 +135,28 @@ class Attention(SpecLayer):
         return projection(weights, "output", joined)
 
 
+def empty_cache(shape: tuple[int, ...], dtype: str) -> Any:
+    """Zeros that nothing else shares, for `updated_at`."""
+    if uses_xla():
+        return ops.zeros(shape, dtype)
+    import tensorflow as tf
+
+    return tf.raw_ops.Empty(shape=shape, dtype=dtype, init=True)
+
+
 def updated_at(position: Any, cache: Any, new: Any) -> Any:
-    """The cache [batch, heads, length, d_kv] with `new` [batch, heads, 1, d_kv] at a position of its length."""
+    """The cache [batch, heads, length, d_kv] with `new` [batch, heads, 1, d_kv] at a position of its length.
+
+    Without XLA the cache itself changes; the other ways of TensorFlow copy all of it for every token.
+    """
     if uses_xla():
         return ops.slice_update(cache, (0, 0, position, 0), new)
-    # TensorFlow would run a slice update as an XLA program of its own, which copies; this it does in place.
+    import tensorflow as tf
+
     batch, heads, length, width = cache.shape
-    rows = batch * heads
-    indices = ops.stack([ops.arange(rows, dtype="int32"), ops.broadcast_to(position, (rows,))], axis=1)
-    flat = ops.scatter_update(ops.reshape(cache, (rows, length, width)), indices, ops.reshape(new, (rows, width)))
-    return ops.reshape(flat, cache.shape)
+    rows = ops.arange(batch * heads, dtype="int32") * length + position
+    flat, new = ops.reshape(cache, (-1, width)), ops.reshape(new, (-1, width))
+    return ops.reshape(tf.raw_ops.InplaceUpdate(x=flat, i=rows, v=new), cache.shape)
 
 
 def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any, dropout: Dropout) -> Any:

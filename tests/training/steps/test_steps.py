@@ -59,6 +59,15 @@ def plain():
     return trial, before, losses, norms
 
 
+def test_steps_with_large_scores_go_on_after_the_first():
+    # Where a layer's backward pass needs more than about 200 MB, TensorFlow's graph optimizer adds gradients up in
+    # temporary variables; some were left over from one step and stood in the way of the next ("AlreadyExists").
+    inputs = np.random.default_rng(0).integers(2, 128, (16, 512)).astype("int32")
+    trial = Trial()
+    losses = [float(trial.run([{"inputs": inputs, "targets": inputs[:, :8]}]).losses[0]) for _ in range(2)]
+    assert losses[1] < losses[0] < 1.5 * np.log(128)
+
+
 def test_the_loss_is_the_mean_over_target_tokens_and_the_gradient_that_of_it_and_the_z_loss(plain):
     import tensorflow as tf
 
