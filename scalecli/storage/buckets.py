@@ -139,12 +139,22 @@ class BucketFolder:
     def download(self, source: Object, target: Path, progress: Transfer) -> None:
         """Fetches one object, or what is missing of it, checks it, and gives it its name.
 
-        A file that is whole is left as it is. What came of one that could not be finished stays for the next call.
+        A file that is whole is left as it is. What came of one that could not be finished stays for the next call. Of
+        an object that is replaced meanwhile, the new one is fetched.
 
         Raises:
             MissingError: it can't be read, or came damaged (it is removed).
             ScalecliError: the file can't be written.
         """
+        try:
+            self._download(source, target, progress)
+        except MissingError:
+            now = BucketFolder(f"{PROTOCOL}{source.path}", self._anonymous).objects().get(target.name, source)
+            if (now.bytes, now.hash) == (source.bytes, source.hash):
+                raise
+            self.download(now, target, progress)
+
+    def _download(self, source: Object, target: Path, progress: Transfer) -> None:
         if source.is_whole(target):
             progress.add(source.bytes, fetched=False)
             return

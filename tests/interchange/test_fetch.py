@@ -139,6 +139,16 @@ def test_a_wrong_hash(emulator, tmp_path, hashes, kind):
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
+@pytest.mark.parametrize("new", [CONTENT[::-1], CONTENT[5000:], CONTENT[::-1] * 2])
+def test_an_object_that_is_replaced_after_it_was_listed(emulator, tmp_path, new):
+    emulator.put("bucket", "a/x", CONTENT)
+    listed = buckets.BucketFolder("gs://bucket/a").objects()
+    emulator.put("bucket", "a/x", new)
+    target, progress = tmp_path / "x", buckets.Transfer(len(CONTENT), silent)
+    buckets.BucketFolder("gs://bucket/a").download(listed["x"], target, progress)
+    assert target.read_bytes() == new
+
+
 def test_a_right_crc32c_alone(emulator, tmp_path):
     emulator.put("bucket", "a/x", CONTENT)
     emulator.describe("bucket", "a/x", md5Hash="")
