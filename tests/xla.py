@@ -6,7 +6,7 @@ import pytest
 MODULES = (
     "scalecli.models.compiled",
     "scalecli.models.losses",
-    "scalecli.models.layers.attention",
+    "scalecli.models.caches",
     "scalecli.models.layers.base",
     "scalecli.models.layers.convolutions",
     "scalecli.models.blocks.scan",

@@ -112,8 +112,8 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
         import tensorflow as tf
 
         if not uses_xla():
-            # This pass of TensorFlow's graph optimizer lets operations that others put into a loop's body run once too
-            # often: a vision transformer's logits came out empty, and temporary variables stayed ("AlreadyExists").
+            # With this pass of TensorFlow's graph optimizer a vision transformer's logits came out empty, and temporary
+            # variables met each other in loops within loops ("AlreadyExists"), as if a loop's body ran once too often.
             tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
         return tf.function(function, jit_compile=uses_xla(), autograph=False)
     if keras.backend.backend() == "jax":

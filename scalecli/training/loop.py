@@ -20,9 +20,9 @@ from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
 from scalecli.storage.layout import CHECKPOINTS, TENSORBOARD
 from scalecli.storage.run_storage import RunStorage
 from scalecli.training.job import PreparedRun
-from scalecli.training.keeper import Keeper, load_checkpoint
 from scalecli.training.records import Records, StepMetrics
 from scalecli.training.reporting import Progress, Reporter
+from scalecli.training.run_checkpoints import RunCheckpoints, load_checkpoint
 from scalecli.training.signals import asked_to_stop
 from scalecli.training.steps import new_steps
 
@@ -109,11 +109,11 @@ class _LoopState:
         self._batches: Iterator[Any] | None = None
         self._steps_per_call, self._compiled = 1, False
         self._timed_steps, self._timed_seconds = 0, 0.0
-        self._records, self._keeper = Records(storage.directory), Keeper(storage, job.saving)
+        self._records, self._checkpoints = Records(storage.directory), RunCheckpoints(storage, job.saving)
 
     def restore(self) -> None:
         """Takes up the newest checkpoint that is whole, or that to start from, and forgets figures of later steps."""
-        self.step = self._keeper.restore(self._weights, self._state, self.reporter.message)
+        self.step = self._checkpoints.restore(self._weights, self._state, self.reporter.message)
         results = {step: figures for step, figures in self.manifest.results.items() if step <= self.step}
         self.manifest = replace(self.manifest, results=results, best=_best(results, self.job.best))
         if self.step:
@@ -233,7 +233,7 @@ class _LoopState:
         self.trust_checkpoint()
         weights, state = (self._devices.numpy(variables) for variables in (self._weights, self._state))
         if self._devices.chief:
-            self._keeper.save(self.step, weights, state, self.manifest)
+            self._checkpoints.save(self.step, weights, state, self.manifest)
 
     def store_records(self) -> None:
         """Stores the manifest, and what was recorded, as they now are."""
@@ -242,13 +242,13 @@ class _LoopState:
 
     def finish_saving(self) -> None:
         """Waits for the checkpoint that is being written, and notes which are there."""
-        if self._devices.chief and (entry := self._keeper.finish()):
+        if self._devices.chief and (entry := self._checkpoints.finish()):
             self.save_manifest(checkpoints=entry)
 
     def trust_checkpoint(self) -> None:
         """Removes old checkpoints, now that the newest has given a loss, and notes which stay."""
         best = self.manifest.best
-        if self._devices.chief and (entry := self._keeper.trust(best.step if best else None)):
+        if self._devices.chief and (entry := self._checkpoints.trust(best.step if best else None)):
             self.save_manifest(checkpoints=entry)
 
     def save_manifest(self, **changes: Any) -> None:
@@ -273,7 +273,7 @@ class _LoopState:
         with contextlib.suppress(ScalecliError):  # a full disk is not what ends the run
             self.finish_saving()
         last = "no good checkpoint yet"
-        if good := self._keeper.steps_before(weights_of):
+        if good := self._checkpoints.steps_before(weights_of):
             last = f"the last good checkpoint is {self.storage.address}/{CHECKPOINTS}/{good[-1]:08d}"
         return DivergedError(f"{self.storage.address}: {what}; {last}")
 

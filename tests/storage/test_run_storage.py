@@ -12,7 +12,7 @@ from scalecli.storage.layout import DESCRIPTION, OPTIMIZER, WEIGHTS
 from scalecli.storage.run_storage import RunStorage, open_storage
 from scalecli.training import checkpoints
 from scalecli.training.checkpoints import checkpoint_steps
-from scalecli.training.keeper import Keeper
+from scalecli.training.run_checkpoints import RunCheckpoints
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.manifests import example_manifest
 from tests.training.saved import SAVING, arrays, restored
@@ -48,14 +48,14 @@ def a_run(storage, *steps, trusted=True):
     (storage.directory / "tensorboard/train").mkdir(parents=True)
     (storage.directory / "tensorboard/train/events.1").write_bytes(b"events")
     (storage.directory / ".metrics.jsonl.tmp").write_bytes(b"half")
-    keeper = Keeper(storage, SAVING)
+    checkpoints = RunCheckpoints(storage, SAVING)
     for step in steps:
-        keeper.save(step, *arrays(step), example_manifest())
-        keeper.finish()
+        checkpoints.save(step, *arrays(step), example_manifest())
+        checkpoints.finish()
         if trusted:
-            keeper.trust(None)
-            keeper.finish()
-    return keeper
+            checkpoints.trust(None)
+            checkpoints.finish()
+    return checkpoints
 
 
 def test_another_machine_has_what_the_first_one_stored(bucket, tmp_path):

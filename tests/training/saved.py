@@ -17,7 +17,7 @@ import numpy as np
 from scalecli.manifest import save_manifest
 from scalecli.storage.run_storage import open_storage
 from scalecli.training.checkpoints import Saving
-from scalecli.training.keeper import Keeper
+from scalecli.training.run_checkpoints import RunCheckpoints
 from tests.manifests import example_manifest
 
 SAVING = Saving(validate_every=1, checkpoint_every=1, keep=2)
@@ -47,7 +47,7 @@ def arrays(step):
 def restored(place, messages):
     """The step that a run goes on from, after a look that its arrays are that step's."""
     weights, state = variables()
-    step = Keeper(place, SAVING).restore(weights, state, messages.append)
+    step = RunCheckpoints(place, SAVING).restore(weights, state, messages.append)
     for found, expected in zip((weights, state), arrays(step), strict=True):
         for path, variable in found.items():
             if step:
@@ -61,14 +61,14 @@ def save_for_ever(address, cache, begun):
     place.refresh()
     step = restored(place, messages := [])
     assert not messages, messages
-    keeper, manifest = Keeper(place, SAVING), example_manifest()
+    checkpoints, manifest = RunCheckpoints(place, SAVING), example_manifest()
     while True:
         step += 1
         os.write(begun, b"!")
         save_manifest(manifest, place.directory)
-        keeper.save(step, *arrays(step), manifest)
-        keeper.finish()
-        keeper.trust(None)
+        checkpoints.save(step, *arrays(step), manifest)
+        checkpoints.finish()
+        checkpoints.trust(None)
 
 
 def main():

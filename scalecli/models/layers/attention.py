@@ -8,7 +8,8 @@ import numpy as np
 from keras import ops
 
 from scalecli import specs
-from scalecli.models.compiled import fuses_attention, uses_xla
+from scalecli.models.caches import empty_cache, updated_at
+from scalecli.models.compiled import fuses_attention
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.base import Context, SpecLayer, Weights, projection
 from scalecli.models.layers.blockwise_attention import bias_tiles, blockwise_attention
@@ -133,30 +134,6 @@ class Attention(SpecLayer):
         batch, _, length, _ = mixed.shape
         joined = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (batch, length, self.spec.inner))
         return projection(weights, "output", joined)
-
-
-def empty_cache(shape: tuple[int, ...], dtype: str) -> Any:
-    """Zeros that nothing else shares, for `updated_at`."""
-    if uses_xla():
-        return ops.zeros(shape, dtype)
-    import tensorflow as tf
-
-    return tf.raw_ops.Empty(shape=shape, dtype=dtype, init=True)
-
-
-def updated_at(position: Any, cache: Any, new: Any) -> Any:
-    """The cache [batch, heads, length, d_kv] with `new` [batch, heads, 1, d_kv] at a position of its length.
-
-    Without XLA the cache itself changes; the other ways of TensorFlow copy all of it for every token.
-    """
-    if uses_xla():
-        return ops.slice_update(cache, (0, 0, position, 0), new)
-    import tensorflow as tf
-
-    batch, heads, length, width = cache.shape
-    rows = ops.arange(batch * heads, dtype="int32") * length + position
-    flat, new = ops.reshape(cache, (-1, width)), ops.reshape(new, (-1, width))
-    return ops.reshape(tf.raw_ops.InplaceUpdate(x=flat, i=rows, v=new), cache.shape)
 
 
 def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any, dropout: Dropout) -> Any:

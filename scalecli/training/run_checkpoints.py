@@ -21,7 +21,7 @@ from scalecli.training.background import Background
 from scalecli.training.checkpoints import Saving
 
 
-class Keeper:
+class RunCheckpoints:
     """The checkpoints of a run, seen from the process that writes them."""
 
     def __init__(self, storage: RunStorage, saving: Saving) -> None:

@@ -10,7 +10,7 @@ from scalecli.errors import ConfigurationError, MissingError, ScalecliError
 from scalecli.storage import layout
 from scalecli.storage.run_storage import RunStorage, open_storage
 from scalecli.training.background import Background
-from scalecli.training.keeper import Keeper
+from scalecli.training.run_checkpoints import RunCheckpoints
 from tests.buckets import emulator, storage_server  # noqa: F401
 from tests.manifests import example_manifest
 from tests.training.saved import SAVING, Variable, arrays, restored, variables
@@ -24,11 +24,11 @@ DAMAGES = [
 
 
 def saved(place, *steps):
-    keeper = Keeper(place, SAVING)
+    checkpoints = RunCheckpoints(place, SAVING)
     for step in steps:
-        keeper.save(step, *arrays(step), example_manifest())
-        keeper.finish()
-    return keeper
+        checkpoints.save(step, *arrays(step), example_manifest())
+        checkpoints.finish()
+    return checkpoints
 
 
 def damaged(content, damage):
@@ -77,7 +77,7 @@ def test_all_damaged_is_an_error_and_another_model_is_one_at_once(tmp_path):
     saved(place, 3, 4)
     weights, state = variables()
     with pytest.raises(ConfigurationError, match="lacks 'other'"):
-        Keeper(place, SAVING).restore({**weights, "other": Variable((2,))}, state, pytest.fail)
+        RunCheckpoints(place, SAVING).restore({**weights, "other": Variable((2,))}, state, pytest.fail)
     for step in (3, 4):
         (tmp_path / f"checkpoints/{step:08d}/{layout.WEIGHTS}").write_bytes(b"")
     with pytest.raises(MissingError, match="no checkpoint can be read; remove the folder to start anew"):
@@ -87,24 +87,24 @@ def test_all_damaged_is_an_error_and_another_model_is_one_at_once(tmp_path):
 
 @pytest.mark.parametrize("asking", ["trust", "finish", "save"])
 def test_a_full_disk_is_said_to_whoever_asks_next_and_only_once(tmp_path, monkeypatch, asking):
-    keeper = saved(RunStorage(tmp_path), 3)
+    checkpoints = saved(RunStorage(tmp_path), 3)
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    keeper.save(4, *arrays(4), example_manifest())
-    while keeper._background.is_busy:
+    checkpoints.save(4, *arrays(4), example_manifest())
+    while checkpoints._background.is_busy:
         pass
     monkeypatch.undo()
     ask = {
-        "trust": lambda: keeper.trust(None),
-        "finish": keeper.finish,
-        "save": lambda: keeper.save(5, *arrays(5), example_manifest()),
+        "trust": lambda: checkpoints.trust(None),
+        "finish": checkpoints.finish,
+        "save": lambda: checkpoints.save(5, *arrays(5), example_manifest()),
     }
     with pytest.raises(ScalecliError, match=r"00000004: the checkpoint can't be written .*No space left"):
         ask[asking]()
-    assert keeper.finish().kept == [3]
+    assert checkpoints.finish().kept == [3]
     assert [each.name for each in (tmp_path / "checkpoints").iterdir()] == ["00000003"]
 
 
@@ -123,20 +123,20 @@ class SlowStorage(RunStorage):
 def test_a_checkpoint_that_is_not_stored_yet_lets_none_be_removed(tmp_path):
     place = SlowStorage(tmp_path)
     place.gate.set()
-    keeper = saved(place, 1, 2, 3)
+    checkpoints = saved(place, 1, 2, 3)
     place.gate.clear()
-    keeper.save(4, *arrays(4), example_manifest())
-    assert keeper.trust(None) is None
+    checkpoints.save(4, *arrays(4), example_manifest())
+    assert checkpoints.trust(None) is None
     assert place.stored == [1, 2, 3]
-    second = threading.Thread(target=keeper.save, args=(5, *arrays(5), example_manifest()))
+    second = threading.Thread(target=checkpoints.save, args=(5, *arrays(5), example_manifest()))
     second.start()  # it waits for the one before, whose arrays nobody else touches
     second.join(0.05)
     assert second.is_alive()
     place.gate.set()
     second.join(10)
-    assert keeper.finish().kept == [1, 2, 3, 4, 5]
+    assert checkpoints.finish().kept == [1, 2, 3, 4, 5]
     assert place.stored == [1, 2, 3, 4, 5]
-    assert keeper.trust(None).kept == [4, 5]
+    assert checkpoints.trust(None).kept == [4, 5]
 
 
 def test_what_work_beside_raises_is_raised_once():
