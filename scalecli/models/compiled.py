@@ -112,9 +112,10 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
         import tensorflow as tf
 
         if not uses_xla():
-            # With this pass of TensorFlow's graph optimizer a vision transformer's logits came out empty, and temporary
-            # variables met each other in loops within loops ("AlreadyExists"), as if a loop's body ran once too often.
-            tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
+            # TensorFlow's graph optimizer is off. Its dependency pass empties a vision transformer's logits and breaks
+            # loops within loops ("AlreadyExists"); without that pass it makes small models slower, and no large one
+            # faster for sure (tests/benchmarks/README.md).
+            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         return tf.function(function, jit_compile=uses_xla(), autograph=False)
     if keras.backend.backend() == "jax":
         import jax
