@@ -12,6 +12,7 @@ from scalecli import strict
 from scalecli.errors import ConfigurationError
 from scalecli.storage.files import read_bytes
 from scalecli.storage.layout import MANIFEST, manifest_path
+from scalecli.times import parse_time, utc_now
 
 SCHEMA = 1
 
@@ -244,16 +245,6 @@ class Manifest:
             raise ConfigurationError(f"origin: expected where kind is import, and only there; kind is {self.kind}")
         if self.best and self.best.step not in self.results:
             raise ConfigurationError(f"best.step: no results for step {self.best.step}")
-
-
-def utc_now() -> str:
-    """The present moment as manifests state it, in whole seconds: `2022-07-21T12:00:00+00:00`."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-
-
-def parse_time(text: str) -> datetime.datetime:
-    """A time of a manifest. Raises ValueError where it is none."""
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))  # other tools write Z; Python 3.10 has none
 
 
 def load_manifest(path: str | os.PathLike[str]) -> Manifest:

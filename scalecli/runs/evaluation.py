@@ -19,7 +19,6 @@ from scalecli.manifest import (
     Scalar,
     load_manifest,
     save_manifest,
-    utc_now,
 )
 from scalecli.runs.directory import held_storage
 from scalecli.runs.recipe import environment
@@ -27,6 +26,7 @@ from scalecli.runs.trained import Trained, open_trained
 from scalecli.storage.files import is_remote
 from scalecli.storage.layout import MANIFEST, resolve_from
 from scalecli.storage.run_storage import RunStorage
+from scalecli.times import utc_now
 from scalecli.training.checkpoints import checkpoint_steps
 from scalecli.training.reporting import Reporter
 

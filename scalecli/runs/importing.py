@@ -25,7 +25,6 @@ from scalecli.manifest import (
     OriginFile,
     Strategy,
     save_manifest,
-    utc_now,
 )
 from scalecli.released import ReleasedCheckpoint, released_by_name, released_checkpoints
 from scalecli.runs.directory import keep_vocabulary, prepared_directory, resumed_manifest, vocabulary_entry
@@ -37,6 +36,7 @@ from scalecli.storage import layout
 from scalecli.storage.files import is_remote
 from scalecli.storage.holding import holding
 from scalecli.storage.run_storage import RunStorage
+from scalecli.times import utc_now
 from scalecli.training import checkpoints
 from scalecli.training.reporting import Reporter
 

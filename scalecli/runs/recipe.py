@@ -26,10 +26,10 @@ from scalecli.manifest import (
     Parameters,
     Parent,
     Scalar,
-    utc_now,
 )
 from scalecli.shape import Shape
 from scalecli.specs import ModelSpec
+from scalecli.times import utc_now
 from scalecli.training.schedules import Schedule
 
 if TYPE_CHECKING:

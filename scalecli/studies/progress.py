@@ -11,8 +11,9 @@ from typing import Any
 from scalecli.analysis.rows.comparison import downstream_score
 from scalecli.analysis.rows.upstream import final_results, upstream_of
 from scalecli.errors import MissingError, ScalecliError
-from scalecli.manifest import Manifest, load_manifest, parse_time
+from scalecli.manifest import Manifest, load_manifest
 from scalecli.storage.layout import METRICS, manifest_path
+from scalecli.times import parse_time
 
 MISSING, UNREADABLE, COMPLETED = "missing", "unreadable", "completed"
 _TAIL_BYTES = 64 * 1024

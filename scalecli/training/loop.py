@@ -16,9 +16,10 @@ import numpy as np
 
 from scalecli.devices import check_batch
 from scalecli.errors import DivergedError, HeldError, InterruptedRunError, ScalecliError
-from scalecli.manifest import Best, Manifest, Throughput, save_manifest, utc_now
+from scalecli.manifest import Best, Manifest, Throughput, save_manifest
 from scalecli.storage.layout import CHECKPOINTS, TENSORBOARD
 from scalecli.storage.run_storage import RunStorage
+from scalecli.times import utc_now
 from scalecli.training.job import PreparedRun
 from scalecli.training.records import Records, StepMetrics
 from scalecli.training.reporting import Progress, Reporter

@@ -1,7 +1,8 @@
 import dataclasses
 
-from scalecli.manifest import Best, Origin, OriginFile, Parent, utc_now
+from scalecli.manifest import Best, Origin, OriginFile, Parent
 from scalecli.runs.directory import differences
+from scalecli.times import utc_now
 from tests.manifests import example_manifest
 
 

@@ -9,7 +9,8 @@ from scalecli.analysis.papers.published import published_papers
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.fairness import trained_steps
 from scalecli.costs.hardware import CORES_OF_CPU, DEFAULT_CHIP, KG_CO2E_PER_KWH, PUE, Machine, chips, energy_kwh
-from scalecli.manifest import Manifest, parse_time
+from scalecli.manifest import Manifest
+from scalecli.times import parse_time
 
 
 @dataclass(frozen=True)

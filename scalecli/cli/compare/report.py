@@ -52,7 +52,7 @@ def write_comparison(
     from scalecli.analysis.report.files import write_report
     from scalecli.analysis.report.sections import comparison_report
     from scalecli.cli.options.files import this_command_line
-    from scalecli.manifest import utc_now
+    from scalecli.times import utc_now
 
     fits = dict.fromkeys((*itertools.product(choice.costs, choice.qualities), *analyses.fits))
     everything = replace(analyses, fits=tuple(fits), agreement=True, pareto=True)
