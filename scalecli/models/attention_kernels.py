@@ -64,18 +64,18 @@ class Problem:
     def scores(self, i: Any, j: Any, q: Any, k: Any, bias: Any, segments: tuple[Any, Any], turned: bool) -> Any:
         """Scores float32 [block, block] of block i of queries and block j of keys; `turned`, the keys are the rows."""
 
-        def of_queries(x: Any) -> Any:
+        def per_query(x: Any) -> Any:
             return x[None, :] if turned else x[:, None]
 
-        def of_keys(x: Any) -> Any:
+        def per_key(x: Any) -> Any:
             return x[:, None] if turned else x[None, :]
 
         scores = (plgpu.dot(k, q.T) if turned else plgpu.dot(q, k.T)) + bias
-        columns = of_keys(j * BLOCK + jnp.arange(BLOCK))
+        columns = per_key(j * BLOCK + jnp.arange(BLOCK))
         if self.segmented:
-            scores = jnp.where(of_queries(segments[0]) == of_keys(segments[1]), scores, MASKED)
+            scores = jnp.where(per_query(segments[0]) == per_key(segments[1]), scores, MASKED)
         if self.causal:
-            scores = jnp.where(of_queries(i * BLOCK + jnp.arange(BLOCK)) >= columns, scores, MASKED)
+            scores = jnp.where(per_query(i * BLOCK + jnp.arange(BLOCK)) >= columns, scores, MASKED)
         return jnp.where(columns < self.keys, scores, -jnp.inf) if self.keys % BLOCK else scores
 
     def exp(self, x: Any, less: Any) -> Any:

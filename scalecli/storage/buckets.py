@@ -69,6 +69,10 @@ class Transfer:
         self.report(self.done, self.total, self.fetched / max(time.monotonic() - self.started, 1e-3))
 
 
+class _ContentError(MissingError):
+    """What came is not the object that was listed: it is damaged, or there is another one by now."""
+
+
 class BucketFolder:
     """A folder in a bucket, `gs://BUCKET/FOLDER`; nothing is asked of the bucket before the first method.
 
@@ -148,7 +152,7 @@ class BucketFolder:
         """
         try:
             self._download(source, target, progress)
-        except MissingError:
+        except _ContentError:
             now = BucketFolder(f"{PROTOCOL}{source.path}", self._anonymous).objects().get(target.name, source)
             if (now.bytes, now.hash) == (source.bytes, source.hash):
                 raise
@@ -171,7 +175,7 @@ class BucketFolder:
                     with _answered(f"{address} (at byte {position:,}; what came before is kept)", _CHUNK_SECONDS):
                         content = self._client.cat_file(source.path, start=position, end=end, timeout=_CHUNK_SECONDS)
                     if len(content) != end - position:
-                        raise MissingError(
+                        raise _ContentError(
                             f"{address}: {len(content):,} bytes came, and {end - position:,} were asked for"
                         )
                     stream.write(content)
@@ -182,7 +186,7 @@ class BucketFolder:
                 if source.hash:
                     difference = f"{digest(part, source.hash_kind)}, in the bucket {source.hash}"
                 part.unlink()
-                raise MissingError(
+                raise _ContentError(
                     f"{address}: came damaged ({source.hash_kind} {difference}) and was removed; fetch it again"
                 )
             os.replace(part, target)
