@@ -11,7 +11,7 @@ from scalecli import specs
 from scalecli.models.blocks.stack import Reports, Stack
 from scalecli.models.compiled import attends_blockwise
 from scalecli.models.dropout import Dropout
-from scalecli.models.layers import HEADS, MASKED, Context, Embedding, SpecLayer, Weights
+from scalecli.models.layers import HEADS, MASKED, Context, Embedding, SpecLayer, Weights, masked_biases
 from scalecli.models.losses import chunked_cross_entropy, cross_entropy
 from scalecli.models.spec_model import SpecModel
 from scalecli.models.trainable import Losses
@@ -111,8 +111,10 @@ class EncoderDecoder(SpecModel):
         length = batch["targets"].shape[1]
         self_mask = self._mask(target_segments, target_segments, causal=True)
         tokens = shift_right(batch["targets"], batch.get("targets_segments"))
+        position_biases = {} if self_mask is None else self.decoder.biases(length)
         context = Context(
-            position_biases={} if self_mask is None else self.decoder.biases(length),
+            position_biases=position_biases,
+            masked_biases=masked_biases(position_biases, self_mask),
             self_mask=self_mask,
             real=_present(target_segments),
             tokens=_present(tokens),
@@ -190,8 +192,10 @@ class EncoderDecoder(SpecModel):
         length = inputs.shape[1]
         window = length // self.spec.memory_length(length)
         self_mask = self._mask(input_segments, input_segments)
+        position_biases = {} if self_mask is None else self.encoder.biases(length)
         context = Context(
-            position_biases={} if self_mask is None else self.encoder.biases(length),
+            position_biases=position_biases,
+            masked_biases=masked_biases(position_biases, self_mask),
             self_mask=self_mask,
             real=_present(input_segments),
             tokens=_present(inputs),

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from scalecli.models.layers import Context
+from scalecli.models.layers import Context, masked_biases
 
 
 def pooled(x: Any, real: Any, window: int) -> Any:
@@ -23,9 +23,12 @@ def pooled(x: Any, real: Any, window: int) -> Any:
 def pooled_context(context: Context, window: int) -> Context:
     """What the layers behind a pooling see: of each window, its first position."""
     length = context.real.shape[1] // window
+    position_biases = {heads: bias[:, :, :length, :length] for heads, bias in context.position_biases.items()}
+    self_mask = None if context.self_mask is None else context.self_mask[:, :, ::window, ::window]
     return context._replace(
-        position_biases={heads: bias[:, :, :length, :length] for heads, bias in context.position_biases.items()},
-        self_mask=None if context.self_mask is None else context.self_mask[:, :, ::window, ::window],
+        position_biases=position_biases,
+        masked_biases=masked_biases(position_biases, self_mask),
+        self_mask=self_mask,
         real=context.real[:, ::window],
         tokens=context.tokens[:, ::window],
         bias_tiles={heads: _tiles_of_shorter(tiles, length) for heads, tiles in context.bias_tiles.items()},

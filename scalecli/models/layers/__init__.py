@@ -1,7 +1,7 @@
 """The Keras layer of each layer spec, and the one list of them. keras.ops only, so that every backend runs them."""
 
 from scalecli import specs
-from scalecli.models.layers.attention import Attention, PositionBias
+from scalecli.models.layers.attention import Attention, PositionBias, masked_biases
 from scalecli.models.layers.base import LAYERS, MASKED, NORMS, Context, RMSNorm, SpecLayer, Weights, layer_of
 from scalecli.models.layers.convolutions import ConvolutionBranch, GatedLinearUnit, LocalConvolution
 from scalecli.models.layers.experts import MixtureOfExperts
@@ -37,4 +37,5 @@ __all__ = [
     "SpecLayer",
     "Weights",
     "layer_of",
+    "masked_biases",
 ]

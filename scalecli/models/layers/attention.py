@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ from keras import ops
 
 from scalecli import specs
 from scalecli.models.caches import empty_cache, updated_at
-from scalecli.models.compiled import fuses_attention
+from scalecli.models.compiled import fuses_attention, uses_xla
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.base import Context, SpecLayer, Weights, projection
 from scalecli.models.layers.blockwise_attention import bias_tiles, blockwise_attention
+from scalecli.models.products import product
 
 _FUSED_WIDTHS = (16, 32, 64, 128)  # d_kv that GPU kernels take
 
@@ -30,7 +32,11 @@ class Attention(SpecLayer):
         mask = context.cross_mask if self.spec.cross else context.self_mask
         if mask is None:
             return self._blockwise(weights, x, cached, context, dropout)
-        return self._attend(weights, x, cached, self._bias(context), mask, dropout)
+        keys, values = (cached[self._projections()[number]] for number in (0, -1))
+        bias = self._bias(context)
+        both = None if bias is None else context.masked_biases.get(self.spec.heads)
+        mixed = softmax_attention(self._queries(weights, x), keys, values, mask, bias, dropout, both)
+        return self._output(weights, mixed)
 
     def constants(self, weights: Weights, context: Context) -> Weights:
         """Keys and values of the encoder's output [batch, key_heads, memory, d_kv], for cross-attention."""
@@ -125,10 +131,6 @@ class Attention(SpecLayer):
         queries = self._heads(weights, "query", x, self.spec.heads)
         return queries * self.spec.d_kv**-0.5 if self.spec.scaled else queries
 
-    def _attend(self, weights: Weights, x: Any, cached: Weights, bias: Any, mask: Any, dropout: Dropout) -> Any:
-        keys, values = (cached[self._projections()[number]] for number in (0, -1))
-        return self._output(weights, softmax_attention(self._queries(weights, x), keys, values, mask, bias, dropout))
-
     def _output(self, weights: Weights, mixed: Any) -> Any:
         """[batch, heads, length, d_kv] -> [batch, length, d_model]."""
         batch, _, length, _ = mixed.shape
@@ -136,7 +138,14 @@ class Attention(SpecLayer):
         return projection(weights, "output", joined)
 
 
-def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any, dropout: Dropout) -> Any:
+def masked_biases(position_biases: Mapping[int, Any], mask: Any) -> dict[int, Any]:
+    """The biases with the mask added, once for all layers; none where XLA fuses the addition with what follows."""
+    return {} if uses_xla() else {heads: bias + mask for heads, bias in position_biases.items()}
+
+
+def softmax_attention(
+    queries: Any, keys: Any, values: Any, mask: Any, bias: Any, dropout: Dropout, both: Any = None
+) -> Any:
     """Dropout(softmax(Q K^T + mask + bias)) V, [batch, heads, queries, d_kv]; the softmax is float32.
 
     `queries` [batch, heads, queries, d_kv], `keys` and `values` [batch, key_heads, keys, d_kv], `mask` [batch, 1,
@@ -146,9 +155,10 @@ def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any
     rate = dropout.rate if dropout.active else 0.0
 
     @ops.custom_gradient
-    def attend(queries: Any, keys: Any, values: Any, seed: Any, *added: Any) -> Any:
+    def attend(queries: Any, keys: Any, values: Any, seed: Any, mask: Any, *bias: Any) -> Any:
         dropped = Dropout(rate, seed)  # linear in what it is given, and so its own gradient
-        scores = sum(added, ops.cast(ops.matmul(queries, transposed(keys)), "float32"))
+        added = (mask, *bias) if both is None else (both,)
+        scores = sum(added, ops.cast(product(queries, keys, transpose_b=True), "float32"))
         shares = ops.cast(ops.softmax(scores, axis=-1), values.dtype)
         mixed = ops.matmul(dropped(shares), values)
 
@@ -157,27 +167,21 @@ def softmax_attention(queries: Any, keys: Any, values: Any, mask: Any, bias: Any
             return x if keys.shape[1] == x.shape[1] else ops.sum(x, axis=1, keepdims=True)
 
         def gradient(upstream: Any) -> tuple[Any, ...]:
-            # Of the operands of a product the small one is transposed, for kernels that copy.
-            d_values = summed(transposed(ops.matmul(transposed(upstream), dropped(shares))))
-            d_shares = ops.cast(dropped(ops.matmul(upstream, transposed(values))), "float32")
+            d_values = summed(product(dropped(shares), upstream, transpose_a=True))
+            d_shares = ops.cast(dropped(product(upstream, values, transpose_b=True)), "float32")
             wide = ops.cast(shares, "float32")
             # The same sum over fewer numbers (Dao et al. 2022, appendix B.4), if these have not been rounded.
             pair = (upstream, mixed) if mixed.dtype == wide.dtype else (d_shares, wide)
             d_scores = wide * (d_shares - ops.sum(pair[0] * pair[1], axis=-1, keepdims=True))
-            d_bias = [ops.sum(d_scores, axis=0, keepdims=True) for _ in added[1:]]
+            d_bias = [ops.sum(d_scores, axis=0, keepdims=True) for _ in bias]
             d_scores = ops.cast(d_scores, queries.dtype)
-            d_keys = summed(transposed(ops.matmul(transposed(queries), d_scores)))
+            d_keys = summed(product(d_scores, queries, transpose_a=True))
             return ops.matmul(d_scores, keys), d_keys, d_values, None, None, *d_bias
 
         return mixed, gradient
 
     seed = dropout.seed if rate else ops.zeros((), "int32")
     return attend(queries, keys, values, seed, mask, *(() if bias is None else (bias,)))
-
-
-def transposed(x: Any) -> Any:
-    """The last two axes swapped."""
-    return ops.swapaxes(x, -1, -2)
 
 
 class PositionBias(SpecLayer):
@@ -191,8 +195,11 @@ class PositionBias(SpecLayer):
         # Entry d modulo the period is the bias of distance d; the one that is of no distance is never read.
         cyclic = ops.concatenate([by_distance[:, queries - 1 :], by_distance[:, :1], by_distance[:, : queries - 1]], 1)
         # Repeating rows of one period and reading them with rows one shorter moves each row on by one distance.
-        skewed = ops.tile(cyclic, (1, queries))[:, : queries * (period - 1)]
-        return ops.reshape(skewed, (1, self.spec.heads, queries, period - 1))[..., :keys]
+        # As slices, since the gradient of an index takes TensorFlow twice as long.
+        heads = self.spec.heads
+        skewed = ops.slice(ops.tile(cyclic, (1, queries)), (0, 0), (heads, queries * (period - 1)))
+        by_query = ops.reshape(skewed, (1, heads, queries, period - 1))
+        return ops.slice(by_query, (0, 0, 0, 0), (1, heads, queries, keys))
 
     def tiles(self, queries: int, keys: int, block: int) -> Any:
         """float32 [heads, diagonals, block, block], as attention takes it that is fused or blockwise."""

@@ -24,6 +24,7 @@ from scalecli import specs
 from scalecli.errors import ConfigurationError, reason_of
 from scalecli.models.compiled import uses_xla
 from scalecli.models.dropout import Dropout
+from scalecli.models.products import projected
 
 Weights = dict[str, Any]
 _EPSILON = 1e-6
@@ -34,7 +35,8 @@ class Context(NamedTuple):
     """What a stack's layers share; a nest of tensors, as scans take it.
 
     `position_biases` [1, heads, queries, keys] by number of heads, `self_mask` and `cross_mask` [batch, 1, queries,
-    keys] are float32 and added to attention scores. `real` and `tokens` [batch, length, 1] are float32: `real` is 1
+    keys] are float32 and added to attention scores; `masked_biases` [batch, heads, queries, keys], the sums of biases
+    and self-mask, are there where nothing fuses the two additions. `real` and `tokens` [batch, length, 1] are float32: `real` is 1
     where a position is no padding, `tokens` where the token that the stack reads there is none (the first one that a
     decoder reads is), which is what convolutions see. `memory` [batch, memory, d_model] is the encoder's output, which
     only a decoder has. In a decoding step `position` (int32 scalar) is that of its one token, `real` is None, and
@@ -46,6 +48,7 @@ class Context(NamedTuple):
     """
 
     position_biases: Mapping[int, Any] = {}
+    masked_biases: Mapping[int, Any] = {}
     self_mask: Any = None
     real: Any = None
     tokens: Any = None
@@ -201,8 +204,8 @@ def _sum_of_rows(x: Any, weights: Any) -> Any:
 
 def projection(weights: Weights, name: str, x: Any) -> Any:
     """The product x W for the matrix W of that name, plus its bias `NAME_bias` where there is one."""
-    projected = ops.matmul(x, weights[name])
-    return projected + weights[f"{name}_bias"] if f"{name}_bias" in weights else projected
+    product = projected(x, weights[name])
+    return product + weights[f"{name}_bias"] if f"{name}_bias" in weights else product
 
 
 NORMS: dict[type, type[RMSNorm]] = {specs.Norm: RMSNorm, specs.LayerNorm: LayerNorm}

@@ -8,8 +8,9 @@ from keras import ops
 
 from scalecli import specs
 from scalecli.models.dropout import Dropout
-from scalecli.models.layers.attention import Attention, transposed
+from scalecli.models.layers.attention import Attention
 from scalecli.models.layers.base import Context, Weights
+from scalecli.models.products import product
 
 
 class LinearAttention(Attention):
@@ -40,10 +41,10 @@ class LinearAttention(Attention):
         """One token x [batch, 1, d_model], after its key and value have joined the sums."""
         queries, keys, values = (ops.cast(x, "float32") for x in self._features(weights, x))
         state = {
-            "sums": state["sums"] + ops.matmul(transposed(keys), values),
+            "sums": state["sums"] + product(keys, values, transpose_a=True),
             "keys": state["keys"] + keys,
         }
-        total = ops.matmul(queries, transposed(state["keys"]))
+        total = product(queries, state["keys"], transpose_b=True)
         return self._output(weights, ops.cast(ops.matmul(queries, state["sums"]) / total, x.dtype)), state
 
     def _features(self, weights: Weights, x: Any) -> tuple[Any, Any, Any]:
@@ -53,21 +54,21 @@ class LinearAttention(Attention):
         return ops.relu(queries) + self.spec.epsilon, ops.relu(keys) + self.spec.epsilon, values
 
     def _bidirectional(self, queries: Any, keys: Any, values: Any) -> Any:
-        sums = ops.matmul(transposed(keys), values)  # [batch, key_heads, d_kv, d_kv]
+        sums = product(keys, values, transpose_a=True)  # [batch, key_heads, d_kv, d_kv]
         total = ops.sum(ops.cast(keys, "float32"), axis=2, keepdims=True)
-        return _divided(ops.matmul(queries, sums), ops.matmul(ops.cast(queries, "float32"), transposed(total)))
+        return _divided(ops.matmul(queries, sums), product(ops.cast(queries, "float32"), total, transpose_b=True))
 
     def _causal(self, queries: Any, keys: Any, values: Any) -> Any:
         length = queries.shape[2]
         chunk = min(self.spec.chunk, length)
         queries, keys, values = (_chunked(x, chunk) for x in (queries, keys, values))
         earlier = ops.tril(ops.ones((chunk, chunk), queries.dtype))
-        scores = ops.matmul(queries, transposed(keys)) * earlier  # [batch, heads, chunks, chunk, chunk]
-        sums = _sums_before(ops.matmul(transposed(keys), values))  # [batch, key_heads, chunks, d_kv, d_kv]
+        scores = product(queries, keys, transpose_b=True) * earlier  # [batch, heads, chunks, chunk, chunk]
+        sums = _sums_before(product(keys, values, transpose_a=True))  # [batch, key_heads, chunks, d_kv, d_kv]
         totals = _sums_before(ops.sum(ops.cast(keys, "float32"), axis=3, keepdims=True))
         mixed = ops.matmul(scores, values) + ops.matmul(queries, ops.cast(sums, queries.dtype))
         total = ops.sum(ops.cast(scores, "float32"), axis=-1, keepdims=True)
-        total = total + ops.matmul(ops.cast(queries, "float32"), transposed(totals))
+        total = total + product(ops.cast(queries, "float32"), totals, transpose_b=True)
         mixed = _divided(mixed, total)
         batch, heads, chunks, _, width = mixed.shape
         return ops.reshape(mixed, (batch, heads, chunks * chunk, width))[:, :, :length]

@@ -95,8 +95,8 @@ class Adafactor(keras.optimizers.Optimizer):
 
         axes = factored_axes(shape)
         if axes is None:
-            update = gradient * ops.rsqrt(updated("full", squared))
-            mean_square = ops.mean(ops.square(update), axis=one_weight, keepdims=True)
+            row_factor, column_factor = ops.rsqrt(updated("full", squared)), 1.0
+            mean_square = ops.mean(squared * ops.square(row_factor), axis=one_weight, keepdims=True)
         else:
             largest, second = (axis + offset for axis in axes)
             rows = updated("rows", _mean(squared, largest))
@@ -107,8 +107,8 @@ class Adafactor(keras.optimizers.Optimizer):
             column_factor = ops.expand_dims(ops.rsqrt(columns), second)
             # XLA for GPUs would compute the means of a square weight anew for every element.
             row_factor, column_factor = materialized(row_factor, column_factor)
-            update = gradient * row_factor * column_factor
             if uses_xla():
+                update = gradient * row_factor * column_factor
                 mean_square = ops.mean(ops.square(update), axis=one_weight, keepdims=True)
             else:
                 along = ops.expand_dims(_mean(squared, largest, ops.square(column_factor)), largest)
@@ -116,7 +116,8 @@ class Adafactor(keras.optimizers.Optimizer):
         clipping = ops.maximum(1.0, ops.sqrt(mean_square) / CLIPPING_THRESHOLD)
         scale = ops.cast(learning_rate, "float32") * ops.maximum(_root_mean_square(weight, one_weight), EPSILON_SCALE)
         (step_size,) = materialized(scale / clipping)
-        self.assign(variable, ops.cast(weight - step_size * update, variable.dtype))
+        update = gradient * (step_size * row_factor) * column_factor
+        self.assign(variable, ops.cast(weight - update, variable.dtype))
 
 
 def _mean(x: Any, axis: int, weights: Any = None) -> Any:
