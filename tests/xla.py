@@ -7,10 +7,12 @@ MODULES = (
     "scalecli.models.compiled",
     "scalecli.models.losses",
     "scalecli.models.caches",
-    "scalecli.models.layers.base",
+    "scalecli.models.linear_algebra",
+    "scalecli.models.layers.attention",
     "scalecli.models.layers.convolutions",
     "scalecli.models.blocks.scan",
     "scalecli.models.blocks.stack",
+    "scalecli.training.optimizers.adafactor",
 )
 WAYS = [True, False] if keras.backend.backend() == "tensorflow" else [True]
 either_way = pytest.mark.parametrize("xla", WAYS, ids=lambda on: "xla" if on else "kernels")

@@ -163,7 +163,8 @@ def _tensorflow_rematerialised_scan(
 def _tensorflow_loop(body: StatefulBody, carry: Any, stacked: Any, state: Any, length: int) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    read, flat = _xla_reader(stacked) if uses_xla() else _kernel_reader(stacked)
+    flat = [tf.convert_to_tensor(stack) for stack in tf.nest.flatten(stacked)]
+    read = _layer_reader(flat)
 
     def step(index: Any, carry: Any, flat: list[Any], state: Any) -> tuple[Any, ...]:
         flat, slices = read(list(flat), index)
@@ -173,10 +174,10 @@ def _tensorflow_loop(body: StatefulBody, carry: Any, stacked: Any, state: Any, l
         return index + 1, carry, flat, state
 
     state = tf.nest.map_structure(tf.convert_to_tensor, state)
-    _, carry, _, state = tf.while_loop(
+    _, carry, flat, state = tf.while_loop(
         lambda index, *_: index < length, step, (tf.constant(0), carry, flat, state), maximum_iterations=length
     )
-    return carry, state
+    return (carry, state) if uses_xla() or not flat else _with_empty_gradients((carry, state), flat)
 
 
 def _slice(whole: Any, index: Any) -> Any:
@@ -194,14 +195,12 @@ def _with_slice(whole: Any, index: Any, part: Any) -> Any:
     return tf.tensor_scatter_nd_update(whole, [[index]], part[tf.newaxis])
 
 
-# A reader gives the stacks as they go round the loop with the carry, and a function that takes a layer's slices out of
-# them. In the backward pass the stacks' gradients then go round, and each layer puts its own into them; the gradient of
-# a plain slice would be a whole stack of zeros for every layer.
-Reader = tuple[Callable[[list[Any], Any], tuple[list[Any], list[Any]]], list[Any]]
+def _layer_reader(stacked: list[Any]) -> Callable[[list[Any], Any], tuple[list[Any], list[Any]]]:
+    """A function that takes the stacks, as they go round the loop with the carry, and a layer; it returns both.
 
-
-def _xla_reader(stacked: Any) -> Reader:
-    """Stacks as tensors, whose gradients XLA updates in place."""
+    In the backward pass the stacks' gradients then go round, and each layer puts its own into them; the gradient of a
+    plain slice would be a whole stack of zeros for every layer.
+    """
     import tensorflow as tf
 
     def read(flat: list[Any], index: Any) -> tuple[list[Any], list[Any]]:
@@ -210,25 +209,42 @@ def _xla_reader(stacked: Any) -> Reader:
             def gradient(*upstream: Any) -> list[Any]:
                 wholes, parts = upstream[: len(whole)], upstream[len(whole) :]
                 pairs = zip(wholes, parts, strict=True)  # integers have no gradients
-                return [whole if part is None else _with_slice(whole, index, part) for whole, part in pairs]
+                return [whole if part is None else _with_gradient(whole, index, part) for whole, part in pairs]
 
             return [tf.identity(stack) for stack in whole] + [_slice(stack, index) for stack in whole], gradient
 
         outputs = read_all(*flat) if flat else []
         return outputs[: len(flat)], outputs[len(flat) :]
 
-    return read, [tf.convert_to_tensor(stack) for stack in tf.nest.flatten(stacked)]
+    return read
 
 
-def _kernel_reader(stacked: Any) -> Reader:
-    """Stacks as lists of tensors, which TensorFlow's own kernels take apart and add up without copies."""
+def _with_gradient(whole: Any, index: Any, part: Any) -> Any:
+    """`_with_slice` for gradients. XLA changes them in place; other kernels have to be told, in graphs.
+
+    Outside of graphs, TensorFlow may have other uses for the zeros that it starts with.
+    """
     import tensorflow as tf
 
-    def read(flat: list[Any], index: Any) -> tuple[list[Any], list[Any]]:
-        return flat, [array.read(index) for array in flat]
+    if uses_xla() or tf.executing_eagerly():
+        return _with_slice(whole, index, part)
+    return tf.raw_ops.InplaceUpdate(x=whole, i=[index], v=part[tf.newaxis])
 
-    def array_of(stack: Any) -> Any:
-        array = tf.TensorArray(stack.dtype, stack.shape[0], clear_after_read=False, element_shape=stack.shape[1:])
-        return array.unstack(stack)
 
-    return read, [array_of(tf.convert_to_tensor(stack)) for stack in tf.nest.flatten(stacked)]
+def _with_empty_gradients(results: Any, stacks: list[Any]) -> Any:
+    """The results of a loop, through which its stacks get gradients without values: its layers write all of them.
+
+    Otherwise they would be zeros, of which TensorFlow has one tensor for all stacks of a shape.
+    """
+    import tensorflow as tf
+
+    flat = tf.nest.flatten(results)
+
+    @tf.custom_gradient
+    def through(*tensors: Any) -> Any:
+        def gradient(*upstream: Any) -> list[Any]:
+            return [*upstream, *(tf.raw_ops.Empty(shape=stack.shape, dtype=stack.dtype) for stack in stacks)]
+
+        return [tf.identity(tensor) for tensor in tensors[: len(flat)]], gradient
+
+    return tf.nest.pack_sequence_as(results, through(*flat, *stacks))

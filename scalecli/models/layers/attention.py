@@ -14,7 +14,7 @@ from scalecli.models.compiled import fuses_attention, uses_xla
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.base import Context, SpecLayer, Weights, projection
 from scalecli.models.layers.blockwise_attention import bias_tiles, blockwise_attention
-from scalecli.models.products import product
+from scalecli.models.linear_algebra import product
 
 _FUSED_WIDTHS = (16, 32, 64, 128)  # d_kv that GPU kernels take
 

@@ -22,9 +22,8 @@ from keras import ops
 
 from scalecli import specs
 from scalecli.errors import ConfigurationError, reason_of
-from scalecli.models.compiled import uses_xla
 from scalecli.models.dropout import Dropout
-from scalecli.models.products import projected
+from scalecli.models.linear_algebra import mean_square, projected, sum_of_columns, sum_of_rows
 
 Weights = dict[str, Any]
 _EPSILON = 1e-6
@@ -36,11 +35,11 @@ class Context(NamedTuple):
 
     `position_biases` [1, heads, queries, keys] by number of heads, `self_mask` and `cross_mask` [batch, 1, queries,
     keys] are float32 and added to attention scores; `masked_biases` [batch, heads, queries, keys], the sums of biases
-    and self-mask, are there where nothing fuses the two additions. `real` and `tokens` [batch, length, 1] are float32: `real` is 1
-    where a position is no padding, `tokens` where the token that the stack reads there is none (the first one that a
-    decoder reads is), which is what convolutions see. `memory` [batch, memory, d_model] is the encoder's output, which
-    only a decoder has. In a decoding step `position` (int32 scalar) is that of its one token, `real` is None, and
-    the position biases have the mask in them.
+    and self-mask, are there where nothing fuses the two additions. `real` and `tokens` [batch, length, 1] are float32:
+    `real` is 1 where a position is no padding, `tokens` where the token that the stack reads there is none (the first
+    one that a decoder reads is), which is what convolutions see. `memory` [batch, memory, d_model] is the encoder's
+    output, which only a decoder has. In a decoding step `position` (int32 scalar) is that of its one token, `real` is
+    None, and the position biases have the mask in them.
 
     Attention that is fused or blockwise takes the position biases as `bias_tiles` by number of heads, and `segments`
     [batch, length] and `memory_segments` [batch, memory] (int32) in the place of the masks. A mask that is None says
@@ -167,7 +166,7 @@ def normalized(x: Any, scale: Any, *bias: Any, real: Any = None, epsilon: float 
         wide = ops.cast(x, "float32")
         mean = ops.mean(wide, axis=-1, keepdims=True) if bias else 0.0
         centered = wide - mean if bias else wide
-        factor = ops.rsqrt(ops.mean(ops.square(centered), axis=-1, keepdims=True) + epsilon)
+        factor = ops.rsqrt(mean_square(centered, (-1,)) + epsilon)
         normed = centered * (factor * real) * scale
         normed = normed + bias[0] * real if bias else normed
 
@@ -176,30 +175,16 @@ def normalized(x: Any, scale: Any, *bias: Any, real: Any = None, epsilon: float 
             centered = wide - mean if bias else wide
             upstream, per_row, width = ops.cast(upstream, "float32"), factor * real, x.shape[-1]
             product = upstream * centered
-            along = _sum_of_columns(product, scale) * (per_row * ops.square(factor) / width)
+            along = sum_of_columns(product, scale) * (per_row * ops.square(factor) / width)
             d_x = upstream * scale * per_row - centered * along
             if bias:
-                d_x = d_x - _sum_of_columns(upstream, scale) * (per_row / width)
+                d_x = d_x - sum_of_columns(upstream, scale) * (per_row / width)
             d_bias = [ops.sum(upstream * real, axis=(0, 1)) for _ in bias]
-            return ops.cast(d_x, x.dtype), _sum_of_rows(product, per_row), None, *d_bias
+            return ops.cast(d_x, x.dtype), sum_of_rows(product, per_row), None, *d_bias
 
         return ops.cast(normed, x.dtype), gradient
 
     return norm(x, scale, ops.ones((1, 1, 1)) if real is None else real, *bias)
-
-
-def _sum_of_columns(x: Any, weights: Any) -> Any:
-    """[batch, length, width] times `weights` [width], summed over the width: [batch, length, 1]."""
-    if uses_xla():
-        return ops.sum(x * weights, axis=-1, keepdims=True)
-    return ops.matmul(x, weights[:, None])  # reads x once
-
-
-def _sum_of_rows(x: Any, weights: Any) -> Any:
-    """[batch, length, width] times `weights` [batch, length, 1], summed over all rows: [width]."""
-    if uses_xla():
-        return ops.sum(x * weights, axis=(0, 1))
-    return ops.matmul(ops.reshape(weights, (1, -1)), ops.reshape(x, (-1, x.shape[-1])))[0]
 
 
 def projection(weights: Weights, name: str, x: Any) -> Any:

@@ -10,7 +10,7 @@ from scalecli import specs
 from scalecli.models.dropout import Dropout
 from scalecli.models.layers.attention import Attention
 from scalecli.models.layers.base import Context, Weights
-from scalecli.models.products import product
+from scalecli.models.linear_algebra import product
 
 
 class LinearAttention(Attention):

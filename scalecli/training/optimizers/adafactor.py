@@ -14,6 +14,7 @@ from keras import ops
 
 from scalecli.costs import factored_axes
 from scalecli.models.compiled import materialized, uses_xla
+from scalecli.models.linear_algebra import mean_along, mean_square
 
 DECAY_EXPONENT = 0.8
 CLIPPING_THRESHOLD = 1.0
@@ -96,11 +97,11 @@ class Adafactor(keras.optimizers.Optimizer):
         axes = factored_axes(shape)
         if axes is None:
             row_factor, column_factor = ops.rsqrt(updated("full", squared)), 1.0
-            mean_square = ops.mean(squared * ops.square(row_factor), axis=one_weight, keepdims=True)
+            update_square = ops.mean(squared * ops.square(row_factor), axis=one_weight, keepdims=True)
         else:
             largest, second = (axis + offset for axis in axes)
-            rows = updated("rows", _mean(squared, largest))
-            columns = updated("columns", _mean(squared, second))
+            rows = updated("rows", mean_along(squared, largest))
+            columns = updated("columns", mean_along(squared, second))
             # In the row statistics the axes after the one left out have moved up by one.
             row_mean = ops.mean(rows, axis=second - (second > largest), keepdims=True)
             row_factor = ops.expand_dims(ops.rsqrt(rows / row_mean), largest)
@@ -108,34 +109,16 @@ class Adafactor(keras.optimizers.Optimizer):
             # XLA for GPUs would compute the means of a square weight anew for every element.
             row_factor, column_factor = materialized(row_factor, column_factor)
             if uses_xla():
-                update = gradient * row_factor * column_factor
-                mean_square = ops.mean(ops.square(update), axis=one_weight, keepdims=True)
+                update_square = mean_square(gradient * row_factor * column_factor, one_weight)
             else:
-                along = ops.expand_dims(_mean(squared, largest, ops.square(column_factor)), largest)
-                mean_square = ops.mean(along * ops.square(row_factor), axis=one_weight, keepdims=True)
-        clipping = ops.maximum(1.0, ops.sqrt(mean_square) / CLIPPING_THRESHOLD)
-        scale = ops.cast(learning_rate, "float32") * ops.maximum(_root_mean_square(weight, one_weight), EPSILON_SCALE)
+                along = ops.expand_dims(mean_along(squared, largest, ops.square(column_factor)), largest)
+                update_square = ops.mean(along * ops.square(row_factor), axis=one_weight, keepdims=True)
+        clipping = ops.maximum(1.0, ops.sqrt(update_square) / CLIPPING_THRESHOLD)
+        weight_scale = ops.maximum(ops.sqrt(mean_square(weight, one_weight)), EPSILON_SCALE)
+        scale = ops.cast(learning_rate, "float32") * weight_scale
         (step_size,) = materialized(scale / clipping)
         update = gradient * (step_size * row_factor) * column_factor
         self.assign(variable, ops.cast(weight - update, variable.dtype))
-
-
-def _mean(x: Any, axis: int, weights: Any = None) -> Any:
-    """The mean over an axis of x, or of x times `weights`; where nothing fuses it, a product that reads x once."""
-    last, length = len(x.shape) - 1, x.shape[axis]
-    other = {last: last - 1, last - 1: last}.get(axis)
-    if uses_xla() or other is None or (weights is not None and weights.shape[other] != 1):
-        return ops.mean(x if weights is None else x * weights, axis=axis)
-    along_axis = ops.ones((1, length)) if weights is None else weights
-    if axis == last:
-        along_axis = ops.reshape(along_axis, (*along_axis.shape[:-2], length, 1))
-        return ops.matmul(x, along_axis)[..., 0] / length
-    along_axis = ops.reshape(along_axis, (*along_axis.shape[:-2], 1, length))
-    return ops.matmul(along_axis, x)[..., 0, :] / length
-
-
-def _root_mean_square(x: Any, axes: tuple[int, ...]) -> Any:
-    return ops.sqrt(ops.mean(ops.square(x), axis=axes, keepdims=True))
 
 
 def _layout_without(variable: Any, left_out: int | None) -> Any:

@@ -155,3 +155,57 @@ def test_one_layer_is_scanned_too():
     first = {name: whole[:1] for name, whole in stacked.items()}
     found, expected = (loop(body, (x, ops.zeros(())), first, {}, 1)[0] for loop in (scan_with_state, unrolled))
     np.testing.assert_allclose(np.asarray(found[0]), np.asarray(expected[0]), rtol=1e-5)
+
+
+@either_way
+@pytest.mark.parametrize("of", ["last", "outputs"])
+def test_what_no_layer_uses_has_no_gradient(of, xla, monkeypatch):
+    """Kernels write gradients into memory that has no values: all of it must be written, whatever a loss looks at."""
+    import tensorflow as tf
+
+    use_xla(monkeypatch, xla)
+
+    def layer(index, x, slices, shared):
+        x = ops.tanh(x * slices["used"])
+        return x, x * slices["used"]
+
+    @tf.function(jit_compile=xla)
+    def gradients(x, stacked):
+        with tf.GradientTape() as tape:
+            tape.watch((x, stacked))
+            last, outputs = scan(layer, x, stacked, (), ops.zeros((LAYERS, WIDTH)), LAYERS)
+            loss = tf.reduce_sum(outputs if of == "outputs" else last)
+        return tape.gradient(loss, stacked, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    weights = tf.constant(np.random.default_rng(0).normal(size=(LAYERS, WIDTH)).astype("float32"))
+    stacked = {"unused": weights, "same shape": weights, "used": weights, "numbers": tf.range(LAYERS)}
+    found = []
+    for _ in range(3):
+        spoiled = [tf.fill((LAYERS, WIDTH), np.nan) for _ in range(50)]
+        del spoiled
+        found.append(gradients(tf.ones(WIDTH), stacked))
+    for result in found:
+        np.testing.assert_array_equal(result["unused"], np.zeros((LAYERS, WIDTH)))
+        np.testing.assert_array_equal(result["same shape"], np.zeros((LAYERS, WIDTH)))
+        np.testing.assert_array_equal(result["used"], found[0]["used"])
+        assert np.abs(result["used"]).min() > 0
+
+
+def test_gradients_outside_of_graphs_leave_tensorflows_zeros_alone(monkeypatch):
+    import tensorflow as tf
+
+    use_xla(monkeypatch, False)
+    weights = tf.ones((LAYERS, WIDTH))
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            x, _ = scan(lambda i, x, w, _: (x * w * 2, ()), tf.ones(WIDTH), weights, (), (), LAYERS)
+        return tape.gradient(x, weights).numpy()
+
+    before = gradient()
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        parts = tf.unstack(weights)[0]
+    np.testing.assert_array_equal(tape.gradient(parts, weights)[1:], np.zeros((LAYERS - 1, WIDTH)))
+    np.testing.assert_array_equal(gradient(), before)
