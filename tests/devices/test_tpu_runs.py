@@ -59,6 +59,21 @@ def command_line(*arguments):
     emulated_cli.carry_out(*arguments)
 
 
+def command_line_killed_in(run, *arguments):
+    """The command line, whose process is killed while it writes the second checkpoint of a run."""
+    from scalecli.training import checkpoints
+
+    flush = checkpoints._flush
+
+    def killed(path):
+        if f"{run}/checkpoints/.{2 * EVERY:08d}." in str(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+        flush(path)
+
+    checkpoints._flush = killed
+    command_line(*arguments)
+
+
 def ended(process, seconds=PATIENCE):
     """The exit code, and the lines of errors; TensorFlow's own log goes on after them."""
     process.join(seconds)
@@ -83,18 +98,11 @@ def options_of(steps=STEPS):
     return {"steps": steps, "checkpoint_every": EVERY, "validate_every": STEPS, "schedule": "constant", "keep": STEPS}
 
 
-def kill_at(checkpoint, run):
-    """Kills a run as soon as it has a checkpoint."""
-    wait_until((checkpoint / "checkpoint.yaml").exists, run)
-    run.kill()
-    run.join()
-
-
 def succeed(process):
     assert ended(process)[0] == 0, process.log.read_text()[-2000:]
 
 
-def test_a_tpu_of_this_machine_trains_tunes_and_evaluates_as_one_device(material, tmp_path, start):  # noqa: F811
+def test_a_tpu_of_this_machine_trains_tunes_and_evaluates_as_one_device(material, tmp_path, launch, start):  # noqa: F811
     task = task_in(tmp_path)
     cache, tpu = ["--cache-directory", material.folder / "cache"], ["--strategy", "tpu"]
     pretraining = [*material.pretraining(tmp_path / "tpu", **options_of()), *tpu]
@@ -102,11 +110,11 @@ def test_a_tpu_of_this_machine_trains_tunes_and_evaluates_as_one_device(material
     tuning += ["--steps", STEPS, "--batch", 4, "--checkpoint-every", EVERY, "--validate-every", STEPS, "--dropout", 0]
     tuning += ["--keep", STEPS]
     tuned = [*tuning, "--run", tmp_path / "tuned", *tpu]
-    last = [tmp_path / f"{name}/checkpoints/{EVERY:08d}" for name in ("tpu", "tuned")]
+    commands = ["2", *pretraining], ["2", *pretraining, "then", *tuned]
 
-    kill_at(last[0], start("2", *pretraining))
-    resumed = start("2", *pretraining, "then", *tuned)
-    kill_at(last[1], resumed)
+    for name, command in zip(("tpu", "tuned"), commands, strict=True):
+        resumed = launch(command_line_killed_in, tmp_path / name, *map(str, command))
+        assert ended(resumed)[0] == -signal.SIGKILL, resumed.log.read_text()[-2000:]
     assert f"{tmp_path / 'tpu'}: going on from step {EVERY}" in resumed.log.read_text()
     results = ["eval", tmp_path / "tuned", "--run", tmp_path / "scores-2", *cache, *tpu]
     resumed = start("2", *tuned, "then", *results)
@@ -118,13 +126,13 @@ def test_a_tpu_of_this_machine_trains_tunes_and_evaluates_as_one_device(material
 
     # The same on one device; and evaluations on a TPU of one core, such as a v5e-1.
     one = ["--strategy", "one"]
-    commands = [
+    unbroken = [
         [*material.pretraining(tmp_path / "one", **options_of()), *one],
         [*tuning, "--run", tmp_path / "tuned-one", *one],
         ["eval", tmp_path / "tuned", "--run", tmp_path / "scores-1", *cache, *tpu],
         ["eval", tmp_path / "tpu", "--text", material.text, *cache, *tpu],
     ]
-    succeed(start("1", *[part for command in commands for part in ("then", *command)][1:]))
+    succeed(start("1", *[part for command in unbroken for part in ("then", *command)][1:]))
     for on_tpu, on_one in (("tpu", "one"), ("tuned", "tuned-one")):
         np.testing.assert_allclose(losses(tmp_path / on_tpu), losses(tmp_path / on_one), rtol=1e-4)
         assert len(losses(tmp_path / on_tpu)) == STEPS
