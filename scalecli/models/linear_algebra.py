@@ -10,6 +10,8 @@ from keras import ops
 
 from scalecli.models.compiled import uses_xla
 
+_MANY_ROWS = 128  # from where on it matters how a product's gradients are computed
+
 
 def product(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
     """The product of two stacks of matrices [..., rows, columns], either of them transposed.
@@ -25,7 +27,8 @@ def product(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False
 
 def projected(x: Any, weight: Any) -> Any:
     """`x` [..., width] times a weight [width, new width]: [..., new width]."""
-    return ops.matmul(x, weight) if uses_xla() else _projected_by_kernels(x, weight)
+    plain = uses_xla() or math.prod(x.shape[:-1]) < _MANY_ROWS
+    return ops.matmul(x, weight) if plain else _projected_by_kernels(x, weight)
 
 
 @ops.custom_gradient
@@ -37,14 +40,15 @@ def _projected_by_kernels(x: Any, weight: Any) -> tuple[Any, Callable[[Any], tup
 
     def gradient(upstream: Any) -> tuple[Any, Any]:
         upstream = ops.reshape(upstream, (rows, new_width))
-        if width <= new_width <= rows / 2:  # many rows make up for a copy
+        many = rows >= 2 * new_width  # so that to transpose a weight is little work
+        if many and width <= new_width:
             d_x = ops.matmul(upstream, transposed(weight))
         else:
             d_x = product(upstream, weight, transpose_b=True)
-        if width <= new_width:
-            d_weight = product(x_rows, upstream, transpose_a=True)
-        else:
+        if many and width > new_width:
             d_weight = transposed(product(upstream, x_rows, transpose_a=True))
+        else:
+            d_weight = product(x_rows, upstream, transpose_a=True)
         return ops.reshape(d_x, x.shape), d_weight
 
     return ops.reshape(ops.matmul(x_rows, weight), (*x.shape[:-1], new_width)), gradient
@@ -92,4 +96,4 @@ def mean_square(x: Any, axes: tuple[int, ...]) -> Any:
     # The norm of a row reads it once, and writes no squares. Of more than a row it would round too often.
     row_norms = tf.math.reduce_euclidean_norm(x, axis=-1, keepdims=True)
     mean_squares = ops.square(row_norms) / x.shape[-1]
-    return ops.mean(mean_squares, axis=axes, keepdims=True)
+    return ops.mean(mean_squares, axis=axes, keepdims=True) if len(axes) > 1 else mean_squares
