@@ -164,10 +164,9 @@ def _tensorflow_loop(body: StatefulBody, carry: Any, stacked: Any, state: Any, l
     import tensorflow as tf
 
     flat = [tf.convert_to_tensor(stack) for stack in tf.nest.flatten(stacked)]
-    read = _layer_reader(flat)
 
     def step(index: Any, carry: Any, flat: list[Any], state: Any) -> tuple[Any, ...]:
-        flat, slices = read(list(flat), index)
+        flat, slices = _with_layer(list(flat), index)
         layer_state = tf.nest.map_structure(lambda whole: _slice(whole, index), state)
         carry, layer_state = body(index, carry, tf.nest.pack_sequence_as(stacked, slices), layer_state)
         state = tf.nest.map_structure(lambda whole, part: _with_slice(whole, index, part), state, layer_state)
@@ -195,28 +194,28 @@ def _with_slice(whole: Any, index: Any, part: Any) -> Any:
     return tf.tensor_scatter_nd_update(whole, [[index]], part[tf.newaxis])
 
 
-def _layer_reader(stacked: list[Any]) -> Callable[[list[Any], Any], tuple[list[Any], list[Any]]]:
-    """A function that takes the stacks, as they go round the loop with the carry, and a layer; it returns both.
+def _with_layer(flat: list[Any], index: Any) -> tuple[list[Any], list[Any]]:
+    """The stacks, as they go round the loop with the carry, and a layer's slices of them.
 
-    In the backward pass the stacks' gradients then go round, and each layer puts its own into them; the gradient of a
-    plain slice would be a whole stack of zeros for every layer.
+    In the backward pass the stacks' gradients go round, and each layer puts its own into them; the gradient of a plain
+    slice would be a whole stack of zeros for every layer.
     """
     import tensorflow as tf
 
-    def read(flat: list[Any], index: Any) -> tuple[list[Any], list[Any]]:
-        @tf.custom_gradient
-        def read_all(*whole: Any) -> Any:
-            def gradient(*upstream: Any) -> list[Any]:
-                wholes, parts = upstream[: len(whole)], upstream[len(whole) :]
-                pairs = zip(wholes, parts, strict=True)  # integers have no gradients
-                return [whole if part is None else _with_gradient(whole, index, part) for whole, part in pairs]
+    if not flat:
+        return [], []
 
-            return [tf.identity(stack) for stack in whole] + [_slice(stack, index) for stack in whole], gradient
+    @tf.custom_gradient
+    def read(*whole: Any) -> Any:
+        def gradient(*upstream: Any) -> list[Any]:
+            wholes, parts = upstream[: len(whole)], upstream[len(whole) :]
+            pairs = zip(wholes, parts, strict=True)  # integers have no gradients
+            return [whole if part is None else _with_gradient(whole, index, part) for whole, part in pairs]
 
-        outputs = read_all(*flat) if flat else []
-        return outputs[: len(flat)], outputs[len(flat) :]
+        return [tf.identity(stack) for stack in whole] + [_slice(stack, index) for stack in whole], gradient
 
-    return read
+    outputs = read(*flat)
+    return outputs[: len(flat)], outputs[len(flat) :]
 
 
 def _with_gradient(whole: Any, index: Any, part: Any) -> Any:
