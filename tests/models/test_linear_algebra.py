@@ -26,7 +26,9 @@ def test_products_of_transposed_matrices(transpose_a, transpose_b, xla, monkeypa
 
 
 @either_way
-@pytest.mark.parametrize(("rows", "width", "new_width"), [(40, 4, 6), (40, 6, 4), (3, 4, 6), (3, 6, 4)])
+@pytest.mark.parametrize(
+    ("rows", "width", "new_width"), [(4, 4, 6), (256, 4, 6), (256, 6, 4), (130, 90, 100), (130, 100, 90)]
+)
 def test_projections_and_their_gradients(rows, width, new_width, xla, monkeypatch):
     import tensorflow as tf
 
@@ -37,9 +39,9 @@ def test_projections_and_their_gradients(rows, width, new_width, xla, monkeypatc
         tape.watch(tensors)
         output = projected(*tensors)
     d_x, d_weight = tape.gradient(output, tensors, tf.constant(upstream))
-    np.testing.assert_allclose(output, x @ weight, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(d_x, upstream @ weight.T, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(d_weight, np.einsum("blk,bln->kn", x, upstream), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(output, x @ weight, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(d_x, upstream @ weight.T, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(d_weight, np.einsum("blk,bln->kn", x, upstream), rtol=1e-5, atol=1e-4)
 
 
 @either_way
