@@ -11,6 +11,7 @@ from scalecli.models.blocks.scan import scan, scan_with_state, unstack
 from tests.xla import either_way, use_xla
 
 LAYERS, WIDTH = 5, 4
+of_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a loop of TensorFlow's")
 
 
 def body(index, carry, weights, state):
@@ -157,6 +158,7 @@ def test_one_layer_is_scanned_too():
     np.testing.assert_allclose(np.asarray(found[0]), np.asarray(expected[0]), rtol=1e-5)
 
 
+@of_tensorflow
 @either_way
 @pytest.mark.parametrize("of", ["last", "outputs"])
 def test_what_no_layer_uses_has_no_gradient(of, xla, monkeypatch):
@@ -191,6 +193,7 @@ def test_what_no_layer_uses_has_no_gradient(of, xla, monkeypatch):
         assert np.abs(result["used"]).min() > 0
 
 
+@of_tensorflow
 def test_gradients_outside_of_graphs_leave_tensorflows_zeros_alone(monkeypatch):
     import tensorflow as tf
 
