@@ -219,13 +219,13 @@ def _with_layer(flat: list[Any], index: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _with_gradient(whole: Any, index: Any, part: Any) -> Any:
-    """`_with_slice` for gradients. XLA changes them in place; other kernels have to be told, in graphs.
+    """`_with_slice` for gradients. XLA changes them in place; other kernels have to be told.
 
-    Outside of graphs, TensorFlow may have other uses for the zeros that it starts with.
+    Nothing else may use `whole`, for which `_with_empty_gradients` cares.
     """
     import tensorflow as tf
 
-    if uses_xla() or tf.executing_eagerly():
+    if uses_xla():
         return _with_slice(whole, index, part)
     return tf.raw_ops.InplaceUpdate(x=whole, i=[index], v=part[tf.newaxis])
 

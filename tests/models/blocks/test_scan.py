@@ -11,7 +11,6 @@ from scalecli.models.blocks.scan import scan, scan_with_state, unstack
 from tests.xla import either_way, use_xla
 
 LAYERS, WIDTH = 5, 4
-of_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a loop of TensorFlow's")
 
 
 def body(index, carry, weights, state):
@@ -158,7 +157,7 @@ def test_one_layer_is_scanned_too():
     np.testing.assert_allclose(np.asarray(found[0]), np.asarray(expected[0]), rtol=1e-5)
 
 
-@of_tensorflow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a loop of TensorFlow's")
 @either_way
 @pytest.mark.parametrize("of", ["last", "outputs"])
 def test_what_no_layer_uses_has_no_gradient(of, xla, monkeypatch):
@@ -191,24 +190,3 @@ def test_what_no_layer_uses_has_no_gradient(of, xla, monkeypatch):
         np.testing.assert_array_equal(result["same shape"], np.zeros((LAYERS, WIDTH)))
         np.testing.assert_array_equal(result["used"], found[0]["used"])
         assert np.abs(result["used"]).min() > 0
-
-
-@of_tensorflow
-def test_gradients_outside_of_graphs_leave_tensorflows_zeros_alone(monkeypatch):
-    import tensorflow as tf
-
-    use_xla(monkeypatch, False)
-    weights = tf.ones((LAYERS, WIDTH))
-
-    def gradient():
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            x, _ = scan(lambda i, x, w, _: (x * w * 2, ()), tf.ones(WIDTH), weights, (), (), LAYERS)
-        return tape.gradient(x, weights).numpy()
-
-    before = gradient()
-    with tf.GradientTape() as tape:
-        tape.watch(weights)
-        parts = tf.unstack(weights)[0]
-    np.testing.assert_array_equal(tape.gradient(parts, weights)[1:], np.zeros((LAYERS - 1, WIDTH)))
-    np.testing.assert_array_equal(gradient(), before)
