@@ -1,10 +1,12 @@
 """Several devices, without any: what runs where, and which test sees which fault.
 
-`test_replicas.py` starts two processes, one on TensorFlow (`on_tensorflow.py`, `on_tpu.py`) and one on JAX
-(`on_jax.py`), each with virtual devices. Both compare trials of two steps (`trials.py`) on batches whose replicas have
-different numbers of targets (`batches.py`). `test_tpu_runs.py` runs the command line (`emulated_cli.py`, in processes
-from `forked.py`). TPU cores are `emulated_tpu.py`; `bridge.py` asks TensorFlow's TPU compiler about a graph.
+`conftest.py` starts three processes beside the folder's other tests, two on TensorFlow (`on_tensorflow.py` and
+`on_tpu.py`; `on_tpu_bridge.py`) and one on JAX (`on_jax.py`), each with virtual devices, and `test_replicas.py` waits
+for them. They compare trials of two steps (`trials.py`) on batches whose replicas have different numbers of targets
+(`batches.py`), or ask TensorFlow's TPU compiler about graphs (`bridge.py`). `test_tpu_runs.py` runs the command line
+(`emulated_cli.py`, in processes from `forked.py`). TPU cores are `emulated_tpu.py`.
 
-Planted in the step, in `on_tpu.py`: gradients summed twice, batches not sliced and metrics of replica 0 alone are not
-one device's numbers; a py_function and a dynamic shape are seen in the graph; equal seeds on all replicas are counted.
+Planted in the step: gradients summed twice, batches not sliced and metrics of replica 0 alone are not one device's
+numbers, and equal seeds on all replicas are counted (`on_tpu.py`); a py_function and a dynamic shape are seen in the
+graph (`on_tpu_bridge.py`).
 """

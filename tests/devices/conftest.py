@@ -1,11 +1,30 @@
-"""The tests of several devices run in processes of their own, which test_replicas.py starts."""
+"""The tests of several devices run in processes of their own: `processes`."""
 
+import importlib.util
 import os
+import subprocess
 import sys
+from pathlib import Path
 
+import keras
 import pytest
 
 from tests.devices.batches import images_batch, packed_text, repeated
+
+FOLDER = Path(__file__).parent
+PROCESSES = {
+    "tensorflow": ("on_tensorflow.py", "on_tpu.py"),
+    "tensorflow, compiled for TPUs": ("on_tpu_bridge.py",),
+    "jax": ("on_jax.py",),
+}
+SETTINGS = {
+    "tensorflow": {"KERAS_BACKEND": "tensorflow"},
+    "jax": {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0",
+    },
+}
 
 match os.environ.get("SCALECLI_TEST_REPLICAS"):
     case "jax":
@@ -14,6 +33,58 @@ match os.environ.get("SCALECLI_TEST_REPLICAS"):
         from tests.devices import emulated_tpu
 
         emulated_tpu.make_cores(4)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=waits_for_processes)
+
+
+def waits_for_processes(item):
+    return "processes" in item.fixturenames
+
+
+@pytest.fixture(scope="session")
+def processes(tmp_path_factory):
+    """The processes by kind: each is busy on one core most of the time, and writes what it prints to a file."""
+    logs, started = tmp_path_factory.mktemp("logs"), {}
+    for kind, files in PROCESSES.items():
+        backend = kind.partition(",")[0]
+        if importlib.util.find_spec(backend) is not None:
+            command = [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                *(FOLDER / name for name in files),
+            ]
+            environment = {**os.environ, "SCALECLI_TEST_REPLICAS": backend, **SETTINGS[backend]}
+            log = (logs / kind).open("w+")
+            process = subprocess.Popen(command, cwd=FOLDER.parents[1], env=environment, stdout=log, stderr=log)
+            started[kind] = process, log
+    yield started
+    for process, log in started.values():
+        process.kill()
+        process.wait()
+        log.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def processes_run_beside_the_other_tests(request):
+    """They take longest: they are started before the folder's first test, and waited for by its last ones."""
+    if keras.backend.backend() == "tensorflow" and any(map(waits_for_processes, request.session.items)):
+        request.getfixturevalue("processes")
+
+
+@pytest.fixture(scope="module")
+def emulated():
+    """TPU cores that `emulated_tpu.tpu_of` opens."""
+    from tests.devices import emulated_tpu
+
+    with pytest.MonkeyPatch.context() as patch:
+        emulated_tpu.install(4, setattr=patch.setattr)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from tensorflow.python.tpu import device_assignment, tpu_function, tpu_replicati
 from tensorflow.python.tpu.ops import tpu_ops
 from tensorflow.python.tpu.topology import Topology
 
+from scalecli.devices import Request, open_devices
+
 _LOCAL = "/job:localhost/replica:0/task:0/device"
 _calls = itertools.count(1)
 
@@ -105,6 +107,14 @@ def install(cores, ports=(), setattr=setattr):
 def compute(setattr=setattr):
     """Has the cores compute what they are given, from now on."""
     setattr(tpu_strategy.tpu, "replicate", _replicate)
+
+
+def tpu_of(cores):
+    """The devices of a TPU with as many cores, once it is installed."""
+    Resolver.cores = cores
+    devices = open_devices(Request("tpu"))
+    assert (devices.replicas, devices.strategy.kind) == (cores, "tpu")
+    return devices
 
 
 class _Replica(tpu_replication.TPUReplicateContext):
