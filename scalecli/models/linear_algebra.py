@@ -54,6 +54,14 @@ def _projected_by_kernels(x: Any, weight: Any) -> tuple[Any, Callable[[Any], tup
     return ops.reshape(ops.matmul(x_rows, weight), (*x.shape[:-1], new_width)), gradient
 
 
+def dot_products(x: Any, rows: Any) -> Any:
+    """`x` [..., width] times `rows` [count, width], transposed: [..., count]."""
+    if uses_xla():
+        return ops.matmul(x, transposed(rows))
+    products = product(ops.reshape(x, (-1, x.shape[-1])), rows, transpose_b=True)
+    return ops.reshape(products, (*x.shape[:-1], rows.shape[0]))
+
+
 def transposed(x: Any) -> Any:
     """The last two axes swapped."""
     return ops.swapaxes(x, -1, -2)

@@ -1,15 +1,17 @@
 """Speed on this machine's CPU against named peers: a training step of small and of small-nl24, greedy decoding.
 
-    pip install '.[benchmark]' && python -m tests.benchmarks.cpu [train|train-nl24|decode] [--rounds N]
+    pip install '.[benchmark]' && python -m tests.benchmarks.cpu [train|train-nl24|decode] [--precision bfloat16]
 
 Every contestant lives in a process of its own, and they take turns, call by call, so that a machine whose speed drifts
-treats them alike. Printed: the median seconds of each one's calls, on the clock and of all its threads' processor
+treats them alike. Two processes of one program differ by up to 5%, for as long as they live, so that all of them are
+started several times. Printed: the median seconds of each one's calls, on the clock and of all its threads' processor
 time, and the medians over the rounds of their ratios to ours. On a busy machine the processor's time is the better
 measure of TensorFlow, but PyTorch and CTranslate2 also count the time in which their threads wait for each other.
 
 Training: one optimizer step of small (6 + 6 layers, 60.5M parameters), batch 8 x 512 inputs x 114 targets, or of
-small-nl24 (24 + 24 layers, 193M), batch 2; float32, no dropout. Decoding: 64 tokens for 8 inputs of 128 tokens, without
-early end, as no trained model is needed.
+small-nl24 (24 + 24 layers, 193M), batch 2; no dropout. In bfloat16 the weights stay float32: Hugging Face trains by
+autocast, keras-hub by mixed_bfloat16. Decoding: 64 tokens for 8 inputs of 128 tokens, without early end, as no trained
+model is needed.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -42,10 +44,11 @@ class Seconds(NamedTuple):
 
 @dataclass(frozen=True)
 class Trial:
-    """A model of small's width with as many layers in each stack, and examples of a batch."""
+    """A model of small's width with as many layers in each stack, examples of a batch, and the products' precision."""
 
     layers: int
     batch: int
+    precision: str = "float32"
 
     def examples(self, inputs: int = INPUTS) -> tuple[np.ndarray, np.ndarray]:
         """Token ids of inputs and targets."""
@@ -58,7 +61,7 @@ def scalecli_model(trial: Trial):
     from scalecli.models.encoder_decoder import EncoderDecoder
     from scalecli.shape import parse_name
 
-    return EncoderDecoder(build_spec("transformer", parse_name(f"small-nl{trial.layers}")))
+    return EncoderDecoder(build_spec("transformer", parse_name(f"small-nl{trial.layers}")), trial.precision)
 
 
 def train_scalecli(trial: Trial) -> Callable[[], object]:
@@ -99,7 +102,8 @@ def train_hugging_face(trial: Trial) -> Callable[[], object]:
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = model(input_ids=inputs, labels=targets).loss
+        with torch.autocast("cpu", torch.bfloat16, enabled=trial.precision == "bfloat16"):
+            loss = model(input_ids=inputs, labels=targets).loss
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -123,6 +127,7 @@ def train_keras_hub(trial: Trial) -> Callable[[], object]:
         activation="relu",
         use_gated_activation=False,
         tie_embedding_weights=True,
+        dtype="mixed_bfloat16" if trial.precision == "bfloat16" else "float32",
     )
     optimizer = keras.optimizers.Adafactor(1e-3)
     optimizer.build(model.trainable_variables)
@@ -138,7 +143,7 @@ def train_keras_hub(trial: Trial) -> Callable[[], object]:
     def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
             hidden = model(batch, training=True)["decoder_sequence_output"]
-            logits = model.token_embedding(hidden * 512**-0.5, reverse=True)
+            logits = tf.cast(model.token_embedding(hidden * 512**-0.5, reverse=True), tf.float32)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
         values = [variable.value for variable in model.trainable_variables]
         optimizer.apply(tape.gradient(loss, values), model.trainable_variables)
@@ -158,7 +163,7 @@ def decode_scalecli(trial: Trial) -> Callable[[], object]:
 def decode_hugging_face(trial: Trial) -> Callable[[], object]:
     import torch
 
-    model = hugging_face_model(trial).eval()
+    model = hugging_face_model(trial).to(getattr(torch, trial.precision)).eval()
     inputs = torch.tensor(trial.examples(DECODER_INPUTS)[0], dtype=torch.long)
 
     def decode() -> object:
@@ -181,7 +186,7 @@ def decode_ctranslate2(trial: Trial) -> Callable[[], object]:
     spec.validate()
     with tempfile.TemporaryDirectory() as folder:
         spec.save(folder)
-        translator = ctranslate2.Translator(folder, compute_type="float32", intra_threads=os.cpu_count())
+        translator = ctranslate2.Translator(folder, compute_type=trial.precision, intra_threads=os.cpu_count())
     inputs = [[tokens[number] for number in row] for row in trial.examples(DECODER_INPUTS)[0]]
     length = {"min_decoding_length": NEW_TOKENS, "max_decoding_length": NEW_TOKENS}
     return lambda: translator.translate_batch(inputs, beam_size=1, **length)
@@ -199,8 +204,8 @@ TRIALS = {"train": Trial(6, 8), "train-nl24": Trial(24, 2), "decode": Trial(6, 8
 class Contestant:
     """A contestant in a process of its own, which is asked for one call after another."""
 
-    def __init__(self, contest: str, name: str) -> None:
-        command = [sys.executable, "-m", __spec__.name, contest, "--serve", name]
+    def __init__(self, contest: str, name: str, precision: str) -> None:
+        command = [sys.executable, "-m", __spec__.name, contest, "--serve", name, "--precision", precision]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -223,9 +228,9 @@ class Contestant:
         raise SystemExit(f"{self._process.args}: ended with {self._process.wait()}")
 
 
-def serve(contest: str, name: str) -> None:
+def serve(trial: Trial, contestant: Callable[[Trial], Callable[[], object]]) -> None:
     """Makes two calls, which compile and warm up, then one for each line of input, and prints their seconds."""
-    call = CONTESTS[contest][name](TRIALS[contest])
+    call = contestant(trial)
     call()
     call()
     print(ANSWER, flush=True)
@@ -235,13 +240,19 @@ def serve(contest: str, name: str) -> None:
         print(ANSWER, json.dumps([time.perf_counter() - start, time.process_time() - processor]), flush=True)
 
 
-def compete(contest: str, names: list[str], rounds: int) -> None:
-    """Prints each contestant's median seconds, and the median over the rounds of its ratio to the first."""
-    contestants = {name: Contestant(contest, name) for name in names}
+def taken_turns(contest: str, names: list[str], precision: str, rounds: int) -> list[dict[str, Seconds]]:
+    """What the calls of freshly started contestants took, by contestant, a round after the other."""
+    contestants = {name: Contestant(contest, name, precision) for name in names}
     calls = [{name: contestant.call() for name, contestant in contestants.items()} for _ in range(rounds)]
     for contestant in contestants.values():
         contestant.close()
-    print(f"{contest}: medians of {rounds} rounds; ratios to {names[0]}", flush=True)
+    return calls
+
+
+def compete(contest: str, names: list[str], precision: str, rounds: int, starts: int) -> None:
+    """Prints each contestant's median seconds, and the median over the rounds of its ratio to the first."""
+    calls = [call for _ in range(starts) for call in taken_turns(contest, names, precision, rounds)]
+    print(f"{contest} in {precision}: medians of {starts} x {rounds} rounds; ratios to {names[0]}", flush=True)
     for name in names:
         wall, processor = (statistics.median(call[name][clock] for call in calls) for clock in (0, 1))
         ratios = (statistics.median(call[name][clock] / call[names[0]][clock] for call in calls) for clock in (0, 1))
@@ -256,15 +267,19 @@ def compete(contest: str, names: list[str], rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("contests", nargs="*", default=list(CONTESTS), metavar="train|train-nl24|decode")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--rounds", type=int, default=5, help="calls of each contestant a start")
+    parser.add_argument("--starts", type=int, default=3, help="how often all contestants are started")
     parser.add_argument("--only", help="names of contestants, separated by commas")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        serve(arguments.contests[0], arguments.serve)
+        (contest,) = arguments.contests
+        serve(replace(TRIALS[contest], precision=arguments.precision), CONTESTS[contest][arguments.serve])
         return
     for contest in arguments.contests:
-        compete(contest, arguments.only.split(",") if arguments.only else list(CONTESTS[contest]), arguments.rounds)
+        names = arguments.only.split(",") if arguments.only else list(CONTESTS[contest])
+        compete(contest, names, arguments.precision, arguments.rounds, arguments.starts)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from keras import ops
 from scalecli import specs
 from scalecli.models.compiled import materialized
 from scalecli.models.layers.base import SpecLayer, Weights
+from scalecli.models.linear_algebra import dot_products
 
 
 class Embedding(SpecLayer):
@@ -39,21 +40,20 @@ class Logits(OutputHead):
     spec: specs.Logits
 
     def prepare(self, embedding: Weights) -> Weights:
-        """`kernel` [d_model or embedding_size, vocabulary]; `projection` [d_model, embedding_size] when factorized.
+        """`kernel` [d_model, vocabulary] or, tied, `table` [vocabulary, d_model]; `bias` [vocabulary] if there is one.
 
-        And `bias` [vocabulary] where there is one.
+        A factorized `table` is [vocabulary, embedding_size], with a `projection` [embedding_size, d_model].
         """
         own = self.weights_for_compute()
-        if not self.spec.tied:
-            return own
-        tied = {"kernel" if name == "table" else name: ops.transpose(weight) for name, weight in embedding.items()}
-        return {**tied, **own}
+        return {**embedding, **own} if self.spec.tied else own
 
     def call(self, prepared: Weights, hidden: Any) -> Any:
         """[batch, length, d_model] -> [batch, length, vocabulary] in float32."""
         if self.spec.scaled:
             hidden = hidden * self.spec.d_model**-0.5
         if "projection" in prepared:
-            hidden = ops.matmul(hidden, prepared["projection"])
-        logits = ops.cast(ops.matmul(hidden, prepared["kernel"]), "float32")
+            hidden = dot_products(hidden, prepared["projection"])
+        tied = "table" in prepared
+        logits = dot_products(hidden, prepared["table"]) if tied else ops.matmul(hidden, prepared["kernel"])
+        logits = ops.cast(logits, "float32")
         return logits + ops.cast(prepared["bias"], "float32") if "bias" in prepared else logits
