@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from scalecli import __version__
+from scalecli.cli.huge_pages import use_huge_pages
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, UsageError, nearest, reasons_of
 from scalecli.studies.child import end_with_parent
 
@@ -34,6 +35,9 @@ COMMANDS = {
     "export": ("export", "Write a run's model for Hugging Face, KerasHub or numpy."),
     "demo": ("demo", "Run all the steps on a small example."),
 }
+
+# They compute for so long that starting over with huge pages pays.
+_COMPUTING = {"pretrain", "finetune", "eval", "study", "demo"}
 
 # What the system says of a name under which nothing is.
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -138,6 +142,8 @@ def _read_config(path: str, ctx: click.Context) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 when done, the error's own code (see `errors`) otherwise."""
+    if arguments is None and _COMPUTING.intersection(sys.argv) and not {"-h", "--help"}.intersection(sys.argv):
+        use_huge_pages()
     is_open = sys.stdout is not None
     _open_streams()
     for stream in (sys.stdout, sys.stderr):
