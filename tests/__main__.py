@@ -12,7 +12,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 AT_ONCE = 2
 # Folders whose tests compile models, which come first, and how many of their files share a process.
-FILES = {"runs": 4, "devices": 1, "models": 3, "interchange": 6, "training": 3, "evaluation": 4}
+FILES = {"runs": 4, "devices": 6, "models": 3, "interchange": 6, "training": 3, "evaluation": 4}
 NOTHING_COLLECTED = 5
 
 

@@ -36,8 +36,9 @@ COMMANDS = {
     "demo": ("demo", "Run all the steps on a small example."),
 }
 
-# They compute for so long that starting over with huge pages pays.
-_COMPUTING = {"pretrain", "finetune", "eval", "study", "demo"}
+# These compute, unless they are only asked something.
+_COMPUTING = {"pretrain", "finetune", "eval"}
+_QUESTIONS = {"-h", "--help", "--help-all", "--dry-run", "--list-tasks"}
 
 # What the system says of a name under which nothing is.
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -142,7 +143,7 @@ def _read_config(path: str, ctx: click.Context) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 when done, the error's own code (see `errors`) otherwise."""
-    if arguments is None and _COMPUTING.intersection(sys.argv) and not {"-h", "--help"}.intersection(sys.argv):
+    if arguments is None and _computes(sys.argv[1:]):
         use_huge_pages()
     is_open = sys.stdout is not None
     _open_streams()
@@ -158,6 +159,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _report("stdout is closed; send it to /dev/null where nobody wants it")
         sys.exit(1)
     sys.exit(run(arguments))
+
+
+def _computes(words: list[str]) -> bool:
+    """Whether the command line asks for a computation, whose start takes seconds anyhow."""
+    command = next((word for word in words if word in COMMANDS or word == "help"), None)
+    return command in _COMPUTING and _QUESTIONS.isdisjoint(words)
 
 
 def _open_streams() -> None:

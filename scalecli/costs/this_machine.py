@@ -17,6 +17,9 @@ from scalecli.specs import ModelSpec
 # Of a small model on two cores: until everything is imported, and from there to the first step, built and compiled.
 IMPORT_SECONDS, COMPILE_SECONDS = 8.0, 12.0
 _GPUS = Path("/proc/driver/nvidia/gpus")
+_CPU_INFO = Path("/proc/cpuinfo")
+# How fast processors train in bfloat16, with matrix units for it and without (see shapes/hardware/chips.yaml).
+_BFLOAT16_SPEEDS = {True: 2.0, False: 1 / 3, None: 1.0}
 _TPU_TYPE = re.compile(r"v(2|3|4|5p|5litepod|6e)-(\d+)")
 
 
@@ -45,10 +48,11 @@ def seconds_here(
     """
     if machine is None:
         return None
-    if machine.name == "cpu":
-        training = replace(training, precision="float32")
+    speed = speed_here(machine)
+    if machine.name == "cpu" and training.precision == "bfloat16":
+        training, speed = replace(training, precision="float32"), speed * _BFLOAT16_SPEEDS[has_bfloat16_units()]
     try:
-        steps_per_s = estimate(spec, batch, machine, training).steps_per_s * speed_here(machine)
+        steps_per_s = estimate(spec, batch, machine, training).steps_per_s * speed
     except ConfigurationError:
         return None
     return IMPORT_SECONDS + COMPILE_SECONDS + steps / steps_per_s
@@ -68,6 +72,15 @@ def speed_here(machine: Machine) -> float:
         return 1.0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (cores or CORES_OF_CPU) / CORES_OF_CPU
+
+
+def has_bfloat16_units() -> bool | None:
+    """Whether this machine's processors have matrix units for bfloat16 (AMX); None where that is not known."""
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", _CPU_INFO.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return "amx_bf16" in flags[1].split() if flags else None
 
 
 def _tpu() -> Machine | None:

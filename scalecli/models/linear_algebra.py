@@ -55,7 +55,7 @@ def _projected_by_kernels(x: Any, weight: Any) -> tuple[Any, Callable[[Any], tup
 
 
 def dot_products(x: Any, rows: Any) -> Any:
-    """`x` [..., width] times `rows` [count, width], transposed: [..., count]."""
+    """`x` [..., width] times the transpose of `rows` [count, width]: [..., count]."""
     if uses_xla():
         return ops.matmul(x, transposed(rows))
     products = product(ops.reshape(x, (-1, x.shape[-1])), rows, transpose_b=True)

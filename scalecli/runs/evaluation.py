@@ -93,6 +93,7 @@ def _evaluate(
 ) -> tuple[Manifest, Inputs]:
     from scalecli.models.building import new_model
 
+    created = utc_now()
     inputs = measure.open(job, devices, reporter)
     spec, precision = job.trained.spec, job.trained.manifest.precision
     model = devices.new_model(lambda: new_model(spec, precision))
@@ -103,7 +104,7 @@ def _evaluate(
         start = time.perf_counter()
         results[checkpoint.step] = measured(checkpoint.step)
         seconds += time.perf_counter() - start
-    manifest = _manifest(job, inputs, results, len(results) * inputs.examples / seconds)
+    manifest = _manifest(job, inputs, results, len(results) * inputs.examples / seconds, created)
     save_manifest(manifest, job.storage.directory)
     if devices.chief:
         job.storage.store_records()
@@ -111,7 +112,7 @@ def _evaluate(
 
 
 def _manifest(
-    job: Evaluation, inputs: MeasuredInputs, results: dict[int, dict[str, float]], examples_per_s: float
+    job: Evaluation, inputs: MeasuredInputs, results: dict[int, dict[str, float]], examples_per_s: float, created: str
 ) -> Manifest:
     """The manifest of an evaluation: the run's own, with the results and the data that they are of."""
     run, data = job.trained.manifest, inputs.data
@@ -124,7 +125,7 @@ def _manifest(
         kind="eval",
         name=f"{run.name}:{data.name}",
         status="completed",
-        created=utc_now(),
+        created=created,
         finished=utc_now(),
         command_line=job.command_line,
         parent=job.trained.as_parent(job.storage),

@@ -10,7 +10,7 @@ from pathlib import Path
 from scalecli.costs import Batch
 from scalecli.costs.hardware import Machine
 from scalecli.costs.memory import device_memory
-from scalecli.costs.this_machine import rough_duration, seconds_here, this_machine
+from scalecli.costs.this_machine import has_bfloat16_units, rough_duration, seconds_here, this_machine
 from scalecli.devices import Request
 from scalecli.errors import ConfigurationError
 from scalecli.manifest import Manifest
@@ -66,6 +66,16 @@ def memory_warning(spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machi
     )
 
 
+def precision_warning(recipe: Recipe, machine: Machine | None) -> str | None:
+    """Says that processors without matrix units for bfloat16 are slower in it; None if not so, or not known."""
+    if recipe.precision == "float32" or not _is_tensorflow_on_cpu(machine) or has_bfloat16_units() is not False:
+        return None
+    return (
+        "this machine has no matrix units for bfloat16 (AMX): steps may take three times as long as with --precision "
+        "float32"
+    )
+
+
 def time_note(spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machine | None, steps: int) -> str | None:
     """Says how long so many steps will take; None for a minute or less, and where that can't be estimated."""
     seconds = seconds_here(spec, batch, recipe.training, steps, machine)
@@ -73,6 +83,18 @@ def time_note(spec: ModelSpec, batch: Batch, recipe: Recipe, machine: Machine | 
         return None
     about = f"{steps:,} steps take about {rough_duration(seconds)} on this machine"
     return f"{about}, by a roofline estimate, without validation"
+
+
+def precision_advice(recipe: Recipe, machine: Machine | None) -> str | None:
+    """Says that processors with matrix units for bfloat16 are faster in it; None where a run already uses it."""
+    if recipe.precision == "bfloat16" or not _is_tensorflow_on_cpu(machine) or not has_bfloat16_units():
+        return None
+    return "--precision bfloat16 would take about half the time: this machine has matrix units for it (AMX)"
+
+
+def _is_tensorflow_on_cpu(machine: Machine | None) -> bool:
+    """Whether a run computes with TensorFlow's own kernels for processors."""
+    return machine is not None and machine.name == "cpu" and os.environ.get("KERAS_BACKEND") != "jax"
 
 
 def machine_memory() -> int | None:

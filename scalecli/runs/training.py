@@ -15,7 +15,7 @@ from scalecli.errors import ConfigurationError
 from scalecli.manifest import Data, ImageData, Manifest, Scalar
 from scalecli.references import ModelReference
 from scalecli.runs.directory import held_storage, resumed_manifest
-from scalecli.runs.fitting import machine_of, memory_warning, time_note
+from scalecli.runs.fitting import machine_of, memory_warning, precision_advice, precision_warning, time_note
 from scalecli.runs.recipe import Recipe, batch_of_data, build_model, new_manifest
 from scalecli.runs.trained import Trained, open_trained
 from scalecli.shape import Shape
@@ -174,12 +174,16 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
     inputs.keep(job.storage.directory)
     keep_code(manifest.architecture, job.storage.directory)
     batch, machine = batch_of_data(inputs.spec, inputs.data, job.recipe.batch), machine_of(manifest)
-    if too_large := memory_warning(inputs.spec, batch, job.recipe, machine):
-        reporter.message(f"warning: {too_large}")
-        manifest = replace(manifest, warnings=list(dict.fromkeys((*manifest.warnings, too_large))))
+    for warning in (memory_warning(inputs.spec, batch, job.recipe, machine), precision_warning(job.recipe, machine)):
+        if warning:
+            reporter.message(f"warning: {warning}")
+            manifest = replace(manifest, warnings=list(dict.fromkeys((*manifest.warnings, warning))))
     steps_done = max(checkpoint_steps(job.storage.directory / CHECKPOINTS), default=manifest.start_step)
     if note := time_note(inputs.spec, batch, job.recipe, machine, manifest.steps - steps_done):
         reporter.message(note)
+        is_new = steps_done == manifest.start_step  # a run keeps its precision to its end
+        if is_new and (advice := precision_advice(job.recipe, machine)):
+            reporter.message(advice)
     model = build_model(inputs.spec, job.recipe, devices)
     if initial:
         initial.load_into(model)

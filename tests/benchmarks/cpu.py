@@ -3,10 +3,11 @@
     pip install '.[benchmark]' && python -m tests.benchmarks.cpu [train|train-nl24|decode] [--precision bfloat16]
 
 Every contestant lives in a process of its own, and they take turns, call by call, so that a machine whose speed drifts
-treats them alike. Two processes of one program differ by up to 5%, for as long as they live, so that all of them are
-started several times. All have huge pages, as scalecli's commands take them. Printed: the median seconds of each one's calls, on the clock and of all its threads' processor
-time, and the medians over the rounds of their ratios to ours. On a busy machine the processor's time is the better
-measure of TensorFlow, but PyTorch and CTranslate2 also count the time in which their threads wait for each other.
+treats them alike. Two processes of one program differ by up to 5%, for as long as they live, so all are started several
+times. All have huge pages, where Linux allows that, as scalecli's commands have them. Printed: the median seconds of
+each one's calls, on the clock and of all its threads' processor time, and the medians over the rounds of their ratios
+to ours. On a busy machine the processor's time is the better measure of TensorFlow, but PyTorch and CTranslate2 also
+count the time in which their threads wait for each other.
 
 Training: one optimizer step of small (6 + 6 layers, 60.5M parameters), batch 8 x 512 inputs x 114 targets, or of
 small-nl24 (24 + 24 layers, 193M), batch 2; no dropout. In bfloat16 the weights stay float32: Hugging Face trains by
@@ -198,8 +199,8 @@ CONTESTS = {
     "train-nl24": TRAINING,
     "decode": {"scalecli": decode_scalecli, "Hugging Face": decode_hugging_face, "CTranslate2": decode_ctranslate2},
 }
-# What has no bfloat16 on CPUs.
-FLOAT32_ALONE = {"CTranslate2"}
+# These have no bfloat16 on CPUs.
+FLOAT32_ONLY = {"CTranslate2"}
 TRIALS = {"train": Trial(6, 8), "train-nl24": Trial(24, 2), "decode": Trial(6, 8)}
 
 
@@ -247,8 +248,8 @@ def serve(trial: Trial, contestant: Callable[[Trial], Callable[[], object]]) -> 
         print(ANSWER, json.dumps([time.perf_counter() - start, time.process_time() - processor]), flush=True)
 
 
-def taken_turns(contest: str, names: list[str], precision: str, rounds: int) -> list[dict[str, Seconds]]:
-    """What the calls of freshly started contestants took, by contestant, a round after the other."""
+def calls_in_turns(contest: str, names: list[str], precision: str, rounds: int) -> list[dict[str, Seconds]]:
+    """What the calls of freshly started contestants took, by contestant, one round after another."""
     contestants = {name: Contestant(contest, name, precision) for name in names}
     calls = [{name: contestant.call() for name, contestant in contestants.items()} for _ in range(rounds)]
     for contestant in contestants.values():
@@ -258,7 +259,7 @@ def taken_turns(contest: str, names: list[str], precision: str, rounds: int) -> 
 
 def compete(contest: str, names: list[str], precision: str, rounds: int, starts: int) -> None:
     """Prints each contestant's median seconds, and the median over the rounds of its ratio to the first."""
-    calls = [call for _ in range(starts) for call in taken_turns(contest, names, precision, rounds)]
+    calls = [call for _ in range(starts) for call in calls_in_turns(contest, names, precision, rounds)]
     print(f"{contest} in {precision}: medians of {starts} x {rounds} rounds; ratios to {names[0]}", flush=True)
     for name in names:
         wall, processor = (statistics.median(call[name][clock] for call in calls) for clock in (0, 1))
@@ -275,7 +276,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("contests", nargs="*", default=list(CONTESTS), metavar="train|train-nl24|decode")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--rounds", type=int, default=5, help="calls of each contestant a start")
+    parser.add_argument("--rounds", type=int, default=5, help="calls of each contestant per start")
     parser.add_argument("--starts", type=int, default=3, help="how often all contestants are started")
     parser.add_argument("--only", help="names of contestants, separated by commas")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
@@ -287,7 +288,7 @@ def main() -> None:
     for contest in arguments.contests:
         names = arguments.only.split(",") if arguments.only else list(CONTESTS[contest])
         if arguments.precision != "float32":
-            names = [name for name in names if name not in FLOAT32_ALONE]
+            names = [name for name in names if name not in FLOAT32_ONLY]
         compete(contest, names, arguments.precision, arguments.rounds, arguments.starts)
 
 

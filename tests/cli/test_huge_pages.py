@@ -59,7 +59,10 @@ def test_linux_may_have_decided(start, setting):
     assert start(setting, ["eval"]) == ["None", "eval"]
 
 
-@pytest.mark.parametrize("arguments", [["shape", "tiny"], ["pretrain", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["shape", "tiny"], ["pretrain", "--help"], ["help", "pretrain"], ["compare", "eval"], ["pretrain", "--dry-run"]],
+)
 def test_what_answers_at_once_does_not_start_over(start, arguments):
     assert start("always [madvise] never", arguments) == ["None", *arguments]
 
@@ -67,5 +70,5 @@ def test_what_answers_at_once_does_not_start_over(start, arguments):
 def test_other_systems_have_no_such_setting(monkeypatch, tmp_path):
     monkeypatch.setattr(huge_pages, "SETTING", tmp_path / "enabled")
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    monkeypatch.setattr(os, "execve", None)
+    monkeypatch.setattr(os, "execve", None)  # a call would be an error
     huge_pages.use_huge_pages()

@@ -55,14 +55,18 @@ def test_a_tpu_is_counted_in_chips(drivers, monkeypatch, kind, machine):
     assert this_machine.this_machine() == machine
 
 
-def test_the_time_here_is_that_of_all_processors_after_the_start(drivers, monkeypatch):
+@pytest.mark.parametrize(
+    ("precision", "has_units", "speed"),
+    [("float32", True, 1), ("bfloat16", None, 1), ("bfloat16", True, 2), ("bfloat16", False, 1 / 3)],
+)
+def test_the_time_here_is_that_of_all_processors_after_the_start(drivers, monkeypatch, precision, has_units, speed):
+    monkeypatch.setattr(this_machine, "has_bfloat16_units", lambda: has_units)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(16), raising=False)
     spec, batch = build_spec("transformer", parse_name("tiny")), Batch(8, 64, 16)
     two_cores = 1000 / estimate(spec, batch, Machine("cpu", 1), Training(precision="float32")).steps_per_s
     start = this_machine.IMPORT_SECONDS + this_machine.COMPILE_SECONDS
-    assert this_machine.seconds_here(spec, batch, Training(), 1000, Machine("cpu", 1)) == pytest.approx(
-        start + two_cores / 8
-    )
+    seconds = this_machine.seconds_here(spec, batch, Training(precision=precision), 1000, Machine("cpu", 1))
+    assert seconds == pytest.approx(start + two_cores / 8 / speed)
 
 
 def test_a_precision_that_the_machine_can_t_have_gives_no_time(drivers):
@@ -83,3 +87,19 @@ def test_a_precision_that_the_machine_can_t_have_gives_no_time(drivers):
 )
 def test_a_duration_is_as_exact_as_an_estimate(seconds, text):
     assert this_machine.rough_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("said", "has_units"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n", True),
+        ("processor : 0\nflags\t\t: fpu avx512_bf16\n", False),
+        ("processor : 0\nFeatures : fp asimd bf16\n", None),
+        (None, None),
+    ],
+)
+def test_processors_say_whether_they_multiply_bfloat16(tmp_path, monkeypatch, said, has_units):
+    if said is not None:
+        (tmp_path / "cpuinfo").write_text(said)
+    monkeypatch.setattr(this_machine, "_CPU_INFO", tmp_path / "cpuinfo")
+    assert this_machine.has_bfloat16_units() is has_units

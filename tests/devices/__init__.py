@@ -1,6 +1,6 @@
 """Several devices, without any: what runs where, and which test sees which fault.
 
-`conftest.py` starts three processes beside the folder's other tests, two on TensorFlow (`on_tensorflow.py` and
+`conftest.py` starts three processes before the folder's other tests, two on TensorFlow (`on_tensorflow.py` and
 `on_tpu.py`; `on_tpu_bridge.py`) and one on JAX (`on_jax.py`), each with virtual devices, and `test_replicas.py` waits
 for them. They compare trials of two steps (`trials.py`) on batches whose replicas have different numbers of targets
 (`batches.py`), or ask TensorFlow's TPU compiler about graphs (`bridge.py`). `test_tpu_runs.py` runs the command line

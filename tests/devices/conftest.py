@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import pytest
 
 from tests.devices.batches import images_batch, packed_text, repeated
@@ -72,8 +71,12 @@ def processes(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def processes_run_beside_the_other_tests(request):
-    """They take longest: they are started before the folder's first test, and waited for by its last ones."""
-    if keras.backend.backend() == "tensorflow" and any(map(waits_for_processes, request.session.items)):
+    """They take longest: they start before the folder's first test, and the last tests of all wait for them."""
+    if not any(map(waits_for_processes, request.session.items)):
+        return
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
         request.getfixturevalue("processes")
 
 

@@ -73,13 +73,37 @@ def test_a_plan_is_for_the_devices_that_are_asked_for(monkeypatch, request_, her
     assert fitting.planned_machine(request_) == used
 
 
-def test_a_run_says_at_its_start_how_long_it_will_take(material, no_training, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("has_units", "precision", "advised"),
+    [(True, "float32", True), (True, "bfloat16", False), (False, "float32", False), (None, "float32", False)],
+)
+def test_a_run_says_at_its_start_how_long_it_will_take(
+    material, no_training, tmp_path, monkeypatch, has_units, precision, advised
+):
     monkeypatch.setattr(fitting, "SHORT_SECONDS", 0.0)
-    ran = command(*material.pretraining(tmp_path / "run", steps=3))
+    monkeypatch.setattr(fitting, "has_bfloat16_units", lambda: has_units)
+    ran = command(*material.pretraining(tmp_path / "run", steps=3, precision=precision))
     assert ran.code == 0
-    assert re.search(
-        r"^3 steps take about \d+ s on this machine, by a roofline estimate, without validation$", ran.err, re.M
-    )
+    line = r"^3 steps take about \d+ s on this machine, by a roofline estimate, without validation$"
+    assert re.search(line, ran.err, re.M)
+    assert ("--precision bfloat16 would take about half the time" in ran.err) == advised
+
+
+@pytest.mark.parametrize(
+    ("has_units", "precision", "warned"),
+    [(False, "bfloat16", True), (True, "bfloat16", False), (None, "bfloat16", False), (False, "float32", False)],
+)
+def test_bfloat16_on_processors_without_units_for_it_is_said(
+    material, no_training, tmp_path, monkeypatch, has_units, precision, warned
+):
+    monkeypatch.setattr(fitting, "has_bfloat16_units", lambda: has_units)
+    ran = command(*material.pretraining(tmp_path / "run", steps=1, precision=precision))
+    assert ran.code == 0
+    assert ("three times as long as with --precision float32" in ran.err) == warned
+    assert len(load_manifest(tmp_path / "run").warnings) == warned
+    ran = command(*material.pretraining(tmp_path / "plan", steps=1, precision=precision), "--dry-run")
+    assert ran.code == 0
+    assert ("three times as long as with --precision float32" in ran.err) == warned
 
 
 def test_a_limit_of_the_group_counts(monkeypatch, tmp_path):

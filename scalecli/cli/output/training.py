@@ -60,7 +60,7 @@ def print_plan(
     """
     from scalecli import costs
     from scalecli.costs.this_machine import seconds_here
-    from scalecli.runs.fitting import memory_warning, planned_machine
+    from scalecli.runs.fitting import memory_warning, planned_machine, precision_warning
     from scalecli.storage.layout import CHECKPOINTS
     from scalecli.training.checkpoints import checkpoint_steps
 
@@ -97,8 +97,9 @@ def print_plan(
     }
     columns = (*PLAN_COLUMNS, *COMPILED_COLUMNS)
     print_record("plan", record, [column for column in columns if column.key in record], format)
-    if too_large := memory_warning(spec, batch, recipe, machine):
-        say(f"warning: {too_large}")
+    for warning in (memory_warning(spec, batch, recipe, machine), precision_warning(recipe, machine)):
+        if warning:
+            say(f"warning: {warning}")
 
 
 def print_results(manifest: Any, storage: RunStorage, format: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from scalecli.data.tasks.task import Task
 from scalecli.errors import ConfigurationError, MissingError
 from scalecli.manifest import Parent, load_manifest, manifest_hash
+from scalecli.models.building import new_model
 from scalecli.runs.evaluation import default_storage, open_checkpoints
 from scalecli.runs.tasks.evaluation import name_of_tasks
 from scalecli.runs.text.evaluation import name_of_text, objective_of
@@ -80,6 +81,21 @@ def test_the_same_evaluation_again_takes_the_place_of_its_own(material, referenc
     assert manifest.kind == "eval" and manifest.throughput is None
     assert 0 < manifest.examples_per_s < 8e4  # 8 examples take more than 0.1 ms
     assert f"{manifest.examples_per_s:,.1f} examples/s; results in {tmp_path / 'eval'}" in ran.err
+
+
+def test_an_evaluation_lasts_from_its_start_to_its_end(material, reference, tmp_path, monkeypatch):
+    times = ["2026-01-01T00:00:00+00:00"]
+    monkeypatch.setattr("scalecli.runs.evaluation.utc_now", lambda: times[-1])
+
+    def new_model_a_second_later(*arguments):
+        times.append("2026-01-01T00:00:01+00:00")
+        return new_model(*arguments)
+
+    monkeypatch.setattr("scalecli.models.building.new_model", new_model_a_second_later)
+    arguments = ["--text", material.text, "--batch", 8, "--examples", 8, "--cache-directory", material.folder / "cache"]
+    assert command("eval", reference, "--run", tmp_path / "eval", *arguments).code == 0
+    manifest = load_manifest(tmp_path / "eval")
+    assert [manifest.created, manifest.finished] == times
 
 
 def test_the_objective_is_that_of_the_run_or_of_the_one_that_it_was_made_from(tmp_path):
