@@ -170,10 +170,9 @@ def softmax_attention(
             d_values = summed(product(dropped(shares), upstream, transpose_a=True))
             d_shares = ops.cast(dropped(product(upstream, values, transpose_b=True)), "float32")
             wide = ops.cast(shares, "float32")
-            # The sums of d_shares * shares over keys, from fewer numbers (Dao et al. 2022, appendix B.4). In bfloat16
-            # that adds less error than the rounding of the shares does.
-            row_sums = ops.sum(ops.cast(upstream, "float32") * ops.cast(mixed, "float32"), axis=-1, keepdims=True)
-            d_scores = wide * (d_shares - row_sums)
+            # The same sum over fewer numbers (Dao et al. 2022, appendix B.4), if these have not been rounded.
+            pair = (upstream, mixed) if mixed.dtype == wide.dtype else (d_shares, wide)
+            d_scores = wide * (d_shares - ops.sum(pair[0] * pair[1], axis=-1, keepdims=True))
             d_bias = [ops.sum(d_scores, axis=0, keepdims=True) for _ in bias]
             d_scores = ops.cast(d_scores, queries.dtype)
             d_keys = summed(product(d_scores, queries, transpose_a=True))
