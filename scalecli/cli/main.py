@@ -16,7 +16,6 @@ from typing import Any
 import click
 
 from scalecli import __version__
-from scalecli.cli.huge_pages import use_huge_pages
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, UsageError, nearest, reasons_of
 from scalecli.studies.child import end_with_parent
 
@@ -144,6 +143,8 @@ def _read_config(path: str, ctx: click.Context) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 when done, the error's own code (see `errors`) otherwise."""
     if arguments is None and _computes(sys.argv[1:]):
+        from scalecli.cli.huge_pages import use_huge_pages
+
         use_huge_pages()
     is_open = sys.stdout is not None
     _open_streams()
