@@ -174,10 +174,10 @@ def _carry_out(job: TrainingJob, devices: Devices, reporter: Reporter) -> Manife
     inputs.keep(job.storage.directory)
     keep_code(manifest.architecture, job.storage.directory)
     batch, machine = batch_of_data(inputs.spec, inputs.data, job.recipe.batch), machine_of(manifest)
-    for warning in (memory_warning(inputs.spec, batch, job.recipe, machine), precision_warning(job.recipe, machine)):
-        if warning:
-            reporter.message(f"warning: {warning}")
-            manifest = replace(manifest, warnings=list(dict.fromkeys((*manifest.warnings, warning))))
+    machine_warnings = (memory_warning(inputs.spec, batch, job.recipe, machine), precision_warning(job.recipe, machine))
+    for warning in filter(None, machine_warnings):
+        reporter.message(f"warning: {warning}")
+        manifest = replace(manifest, warnings=list(dict.fromkeys((*manifest.warnings, warning))))
     steps_done = max(checkpoint_steps(job.storage.directory / CHECKPOINTS), default=manifest.start_step)
     if note := time_note(inputs.spec, batch, job.recipe, machine, manifest.steps - steps_done):
         reporter.message(note)
