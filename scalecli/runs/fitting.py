@@ -89,7 +89,7 @@ def precision_advice(recipe: Recipe, machine: Machine | None) -> str | None:
     """Says that processors with matrix units for bfloat16 are faster in it; None where a run already uses it."""
     if recipe.precision == "bfloat16" or not _is_tensorflow_on_cpu(machine) or not has_bfloat16_units():
         return None
-    return "--precision bfloat16 would take about half the time: this machine has matrix units for it (AMX)"
+    return "--precision bfloat16 would be faster: this machine has matrix units for it (AMX)"
 
 
 def _is_tensorflow_on_cpu(machine: Machine | None) -> bool:
