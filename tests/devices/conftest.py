@@ -2,12 +2,12 @@
 
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.devices import forked
 from tests.devices.batches import images_batch, packed_text, repeated
 
 FOLDER = Path(__file__).parent
@@ -44,29 +44,19 @@ def waits_for_processes(item):
 
 @pytest.fixture(scope="session")
 def processes(tmp_path_factory):
-    """The processes by kind: each is busy on one core most of the time, and writes what it prints to a file."""
+    """The processes by kind: each is busy on one core most of the time."""
     logs, started = tmp_path_factory.mktemp("logs"), {}
-    for kind, files in PROCESSES.items():
+    for kind, names in PROCESSES.items():
         backend = kind.partition(",")[0]
         if importlib.util.find_spec(backend) is not None:
-            command = [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                *(FOLDER / name for name in files),
-            ]
-            environment = {**os.environ, "SCALECLI_TEST_REPLICAS": backend, **SETTINGS[backend]}
-            log = (logs / kind).open("w+")
-            process = subprocess.Popen(command, cwd=FOLDER.parents[1], env=environment, stdout=log, stderr=log)
-            started[kind] = process, log
+            environment = {"SCALECLI_TEST_REPLICAS": backend, **SETTINGS[backend]}
+            files = [str(FOLDER / name) for name in names]
+            imported = backend == "tensorflow"
+            started[kind] = forked.start(logs / kind, forked.run_tests, environment, *files, imported=imported)
     yield started
-    for process, log in started.values():
+    for process in started.values():
         process.kill()
-        process.wait()
-        log.close()
+        process.join()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -106,6 +96,14 @@ def text_alone(one_device):
     from tests.devices.trials import trial_on
 
     return trial_on(one_device, packed_text())
+
+
+@pytest.fixture(scope="session")
+def bigrams_alone(one_device):
+    """As `text_alone`, of a model that is traced in no time."""
+    from tests.devices.trials import BigramModel, trial_on
+
+    return trial_on(one_device, packed_text(), make=BigramModel)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.devices.batches import ROWS, images_batch, packed_text, repeated
-from tests.devices.trials import SMALL_RATE, STEPS, assert_same, seeds_of, trial_on, vision_model
+from tests.devices.trials import SMALL_RATE, STEPS, BigramModel, assert_same, seeds_of, trial_on, vision_model
 
 
 def devices_of(replicas):
@@ -18,16 +18,20 @@ def devices_of(replicas):
     return TensorFlowDevices(tf.distribute.MirroredStrategy(names, cross_device_ops=reduction), "mirrored")
 
 
-@pytest.mark.parametrize(("replicas", "accumulation"), [(2, 2), (4, 1)])
-def test_replicas_are_one_device(text_alone, replicas, accumulation):
-    several = trial_on(devices_of(replicas), packed_text(), accumulation=accumulation)
+def test_replicas_are_one_device(text_alone):
+    several = trial_on(devices_of(2), packed_text(), accumulation=2)
     assert_same(several, text_alone)
     assert several.figures.reports.keys() == text_alone.figures.reports.keys()
 
 
+def test_four_replicas_are_one_device(bigrams_alone):
+    assert_same(trial_on(devices_of(4), packed_text(), make=BigramModel), bigrams_alone)
+
+
 def test_replicas_with_adamw_are_one_device(one_device):
     several, alone = (
-        trial_on(devices, packed_text(), optimizer="adamw", rate=1e-3) for devices in (devices_of(2), one_device)
+        trial_on(devices, packed_text(), make=BigramModel, optimizer="adamw", rate=1e-3)
+        for devices in (devices_of(2), one_device)
     )
     assert_same(several, alone)
 

@@ -136,10 +136,14 @@ def figures_of_one_core(monkeypatch):
 
 
 @pytest.mark.parametrize("plant", [double_sums, whole_batches, figures_of_one_core])
-def test_a_planted_fault_is_not_one_device(monkeypatch, computing, text_alone, plant):
+def test_a_planted_fault_is_not_one_device(monkeypatch, computing, bigrams_alone, plant):
+    def on_cores():
+        return trial_on(tpu_of(2), packed_text(), make=BigramModel)
+
+    assert_same(on_cores(), bigrams_alone)
     plant(monkeypatch)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        assert_same(trial_on(tpu_of(2), packed_text()), text_alone)
+        assert_same(on_cores(), bigrams_alone)
 
 
 def test_equal_seeds_on_all_cores_are_seen(monkeypatch, computing):

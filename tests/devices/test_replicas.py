@@ -14,9 +14,8 @@ pytestmark = pytest.mark.skipif(
 def test_several_devices(processes, kind):
     if kind not in processes:
         pytest.skip(f"{kind} is not installed")
-    process, log = processes[kind]
-    code = process.wait(1800)
-    log.seek(0)
-    said = log.read()
-    assert code == 0, said[-4000:]
+    process = processes[kind]
+    process.join(1800)
+    said = process.log.read_text()
+    assert process.exitcode == 0, said[-4000:]
     assert " passed" in said
