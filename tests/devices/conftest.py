@@ -15,9 +15,11 @@ PROCESSES = {
     "tensorflow": ("on_tensorflow.py", "on_tpu.py"),
     "tensorflow, compiled for TPUs": ("on_tpu_bridge.py",),
     "jax": ("on_jax.py",),
+    "libtpu": ("on_libtpu.py",),
 }
 SETTINGS = {
     "tensorflow": {"KERAS_BACKEND": "tensorflow"},
+    "libtpu": {},
     "jax": {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
