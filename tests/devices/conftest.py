@@ -11,15 +11,16 @@ from tests.devices import forked
 from tests.devices.batches import images_batch, packed_text, repeated
 
 FOLDER = Path(__file__).parent
+# What must be installed, the backend, and the files of tests.
 PROCESSES = {
-    "tensorflow": ("on_tensorflow.py", "on_tpu.py"),
-    "tensorflow, compiled for TPUs": ("on_tpu_bridge.py",),
-    "jax": ("on_jax.py",),
-    "libtpu": ("on_libtpu.py",),
+    "TensorFlow": ("tensorflow", "tensorflow", ("on_tensorflow.py", "on_tpu.py")),
+    "TensorFlow's TPU bridge": ("tensorflow", "tensorflow", ("on_tpu_bridge.py",)),
+    "JAX": ("jax", "jax", ("on_jax.py",)),
+    "libtpu with TensorFlow": ("libtpu", "tensorflow", ("on_libtpu.py",)),
+    "libtpu with JAX": ("libtpu", "jax", ("on_libtpu.py",)),
 }
 SETTINGS = {
     "tensorflow": {"KERAS_BACKEND": "tensorflow"},
-    "libtpu": {},
     "jax": {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
@@ -48,9 +49,8 @@ def waits_for_processes(item):
 def processes(tmp_path_factory):
     """The processes by kind: each is busy on one core most of the time."""
     logs, started = tmp_path_factory.mktemp("logs"), {}
-    for kind, names in PROCESSES.items():
-        backend = kind.partition(",")[0]
-        if importlib.util.find_spec(backend) is not None:
+    for kind, (needed, backend, names) in PROCESSES.items():
+        if importlib.util.find_spec(needed) is not None:
             environment = {"SCALECLI_TEST_REPLICAS": backend, **SETTINGS[backend]}
             files = [str(FOLDER / name) for name in names]
             imported = backend == "tensorflow"

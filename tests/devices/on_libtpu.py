@@ -1,15 +1,14 @@
-"""`pretrain --dry-run --compile-for` with libtpu: small steps are compiled, each in a process of its own."""
+"""`pretrain --dry-run --compile-for` with libtpu: small steps are compiled."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import keras
 import pytest
 
 from scalecli import costs
 from scalecli.architectures import build_spec
+from scalecli.cli.main import run
 from scalecli.shape import Shape
 
 ROOT = Path(__file__).parents[2]
@@ -18,32 +17,38 @@ SHAPE = "".join(f"{name}: {size}\n" for name, size in FIELDS.items())
 BATCH = costs.Batch(16, 128, 29)  # 128 inputs take 29 targets
 
 
-def compiled(arguments, folder, backend="tensorflow"):
-    """What `--compile-for` says, in a process of its own."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "scalecli", *arguments.split(), "--format", "json", "--dry-run"],
-        cwd=folder,
-        env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-        | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=1800,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout)["tables"]["plan"][0]
+@pytest.fixture
+def compiled(monkeypatch, capsys):
+    """What `--compile-for` says."""
+
+    def compiled(arguments, folder):
+        monkeypatch.chdir(folder)
+        code = run([*arguments.split(), "--format", "json", "--dry-run"])
+        captured = capsys.readouterr()
+        assert code == 0, captured.err
+        return json.loads(captured.out)["tables"]["plan"][0]
+
+    return compiled
+
+
+def on(backend):
+    return pytest.mark.skipif(keras.backend.backend() != backend, reason="in the process on the other backend")
 
 
 @pytest.mark.parametrize(
     ("backend", "topology", "devices", "model_parallel", "memory"),
-    [("tensorflow", "v3:1x1", 2, 1, 16 * 2**30), ("jax", "v5e:2x2", 4, 2, 16_000_000_000)],
+    [
+        pytest.param("tensorflow", "v3:1x1", 2, 1, 16 * 2**30, marks=on("tensorflow")),
+        pytest.param("jax", "v5e:2x2", 4, 2, 16_000_000_000, marks=on("jax")),
+    ],
 )
-def test_a_step_is_compiled_for_a_tpu(tmp_path, backend, topology, devices, model_parallel, memory):
+def test_a_step_is_compiled_for_a_tpu(compiled, tmp_path, backend, topology, devices, model_parallel, memory):
     (tmp_path / "shape.yaml").write_text(SHAPE)
     arguments = (
         "pretrain shape.yaml --vocabulary train:100 --inputs-length 128 --batch 16 --precision bfloat16 "
         f"--compile-for {topology} --model-parallel {model_parallel}"
     )
-    found = compiled(arguments, tmp_path, backend)
+    found = compiled(arguments, tmp_path)
     spec = build_spec("transformer", Shape(**FIELDS, vocabulary=256))
     assert found["lengths"] == {"inputs": BATCH.inputs, "targets": BATCH.targets}
     rows = BATCH.sequences * model_parallel // devices
@@ -67,18 +72,20 @@ def test_a_step_is_compiled_for_a_tpu(tmp_path, backend, topology, devices, mode
 SMALL = "--nl 2 --dm 128 --ff 256 --kv 32 --nh 4 --vocabulary train:100 --inputs-length 64 --batch 8"
 
 
+@on("tensorflow")
 @pytest.mark.parametrize("architecture", ["switch", "lconv"])
-def test_a_step_of_other_architectures_is_compiled_on_tensorflow(architecture):
+def test_a_step_of_other_architectures_is_compiled(compiled, architecture):
     found = compiled(f"pretrain tiny --arch {architecture} {SMALL} --compile-for v3:1x1", ROOT)
     assert (found["replicas"], found["fits"]) == (2, True)
     # What is added up are the gradients, and a few sums.
     assert found["all_reduce_bytes"] == pytest.approx(found["weights_bytes"], rel=0.01)
 
 
+@on("jax")
 @pytest.mark.parametrize("example", ["fnet", "synthesizer"])
-def test_an_architecture_of_ones_own_is_split_but_for_its_own_layers(example):
+def test_an_architecture_of_ones_own_is_split_but_for_its_own_layers(compiled, example):
     arguments = f"pretrain tiny --arch shapes/examples/{example}.py {SMALL} --compile-for v5e:2x2 --model-parallel 2"
-    found = compiled(arguments, ROOT, "jax")
+    found = compiled(arguments, ROOT)
     assert (found["replicas"], found["fits"]) == (2, True)
     # Both devices of a replica do all of its own layers; if they did all of the others, it would be twice the plan.
     assert 0.95 < found["device_flops"] / found["planned_device_flops"] < 1.5

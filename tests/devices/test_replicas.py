@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize("kind", PROCESSES)
 def test_several_devices(processes, kind):
     if kind not in processes:
-        pytest.skip(f"{kind} is not installed")
+        pytest.skip(f"{PROCESSES[kind][0]} is not installed")
     process = processes[kind]
     process.join(1800)
     said = process.log.read_text()
