@@ -11,21 +11,17 @@ from tests.devices import forked
 from tests.devices.batches import images_batch, packed_text, repeated
 
 FOLDER = Path(__file__).parent
-# What must be installed, the backend, and the files of tests.
+TENSORFLOW = {"KERAS_BACKEND": "tensorflow", "SCALECLI_TEST_REPLICAS": "tensorflow"}
+JAX = {"KERAS_BACKEND": "jax", "SCALECLI_TEST_REPLICAS": "jax"}
+EIGHT_CPUS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+# What must be installed, the files of tests, and the environment. Those that start without TensorFlow come first: the
+# others wait until it is imported.
 PROCESSES = {
-    "TensorFlow": ("tensorflow", "tensorflow", ("on_tensorflow.py", "on_tpu.py")),
-    "TensorFlow's TPU bridge": ("tensorflow", "tensorflow", ("on_tpu_bridge.py",)),
-    "JAX": ("jax", "jax", ("on_jax.py",)),
-    "libtpu with TensorFlow": ("libtpu", "tensorflow", ("on_libtpu.py",)),
-    "libtpu with JAX": ("libtpu", "jax", ("on_libtpu.py",)),
-}
-SETTINGS = {
-    "tensorflow": {"KERAS_BACKEND": "tensorflow"},
-    "jax": {
-        "KERAS_BACKEND": "jax",
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0",
-    },
+    "JAX": ("jax", ["on_jax.py"], {**JAX, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": EIGHT_CPUS}),
+    "libtpu with JAX": ("libtpu", ["on_libtpu.py"], {**JAX, "XLA_FLAGS": ""}),
+    "TensorFlow": ("tensorflow", ["on_tensorflow.py", "on_tpu.py"], TENSORFLOW),
+    "TensorFlow's TPU bridge": ("tensorflow", ["on_tpu_bridge.py"], TENSORFLOW),
+    "libtpu with TensorFlow": ("libtpu", ["on_libtpu.py"], {**TENSORFLOW, "XLA_FLAGS": ""}),
 }
 
 match os.environ.get("SCALECLI_TEST_REPLICAS"):
@@ -49,12 +45,10 @@ def waits_for_processes(item):
 def processes(tmp_path_factory):
     """The processes by kind: each is busy on one core most of the time."""
     logs, started = tmp_path_factory.mktemp("logs"), {}
-    for kind, (needed, backend, names) in PROCESSES.items():
+    for kind, (needed, names, environment) in PROCESSES.items():
         if importlib.util.find_spec(needed) is not None:
-            environment = {"SCALECLI_TEST_REPLICAS": backend, **SETTINGS[backend]}
-            files = [str(FOLDER / name) for name in names]
-            imported = backend == "tensorflow"
-            started[kind] = forked.start(logs / kind, forked.run_tests, environment, *files, imported=imported)
+            files, fork = [str(FOLDER / name) for name in names], environment["KERAS_BACKEND"] == "tensorflow"
+            started[kind] = forked.start(logs / kind, forked.run_tests, environment, *files, fork=fork)
     yield started
     for process in started.values():
         process.kill()

@@ -1,4 +1,4 @@
-"""Programs that are forked from a process with TensorFlow imported: importing it takes longer than most of them run."""
+"""Processes for tests, most of them forked from one with TensorFlow imported: importing takes longer than most run."""
 
 import ctypes
 import multiprocessing
@@ -10,21 +10,21 @@ _FORKING.set_forkserver_preload(["tests.devices.emulated_cli"])
 _NEW = multiprocessing.get_context("spawn")
 
 
-def start(log, function, *arguments, imported=True):
+def start(log, function, *arguments, fork=True):
     """Starts the process that calls a function, with all output in the file `log`, its attribute from then on.
 
-    With nothing imported it is a new process, for one that does without TensorFlow.
+    With `fork=False` nothing is imported: for a process that does without TensorFlow.
     """
     log.touch()
-    process = (_FORKING if imported else _NEW).Process(target=_as_program, args=(log, function, *arguments))
+    process = (_FORKING if fork else _NEW).Process(target=_as_program, args=(log, function, *arguments))
     process.start()
     process.log = log
     return process
 
 
 def run_tests(environment, *files):
-    """Runs the tests of the files and exits as pytest does, but at once: freeing all graphs takes seconds."""
-    os.environ.update(environment, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    """Runs the tests of the files and ends with pytest's exit code at once: freeing all graphs would take seconds."""
+    os.environ.update(environment, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")  # importing plugins takes a second
     import pytest
 
     code = pytest.main(["-q", "-p", "no:cacheprovider", *files])

@@ -1,4 +1,4 @@
-"""The tests of several devices, each kind in a process that has as many virtual ones."""
+"""The tests that run in processes of their own: see `conftest.PROCESSES`."""
 
 import keras
 import pytest

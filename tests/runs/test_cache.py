@@ -1,4 +1,4 @@
-"""The cache of a run: whatever happens to one of its files, it is made anew and the batches are the same."""
+"""The cache of a run: whatever happens to one of its files, it is made anew and batches have the same tokens."""
 
 import numpy as np
 import pytest
@@ -10,21 +10,14 @@ from tests.runs.conftest import command, metrics
 from tests.storage.test_cache import damaged
 
 
-@pytest.fixture(scope="module")
-def sums_for_losses():
+def sums(self, batches, count):
     """Steps that need no compiling: the loss of one is the sum of its batch's tokens."""
-
-    def run(self, batches, count):
-        sums = np.array([np.sum([np.sum(part) for part in next(batches).values()]) for _ in range(count)], "float32")
-        return StepMetrics(sums, sums, 0 * sums, {})
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TensorFlowSteps, "run", run)
-        yield
+    totals = np.array([np.sum([np.sum(part) for part in next(batches).values()]) for _ in range(count)], "float32")
+    return StepMetrics(totals, totals, 0 * totals, {})
 
 
 @pytest.fixture(scope="module")
-def cached(material, tmp_path_factory, sums_for_losses):
+def cached(material, tmp_path_factory):
     """The cache of a run that trains its vocabulary, and the run's figures."""
     folder = tmp_path_factory.mktemp("cached")
     return folder / "cache", run(material, folder, folder / "run")[1]
@@ -34,7 +27,9 @@ def run(material, folder, directory):
     words = material.pretraining(
         directory, steps=3, vocabulary="train:150", validate_every=3, cache_directory=folder / "cache"
     )
-    ran = command(*words)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TensorFlowSteps, "run", sums)
+        ran = command(*words)
     assert ran.code == 0, ran.err
     return ran.err, metrics(directory)
 

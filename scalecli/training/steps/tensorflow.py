@@ -41,27 +41,23 @@ class TensorFlowSteps:
         self.step: Any = compiled(model, self._step) if alone else self._step
         strategy = devices.distribute
 
-        def step(index: tf.Tensor, figures: tf.TensorArray, batches: Any) -> tuple[tf.Tensor, tf.TensorArray]:
-            # What is waited for begins when the step before has ended, and ends when the batch is there.
-            with tf.control_dependencies([figures.flow]):
-                start = tf.timestamp()
-            with tf.control_dependencies([start]):
-                batch = next(batches)
-            rows = [part for rows in tf.nest.flatten(batch) for part in strategy.experimental_local_results(rows)]
-            with tf.control_dependencies(rows):
-                wait = tf.cast(tf.timestamp() - start, tf.float32)
-            results = strategy.run(self.step, (batch,))
-            results = tf.nest.map_structure(lambda values: strategy.experimental_local_results(values)[0], results)
-            return index + 1, figures.write(index, self._packed((wait, *results)))
-
         @tf.function(autograph=False)
         def run(batches: Any, count: tf.Tensor) -> tf.Tensor:
-            _, figures = tf.while_loop(
-                lambda index, _: index < count,
-                lambda index, figures: step(index, figures, batches),
-                (tf.constant(0), tf.TensorArray(tf.float32, count)),
-            )
-            return figures.stack()
+            def add_step(index: tf.Tensor, figures: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+                # What is waited for begins when the step before has ended, and ends when the batch is there.
+                with tf.control_dependencies([figures.flow]):
+                    start = tf.timestamp()
+                with tf.control_dependencies([start]):
+                    batch = next(batches)
+                rows = [part for rows in tf.nest.flatten(batch) for part in strategy.experimental_local_results(rows)]
+                with tf.control_dependencies(rows):
+                    wait = tf.cast(tf.timestamp() - start, tf.float32)
+                results = strategy.run(self.step, (batch,))
+                results = tf.nest.map_structure(lambda values: strategy.experimental_local_results(values)[0], results)
+                return index + 1, figures.write(index, self._packed((wait, *results)))
+
+            start = (tf.constant(0), tf.TensorArray(tf.float32, count))
+            return tf.while_loop(lambda index, _: index < count, add_step, start)[1].stack()
 
         self._run = run
 
