@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from scalecli.models.linear_algebra import mean_along, mean_square, product, projected
+from scalecli.models.linear_algebra import dot_products, mean_along, mean_square, product, projected
 from tests.xla import either_way, use_xla
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA has one way")
@@ -23,6 +23,14 @@ def test_products_of_transposed_matrices(transpose_a, transpose_b, xla, monkeypa
     a, b = drawn(2, 3, 5), drawn(2, 5, 4)
     given = (a.swapaxes(1, 2) if transpose_a else a, b.swapaxes(1, 2) if transpose_b else b)
     np.testing.assert_allclose(product(*given, transpose_a, transpose_b), a @ b, rtol=1e-5, atol=1e-6)
+
+
+@either_way
+@pytest.mark.parametrize("shape", [(2, 5), (8, 5), (4, 16, 5), (65, 5)], ids=str)
+def test_products_with_few_and_many_rows(shape, xla, monkeypatch):
+    use_xla(monkeypatch, xla)
+    x, rows = drawn(*shape), drawn(70, 5)
+    np.testing.assert_allclose(dot_products(ops.convert_to_tensor(x), rows), x @ rows.T, rtol=1e-5, atol=1e-6)
 
 
 @either_way
