@@ -84,7 +84,7 @@ SMALL = "--nl 2 --dm 128 --ff 256 --kv 32 --nh 4 --vocabulary train:100 --inputs
 
 
 @only_on("tensorflow")
-@pytest.mark.parametrize("architecture", ["switch", "lconv"])
+@pytest.mark.parametrize("architecture", ["switch", "lconv", "shapes/examples/synthesizer.py"])
 def test_a_step_of_other_architectures_is_compiled(compiled, architecture):
     found = compiled(f"pretrain tiny --arch {architecture} {SMALL} --compile-for v3:1x1")
     assert (found["replicas"], found["fits"]) == (2, True)

@@ -56,8 +56,8 @@ class TensorFlowSteps:
                 results = tf.nest.map_structure(lambda values: strategy.experimental_local_results(values)[0], results)
                 return index + 1, figures.write(index, self._packed((wait, *results)))
 
-            start = (tf.constant(0), tf.TensorArray(tf.float32, count))
-            return tf.while_loop(lambda index, _: index < count, add_step, start)[1].stack()
+            loop = (tf.constant(0), tf.TensorArray(tf.float32, count))
+            return tf.while_loop(lambda index, _: index < count, add_step, loop)[1].stack()
 
         self._run = run
 
