@@ -2,6 +2,7 @@ import os
 import shlex
 import subprocess
 import sys
+import textwrap
 import types
 from pathlib import Path
 
@@ -70,6 +71,38 @@ def test_debug_shows_the_traceback_and_keeps_the_code(trial, capsys):
     captured = capsys.readouterr()
     assert "Traceback" in captured.err and "trial_command" in captured.err
     assert captured.err.endswith("error: no file\n")
+
+
+@pytest.mark.parametrize("place", ["finalized", "collects"])
+def test_ctrl_c_where_python_drops_errors_is_not_lost(place):
+    program = """
+        import gc, os, signal, time
+        from scalecli.cli import main
+
+        class Leftover:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def collected(phase, info):
+            gc.callbacks.remove(collected)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        def finalized(*arguments, **settings):
+            Leftover()
+            time.sleep(90)
+
+        def collects(*arguments, **settings):
+            gc.callbacks.append(collected)
+            gc.collect()
+            time.sleep(90)
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # however this one was started
+        main.cli.main = {place}
+        main.main()
+    """
+    words = [sys.executable, "-c", textwrap.dedent(program.format(place=place))]
+    ran = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (130, "error: interrupted\n")
 
 
 def test_a_broken_pipe_is_quiet(trial, capsys):
