@@ -7,9 +7,7 @@ import errno
 import importlib
 import os
 import shutil
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +17,7 @@ import click
 from scalecli import __version__
 from scalecli.errors import ConfigurationError, MissingError, ScalecliError, UsageError, nearest, reasons_of
 from scalecli.studies.child import end_with_parent
+from scalecli.training.signals import end_by_signals
 
 # Subcommand: its module in scalecli.cli, and the line that `scalecli --help` shows without importing that module.
 COMMANDS = {
@@ -152,9 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # A terminal that cannot show a sign is no reason to fail.
-    # Until a run takes care of it there is nothing to save. An exception could be swallowed by a package under import.
-    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(130))
-    sys.unraisablehook = _interrupt_again
+    end_by_signals()
     end_with_parent()
     # TensorFlow logs about processors, compilers and missing GPUs; what fails is raised all the same.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -162,15 +159,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _report("stdout is closed; send it to /dev/null where nobody wants it")
         sys.exit(1)
     sys.exit(run(arguments))
-
-
-def _interrupt_again(dropped: Any) -> None:
-    """Repeats a Ctrl-C that came in a finalizer or in a callback of garbage collection, where Python drops errors."""
-    if not issubclass(dropped.exc_type, KeyboardInterrupt):
-        return sys.__unraisablehook__(dropped)
-    again = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
-    again.daemon = True
-    again.start()
 
 
 def _computes(words: list[str]) -> bool:

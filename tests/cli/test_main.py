@@ -73,36 +73,52 @@ def test_debug_shows_the_traceback_and_keeps_the_code(trial, capsys):
     assert captured.err.endswith("error: no file\n")
 
 
-@pytest.mark.parametrize("place", ["finalized", "collects"])
-def test_ctrl_c_where_python_drops_errors_is_not_lost(place):
-    program = """
+@pytest.mark.parametrize("place", ["finalized", "collected", "imported"])
+def test_ctrl_c_where_exceptions_are_dropped_is_not_lost(tmp_path, place):
+    (tmp_path / "drops.py").write_text("try:\n    import interrupts\nexcept BaseException:\n    pass\n")
+    (tmp_path / "interrupts.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    program = f"""
         import gc, os, signal, time
         from scalecli.cli import main
 
-        class Leftover:
+        class Interrupts:
             def __del__(self):
                 os.kill(os.getpid(), signal.SIGINT)
 
-        def collected(phase, info):
-            gc.callbacks.remove(collected)
+        def interrupt(phase, info):
+            gc.callbacks.remove(interrupt)
             os.kill(os.getpid(), signal.SIGINT)
 
-        def finalized(*arguments, **settings):
-            Leftover()
-            time.sleep(90)
+        def finalized():
+            Interrupts()
 
-        def collects(*arguments, **settings):
-            gc.callbacks.append(collected)
+        def collected():
+            gc.callbacks.append(interrupt)
             gc.collect()
+
+        def imported():
+            import drops
+
+        def command(*arguments, **settings):
+            {place}()
             time.sleep(90)
 
         signal.signal(signal.SIGINT, signal.default_int_handler)  # however this one was started
-        main.cli.main = {place}
+        main.cli.main = command
         main.main()
     """
-    words = [sys.executable, "-c", textwrap.dedent(program.format(place=place))]
-    ran = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    words = [sys.executable, "-c", textwrap.dedent(program)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    ran = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment)
     assert (ran.returncode, ran.stderr) == (130, "error: interrupted\n")
+
+
+def test_ctrl_c_is_ignored_where_the_shell_ignores_it():
+    program = (
+        "import os, signal; from scalecli.cli import main; main.end_by_signals(); os.kill(os.getpid(), signal.SIGINT)"
+    )
+    words = [sys.executable, "-c", f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {program}"]
+    assert subprocess.run(words, capture_output=True, text=True, timeout=60).returncode == 0
 
 
 def test_a_broken_pipe_is_quiet(trial, capsys):
