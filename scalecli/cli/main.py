@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # A terminal that cannot show a sign is no reason to fail.
-    end_by_signals()
+    end_by_signals(_interrupted)
     end_with_parent()
     # TensorFlow logs about processors, compilers and missing GPUs; what fails is raised all the same.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -209,10 +209,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.Abort as error:
         if isinstance(error.__cause__, EOFError):  # click takes any for the end of somebody's typing
             return _failure(error.__cause__)
-        _report("interrupted")
+        _interrupted()
         return 130
     except KeyboardInterrupt:
-        _report("interrupted")
+        _interrupted()
         return 130
     except BrokenPipeError:
         _forget_output()
@@ -247,6 +247,13 @@ def _has_working_directory() -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _interrupted() -> None:
+    from scalecli.cli.output.terminal import end_live_line
+
+    end_live_line()
+    _report("interrupted")
 
 
 def _report(message: str) -> None:

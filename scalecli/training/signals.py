@@ -14,24 +14,27 @@ from typing import Any
 _IMPORT = "<frozen importlib._bootstrap>"  # the file that Python names for the code of `import`
 
 
-def end_by_signals() -> None:
+def end_by_signals(say_so: Callable[[], None]) -> None:
     """From here on SIGTERM ends the process at once, with 130, and Ctrl-C by KeyboardInterrupt.
 
-    Under an import Ctrl-C ends it at once, too: an exception there could be dropped by a package, or crash one in C++.
+    Under an import Ctrl-C ends it at once, too, after calling `say_so`: an exception there could be dropped by a
+    package, or crash one in C++.
     """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code.co_filename == _IMPORT:
+                try:
+                    say_so()
+                finally:
+                    os._exit(130)
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(130))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # A shell has a job in the background ignore it.
-        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGINT, interrupt)
     sys.unraisablehook = _interrupt_again
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    while frame is not None:
-        if frame.f_code.co_filename == _IMPORT:
-            os.write(2, b"error: interrupted\n")
-            os._exit(130)
-        frame = frame.f_back
-    raise KeyboardInterrupt
 
 
 def _interrupt_again(dropped: Any) -> None:

@@ -23,6 +23,7 @@ _USUAL_WIDTH = 80  # of a terminal that says 0, as that of script(1) does
 
 _stream: TextIO | None = None  # where lines go while something else has stderr
 _console: Any = None  # rich's, while there is a live line
+_status: Any = None  # rich's live line
 
 
 def say(text: str, bold: bool = False) -> None:
@@ -64,7 +65,7 @@ def live_line() -> Iterator[Line | None]:
     Gives a function that sets the line, from its parts in the order of their importance, or None where there is no
     terminal. Parts that the terminal has no room for are left out.
     """
-    global _stream, _console
+    global _stream, _console, _status
     from scalecli.cli.output.logs import without_logs
 
     with without_logs() as _stream:
@@ -75,13 +76,19 @@ def live_line() -> Iterator[Line | None]:
             from rich.console import Console
 
             _console = Console(file=_stream)
-            with _console.status("starting") as status:
-                yield lambda parts: _set(status, parts)
+            with _console.status("starting") as _status:
+                yield _set
         finally:
-            _stream = _console = None
+            _stream = _console = _status = None
 
 
-def _set(status: Any, parts: list[str]) -> None:
+def end_live_line() -> None:
+    """Takes the live line off the terminal, if there is one, for the last words of a process."""
+    if _status is not None:
+        _status.stop()
+
+
+def _set(parts: list[str]) -> None:
     from rich.text import Text
 
     assert _stream is not None
@@ -91,4 +98,4 @@ def _set(status: Any, parts: list[str]) -> None:
     for part in parts[1:]:
         if len(line) + 2 + len(part) <= _console.width - 2:  # the spinner takes two
             line += f"  {part}"
-    status.update(Text(printable(line), no_wrap=True, overflow="ellipsis"))
+    _status.update(Text(printable(line), no_wrap=True, overflow="ellipsis"))

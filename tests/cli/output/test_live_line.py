@@ -46,6 +46,21 @@ with ConsoleReporter() as reporter:
 print("results")
 say("after it")
 """
+INTERRUPTED = """
+import signal, sys
+from scalecli.cli import main
+from scalecli.cli.output.terminal import live_line
+
+def command(*arguments, **settings):
+    with live_line() as show:
+        show(["reading"])
+        sys.path.insert(0, sys.argv[1])
+        import interrupts
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # however this one was started
+main.cli.main = command
+main.main()
+"""
 
 
 def screen(output):
@@ -67,13 +82,13 @@ def screen(output):
     return [line.rstrip() for line in lines]
 
 
-def in_terminal(columns, *arguments):
+def in_terminal(columns, *arguments, program=PROGRAM, code=0):
     """What the program sends to a terminal of that many columns; it is killed where it takes too long."""
     terminal, other_end = pty.openpty()
     fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "TERM": "xterm"}
     environment.pop("COLUMNS", None)
-    words, ends = [sys.executable, "-c", PROGRAM, *arguments], dict.fromkeys(("stdin", "stdout", "stderr"), other_end)
+    words, ends = [sys.executable, "-c", program, *arguments], dict.fromkeys(("stdin", "stdout", "stderr"), other_end)
     output = b""
     with subprocess.Popen(words, env=environment, start_new_session=True, **ends) as child:
         os.close(other_end)
@@ -85,10 +100,10 @@ def in_terminal(columns, *arguments):
         except OSError:  # the other end is closed
             pass
         finally:
-            code = child.wait()
+            child.wait()
             deadline.cancel()
             os.close(terminal)
-    assert code == 0, output
+    assert child.returncode == code, output
     return output.decode()
 
 
@@ -104,6 +119,13 @@ def test_messages_stand_above_the_live_line(columns):
     parts = ["step 200 of 300  0:31 left", "loss 2.5000 (mean of 57 steps)", "3.25 steps/s"]
     parts += ["25.0% of peak FLOPs", "1,234 tokens/s"]
     assert [part for part in parts if part in output] == parts[: {0: 3, 40: 1, 80: 3, 120: 5}[columns]]
+
+
+def test_the_terminal_is_given_back_when_ctrl_c_comes_under_an_import(tmp_path):
+    (tmp_path / "interrupts.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    output = in_terminal(80, tmp_path, program=INTERRUPTED, code=130)
+    assert "reading" in output and [line for line in screen(output) if line] == ["error: interrupted"]
+    assert output.rfind("\x1b[?25h") > output.rfind("\x1b[?25l") >= 0  # the cursor is shown again
 
 
 def test_log_lines_never_show_unless_they_are_asked_for():
