@@ -17,7 +17,7 @@ _IMPORT = "<frozen importlib._bootstrap>"  # the file that Python names for the 
 def end_by_signals(say_so: Callable[[], None]) -> None:
     """From here on SIGTERM ends the process at once, with 130, and Ctrl-C by KeyboardInterrupt.
 
-    Under an import Ctrl-C ends it at once, too, after calling `say_so`: an exception there could be dropped by a
+    Under an import Ctrl-C does, after calling `say_so`, what SIGTERM does: an exception there could be dropped by a
     package, or crash one in C++.
     """
 
@@ -27,7 +27,7 @@ def end_by_signals(say_so: Callable[[], None]) -> None:
                 try:
                     say_so()
                 finally:
-                    os._exit(130)
+                    signal.raise_signal(signal.SIGTERM)
             frame = frame.f_back
         raise KeyboardInterrupt
 

@@ -80,6 +80,7 @@ def test_ctrl_c_where_exceptions_are_dropped_is_not_lost(tmp_path, place):
     program = f"""
         import gc, os, signal, time
         from scalecli.cli import main
+        from scalecli.storage.files import cleaned_up
 
         class Interrupts:
             def __del__(self):
@@ -97,7 +98,8 @@ def test_ctrl_c_where_exceptions_are_dropped_is_not_lost(tmp_path, place):
             gc.collect()
 
         def imported():
-            import drops
+            with cleaned_up(lambda: print("cleaned up", flush=True)):
+                import drops
 
         def command(*arguments, **settings):
             {place}()
@@ -111,6 +113,7 @@ def test_ctrl_c_where_exceptions_are_dropped_is_not_lost(tmp_path, place):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     ran = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment)
     assert (ran.returncode, ran.stderr) == (130, "error: interrupted\n")
+    assert ran.stdout == ("cleaned up\n" if place == "imported" else "")
 
 
 def test_ctrl_c_is_ignored_where_the_shell_ignores_it():
