@@ -11,18 +11,22 @@ from keras import ops
 from scalecli.models.compiled import uses_xla
 
 _MANY_ROWS = 128  # from where on it matters how a product's gradients are computed
-_FEW_ROWS = range(8, 65)  # few beside a vocabulary, as in decoding
+_FEW_ROWS = range(4, 65)  # few beside a vocabulary, as in decoding
 
 
 def product(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
     """The product of two stacks of matrices [..., rows, columns], either of them transposed.
 
-    XLA reads transposed matrices where they lie; of TensorFlow's own kernels it has to be asked.
+    XLA reads transposed matrices where they lie; of TensorFlow's own kernels it has to be asked. If the second is
+    transposed, only the kernel for stacks does so; the one for two matrices copies it first, unless rows are few.
     """
     if uses_xla():
         return ops.matmul(transposed(a) if transpose_a else a, transposed(b) if transpose_b else b)
     import tensorflow as tf
 
+    rows = a.shape[-1] if transpose_a else a.shape[-2]
+    if transpose_b and len(a.shape) == len(b.shape) == 2 and rows >= _FEW_ROWS.start:
+        return tf.squeeze(tf.matmul(a[None], b[None], transpose_a=transpose_a, transpose_b=True), 0)
     return tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
 
 
@@ -34,19 +38,15 @@ def projected(x: Any, weight: Any) -> Any:
 
 @ops.custom_gradient
 def _projected_by_kernels(x: Any, weight: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
-    """`projected`, where a kernel copies the matrix that it is to read transposed: the smaller one should be that."""
+    """`projected`; of a weight's gradient the kernel copies the operand that is transposed: the narrower should be it."""
     width, new_width = weight.shape
     rows = math.prod(x.shape[:-1])
     x_rows = ops.reshape(x, (rows, width))
 
     def gradient(upstream: Any) -> tuple[Any, Any]:
         upstream = ops.reshape(upstream, (rows, new_width))
-        many = rows >= 2 * new_width  # so that to transpose a weight is little work
-        if many and width <= new_width:
-            d_x = ops.matmul(upstream, transposed(weight))
-        else:
-            d_x = product(upstream, weight, transpose_b=True)
-        if many and width > new_width:
+        d_x = product(upstream, weight, transpose_b=True)
+        if width > new_width and rows >= 2 * new_width:  # so that to transpose the result is little work
             d_weight = transposed(product(upstream, x_rows, transpose_a=True))
         else:
             d_weight = product(x_rows, upstream, transpose_a=True)
@@ -60,7 +60,7 @@ def dot_products(x: Any, rows: Any) -> Any:
     if uses_xla():
         return ops.matmul(x, transposed(rows))
     x_rows = ops.reshape(x, (-1, x.shape[-1]))
-    if x_rows.shape[0] in _FEW_ROWS:  # the kernel of batches, here of one product, reads `rows` once: 0.6 of the time
+    if x_rows.shape[0] in _FEW_ROWS:  # a product with `rows` on the left reads them once: 0.6 of the time
         products = transposed(product(rows[None], x_rows[None], transpose_b=True)[0])
     else:
         products = product(x_rows, rows, transpose_b=True)

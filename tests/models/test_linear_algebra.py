@@ -18,15 +18,16 @@ def drawn(*shape):
 @either_way
 @pytest.mark.parametrize("transpose_a", [False, True])
 @pytest.mark.parametrize("transpose_b", [False, True])
-def test_products_of_transposed_matrices(transpose_a, transpose_b, xla, monkeypatch):
+@pytest.mark.parametrize("shape", [(2, 3, 5), (3, 5), (8, 5)], ids=str)
+def test_products_of_transposed_matrices(shape, transpose_a, transpose_b, xla, monkeypatch):
     use_xla(monkeypatch, xla)
-    a, b = drawn(2, 3, 5), drawn(2, 5, 4)
-    given = (a.swapaxes(1, 2) if transpose_a else a, b.swapaxes(1, 2) if transpose_b else b)
+    a, b = drawn(*shape), drawn(*shape[:-2], 5, 4)
+    given = (a.swapaxes(-1, -2) if transpose_a else a, b.swapaxes(-1, -2) if transpose_b else b)
     np.testing.assert_allclose(product(*given, transpose_a, transpose_b), a @ b, rtol=1e-5, atol=1e-6)
 
 
 @either_way
-@pytest.mark.parametrize("shape", [(2, 5), (8, 5), (4, 16, 5), (65, 5)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 5), (4, 5), (4, 16, 5), (65, 5)], ids=str)
 def test_products_with_few_and_many_rows(shape, xla, monkeypatch):
     use_xla(monkeypatch, xla)
     x, rows = drawn(*shape), drawn(70, 5)
