@@ -38,7 +38,7 @@ def projected(x: Any, weight: Any) -> Any:
 
 @ops.custom_gradient
 def _projected_by_kernels(x: Any, weight: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
-    """`projected`; for the gradient of the weight, whose kernel copies what it transposes, that is the narrower operand."""
+    """`projected`; the kernel of the weight's gradient copies what it transposes, which is the narrower operand."""
     width, new_width = weight.shape
     rows = math.prod(x.shape[:-1])
     x_rows = ops.reshape(x, (rows, width))
