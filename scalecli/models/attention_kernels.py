@@ -12,12 +12,13 @@ from jax import numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from scalecli.models.compiled import MOST_WRITTEN_OUT
 from scalecli.models.layers.base import MASKED
 
 BLOCK = 64  # queries, and keys, whose scores a program has at a time
 _WARPS = 4
 # How many loads a program has under way: the fastest of one to four on an H200, with heads of 64 and 512 positions.
-_STAGES = {"forward": 2, "d_keys": 3, "d_queries": 2, "d_bias": 2}
+_STAGES = {"forward": 2, "d_keys": 3, "d_queries": 2, "d_bias": 2, "d_queries_of_scores": 3, "d_bias_of_scores": 2}
 _LOG2_E = 1.4426950408889634
 
 
@@ -41,6 +42,21 @@ class Problem:
     def key_blocks(self) -> int:
         """How many blocks of keys there are."""
         return pl.cdiv(self.keys, BLOCK)
+
+    @property
+    def writes_scores(self) -> bool:
+        """Whether the backward pass writes out the gradients of the scores, or computes them for each result anew."""
+        return self.keys <= MOST_WRITTEN_OUT
+
+    @property
+    def diagonals(self) -> int:
+        """How many differences there are between the numbers of a block of keys and one of queries."""
+        return self.query_blocks + self.key_blocks - 1
+
+    def on_diagonal(self, diagonal: Any) -> tuple[Any, Any]:
+        """The first block of queries and the one after the last that some keys are so many blocks away from."""
+        last = jnp.minimum(self.query_blocks, self.key_blocks - diagonal)
+        return jnp.maximum(0, -diagonal), last * (diagonal <= 0).astype(jnp.int32) if self.causal else last
 
     def load(self, ref: Any, block: Any, length: int, *row: Any) -> Any:
         """Block number `block` of `ref` [length, ...] or of its `row`; zeros beyond the end."""
@@ -130,6 +146,11 @@ def _inside(ref: Any, block: Any, length: int) -> Any:
     return jnp.broadcast_to(jnp.reshape(inside, (BLOCK, *(1,) * (len(ref.shape) - 1))), ref.shape)
 
 
+def _tile(d_scores_ref: Any, i: Any, j: Any, *row: Any) -> Any:
+    """Where the gradients of a block's scores are, in [keys, queries] or in a row of it."""
+    return d_scores_ref.at[(*row, pl.ds(j * BLOCK, BLOCK), pl.ds(i * BLOCK, BLOCK))]
+
+
 def forward_kernel(
     problem: Problem, mixed_ref: Any, q_ref: Any, k_ref: Any, v_ref: Any, bias_ref: Any, query_segments_ref: Any,
     key_segments_ref: Any, output_ref: Any, normalizers_ref: Any,
@@ -159,8 +180,9 @@ def forward_kernel(
 def d_keys_kernel(
     problem: Problem, mixed_ref: Any, q_ref: Any, k_ref: Any, v_ref: Any, bias_ref: Any, query_segments_ref: Any,
     key_segments_ref: Any, normalizers_ref: Any, along_ref: Any, d_output_ref: Any, d_k_ref: Any, d_v_ref: Any,
+    d_scores_ref: Any = None,
 ) -> None:  # fmt: skip
-    """The gradients of a block of keys and their values."""
+    """The gradients of a block of keys, of its values, and of its scores [keys, queries] if they are to be written."""
     j = pl.program_id(0)
     keys = [problem.load(ref, j, problem.keys) for ref in (k_ref, v_ref, key_segments_ref)]
     query_refs = (q_ref, query_segments_ref, normalizers_ref, along_ref, d_output_ref)
@@ -173,7 +195,10 @@ def d_keys_kernel(
         bias = problem.bias(j - i, bias_ref, turned=True)
         shares, d_scores = problem.d_scores(i, j, queries, keys, bias, turned=True)
         d_v += plgpu.dot(shares.astype(d_output.dtype), d_output)
-        return d_k + plgpu.dot(d_scores.astype(q.dtype), q), d_v
+        d_scores = d_scores.astype(q.dtype)
+        if d_scores_ref is not None:
+            plgpu.store(_tile(d_scores_ref, i, j), d_scores)
+        return d_k + plgpu.dot(d_scores, q), d_v
 
     blank = jnp.zeros(keys[0].shape, jnp.float32)
     first = j if problem.causal else 0
@@ -206,10 +231,7 @@ def d_bias_kernel(
 ) -> None:  # fmt: skip
     """The sum of the scores' gradients over the blocks on one diagonal, whose distances are the same, and some rows."""
     diagonal = pl.program_id(0) - (problem.query_blocks - 1)
-    first, last = jnp.maximum(0, -diagonal), jnp.minimum(problem.query_blocks, problem.key_blocks - diagonal)
-    if problem.causal:
-        last *= (diagonal <= 0).astype(jnp.int32)
-
+    first, last = problem.on_diagonal(diagonal)
     bias = problem.bias(diagonal, bias_ref)
     query_refs = (q_ref, query_segments_ref, normalizers_ref, along_ref, d_output_ref)
 
@@ -224,3 +246,29 @@ def d_bias_kernel(
 
     blank = jnp.zeros((BLOCK, BLOCK), jnp.float32)
     plgpu.store(d_bias_ref, problem.loop(mixed_ref, 0, q_ref.shape[0], row, blank))
+
+
+def d_queries_of_scores_kernel(problem: Problem, d_scores_ref: Any, k_ref: Any, d_q_ref: Any) -> None:
+    """The gradient of a block of queries, from those of the scores [keys, queries]."""
+    i = pl.program_id(0)
+
+    def block(j: Any, d_q: Any) -> Any:
+        return d_q + plgpu.dot(plgpu.load(_tile(d_scores_ref, i, j)).T, problem.load(k_ref, j, problem.keys))
+
+    blank = jnp.zeros((BLOCK, k_ref.shape[-1]), jnp.float32)
+    problem.store(d_q_ref, i, problem.queries, jax.lax.fori_loop(0, problem.seen_blocks(i), block, blank))
+
+
+def d_bias_of_scores_kernel(problem: Problem, d_scores_ref: Any, d_bias_ref: Any) -> None:
+    """What `d_bias_kernel` computes, with the keys as rows, from the scores' gradients [rows, keys, queries]."""
+    diagonal = pl.program_id(0) - (problem.query_blocks - 1)
+    first, last = problem.on_diagonal(diagonal)
+
+    def row(number: Any, d_bias: Any) -> Any:
+        def block(i: Any, d_bias: Any) -> Any:
+            return d_bias + plgpu.load(_tile(d_scores_ref, i, i + diagonal, number)).astype(jnp.float32)
+
+        return jax.lax.fori_loop(first, last, block, d_bias)
+
+    blank = jnp.zeros((BLOCK, BLOCK), jnp.float32)
+    plgpu.store(d_bias_ref, jax.lax.fori_loop(0, d_scores_ref.shape[0], row, blank))

@@ -60,7 +60,7 @@ class Entry:
         environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         if name == REFERENCE:
             environment["JAX_PLATFORMS"] = "cpu"
-        if trial == "losses":  # Triton's products in full float32 take minutes to compile
+        if trial == "losses":  # Triton's products in full float32 take ten times as long to compile
             environment["XLA_FLAGS"] = "--xla_gpu_enable_triton_gemm=false"
         command = [sys.executable, "-m", __spec__.name, "--contestant", name]
         self.process = subprocess.Popen(

@@ -1,11 +1,13 @@
-"""Softmax attention for NVIDIA GPUs on JAX, as Triton kernels written with Pallas: scores never reach the GPU's memory.
+"""Softmax attention for NVIDIA GPUs on JAX, as Triton kernels written with Pallas that keep no scores.
 
 FlashAttention-2 (Dao 2023) with what T5 adds: a bias on the scores by the distance of key and query, shared by the
 batch, which has a gradient; and segments, for packed examples. Memory is linear in the length. Scores and softmax are
 float32, operands of matrix products bfloat16, and the bias that they add is rounded to float16's eleven bits.
 
-The backward pass runs three kernels, each of which computes the scores again: for keys and values, for queries, and for
-the bias. No sum depends on the order in which programs finish, so that the same inputs give the same bits.
+The backward pass runs three kernels: for keys and values, for queries, and for the bias. The first one computes the
+scores again, and up to `MOST_WRITTEN_OUT` keys it writes out their gradients for the other two, in the dtype of the
+queries; with more keys, so do they. No sum depends on the order in which programs finish, so that the same inputs give
+the same bits.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ from scalecli.models.attention_kernels import (
     BLOCK,
     Problem,
     d_bias_kernel,
+    d_bias_of_scores_kernel,
     d_keys_kernel,
     d_queries_kernel,
+    d_queries_of_scores_kernel,
     forward_kernel,
 )
 
@@ -73,12 +77,11 @@ def _forward(problem: Problem, *arguments: Any) -> Any:
     inputs = _kernel_inputs(*arguments)
     q = arguments[0]
     batch, queries, heads, _ = q.shape
-    specs = _specs(problem, heads, *inputs)
     return problem.call(
         forward_kernel,
         grid=(problem.query_blocks, batch, heads),
-        in_specs=specs,
-        out_specs=[specs[1], _per_query(problem)],
+        in_specs=_specs(problem, heads, *inputs),
+        out_specs=[_per_head(q, heads), _per_query(problem)],
         out_shape=[
             jax.ShapeDtypeStruct(q.shape, q.dtype),
             jax.ShapeDtypeStruct((batch, heads, queries), jnp.float32),
@@ -97,69 +100,105 @@ def _backward_rule(problem: Problem, kept: Any, d_output: Any) -> Any:
     batch, _, heads, d_kv = q.shape
     along = jnp.einsum("bqhd,bqhd->bhq", output, d_output, preferred_element_type=jnp.float32)
     inputs = (*_kernel_inputs(*arguments), normalizers, along, d_output)
-    specs = _specs(problem, heads, *inputs)
-    specs += [_per_query(problem), _per_query(problem), specs[1]]
     per_key = pl.BlockSpec((None, problem.keys, None, d_kv), lambda _, row, head: (row, 0, head, 0))
-    d_k, d_v = problem.call(
+    scores = jax.ShapeDtypeStruct((batch, heads, problem.key_blocks * BLOCK, problem.query_blocks * BLOCK), q.dtype)
+    d_k, d_v, *d_scores = problem.call(
         d_keys_kernel,
         grid=(problem.key_blocks, batch, heads),
-        in_specs=specs,
-        out_specs=[per_key, per_key],
-        out_shape=[jax.ShapeDtypeStruct((batch, problem.keys, heads, d_kv), k.dtype)] * 2,
-    )(*inputs)
-    d_q = problem.call(
-        d_queries_kernel,
-        grid=(problem.query_blocks, batch, heads),
-        in_specs=specs,
-        out_specs=specs[1],
-        out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
+        in_specs=_specs(problem, heads, *inputs),
+        out_specs=[per_key, per_key, *[_per_scores(scores)] * problem.writes_scores],
+        out_shape=[jax.ShapeDtypeStruct((batch, problem.keys, heads, d_kv), k.dtype)] * 2
+        + [scores] * problem.writes_scores,
     )(*inputs)
     d_k, d_v = (
         d if d.shape == x.shape else jnp.sum(d.astype(jnp.float32), axis=2, keepdims=True).astype(x.dtype)
         for d, x in ((d_k, k), (d_v, v))
     )
-    return d_q, d_k, d_v, _d_bias(problem, *inputs) if problem.biased else None, None, None
+    d_q, d_bias = _from_scores(problem, q, k, *d_scores) if d_scores else _anew(problem, *inputs)
+    return d_q, d_k, d_v, d_bias, None, None
 
 
-def _d_bias(problem: Problem, mixed: Any, q: Any, k: Any, v: Any, bias: Any, *inputs: Any) -> Any:
-    """The gradient of the bias' tiles, float32 [heads, diagonals, block, block]."""
-    batch, queries, heads, _ = q.shape
-    diagonals = problem.query_blocks + problem.key_blocks - 1
-    parts = next(parts for parts in range(min(batch, _BATCH_PARTS), 0, -1) if batch % parts == 0)
+def _from_scores(problem: Problem, q: Any, k: Any, d_scores: Any) -> tuple[Any, Any]:
+    """The gradients of the queries and of the bias, from those of the scores [batch, heads, keys, queries]."""
+    batch, _, heads, _ = q.shape
+    specs = [_per_scores(d_scores), _per_head(k, heads)]
+    d_q = _d_queries(problem, d_queries_of_scores_kernel, q, specs, d_scores, k)
+    if not problem.biased:
+        return d_q, None
+    parts = _parts(batch)
+    specs = [_per_scores(d_scores, batch // parts)]
+    return d_q, jnp.swapaxes(_d_bias(problem, d_bias_of_scores_kernel, parts, heads, specs, d_scores), -1, -2)
+
+
+def _anew(problem: Problem, mixed: Any, q: Any, *others: Any) -> tuple[Any, Any]:
+    """The gradients of the queries and of the bias, from scores that are computed once more for each of the two."""
+    batch, _, heads, _ = q.shape
+    specs = _specs(problem, heads, mixed, q, *others)
+    d_q = _d_queries(problem, d_queries_kernel, q, specs, mixed, q, *others)
+    if not problem.biased:
+        return d_q, None
+    parts = _parts(batch)
     mixed = jnp.max(jnp.reshape(mixed, (parts, -1)), axis=1)
-    specs = _specs(problem, heads, mixed, q, k, v, bias, rows=batch // parts)
-    per_query = pl.BlockSpec((batch // parts, None, queries), lambda _, part, head: (part, head, 0))
-    one_tile = pl.BlockSpec((None, None, None, BLOCK, BLOCK), lambda diagonal, part, head: (part, head, diagonal, 0, 0))
+    specs = _specs(problem, heads, mixed, q, *others, rows=batch // parts)
+    return d_q, _d_bias(problem, d_bias_kernel, parts, heads, specs, mixed, q, *others)
+
+
+def _d_queries(problem: Problem, kernel: Any, q: Any, specs: list[Any], *inputs: Any) -> Any:
+    batch, _, heads, _ = q.shape
+    return problem.call(
+        kernel,
+        grid=(problem.query_blocks, batch, heads),
+        in_specs=specs,
+        out_specs=_per_head(q, heads),
+        out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
+    )(*inputs)
+
+
+def _d_bias(problem: Problem, kernel: Any, parts: int, heads: int, specs: list[Any], *inputs: Any) -> Any:
+    """The gradient of the bias' tiles, float32 [heads, diagonals, block, block]."""
     tiles = problem.call(
-        d_bias_kernel,
-        grid=(diagonals, parts, heads),
-        in_specs=[*specs, per_query, per_query, specs[1]],
-        out_specs=one_tile,
-        out_shape=jax.ShapeDtypeStruct((parts, heads, diagonals, BLOCK, BLOCK), jnp.float32),
-    )(mixed, q, k, v, bias, *inputs)
+        kernel,
+        grid=(problem.diagonals, parts, heads),
+        in_specs=specs,
+        out_specs=pl.BlockSpec(
+            (None, None, None, BLOCK, BLOCK), lambda diagonal, part, head: (part, head, diagonal, 0, 0)
+        ),
+        out_shape=jax.ShapeDtypeStruct((parts, heads, problem.diagonals, BLOCK, BLOCK), jnp.float32),
+    )(*inputs)
     return jnp.sum(tiles, axis=0)
 
 
+def _parts(batch: int) -> int:
+    """How many sums of the bias' gradient run side by side, each over equally many rows."""
+    return next(parts for parts in range(min(batch, _BATCH_PARTS), 0, -1) if batch % parts == 0)
+
+
 def _specs(
-    problem: Problem, heads: int, mixed: Any, q: Any, k: Any, v: Any, bias: Any, *_: Any, rows: int | None = None
+    problem: Problem, heads: int, mixed: Any, q: Any, k: Any, v: Any, bias: Any, *rest: Any, rows: int | None = None
 ) -> list[Any]:
-    """What a program (block, row, head) sees of the arguments: of one row, or of `rows`."""
-
-    def per_head(x: Any) -> Any:
-        shared = x.shape[2] != heads
-        return pl.BlockSpec(
-            (rows, x.shape[1], None, x.shape[3]), lambda _, row, head: (row, 0, 0 if shared else head, 0)
-        )
-
-    bias_spec = None if bias is None else pl.BlockSpec((None, *bias.shape[1:]), lambda _, __, head: (head, 0, 0, 0))
-    segments = (pl.BlockSpec((rows, length), lambda _, row, __: (row, 0)) for length in (problem.queries, problem.keys))
+    """What a program (block, row, head) sees of a kernel's inputs: of one row, or of `rows`."""
     per_row = pl.BlockSpec((None,), lambda _, row, __: (row,))
-    return [per_row, per_head(q), per_head(k), per_head(v), bias_spec, *segments]
+    bias_spec = None if bias is None else pl.BlockSpec((None, *bias.shape[1:]), lambda _, __, head: (head, 0, 0, 0))
+    segments = [pl.BlockSpec((rows, length), lambda _, row, __: (row, 0)) for length in (problem.queries, problem.keys)]
+    per_query = _per_query(problem, rows)
+    of_output = [per_query, per_query, _per_head(q, heads, rows)] if len(rest) > len(segments) else []
+    return [per_row, *(_per_head(x, heads, rows) for x in (q, k, v)), bias_spec, *segments, *of_output]
 
 
-def _per_query(problem: Problem) -> Any:
+def _per_head(x: Any, heads: int, rows: int | None = None) -> Any:
+    """What a program sees of [batch, length, heads or 1, d_kv]."""
+    shared = x.shape[2] != heads
+    return pl.BlockSpec((rows, x.shape[1], None, x.shape[3]), lambda _, row, head: (row, 0, 0 if shared else head, 0))
+
+
+def _per_query(problem: Problem, rows: int | None = None) -> Any:
     """What a program sees of float32 [batch, heads, queries]."""
-    return pl.BlockSpec((None, None, problem.queries), lambda _, row, head: (row, head, 0))
+    return pl.BlockSpec((rows, None, problem.queries), lambda _, row, head: (row, head, 0))
+
+
+def _per_scores(scores: Any, rows: int | None = None) -> Any:
+    """What a program sees of [batch, heads, keys, queries]."""
+    return pl.BlockSpec((rows, None, *scores.shape[2:]), lambda _, row, head: (row, head, 0, 0))
 
 
 _attention.defvjp(_forward_rule, _backward_rule)

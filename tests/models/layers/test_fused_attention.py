@@ -11,6 +11,7 @@ jax = pytest.importorskip("jax")
 from jax import numpy as jnp  # noqa: E402
 
 from scalecli.architectures import build_spec  # noqa: E402
+from scalecli.models import attention_kernels  # noqa: E402
 from scalecli.models.blocks import stack  # noqa: E402
 from scalecli.models.layers import attention, fused_attention  # noqa: E402
 from scalecli.models.layers.blockwise_attention import bias_tiles  # noqa: E402
@@ -74,15 +75,22 @@ def distance(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
+@pytest.fixture(params=[True, False], ids=["scores written", "scores computed anew"])
+def written(request, monkeypatch):
+    """Whether the backward pass writes out the gradients of the scores."""
+    monkeypatch.setattr(attention_kernels, "MOST_WRITTEN_OUT", 1024 if request.param else 0)
+    return request.param
+
+
 @pytest.mark.parametrize(("queries", "keys", "key_heads", "d_kv", "biased", "causal"), CASES)
-def test_float32(queries, keys, key_heads, d_kv, biased, causal):
+def test_float32(queries, keys, key_heads, d_kv, biased, causal, written):
     arguments = problem(queries, keys, key_heads, d_kv, biased)
     found, expected = (value_and_gradients(function, *arguments, causal) for function in (fused, formula))
     assert len(found) == 4 + biased
     assert max(map(distance, found, expected)) < 2e-6
 
 
-def test_bfloat16_to_rounding():
+def test_bfloat16_to_rounding(written):
     arguments = problem(114, 114, HEADS, 16, True, "bfloat16")
     found, expected = (value_and_gradients(function, *arguments, True) for function in (fused, formula))
     assert 1e-4 < max(map(distance, found, expected)) < 1e-2
@@ -100,7 +108,7 @@ def test_memory_is_linear_in_the_length():
 
 
 @pytest.mark.parametrize(("queries", "keys", "key_heads", "d_kv", "biased", "causal"), CASES)
-def test_kernels_lower_to_triton(queries, keys, key_heads, d_kv, biased, causal):
+def test_kernels_lower_to_triton(queries, keys, key_heads, d_kv, biased, causal, written):
     q, k, v, bias, segments, d_output = problem(queries, keys, key_heads, d_kv, biased, "bfloat16")
 
     def total(q, k, v, bias):
@@ -109,7 +117,8 @@ def test_kernels_lower_to_triton(queries, keys, key_heads, d_kv, biased, causal)
     gradients = jax.jit(jax.grad(total, (0, 1, 2) if bias is None else (0, 1, 2, 3)))
     checks = [jax.export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton")]
     exported = jax.export.export(gradients, platforms=["cuda"], disabled_checks=checks)(q, k, v, bias)
-    kernels = ["forward", "d_keys", "d_queries", *(["d_bias"] if biased else [])]
+    end = "_of_scores" if written else ""
+    kernels = ["forward", "d_keys", f"d_queries{end}", *([f"d_bias{end}"] if biased else [])]
     text = exported.mlir_module()
     assert [name for name in kernels if f"attention_{name}_kernel" not in text] == []
 
