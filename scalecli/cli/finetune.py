@@ -14,6 +14,7 @@ from scalecli.cli.options.groups import Command, number_option, option_group
 from scalecli.cli.options.model import code_option
 from scalecli.cli.options.tasks import mixing_options, task_options
 from scalecli.cli.options.training import output_options, recipe_and_saving, recipe_options
+from scalecli.cli.output.terminal import say
 from scalecli.cli.output.training import print_plan, print_results
 from scalecli.errors import UsageError
 
@@ -119,6 +120,7 @@ def command(
             rates=dict(job.rates),
             vocabulary=f"of {parent.address}, step {parent.step}",
         )
+        say("note: if no example needs these lengths, the run pads to shorter ones and costs less")
         return
     from scalecli.cli.output.progress import ConsoleReporter
 

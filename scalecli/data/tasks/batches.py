@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _SHORTEST_BUCKET = 64
+_MULTIPLES = (64, 8)  # what the lengths of training's inputs and targets are multiples of, if shorter than they may be
 _TEXTS_BETWEEN_REPORTS = 256
 
 
@@ -64,7 +65,8 @@ class FinetuningBatches:
     A batch has int32 "inputs" [batch, inputs_length] and "targets" [batch, targets_length]; when packed, a row holds
     several examples of a task, and "inputs_segments" and "targets_segments", of the same shapes, number them from 1
     with 0 for padding. Examples are packed once, each into the first row that has room, in an order that the seed
-    gives; a task's rows are shuffled anew every epoch. `unknown` is the share of the tokens that are unknown.
+    gives; a task's rows are shuffled anew every epoch. `lengths` are the tokens of a batch's inputs and targets: no
+    more than the longest row of all needs. `unknown` is the share of the tokens that are unknown.
     """
 
     def __init__(
@@ -77,7 +79,10 @@ class FinetuningBatches:
         seed: int,
         packed: bool,
     ) -> None:
-        """`rates` are the shares of the tasks among examples; those among rows follow from the examples of a row."""
+        """`rates` are the shares of the tasks among examples, and no row gets longer than `lengths`.
+
+        The shares among rows follow from the examples of a row.
+        """
         self.names = list(tasks)
         self.unknown = unknown_share(ids for task in tasks.values() for ids in task.sequences)
         self._batch, self._seed, self._packed = batch, seed, packed
@@ -92,8 +97,13 @@ class FinetuningBatches:
             inputs += [[task.inputs[n] for n in row] for row in rows]
             targets += [[task.targets[n] for n in row] for row in rows]
             self.rows[name] = len(rows)
-        self._read_inputs = Rows.of(inputs).reader(lengths[0])
-        self._read_targets = Rows.of(targets).reader(lengths[1])
+        sides = Rows.of(inputs), Rows.of(targets)
+        inputs_length, targets_length = (
+            min(length, -(-side.longest // multiple) * multiple)
+            for side, length, multiple in zip(sides, lengths, _MULTIPLES, strict=True)
+        )
+        self.lengths = inputs_length, targets_length
+        self._read_inputs, self._read_targets = map(Rows.reader, sides, self.lengths)
         row_rates = np.array([rates[name] * self.rows[name] / len(tasks[name].inputs) for name in self.names])
         sizes = list(self.rows.values())
         self._task_and_row = Turns.of(row_rates / row_rates.sum(), seed).reader(sizes, seed)

@@ -37,6 +37,11 @@ class Rows:
             np.cumsum([0, *(sum(map(len, row)) for row in rows)], dtype=np.int64),
         )
 
+    @property
+    def longest(self) -> int:
+        """The most tokens of a row."""
+        return int(np.diff(self.starts).max())
+
     def reader(self, length: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         """A function in the graph from a row's index to its tokens and segments, padded to [length]."""
         import tensorflow as tf

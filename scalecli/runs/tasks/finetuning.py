@@ -65,7 +65,7 @@ class Finetuning(TrainingJob):
         return [task for task in self.tasks if task.has("validation")]
 
     def lengths(self) -> tuple[int, int]:
-        """Tokens of a row's inputs and targets: those of the longest task."""
+        """The most tokens that a row's inputs and targets may have: those of the longest task."""
         tasks = self.trained_on
         return max(task.inputs_length for task in tasks), max(task.targets_length for task in tasks)
 
@@ -118,7 +118,7 @@ class Finetuning(TrainingJob):
             return validate
 
         first = self.measured_on[0]
-        inputs_length, targets_length = self.lengths()
+        inputs_length, targets_length = batches.lengths
         return TrainingInputs(
             spec=self.parent.text_spec,
             shape=self.parent.shape,

@@ -49,10 +49,24 @@ def test_an_epoch_holds_every_example_once(vocabulary, packed):
     epochs = [[pair for row in range(rows) for pair in unpack(batch, row, packed)] for batch in found]
     expected = pairs_of(vocabulary, EXAMPLES)
     assert sorted(epochs[0]) == sorted(epochs[1]) == expected and epochs[0] != epochs[1]
+    lengths = (32, 16 if packed else 8)  # a target has two tokens
     for name, array in found[0].items():
-        assert array.shape == (rows, LENGTHS[name.startswith("targets")]) and array.dtype == np.int32
+        assert array.shape == (rows, lengths[name.startswith("targets")]) and array.dtype == np.int32
         if name.endswith("segments"):
             assert ((array > 0) == (found[0][name.removesuffix("_segments")] > 0)).all()
+
+
+def test_rows_are_no_longer_than_the_longest_example_needs(vocabulary):
+    def lengths(words, most):
+        examples = [Example("a", "text", 0), Example("text " * words, "text", 1)]
+        encoded = {"only": Encoded.of(examples, vocabulary, most)}
+        return FinetuningBatches(encoded, {"only": 1.0}, most, batch=2, seed=1, packed=False).lengths
+
+    assert len(vocabulary.encode("text " * 70)) == 70
+    assert [lengths(words, (512, 62)) for words in (1, 63, 64, 70, 511, 600)] == [
+        (64, 8), (64, 8), (128, 8), (128, 8), (512, 8), (512, 8)
+    ]  # fmt: skip
+    assert lengths(70, (100, 3)) == (100, 3)
 
 
 @pytest.mark.parametrize("packed", [False, True])
