@@ -90,7 +90,7 @@ class VocabularyEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What was read: `identity` is a content hash or a dataset's version, lengths are in tokens.
+    """What was read: `identity` is a content hash or a dataset's version, lengths are those of rows, in tokens.
 
     `documents` and `tokens` count the training examples and their tokens, where that is known before training; `task`
     is a task's definition, or `tasks` those of several by name, and `rates` a mixture's sampling rates by task.

@@ -15,7 +15,7 @@ from scalecli.cli.options.model import code_option
 from scalecli.cli.options.tasks import mixing_options, task_options
 from scalecli.cli.options.training import output_options, recipe_and_saving, recipe_options
 from scalecli.cli.output.terminal import say
-from scalecli.cli.output.training import print_plan, print_results
+from scalecli.cli.output.training import LENGTHS_NOTE, print_plan, print_results
 from scalecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ def command(
 
         read_tasks(job.measured_on, "validation")
         packing = "packed" if job.packs else "padded"
+        if not job.packs:
+            say(f"note: {LENGTHS_NOTE}")
         print_plan(
             parent.spec,
             parent.shape,
@@ -120,7 +122,6 @@ def command(
             rates=dict(job.rates),
             vocabulary=f"of {parent.address}, step {parent.step}",
         )
-        say("note: if no example needs these lengths, the run pads to shorter ones and costs less")
         return
     from scalecli.cli.output.progress import ConsoleReporter
 

@@ -18,7 +18,14 @@ from scalecli.models.layers.base import MASKED
 BLOCK = 64  # queries, and keys, whose scores a program has at a time
 _WARPS = 4
 # How many loads a program has under way: the fastest of one to four on an H200, with heads of 64 and 512 positions.
-_STAGES = {"forward": 2, "d_keys": 3, "d_queries": 2, "d_bias": 2, "d_queries_of_scores": 3, "d_bias_of_scores": 2}
+_STAGES = {
+    "forward": 2,
+    "d_keys": 3,
+    "d_queries": 2,
+    "d_bias": 2,
+    "d_queries_from_d_scores": 3,
+    "d_bias_from_d_scores": 2,
+}
 _LOG2_E = 1.4426950408889634
 
 
@@ -44,7 +51,7 @@ class Problem:
         return pl.cdiv(self.keys, BLOCK)
 
     @property
-    def writes_scores(self) -> bool:
+    def writes_d_scores(self) -> bool:
         """Whether the backward pass writes out the gradients of the scores, or computes them for each result anew."""
         return self.keys <= MOST_WRITTEN_OUT
 
@@ -54,9 +61,11 @@ class Problem:
         return self.query_blocks + self.key_blocks - 1
 
     def on_diagonal(self, diagonal: Any) -> tuple[Any, Any]:
-        """The first block of queries and the one after the last that some keys are so many blocks away from."""
-        last = jnp.minimum(self.query_blocks, self.key_blocks - diagonal)
-        return jnp.maximum(0, -diagonal), last * (diagonal <= 0).astype(jnp.int32) if self.causal else last
+        """The range of blocks i of queries for which i + diagonal is a block of keys that they see."""
+        first, last = jnp.maximum(0, -diagonal), jnp.minimum(self.query_blocks, self.key_blocks - diagonal)
+        if self.causal:
+            last *= (diagonal <= 0).astype(jnp.int32)
+        return first, last
 
     def load(self, ref: Any, block: Any, length: int, *row: Any) -> Any:
         """Block number `block` of `ref` [length, ...] or of its `row`; zeros beyond the end."""
@@ -248,7 +257,7 @@ def d_bias_kernel(
     plgpu.store(d_bias_ref, problem.loop(mixed_ref, 0, q_ref.shape[0], row, blank))
 
 
-def d_queries_of_scores_kernel(problem: Problem, d_scores_ref: Any, k_ref: Any, d_q_ref: Any) -> None:
+def d_queries_from_d_scores_kernel(problem: Problem, d_scores_ref: Any, k_ref: Any, d_q_ref: Any) -> None:
     """The gradient of a block of queries, from those of the scores [keys, queries]."""
     i = pl.program_id(0)
 
@@ -259,7 +268,7 @@ def d_queries_of_scores_kernel(problem: Problem, d_scores_ref: Any, k_ref: Any, 
     problem.store(d_q_ref, i, problem.queries, jax.lax.fori_loop(0, problem.seen_blocks(i), block, blank))
 
 
-def d_bias_of_scores_kernel(problem: Problem, d_scores_ref: Any, d_bias_ref: Any) -> None:
+def d_bias_from_d_scores_kernel(problem: Problem, d_scores_ref: Any, d_bias_ref: Any) -> None:
     """What `d_bias_kernel` computes, with the keys as rows, from the scores' gradients [rows, keys, queries]."""
     diagonal = pl.program_id(0) - (problem.query_blocks - 1)
     first, last = problem.on_diagonal(diagonal)

@@ -26,6 +26,8 @@ _CONFIGURATION = (
     *("seed", "precision", "dropout", "z_loss", "parent", "origin", "start_step"),
 )
 _NOT_COMPARED = {"data.unknown"}  # an outcome, and missing in older manifests
+# Of tasks an outcome, too: rows are as long as the examples need. How long they may be is in the tasks' definitions.
+_LENGTHS_OF_ROWS = {"data.inputs_length", "data.targets_length"}
 # Files may move: a hash of their content stands beside their paths.
 _PATHS = {"parent.path", "origin.source", "data.name", "data.vocabulary.file"}
 _PATHS_OF_TASKS = ("train", "validation", "test", "data_dir")
@@ -123,6 +125,8 @@ def differences(a: Manifest, b: Manifest) -> list[str]:
     """
     run, now = _configuration(a), _configuration(b)
     ignored = _NOT_COMPARED | _PATHS
+    if now.get("data.kind") == "task":
+        ignored |= _LENGTHS_OF_ROWS
     # Of a trained vocabulary the name says how it was made; any other name is a path.
     if not now.get(_VOCABULARY_NAME, "").startswith("train:"):
         ignored.add(_VOCABULARY_NAME)

@@ -106,22 +106,24 @@ class Stack:
         for number, position_bias in enumerate(self.position_biases, start=1):
             yield "position_bias" if number == 1 else f"position_bias_{number}", position_bias
 
+    @property
+    def pooled(self) -> int:
+        """How many positions become one on the way through the stack."""
+        sublayers = (sublayer for repeat in self.repeats for sublayer in repeat.block.sublayers)
+        return math.prod(sublayer.window for sublayer in sublayers if isinstance(sublayer, Pooling))
+
     def output_length(self, length: int) -> int:
         """Positions that come out of the stack.
 
         Raises:
             ConfigurationError: a pooling does not divide the length.
         """
-        windows = (
-            step.window for repeat in self.repeats for step in repeat.block.sublayers if isinstance(step, Pooling)
-        )
-        pooled = math.prod(windows)
-        if length % pooled:
+        if length % self.pooled:
             raise ConfigurationError(
-                f"the encoder pools its inputs by {pooled}, and they are {length} long; "
-                f"a multiple of {pooled} is accepted"
+                f"the encoder pools its inputs by {self.pooled}, and they are {length} long; "
+                f"a multiple of {self.pooled} is accepted"
             )
-        return length // pooled
+        return length // self.pooled
 
     def layers(self, queries: int, memory: int) -> Iterator[tuple[int, list[tuple[LayerSpec, int]]]]:
         """How often each block is run, and its parts with the length that each sees."""

@@ -67,7 +67,12 @@ class Entry:
             environment["XLA_FLAGS"] = "--xla_gpu_enable_triton_gemm=false"
         command = [sys.executable, "-m", __spec__.name, "--contestant", name]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,  # with those that compile for it
         )
 
     def send(self, method: str, **arguments: Any) -> None:
@@ -75,6 +80,11 @@ class Entry:
         assert self.process.stdin
         self.process.stdin.write(json.dumps([method, arguments]) + "\n")
         self.process.stdin.flush()
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal to its processes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
     def prepare(self) -> None:
         """Asks it to compile."""
@@ -98,6 +108,13 @@ class Contest:
         """Prints a line with the seconds since the start."""
         print(f"{time.monotonic() - self.start:5.0f} s  {text}", flush=True)
 
+    def has_time_for(self, what: str, seconds: float) -> bool:
+        """Whether so many seconds are left; if not, says so."""
+        if time.monotonic() < self.deadline - seconds:
+            return True
+        self.say(f"{what}: left out, no time")
+        return False
+
     def answer(self, entry: Entry, seconds: float = math.inf) -> dict[str, Any] | None:
         """An entry's answer; None, said, where it failed, or the time or those seconds ran out."""
         process, left = entry.process, min(seconds, self.deadline - time.monotonic())
@@ -106,7 +123,7 @@ class Contest:
             selector.register(process.stdout, selectors.EVENT_READ)
             line = process.stdout.readline() if left > 0 and selector.select(left) else ""
         if not line:
-            process.kill()
+            entry.send_signal(signal.SIGKILL)
             self.say(f"{entry.what}: {entry.name} gave no answer in time")
             return None
         answer: dict[str, Any] = json.loads(line)
@@ -128,20 +145,20 @@ class Contest:
         with self.pause_of_others(entry):
             entry.send("measure")
             measured = self.answer(entry)
-        entry.process.kill()
+        entry.send_signal(signal.SIGKILL)
         return {**entry.request, **prepared, **measured} if measured and "failed" not in measured else None
 
     @contextlib.contextmanager
     def pause_of_others(self, entry: Entry) -> Iterator[None]:
         """Within it, no other entry runs."""
-        others = [other.process for other in self.entries if other is not entry]
-        for process in others:
-            process.send_signal(signal.SIGSTOP)
+        others = [other for other in self.entries if other is not entry]
+        for other in others:
+            other.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            for process in others:
-                process.send_signal(signal.SIGCONT)
+            for other in others:
+                other.send_signal(signal.SIGCONT)
 
     def ours(self, entry: Entry) -> dict[str, Any] | None:
         """What an entry measures that prepares when its turn comes."""
@@ -181,7 +198,7 @@ class Contest:
             if figures and "failed" not in figures:
                 off = [np.abs(np.array(figures[name]) / np.array(right[name]) - 1).max() for name in right]
                 self.say(f"{entry.what}: off by {off[0]:.1e}, gradient norms by {off[1]:.1e}, of {STEPS} steps")
-            entry.process.kill()
+            entry.send_signal(signal.SIGKILL)
 
     def alone(self, entry: Entry) -> None:
         """Prints one step of ours."""
@@ -197,7 +214,7 @@ def main() -> None:
     """Runs the contests in order of importance."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="*", default=["base", "large", "small", "small-nl24"])
-    parser.add_argument("--batch", type=int, help="Sequences; by default 128 for small to 32 for large.")
+    parser.add_argument("--batch", type=int, help="Sequences; by default 32 to 128, by the size.")
     parser.add_argument("--budget", type=float, default=480.0, help="Seconds for all of it.")
     parser.add_argument("--chip", default="h100", help="Whose peak is meant: a name in shapes/hardware/chips.yaml.")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
@@ -241,18 +258,17 @@ def main() -> None:
         rate = contest.decode(result, THEIRS) if what == "decode" else contest.train(result, THEIRS, peak)
         if (ours := rates[what]) and rate:
             contest.say(f"{entry.what}: {ours / rate:.2f} times the tokens/s of {THEIRS}")
-    if "large" in batches and time.monotonic() < contest.deadline - 60:
+    if "large" in batches and contest.has_time_for("train large, alone", 60):
         entry = contest.enter(OURS, "train large, alone", "train", size="large", batch=2 * batches["large"])
         contest.train(contest.ours(entry), OURS, peak)
     alone = [(f"long, {first} with {LONG} inputs", {"size": first, "batch": 1, "inputs": LONG, "rematerialise": True})]
     alone += [(f"depth, small-nl{layers}", {"size": f"small-nl{layers}", "batch": 32}) for layers in (6, 12, 48)]
     for what, request in alone:
-        if time.monotonic() > contest.deadline - 20:
-            contest.say(f"{what}: left out, no time")
-            continue
-        contest.alone(contest.enter(OURS, what, "train", **{**request, "batch": arguments.batch or request["batch"]}))
+        if contest.has_time_for(what, 20):
+            batch = arguments.batch or request["batch"]
+            contest.alone(contest.enter(OURS, what, "train", **{**request, "batch": batch}))
     for entry in contest.entries:
-        entry.process.kill()
+        entry.send_signal(signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,16 @@ def test_differences_are_those_that_decide_the_numbers():
     ]
 
 
+def test_the_lengths_of_rows_of_tasks_are_an_outcome():
+    run = example_manifest()
+    of_task = dataclasses.replace(run.data, kind="task", task={"name": "sst2", "lengths": {"inputs": 512}})
+    shorter = dataclasses.replace(of_task, inputs_length=64, targets_length=8)
+    other = dataclasses.replace(shorter, task={"name": "sst2", "lengths": {"inputs": 256}})
+    run, now, cut = (example_manifest(data=data) for data in (of_task, shorter, other))
+    assert differences(run, now) == []
+    assert differences(run, cut) == ["data.task.lengths.inputs: 512 in the run, 256 now"]
+
+
 def test_length_outcome_place_and_machine_are_no_differences():
     run = example_manifest(parent=Parent(path="a/run.yaml", sha256="cd" * 32, step=300))
     task = {"name": "sst2", "train": ["/elsewhere/train.tsv"], "validation": ["/elsewhere/dev.tsv"]}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scalecli.analysis.rows.comparison import Row
 
 if TYPE_CHECKING:  # comparisons of published models alone do without
-    from scalecli.manifest import Manifest
+    from scalecli.manifest import Data, Manifest
 
 _STAGES = {"pretrain": "pretraining", "finetune": "finetuning", "eval": "evaluation"}
 
@@ -87,7 +87,7 @@ def aspects(manifest: Manifest) -> dict[str, tuple[str, str]]:
     if isinstance(data, ImageData):
         reading = {"image size": data.image_size}
     else:
-        reading = {"inputs length": data.inputs_length, "targets length": data.targets_length, "packed": data.packed}
+        reading = {**_lengths(data), "packed": data.packed}
         pieces = data.vocabulary
         vocabulary = {"vocabulary": (pieces.sha256, f"{pieces.name}, {pieces.pieces:,} pieces")}
     plain = {
@@ -109,6 +109,15 @@ def aspects(manifest: Manifest) -> dict[str, tuple[str, str]]:
         **vocabulary,
         **{what: (str(value), str(value)) for what, value in plain.items()},
     }
+
+
+def _lengths(data: Data) -> dict[str, Any]:
+    """How long rows may be: those of tasks are as long as the examples need, and the tasks' definitions say at most."""
+    if data.kind != "task":
+        return {"inputs length": data.inputs_length, "targets length": data.targets_length}
+    definitions = (data.tasks or {data.name: data.task or {}}).values()
+    lengths = [definition["lengths"] for definition in definitions if "lengths" in definition]
+    return {f"{side} length": max((most[side] for most in lengths), default=None) for side in ("inputs", "targets")}
 
 
 def _named(part: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,10 @@ PLAN_COLUMNS = (
     Column("hours", "Time on this machine (roofline)", "hours"),
 )
 
+LENGTHS_NOTE = (
+    "finetuning is counted with rows of the task's full lengths; a run pads to what its longest example needs"
+)
+
 
 def print_plan(
     spec: ModelSpec,

@@ -11,6 +11,7 @@ from typing import Any
 from scalecli.cli.options.machine import run_notes
 from scalecli.cli.output.formats import print_notes, print_table, table_text
 from scalecli.cli.output.progress import duration
+from scalecli.cli.output.training import LENGTHS_NOTE
 from scalecli.cli.study.plan import Plan, PlannedRun, hours_by_run
 from scalecli.costs.hardware import energy_kwh
 from scalecli.studies.progress import COMPLETED, MISSING, RunStatus, read_progress
@@ -75,6 +76,7 @@ def totals(plan: Plan, progress: Sequence[RunStatus]) -> list[str]:
         f"to do: {_cost(plan, hours, left)} ({basis}, with start-up and compiling)",
         *(f"{run.command.name}: no estimate of its time ({problem})" for problem, run in problems.items()),
         *_spent(plan),
+        *([LENGTHS_NOTE] if any(run.kind == "finetune" for run in plan.runs) else []),
     ]
 
 

@@ -6,6 +6,7 @@ sequence is appended, so every one ends with it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _SHORTEST_BUCKET = 64
-_MULTIPLES = (64, 8)  # what the lengths of training's inputs and targets are multiples of, if shorter than they may be
+_MULTIPLES = (64, 8)  # rows of training have inputs and targets of such lengths, or of the most that they may have
 _TEXTS_BETWEEN_REPORTS = 256
 
 
@@ -78,10 +79,11 @@ class FinetuningBatches:
         batch: int,
         seed: int,
         packed: bool,
+        pooled: int = 1,
     ) -> None:
-        """`rates` are the shares of the tasks among examples, and no row gets longer than `lengths`.
+        """`rates` are the shares of the tasks among examples; those among rows follow from the examples of a row.
 
-        The shares among rows follow from the examples of a row.
+        No row gets longer than `lengths`. The encoder takes inputs whose lengths are multiples of `pooled`.
         """
         self.names = list(tasks)
         self.unknown = unknown_share(ids for task in tasks.values() for ids in task.sequences)
@@ -97,13 +99,13 @@ class FinetuningBatches:
             inputs += [[task.inputs[n] for n in row] for row in rows]
             targets += [[task.targets[n] for n in row] for row in rows]
             self.rows[name] = len(rows)
-        sides = Rows.of(inputs), Rows.of(targets)
-        inputs_length, targets_length = (
-            min(length, -(-side.longest // multiple) * multiple)
-            for side, length, multiple in zip(sides, lengths, _MULTIPLES, strict=True)
+        input_rows, target_rows = Rows.of(inputs), Rows.of(targets)
+        self.lengths = (
+            input_rows.padded_length(lengths[0], math.lcm(_MULTIPLES[0], pooled)),
+            target_rows.padded_length(lengths[1], _MULTIPLES[1]),
         )
-        self.lengths = inputs_length, targets_length
-        self._read_inputs, self._read_targets = map(Rows.reader, sides, self.lengths)
+        self._read_inputs = input_rows.reader(self.lengths[0])
+        self._read_targets = target_rows.reader(self.lengths[1])
         row_rates = np.array([rates[name] * self.rows[name] / len(tasks[name].inputs) for name in self.names])
         sizes = list(self.rows.values())
         self._task_and_row = Turns.of(row_rates / row_rates.sum(), seed).reader(sizes, seed)

@@ -37,10 +37,10 @@ class Rows:
             np.cumsum([0, *(sum(map(len, row)) for row in rows)], dtype=np.int64),
         )
 
-    @property
-    def longest(self) -> int:
-        """The most tokens of a row."""
-        return int(np.diff(self.starts).max())
+    def padded_length(self, most: int, multiple: int) -> int:
+        """The length that rows are padded to: the multiple that the longest one fits in, or `most` if that is less."""
+        longest = int(np.diff(self.starts).max())
+        return min(most, -(-longest // multiple) * multiple)
 
     def reader(self, length: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         """A function in the graph from a row's index to its tokens and segments, padded to [length]."""

@@ -1,13 +1,13 @@
 """Softmax attention for NVIDIA GPUs on JAX, as Triton kernels written with Pallas that keep no scores.
 
 FlashAttention-2 (Dao 2023) with what T5 adds: a bias on the scores by the distance of key and query, shared by the
-batch, which has a gradient; and segments, for packed examples. Memory is linear in the length. Scores and softmax are
-float32, operands of matrix products bfloat16, and the bias that they add is rounded to float16's eleven bits.
+batch, which has a gradient; and segments, for packed examples. Scores and softmax are float32, operands of matrix
+products bfloat16, and the bias that they add is rounded to float16's eleven bits.
 
 The backward pass runs three kernels: for keys and values, for queries, and for the bias. The first one computes the
-scores again, and up to `MOST_WRITTEN_OUT` keys it writes out their gradients for the other two, in the dtype of the
-queries; with more keys, so do they. No sum depends on the order in which programs finish, so that the same inputs give
-the same bits.
+scores again. Up to `MOST_WRITTEN_OUT` keys it also writes the gradients of the scores, which the other two kernels
+read. Beyond that, these compute the scores again, too, and memory is linear in the length. No sum depends on the order
+in which programs finish, so that the same inputs give the same bits.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from jax.experimental import pallas as pl
 from scalecli.models.attention_kernels import (
     BLOCK,
     Problem,
+    d_bias_from_d_scores_kernel,
     d_bias_kernel,
-    d_bias_of_scores_kernel,
     d_keys_kernel,
+    d_queries_from_d_scores_kernel,
     d_queries_kernel,
-    d_queries_of_scores_kernel,
     forward_kernel,
 )
 
@@ -101,33 +101,37 @@ def _backward_rule(problem: Problem, kept: Any, d_output: Any) -> Any:
     along = jnp.einsum("bqhd,bqhd->bhq", output, d_output, preferred_element_type=jnp.float32)
     inputs = (*_kernel_inputs(*arguments), normalizers, along, d_output)
     per_key = pl.BlockSpec((None, problem.keys, None, d_kv), lambda _, row, head: (row, 0, head, 0))
-    scores = jax.ShapeDtypeStruct((batch, heads, problem.key_blocks * BLOCK, problem.query_blocks * BLOCK), q.dtype)
+    d_key = jax.ShapeDtypeStruct((batch, problem.keys, heads, d_kv), k.dtype)
+    shapes, specs = [d_key, d_key], [per_key, per_key]
+    if problem.writes_d_scores:
+        scores = (batch, heads, problem.key_blocks * BLOCK, problem.query_blocks * BLOCK)
+        shapes.append(jax.ShapeDtypeStruct(scores, q.dtype))
+        specs.append(_per_d_scores(shapes[-1]))
     d_k, d_v, *d_scores = problem.call(
         d_keys_kernel,
         grid=(problem.key_blocks, batch, heads),
         in_specs=_specs(problem, heads, *inputs),
-        out_specs=[per_key, per_key, *[_per_scores(scores)] * problem.writes_scores],
-        out_shape=[jax.ShapeDtypeStruct((batch, problem.keys, heads, d_kv), k.dtype)] * 2
-        + [scores] * problem.writes_scores,
+        out_specs=specs,
+        out_shape=shapes,
     )(*inputs)
     d_k, d_v = (
         d if d.shape == x.shape else jnp.sum(d.astype(jnp.float32), axis=2, keepdims=True).astype(x.dtype)
         for d, x in ((d_k, k), (d_v, v))
     )
-    d_q, d_bias = _from_scores(problem, q, k, *d_scores) if d_scores else _anew(problem, *inputs)
+    d_q, d_bias = _from_d_scores(problem, q, k, *d_scores) if d_scores else _anew(problem, *inputs)
     return d_q, d_k, d_v, d_bias, None, None
 
 
-def _from_scores(problem: Problem, q: Any, k: Any, d_scores: Any) -> tuple[Any, Any]:
+def _from_d_scores(problem: Problem, q: Any, k: Any, d_scores: Any) -> tuple[Any, Any]:
     """The gradients of the queries and of the bias, from those of the scores [batch, heads, keys, queries]."""
     batch, _, heads, _ = q.shape
-    specs = [_per_scores(d_scores), _per_head(k, heads)]
-    d_q = _d_queries(problem, d_queries_of_scores_kernel, q, specs, d_scores, k)
+    specs = [_per_d_scores(d_scores), _per_head(k, heads)]
+    d_q = _d_queries(problem, d_queries_from_d_scores_kernel, q, specs, d_scores, k)
     if not problem.biased:
         return d_q, None
     parts = _parts(batch)
-    specs = [_per_scores(d_scores, batch // parts)]
-    return d_q, jnp.swapaxes(_d_bias(problem, d_bias_of_scores_kernel, parts, heads, specs, d_scores), -1, -2)
+    specs = [_per_d_scores(d_scores, batch // parts)]
+    return d_q, jnp.swapaxes(_d_bias(problem, d_bias_from_d_scores_kernel, parts, heads, specs, d_scores), -1, -2)
 
 
 def _anew(problem: Problem, mixed: Any, q: Any, *others: Any) -> tuple[Any, Any]:
@@ -174,15 +178,18 @@ def _parts(batch: int) -> int:
 
 
 def _specs(
-    problem: Problem, heads: int, mixed: Any, q: Any, k: Any, v: Any, bias: Any, *rest: Any, rows: int | None = None
-) -> list[Any]:
+    problem: Problem, heads: int, mixed: Any, q: Any, k: Any, v: Any, bias: Any, query_segments: Any, key_segments: Any,
+    *of_output: Any, rows: int | None = None,
+) -> list[Any]:  # fmt: skip
     """What a program (block, row, head) sees of a kernel's inputs: of one row, or of `rows`."""
     per_row = pl.BlockSpec((None,), lambda _, row, __: (row,))
     bias_spec = None if bias is None else pl.BlockSpec((None, *bias.shape[1:]), lambda _, __, head: (head, 0, 0, 0))
     segments = [pl.BlockSpec((rows, length), lambda _, row, __: (row, 0)) for length in (problem.queries, problem.keys)]
-    per_query = _per_query(problem, rows)
-    of_output = [per_query, per_query, _per_head(q, heads, rows)] if len(rest) > len(segments) else []
-    return [per_row, *(_per_head(x, heads, rows) for x in (q, k, v)), bias_spec, *segments, *of_output]
+    specs = [per_row, *(_per_head(x, heads, rows) for x in (q, k, v)), bias_spec, *segments]
+    if of_output:  # normalizers, along, d_output
+        per_query = _per_query(problem, rows)
+        specs += [per_query, per_query, _per_head(q, heads, rows)]
+    return specs
 
 
 def _per_head(x: Any, heads: int, rows: int | None = None) -> Any:
@@ -196,9 +203,9 @@ def _per_query(problem: Problem, rows: int | None = None) -> Any:
     return pl.BlockSpec((rows, None, problem.queries), lambda _, row, head: (row, head, 0))
 
 
-def _per_scores(scores: Any, rows: int | None = None) -> Any:
-    """What a program sees of [batch, heads, keys, queries]."""
-    return pl.BlockSpec((rows, None, *scores.shape[2:]), lambda _, row, head: (row, head, 0, 0))
+def _per_d_scores(d_scores: Any, rows: int | None = None) -> Any:
+    """What a program sees of the scores' gradients [batch, heads, keys, queries]."""
+    return pl.BlockSpec((rows, None, *d_scores.shape[2:]), lambda _, row, head: (row, head, 0, 0))
 
 
 _attention.defvjp(_forward_rule, _backward_rule)

@@ -179,7 +179,9 @@ def training_batches(
     if job.padding_reason:
         warnings.append(job.padding_reason)
     batch, seed = job.recipe.batch, job.recipe.seed
-    return FinetuningBatches(encoded, job.rates, job.lengths(), batch=batch, seed=seed, packed=job.packs), warnings
+    pooled = job.parent.text_spec.encoder.pooled
+    made = FinetuningBatches(encoded, job.rates, job.lengths(), batch=batch, seed=seed, packed=job.packs, pooled=pooled)
+    return made, warnings
 
 
 def example_batches(job: Finetuning) -> tuple[Iterator[Mapping[str, Any]], Vocabulary, list[str]]:

@@ -29,6 +29,16 @@ def test_runs_that_were_made_alike_differ_in_nothing(tmp_path):
     assert differences(rows(tmp_path, a={})) == []
 
 
+def test_rows_of_tasks_may_be_as_long_as_their_examples_need(tmp_path):
+    def of_task(most, inputs_length):
+        task = {"name": "sst2", "lengths": {"inputs": most, "targets": 84}}
+        return {"data": replace(DATA, kind="task", task=task, inputs_length=inputs_length)}
+
+    assert differences(rows(tmp_path / "alike", a=of_task(512, 64), b=of_task(512, 128))) == []
+    unlike_rows = rows(tmp_path / "unlike", a=of_task(512, 64), b=of_task(256, 64))
+    assert runs_by_difference(unlike_rows) == {("pretraining", "inputs length"): {"512": ["a"], "256": ["b"]}}
+
+
 @pytest.mark.parametrize(
     ("changes", "what", "values"),
     [

@@ -57,16 +57,17 @@ def test_an_epoch_holds_every_example_once(vocabulary, packed):
 
 
 def test_rows_are_no_longer_than_the_longest_example_needs(vocabulary):
-    def lengths(words, most):
+    def lengths(words, most=(512, 62), **options):
         examples = [Example("a", "text", 0), Example("text " * words, "text", 1)]
         encoded = {"only": Encoded.of(examples, vocabulary, most)}
-        return FinetuningBatches(encoded, {"only": 1.0}, most, batch=2, seed=1, packed=False).lengths
+        options = {"batch": 2, "seed": 1, "packed": False, **options}
+        return FinetuningBatches(encoded, {"only": 1.0}, most, **options).lengths
 
     assert len(vocabulary.encode("text " * 70)) == 70
-    assert [lengths(words, (512, 62)) for words in (1, 63, 64, 70, 511, 600)] == [
-        (64, 8), (64, 8), (128, 8), (128, 8), (512, 8), (512, 8)
-    ]  # fmt: skip
+    assert [lengths(words) for words in (1, 63, 64, 70)] == [(64, 8), (64, 8), (128, 8), (128, 8)]
+    assert [lengths(words) for words in (511, 600)] == [(512, 8), (512, 8)]
     assert lengths(70, (100, 3)) == (100, 3)
+    assert [lengths(words, pooled=96) for words in (1, 200)] == [(192, 8), (384, 8)]
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -271,3 +271,14 @@ def test_a_run_that_is_not_there_and_a_task_that_is_not_given(material, referenc
     nowhere = tmp_path / "nowhere"
     assert str(nowhere) in finetuning(material, nowhere, tmp_path / "run", "--task", task).failed(4)
     assert "no task" in finetuning(material, reference, tmp_path / "run").failed(2)
+
+
+def test_rows_are_as_long_as_the_examples_need(material, reference, task, tmp_path, no_training):
+    longer = task.with_name("longer.yaml")
+    longer.write_text(TASK.replace("inputs: 32, targets: 6", "inputs: 512, targets: 62"))
+    assert finetuning(material, reference, tmp_path, "--task", longer, "--steps", 50).code == 0
+    manifest = load_manifest(tmp_path)
+    assert (manifest.data.inputs_length, manifest.data.targets_length) == (64, 8)
+    ran = command("finetune", reference, "--task", longer, "--run", tmp_path / "plan", "--dry-run", "--format", "json")
+    assert json.loads(ran.out)["tables"]["plan"][0]["lengths"] == {"inputs": 512, "targets": 62}
+    assert "a run pads to what its longest example needs" in ran.err
