@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -59,13 +61,15 @@ def draw_panel(axes: Axes, panel: Panel, look: Look, width: float, height: float
         draw_line(axes, corners, line.kind, look.color(line.group), gid)
         inside = [(x, y) for x, y in corners if 0 <= x <= width and 0 <= y <= height]
         if line.label and inside:
-            end = min((inside[-1], inside[0]), key=lambda corner: _crowd(corner, points))
+            ends = inside[-1], inside[0]
+            end = ends[int(np.argmin(_crowds(ends, points)))]
             texts.append(_Text(line.label, look.ink(line.group), gid, end, is_first=True))
 
     for index, (mark, (x, y), radius) in enumerate(zip(panel.marks, points, radii, strict=True)):
         draw_mark(axes, x, y, radius, look.styles[mark.group], mark.is_efficient, f"{prefix}-{index}")
     # The frontier has to be named; then whoever has the least room chooses first.
-    ranks = [(not mark.is_efficient, -_crowd(at, points)) for mark, at in zip(panel.marks, points, strict=True)]
+    crowds = _crowds(points, points)
+    ranks = [(not mark.is_efficient, -crowd) for mark, crowd in zip(panel.marks, crowds, strict=True)]
     for index in sorted(range(len(ranks)), key=ranks.__getitem__):
         mark, ink = panel.marks[index], look.ink(panel.marks[index].group)
         texts.append(_Text(mark.label, ink, f"{prefix}-{index}", points[index], radii[index], mark.is_efficient))
@@ -91,8 +95,11 @@ def _frame(axes: Axes, panel: Panel, width: float, height: float) -> None:
     axes.set_ylabel(shortened(panel.y.title, AXIS, height), size=AXIS, color=INK, labelpad=3)
 
 
-def _crowd(point: Point, marks: list[Point]) -> int:
-    return sum(abs(point[0] - x) < _CROWD and abs(point[1] - y) < _CROWD for x, y in marks)
+def _crowds(points: Sequence[Point], marks: Sequence[Point]) -> list[int]:
+    """How many marks crowd each point."""
+    near = np.abs(np.reshape(points, (-1, 1, 2)) - np.reshape(marks, (1, -1, 2))) < _CROWD
+    crowds: list[int] = near.all(2).sum(1).tolist()
+    return crowds
 
 
 def _write(

@@ -40,6 +40,7 @@ _ONE, _SEVERAL = (370.0, 300.0), (310.0, 270.0)  # width and height of the axes 
 _EDGE, _GAP = 10.0, 18.0  # around the figure; between panels and legend
 _TICK_AND_PADS = 14.0
 _RESOLUTION = 200  # dots per inch of a PNG
+_COMPRESSION = 3  # of a PNG: at 6, the default, files are larger and take longer
 _PREFIX = "figure"  # of ids
 
 # Without a date or a program's name in the file, the same figure gives the same bytes.
@@ -90,7 +91,8 @@ def _settings(figure: FigureSpec, salt: str) -> Iterator[None]:
 
 def _saved(drawn: Figure, format: str) -> bytes:
     stream = io.BytesIO()
-    drawn.savefig(stream, format=format, dpi=_RESOLUTION, metadata=_METADATA[format])
+    options = {"pil_kwargs": {"compress_level": _COMPRESSION}} if format == "png" else {}
+    drawn.savefig(stream, format=format, dpi=_RESOLUTION, metadata=_METADATA[format], **options)
     return stream.getvalue()
 
 

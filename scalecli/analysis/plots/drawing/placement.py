@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -21,7 +22,7 @@ _PADDING = 0.8  # that texts keep from each other, and from the frame
 # crosses another one, and one that runs over foreign marks.
 _LINE, _CROSSING, _OVER_MARKS = 0.7, 30.0, 25.0
 _SAMPLES = np.linspace(0.0, 1.0, 16)
-_ATTEMPTS = 8
+_ATTEMPTS, _ATTEMPTS_IN_VAIN = 8, 2
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def place_labels(
     """A placement for each label within a panel, None where there is no room for one.
 
     Those that are to be first choose first, then the others in their order. If some find no room, there is another
-    attempt, in which those choose before others of their rank that have failed more often; the best attempt counts.
+    attempt, in which those choose before others of their rank that have failed more often, until two in a row are no
+    better; the best attempt counts.
 
     Args:
         labels: what to place.
@@ -67,7 +69,7 @@ def place_labels(
         width: of the panel; texts stay inside.
         height: of the panel.
     """
-    failures = [0] * len(labels)
+    failures, in_vain = [0] * len(labels), 0
     best: list[Placement | None] = [None] * len(labels)
     panel = _Panel(marks, lines, width, height)
     candidates = [panel.candidates(label) for label in labels]
@@ -77,8 +79,10 @@ def place_labels(
         by_index = {index: room.place_label(candidates[index]) for index in order}
         placements = [by_index[index] for index in range(len(labels))]
         if _unplaced(labels, placements) < _unplaced(labels, best):
-            best = placements
-        if None not in placements:
+            best, in_vain = placements, 0
+        else:
+            in_vain += 1
+        if None not in placements or in_vain == _ATTEMPTS_IN_VAIN:
             break
         failures = [failed + (placement is None) for failed, placement in zip(failures, placements, strict=True)]
     return best
@@ -92,25 +96,39 @@ def _unplaced(labels: Sequence[Label], placements: Sequence[Placement | None]) -
 
 @dataclass(frozen=True)
 class _Candidates:
-    """The candidates of a label that lie within the panel and on no mark, and what each costs whatever other labels do.
+    """The candidates of a label that lie within the panel and on no mark.
 
     Args:
+        label: what is to be placed.
         centers: middles of the text, [candidates, 2].
+        gaps: how far the text is from the mark's edge, [candidates].
         boxes: the text with its padding, [candidates, 4].
         leaders: [candidates, 2 ends, 2].
-        is_led: whether there is to be a leader, [candidates].
-        costs: of distance, direction and lines under the text, [candidates].
-        over_marks: what a leader over foreign marks costs besides, [candidates].
         reach: the box around all texts and leaders, [4].
+        lines: points of lines within reach, [points, 2].
+        foreign: boxes of other marks within reach, [marks, 4].
     """
 
+    label: Label
     centers: np.ndarray
+    gaps: np.ndarray
     boxes: np.ndarray
     leaders: np.ndarray
-    is_led: np.ndarray
-    costs: np.ndarray
-    over_marks: np.ndarray
     reach: np.ndarray
+    lines: np.ndarray
+    foreign: np.ndarray
+
+    @cached_property
+    def is_led(self) -> np.ndarray:
+        """Whether there is to be a leader, [candidates]."""
+        return np.asarray(self.gaps > _LEADER_FROM)
+
+    @cached_property
+    def costs(self) -> np.ndarray:
+        """What each costs whatever other labels do, [candidates]; only labels that find room need it."""
+        under = _LINE * _holds(self.boxes, self.lines).sum(1)
+        over_marks = _OVER_MARKS * self.is_led * _touch(self.leaders, self.foreign)
+        return np.asarray(self.gaps + _awkwardness(self.centers, self.label) + under + over_marks)
 
 
 class _Panel:
@@ -125,7 +143,7 @@ class _Panel:
     ) -> None:
         circles = np.array(marks, dtype=float).reshape(-1, 3)
         self._marks = np.concatenate([circles[:, :2] - circles[:, 2:], circles[:, :2] + circles[:, 2:]], axis=1)
-        self._under = np.concatenate([np.empty((0, 2)), *(_along(line) for line in lines)])
+        self._lines = np.concatenate([np.empty((0, 2)), *(_along(line) for line in lines)])
         self._size = width, height
 
     def candidates(self, label: Label) -> _Candidates:
@@ -136,20 +154,12 @@ class _Panel:
         is_free = np.asarray((boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= self._size).all(1))
         is_free[is_free] = ~_overlap(boxes[is_free], self._marks).any(1)
         centers, gaps, boxes = centers[is_free], gaps[is_free], boxes[is_free]
-        leaders, is_led = _leaders(label, centers, half), gaps > _LEADER_FROM
+        leaders = _leaders(label, centers, half)
         is_own = _holds(self._marks, np.array([[label.x, label.y]]))[:, 0]
         reach = _around(boxes[:, :2], boxes[:, 2:], leaders.reshape(-1, 2))
-        under = self._under[_meet(self._under[:, [0, 1, 0, 1]], reach)]
+        lines = self._lines[_meet(self._lines[:, [0, 1, 0, 1]], reach)]
         foreign = self._marks[~is_own & _meet(self._marks, reach)]
-        return _Candidates(
-            centers,
-            boxes,
-            leaders,
-            is_led,
-            costs=gaps + _awkwardness(centers, label) + _LINE * _holds(boxes, under).sum(1),
-            over_marks=_OVER_MARKS * is_led * _touch(leaders, foreign),
-            reach=reach,
-        )
+        return _Candidates(label, centers, gaps, boxes, leaders, reach, lines, foreign)
 
 
 class _Room:
@@ -174,7 +184,7 @@ class _Room:
         if not len(free):
             return None
         crossings = is_led * _cross(candidates.leaders[free], leaders).sum(1)
-        costs = candidates.costs[free] + _CROSSING * crossings + candidates.over_marks[free]
+        costs = candidates.costs[free] + _CROSSING * crossings
         best = int(costs.argmin())
         chosen = free[best : best + 1]
         self._keep(candidates.boxes[chosen], candidates.leaders[chosen[is_led[best : best + 1]]])
