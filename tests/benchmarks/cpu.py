@@ -209,12 +209,13 @@ class Contestant:
 
     def __init__(self, contest: str, name: str, precision: str) -> None:
         command = [sys.executable, "-m", __spec__.name, contest, "--serve", name, "--precision", precision]
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             command,
             env={**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             text=True,
         )
         self._answer()
@@ -233,7 +234,9 @@ class Contestant:
         for line in self._process.stdout:
             if line.startswith(ANSWER):
                 return line.removeprefix(ANSWER)
-        raise SystemExit(f"{self._process.args}: ended with {self._process.wait()}")
+        status = self._process.wait()
+        self._errors.seek(0)
+        raise SystemExit(f"{self._errors.read()}\n{self._process.args}: ended with {status}")
 
 
 def serve(trial: Trial, contestant: Callable[[Trial], Callable[[], object]]) -> None:
