@@ -48,7 +48,7 @@ def draw_mark(
     """Draws a mark, those on the frontier with a dark edge; small ones lie on large ones."""
     edge = _EFFICIENT if is_efficient else _OTHERS
     shape: dict[str, Any] = {"linestyle": "none", "marker": style.marker, "markersize": 2 * radius}
-    axes.add_line(Line2D([x], [y], color=style.color, gid=gid, zorder=4 - radius / 100, **shape, **edge))
+    axes.add_artist(Line2D([x], [y], color=style.color, gid=gid, zorder=4 - radius / 100, **shape, **edge))
 
 
 def draw_line(
@@ -56,4 +56,4 @@ def draw_line(
 ) -> None:
     """Draws a line from corner to corner."""
     xs, ys = zip(*corners, strict=True)
-    axes.add_line(Line2D(xs, ys, color=color, gid=gid, zorder=2, **_LINES[kind]))
+    axes.add_artist(Line2D(xs, ys, color=color, gid=gid, zorder=2, **_LINES[kind]))

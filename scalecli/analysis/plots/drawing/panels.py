@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -67,17 +66,11 @@ def draw_panel(axes: Axes, panel: Panel, look: Look, width: float, height: float
 
     for index, (mark, (x, y), radius) in enumerate(zip(panel.marks, points, radii, strict=True)):
         draw_mark(axes, x, y, radius, look.styles[mark.group], mark.is_efficient, f"{prefix}-{index}")
-    # The frontier has to be named; then whoever has the least room chooses first.
-    crowds = _crowds(points, points)
-    ranks = [(not mark.is_efficient, -crowd) for mark, crowd in zip(panel.marks, crowds, strict=True)]
-    for index in sorted(range(len(ranks)), key=ranks.__getitem__):
-        mark, ink = panel.marks[index], look.ink(panel.marks[index].group)
-        texts.append(_Text(mark.label, ink, f"{prefix}-{index}", points[index], radii[index], mark.is_efficient))
+        ink = look.ink(mark.group)
+        # The frontier has to be named.
+        texts.append(_Text(mark.label, ink, f"{prefix}-{index}", (x, y), radius, mark.is_efficient))
     circles = [(x, y, radius) for (x, y), radius in zip(points, radii, strict=True)]
     return _write(axes, texts, circles, lines, width, height)
-
-
-_placed = lru_cache(maxsize=32)(place_labels)  # a panel is drawn as part of a picture, and alone for a page
 
 
 def _frame(axes: Axes, panel: Panel, width: float, height: float) -> None:
@@ -112,11 +105,11 @@ def _write(
 ) -> int:
     """Writes the texts, the first ones first, as long as there is room; returns for how many there is none."""
     shown = [shortened(text.text, LABEL, _WIDEST_LABEL) for text in texts]
-    labels = tuple(
+    labels = [
         Label(*text.at, text.radius, text_width(words, LABEL), LABEL * 1.15, text.is_first)
         for text, words in zip(texts, shown, strict=True)
-    )
-    placements = _placed(labels, tuple(marks), tuple(map(tuple, lines)), width, height)
+    ]
+    placements = place_labels(labels, marks, lines, width, height)
     for text, words, placement in zip(texts, shown, placements, strict=True):
         if placement is None:
             continue
@@ -126,5 +119,5 @@ def _write(
         axes.text(placement.x, placement.y, words, gid=f"{text.gid}-label", bbox=back, **style)
         if placement.leader:
             xs, ys = zip(*placement.leader, strict=True)
-            axes.add_line(Line2D(xs, ys, color=GRAY, linewidth=0.5, gid=f"{text.gid}-leader", zorder=3))
+            axes.add_artist(Line2D(xs, ys, color=GRAY, linewidth=0.5, gid=f"{text.gid}-leader", zorder=3))
     return placements.count(None)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from scalecli.analysis.plots.drawing.legend import Legend
 from scalecli.analysis.plots.drawing.lettering import (
@@ -58,7 +59,7 @@ def render(figure: FigureSpec, format: Literal["png", "svg", "pdf"]) -> bytes:
     after them what belongs to these.
     """
     with _settings(figure, _PREFIX):
-        return _saved(_drawn(figure), format)
+        return _saved(_drawn(figure).figure, format)
 
 
 def render_panels(figure: FigureSpec, prefix: str) -> tuple[list[bytes], int]:
@@ -66,16 +67,14 @@ def render_panels(figure: FigureSpec, prefix: str) -> tuple[list[bytes], int]:
 
     What belongs to the whole figure (title, legend, caption) is left to the page.
     """
-    look, panels, unplaced = Look(figure), [], 0
     with _settings(figure, prefix):
-        for index in range(len(figure.panels)):
-            frame = _Frame.of(figure)
-            sheet = _Sheet(frame.column, frame.row + _EDGE)
-            unplaced += frame.draw(sheet, figure, look, index, frame.left, _EDGE / 2 + frame.below)
-            panels.append(
-                _saved(sheet.figure, "svg").replace(b'<g id="%s-' % _PREFIX.encode(), b'<g id="%s-' % prefix.encode())
-            )
-    return panels, unplaced
+        drawing = _drawn(figure)
+        pictures = []
+        for axes, room in drawing.panels:
+            with _alone(axes):
+                pictures.append(_saved(drawing.figure, "svg", room))
+    ids, those_of_page = (b'<g id="%s-' % name.encode() for name in (_PREFIX, prefix))
+    return [picture.replace(ids, those_of_page) for picture in pictures], drawing.unplaced
 
 
 @contextlib.contextmanager
@@ -89,10 +88,24 @@ def _settings(figure: FigureSpec, salt: str) -> Iterator[None]:
         yield
 
 
-def _saved(drawn: Figure, format: str) -> bytes:
+@contextlib.contextmanager
+def _alone(axes: Axes) -> Iterator[None]:
+    """Hides what else there is on the sheet."""
+    others = [part for part in axes.figure.get_children() if part not in (axes, axes.figure.patch)]
+    try:
+        for part in others:
+            part.set_visible(False)
+        yield
+    finally:
+        for part in others:
+            part.set_visible(True)
+
+
+def _saved(drawn: Figure, format: str, room: Bbox | None = None) -> bytes:
+    """The file of a figure, or of a part of it."""
     stream = io.BytesIO()
     options = {"pil_kwargs": {"compress_level": _COMPRESSION}} if format == "png" else {}
-    drawn.savefig(stream, format=format, dpi=_RESOLUTION, metadata=_METADATA[format], **options)
+    drawn.savefig(stream, format=format, dpi=_RESOLUTION, metadata=_METADATA[format], bbox_inches=room, **options)
     return stream.getvalue()
 
 
@@ -124,16 +137,22 @@ class _Frame:
     def row(self) -> float:
         return self.above + self.height + self.below
 
-    def draw(self, sheet: _Sheet, figure: FigureSpec, look: Look, index: int, x: float, y: float) -> int:
-        """Draws a panel with the corner of its axes at (x, y); returns how many labels found no room."""
-        axes = sheet.axes(x, y, self.width, self.height)
-        if len(figure.panels) > 1:
-            title = shortened(figure.panels[index].title, PANEL_TITLE, self.width, is_bold=True)
-            sheet.write(x, y + self.height + 8, title, PANEL_TITLE, color=INK, weight="bold")
-        return draw_panel(axes, figure.panels[index], look, self.width, self.height, f"{_PREFIX}-{index}")
+    def around(self, x: float, y: float) -> Bbox:
+        """The room of a panel whose axes have their lower left corner at (x, y), in inches."""
+        bounds = (x - self.left, y - self.below - _EDGE / 2, self.column, self.row + _EDGE)
+        return Bbox.from_bounds(*(length / 72 for length in bounds))
 
 
-def draw(figure: FigureSpec) -> Figure:
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as matplotlib has it, the axes and the room of each panel, and how many labels found no room."""
+
+    figure: Figure
+    panels: tuple[tuple[Axes, Bbox], ...]
+    unplaced: int
+
+
+def draw(figure: FigureSpec) -> Drawing:
     """The figure for matplotlib; `render` explains the ids and has the settings under which this is called."""
     look, frame = Look(figure), _Frame.of(figure)
     legend = Legend(figure, look)
@@ -153,11 +172,16 @@ def draw(figure: FigureSpec) -> Figure:
 
     title = shortened(figure.title, TITLE, width - 2 * _EDGE, is_bold=True)
     sheet.write(_EDGE, top + 6, title, TITLE, color=INK, weight="bold")
-    unplaced = 0
-    for index in range(len(figure.panels)):
+    panels, unplaced = [], 0
+    for index, panel in enumerate(figure.panels):
         down, across = divmod(index, figure.columns)
         x, y = _EDGE + across * frame.column + frame.left, top - (down + 1) * frame.row + frame.below
-        unplaced += frame.draw(sheet, figure, look, index, x, y)
+        axes = sheet.axes(x, y, frame.width, frame.height)
+        if len(figure.panels) > 1:
+            title = shortened(panel.title, PANEL_TITLE, frame.width, is_bold=True)
+            axes.text(0, frame.height + 8, title, size=PANEL_TITLE, color=INK, weight="bold", va="baseline")
+        unplaced += draw_panel(axes, panel, look, frame.width, frame.height, f"{_PREFIX}-{index}")
+        panels.append((axes, frame.around(x, y)))
     left, upper = (width - _EDGE - legend.width, top) if is_beside else (_EDGE, base - _EDGE / 2)
     room = sheet.axes(left, upper - legend.height, legend.width, legend.height)
     room.axis("off")
@@ -166,7 +190,7 @@ def draw(figure: FigureSpec) -> Figure:
         caption.append(no_room(unplaced))
     for index, line in enumerate(caption):
         sheet.write(_EDGE, bottom - (index + 1) * line_height(CAPTION), line, CAPTION, color=GRAY)
-    return sheet.figure
+    return Drawing(sheet.figure, tuple(panels), unplaced)
 
 
 def no_room(labels: int) -> str:
@@ -174,7 +198,7 @@ def no_room(labels: int) -> str:
     return f"No room for {labels} label{'s' if labels > 1 else ''}: the points' file has all names."
 
 
-_drawn = lru_cache(maxsize=8)(draw)  # a figure may be drawn in several formats
+_drawn = lru_cache(maxsize=8)(draw)  # a figure may be saved in several formats, and its panels alone
 
 
 class _Sheet:

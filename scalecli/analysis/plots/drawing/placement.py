@@ -10,19 +10,26 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
-_GAPS = (1.5, 4.0, 7.0, 11.0, 16.0, 22.0, 29.0, 37.0, 46.0, 56.0, 67.0, 80.0)
 _DIRECTIONS = 16
+_DISTANCES = (1.5, 4.0, 7.0, 11.0, 16.0, 22.0, 29.0, 37.0, 46.0, 56.0, 67.0, 80.0)
+# Of each candidate, how far its text is from the mark's edge, [candidates], and in which direction, [candidates, 2].
+_GAPS = np.repeat(_DISTANCES, _DIRECTIONS)
+_TOWARDS = np.tile(
+    [(math.cos(turn * math.tau / _DIRECTIONS), math.sin(turn * math.tau / _DIRECTIONS)) for turn in range(_DIRECTIONS)],
+    (len(_DISTANCES), 1),
+)
+_HANGS = np.clip(_TOWARDS * 1.5, -1, 1) / 2  # the text hangs on the end of the direction by its nearest side or corner
 _LEADER_FROM = 4.5  # labels as close as this stand without one
 _PADDING = 0.8  # that texts keep from each other, and from the frame
 # What a position costs, in points of distance: each point of a line's length that the text would lie on, a leader that
 # crosses another one, and one that runs over foreign marks.
 _LINE, _CROSSING, _OVER_MARKS = 0.7, 30.0, 25.0
-_SAMPLES = np.linspace(0.0, 1.0, 16)
-_ATTEMPTS, _ATTEMPTS_IN_VAIN = 8, 2
+_STEP = 3.0  # between samples of a line
+_ATTEMPTS, _ATTEMPTS_IN_VAIN = 8, 3
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,9 @@ def place_labels(
 ) -> list[Placement | None]:
     """A placement for each label within a panel, None where there is no room for one.
 
-    Those that are to be first choose first, then the others in their order. If some find no room, there is another
-    attempt, in which those choose before others of their rank that have failed more often, until two in a row are no
-    better; the best attempt counts.
+    Those that are to be first choose first, then the others; among them whoever has the fewest candidates. If some find
+    no room, there is another attempt, in which those choose before others of their rank that have failed more often,
+    until several in a row are no better; the best attempt counts.
 
     Args:
         labels: what to place.
@@ -69,14 +76,20 @@ def place_labels(
         width: of the panel; texts stay inside.
         height: of the panel.
     """
+    if not labels:
+        return []
     failures, in_vain = [0] * len(labels), 0
     best: list[Placement | None] = [None] * len(labels)
     panel = _Panel(marks, lines, width, height)
     candidates = [panel.candidates(label) for label in labels]
     for _ in range(_ATTEMPTS):
-        room = _Room()
-        order = sorted(range(len(labels)), key=lambda index: (not labels[index].is_first, -failures[index]))
-        by_index = {index: room.place_label(candidates[index]) for index in order}
+        room = _Room(candidates)
+        ranks = [
+            (not label.is_first, -failed, len(own.boxes))
+            for label, failed, own in zip(labels, failures, candidates, strict=True)
+        ]
+        order = sorted(range(len(labels)), key=ranks.__getitem__)
+        by_index = {index: room.place_label(index) for index in order}
         placements = [by_index[index] for index in range(len(labels))]
         if _unplaced(labels, placements) < _unplaced(labels, best):
             best, in_vain = placements, 0
@@ -104,9 +117,8 @@ class _Candidates:
         gaps: how far the text is from the mark's edge, [candidates].
         boxes: the text with its padding, [candidates, 4].
         leaders: [candidates, 2 ends, 2].
-        reach: the box around all texts and leaders, [4].
-        lines: points of lines within reach, [points, 2].
-        foreign: boxes of other marks within reach, [marks, 4].
+        lines: samples of lines near all these, [samples, 2].
+        foreign: boxes of other marks near all these, [marks, 4].
     """
 
     label: Label
@@ -114,7 +126,6 @@ class _Candidates:
     gaps: np.ndarray
     boxes: np.ndarray
     leaders: np.ndarray
-    reach: np.ndarray
     lines: np.ndarray
     foreign: np.ndarray
 
@@ -126,8 +137,8 @@ class _Candidates:
     @cached_property
     def costs(self) -> np.ndarray:
         """What each costs whatever other labels do, [candidates]; only labels that find room need it."""
-        under = _LINE * _holds(self.boxes, self.lines).sum(1)
-        over_marks = _OVER_MARKS * self.is_led * _touch(self.leaders, self.foreign)
+        under = _LINE * _STEP * _holds(self.boxes, self.lines).sum(1)
+        over_marks = _OVER_MARKS * self.is_led * _touch(self.leaders, self.foreign).any(1)
         return np.asarray(self.gaps + _awkwardness(self.centers, self.label) + under + over_marks)
 
 
@@ -148,67 +159,65 @@ class _Panel:
 
     def candidates(self, label: Label) -> _Candidates:
         """The placements that a label could have if it were the only one."""
-        centers, gaps = _candidate_centers(label)
-        half = np.array([label.width, label.height]) / 2
-        boxes = np.concatenate([centers - half - _PADDING, centers + half + _PADDING], axis=1)
-        is_free = np.asarray((boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= self._size).all(1))
-        is_free[is_free] = ~_overlap(boxes[is_free], self._marks).any(1)
+        size = np.array([label.width, label.height])
+        centers = (label.x, label.y) + _TOWARDS * (label.radius + _GAPS)[:, None] + _HANGS * size
+        half = size / 2
+        left, bottom = (centers - half - _PADDING).T
+        right, top = (centers + half + _PADDING).T
+        inside = (left >= 0) & (bottom >= 0) & (right <= self._size[0]) & (top <= self._size[1])
+        centers, gaps = centers[inside], _GAPS[inside]
+        boxes = np.stack([left, bottom, right, top], axis=1)[inside]
+        near = self._marks[_meet(self._marks, _around(boxes[:, :2], boxes[:, 2:]))]
+        is_free = ~_overlap(boxes, near).any(1)
         centers, gaps, boxes = centers[is_free], gaps[is_free], boxes[is_free]
         leaders = _leaders(label, centers, half)
         is_own = _holds(self._marks, np.array([[label.x, label.y]]))[:, 0]
         reach = _around(boxes[:, :2], boxes[:, 2:], leaders.reshape(-1, 2))
         lines = self._lines[_meet(self._lines[:, [0, 1, 0, 1]], reach)]
         foreign = self._marks[~is_own & _meet(self._marks, reach)]
-        return _Candidates(label, centers, gaps, boxes, leaders, reach, lines, foreign)
+        return _Candidates(label, centers, gaps, boxes, leaders, lines, foreign)
 
 
 class _Room:
-    """The labels of a panel that have their placements, one after the other."""
+    """The candidates of all labels of a panel that are still free, while one label after the other is placed."""
 
-    def __init__(self) -> None:
-        self._texts = np.empty((0, 4))
-        self._leaders = np.empty((0, 2, 2))
-        self._leaders_around = np.empty((0, 4))
+    def __init__(self, candidates: Sequence[_Candidates]) -> None:
+        self._candidates = candidates
+        self._starts = list(accumulate((len(own.boxes) for own in candidates), initial=0))
+        # Boxes are kept by columns, each of which is compared as a whole.
+        self._boxes = np.asfortranarray(np.concatenate([own.boxes for own in candidates]))
+        self._texts = np.add(self._boxes, (_PADDING, _PADDING, -_PADDING, -_PADDING), order="F")
+        self._leaders = np.concatenate([own.leaders for own in candidates])
+        self._is_led = np.concatenate([own.is_led for own in candidates])
+        self._around = np.asfortranarray(np.concatenate([self._leaders.min(1), self._leaders.max(1)], axis=1))
+        self._is_free = np.ones(len(self._boxes), bool)
+        self._crossings = np.zeros(len(self._boxes))
 
-    def place_label(self, candidates: _Candidates) -> Placement | None:
-        """Takes the best of the candidates that are still free."""
-        if not len(candidates.boxes):
-            return None
-        texts = self._texts[_meet(self._texts, candidates.reach)]
-        leaders = self._leaders[_meet(self._leaders_around, candidates.reach)]
-        free = np.flatnonzero(~_overlap(candidates.boxes, texts).any(1))
-        free = free[~_holds(candidates.boxes[free], _points_on(leaders)).any(1)]
-        is_led = candidates.is_led[free]
-        is_blocked = is_led & _touch(candidates.leaders[free], texts)
-        free, is_led = free[~is_blocked], is_led[~is_blocked]
+    def place_label(self, index: int) -> Placement | None:
+        """Takes the best of a label's candidates that are still free."""
+        own, start, end = self._candidates[index], self._starts[index], self._starts[index + 1]
+        (free,) = self._is_free[start:end].nonzero()
         if not len(free):
             return None
-        crossings = is_led * _cross(candidates.leaders[free], leaders).sum(1)
-        costs = candidates.costs[free] + _CROSSING * crossings
-        best = int(costs.argmin())
-        chosen = free[best : best + 1]
-        self._keep(candidates.boxes[chosen], candidates.leaders[chosen[is_led[best : best + 1]]])
-        ((x, y),) = candidates.centers[chosen].tolist()
-        (((start_x, start_y), (end_x, end_y)),) = candidates.leaders[chosen].tolist()
-        return Placement(x, y, ((start_x, start_y), (end_x, end_y)) if is_led[best] else None)
+        costs = own.costs[free] + _CROSSING * self._crossings[start + free]
+        best = free[costs.argmin()]
+        self._is_free[start:end] = False
+        self._take(start + best)
+        x, y = own.centers[best].tolist()
+        (start_x, start_y), (end_x, end_y) = own.leaders[best].tolist()
+        return Placement(x, y, ((start_x, start_y), (end_x, end_y)) if own.is_led[best] else None)
 
-    def _keep(self, boxes: np.ndarray, leaders: np.ndarray) -> None:
-        """Adds texts [n, 4] and leaders [m, 2 ends, 2]."""
-        self._texts = np.concatenate([self._texts, boxes])
-        self._leaders = np.concatenate([self._leaders, leaders])
-        around = np.concatenate([leaders.min(1), leaders.max(1)], axis=1)
-        self._leaders_around = np.concatenate([self._leaders_around, around])
-
-
-def _candidate_centers(label: Label) -> tuple[np.ndarray, np.ndarray]:
-    """Middles of the label's candidates, [candidates, 2], and how far each is from its mark's edge, [candidates]."""
-    angles = np.arange(_DIRECTIONS) * 2 * math.pi / _DIRECTIONS
-    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    # The text hangs on the end of the direction by its nearest side or corner.
-    hangs = np.clip(directions * 1.5, -1, 1) * (label.width / 2, label.height / 2)
-    gaps = np.repeat(_GAPS, _DIRECTIONS)
-    directions, hangs = np.tile(directions, (len(_GAPS), 1)), np.tile(hangs, (len(_GAPS), 1))
-    return (label.x, label.y) + directions * (label.radius + gaps)[:, None] + hangs, gaps
+    def _take(self, chosen: int) -> None:
+        """Rules out what would lie on a candidate's text or leader, or under it; counts what would cross the leader."""
+        text, leader, around = self._texts[chosen], self._leaders[chosen : chosen + 1], self._around[chosen]
+        self._is_free &= ~_overlap(self._boxes, self._boxes[chosen, None])[:, 0]
+        (near,) = (self._is_free & self._is_led & _meet(self._around, text)).nonzero()
+        self._is_free[near] = ~_touch(self._leaders[near], text[None])[:, 0]
+        if self._is_led[chosen]:
+            (near,) = (self._is_free & _meet(self._texts, around)).nonzero()
+            self._is_free[near] = ~_touch(leader, self._texts[near])[0]
+            (near,) = (self._is_free & self._is_led & _meet(self._around, around)).nonzero()
+            self._crossings[near] += _cross(self._leaders[near], leader)[:, 0]
 
 
 def _leaders(label: Label, centers: np.ndarray, half: np.ndarray) -> np.ndarray:
@@ -251,33 +260,28 @@ def _around(*points: np.ndarray) -> np.ndarray:
 
 def _meet(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
     """Which boxes [n, 4] touch one other box [4]: [n]."""
-    return np.asarray(((boxes[:, :2] <= box[2:]) & (boxes[:, 2:] >= box[:2])).all(1))
+    left, bottom, right, top = boxes.T
+    return (left <= box[2]) & (bottom <= box[3]) & (right >= box[0]) & (top >= box[1])
 
 
 def _touch(segments: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Which segments [n, 2 ends, 2] run over any of the boxes [m, 4]: [n]."""
-    points = _points_on(segments).reshape(len(segments), len(_SAMPLES), 2)
-    around = np.concatenate([points.min(1), points.max(1)], axis=1)
-    segment, box = np.nonzero(_overlap(around, boxes))
-    left, bottom, right, top = boxes[box].T[:, :, None]
-    x, y = points[segment, :, 0], points[segment, :, 1]
-    over = ((left < x) & (x < right) & (bottom < y) & (y < top)).any(1)
-    touched = np.zeros(len(segments), bool)
-    touched[segment[over]] = True
-    return touched
-
-
-def _points_on(segments: np.ndarray) -> np.ndarray:
-    """Sixteen points on each segment, [n, 2 ends, 2] -> [16 n, 2]."""
-    return (segments[:, None, 0] + (segments[:, 1] - segments[:, 0])[:, None] * _SAMPLES[:, None]).reshape(-1, 2)
+    """Which segments [n, 2 ends, 2] run over which boxes [m, 4]: [n, m]."""
+    (start_x, start_y), (end_x, end_y) = segments.transpose(1, 2, 0)[..., None]
+    left, bottom, right, top = boxes.T[:, None]
+    are_near = (np.minimum(start_x, end_x) < right) & (np.maximum(start_x, end_x) > left)
+    are_near &= (np.minimum(start_y, end_y) < top) & (np.maximum(start_y, end_y) > bottom)
+    # Corners of a box are on two sides of a line unless its middle is too far from it.
+    x, y = end_x - start_x, end_y - start_y
+    middle = x * (bottom + top - 2 * start_y) - y * (left + right - 2 * start_x)
+    return are_near & (np.abs(middle) < np.abs(y) * (right - left) + np.abs(x) * (top - bottom))
 
 
 def _along(line: Sequence[tuple[float, float]]) -> np.ndarray:
-    """Points a point apart along a line, [n, 2]."""
+    """Samples along a line, `_STEP` apart, [n, 2]."""
     corners = np.array(line, dtype=float)
     parts = []
     for start, end in pairwise(corners):
-        steps = np.linspace(0.0, 1.0, max(2, math.ceil(float(np.linalg.norm(end - start)))))
+        steps = np.linspace(0.0, 1.0, max(2, math.ceil(float(np.linalg.norm(end - start)) / _STEP)))
         parts.append(start + (end - start) * steps[:, None])
     return np.concatenate([np.empty((0, 2)), *parts])
 

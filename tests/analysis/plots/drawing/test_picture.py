@@ -32,7 +32,7 @@ def busy():
 def texts(figure, scale):
     """Every text that is drawn with its box in pixels, and the size of the sheet."""
     with matplotlib.rc_context(SETTINGS):
-        drawn = draw(figure)
+        drawn = draw(figure).figure
         drawn.set_dpi(100 * scale)
         canvas = FigureCanvasAgg(drawn)
         canvas.draw()

@@ -47,6 +47,19 @@ def test_no_text_lies_on_another_one_or_on_a_mark_or_outside(count, seed, spread
     assert all(left >= 0 and bottom >= 0 and right <= WIDTH and top <= HEIGHT for left, bottom, right, top in boxes)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_leader_runs_over_a_text(seed):
+    labels = scattered(100, seed, 0.05)
+    places = place_labels(labels, [(label.x, label.y, label.radius) for label in labels], [], WIDTH, HEIGHT)
+    placed = [(label, place) for label, place in zip(labels, places, strict=True) if place]
+    leaders = [(place, *place.leader) for _, place in placed if place.leader]
+    assert len(leaders) > 20
+    for place, start, end in leaders:
+        line = [[a + (b - a) * step / 1000 for a, b in zip(start, end, strict=True)] for step in range(1001)]
+        boxes = [box(label, other) for label, other in placed if other is not place]
+        assert not any(left < x < right and bottom < y < top for x, y in line for left, bottom, right, top in boxes)
+
+
 def test_a_lone_label_stands_right_of_its_mark_without_a_leader():
     label = Label(100, 100, 4, 30, 8)
     (place,) = place_labels([label], [(100, 100, 4)], [], WIDTH, HEIGHT)
