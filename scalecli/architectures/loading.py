@@ -7,7 +7,6 @@ The code of one is executed when a command names it, or when an installed packag
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import os
 import re
@@ -50,6 +49,8 @@ class Code:
     @property
     def sha256(self) -> str:
         """The hash of the content."""
+        import hashlib
+
         return hashlib.sha256(self.content).hexdigest()
 
 
@@ -143,6 +144,8 @@ def warned(architecture: Architecture, shape: Shape) -> list[str]:
 
 
 def _load_file(path: str) -> str:
+    import hashlib
+
     content = read_bytes(path, _LARGEST)
     file = os.path.abspath(path)
     for name, code in _CODES.items():

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import logging
 import os
 import signal
 import stat
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import IO, Any, TypeGuard, TypeVar
 
@@ -37,6 +33,8 @@ def locate(path: str | os.PathLike[str], **options: Any) -> tuple[Any, str]:
 
     `options` are the file system's own. Call it, and the file system, inside `one_line_errors`.
     """
+    import logging
+
     import fsspec
 
     for name in _NOISY_LOGGERS:
@@ -108,6 +106,9 @@ def answered(path: str, work: Callable[[], T]) -> T:
     """
     if not is_remote(path) or path.startswith(("file://", "local://", "memory://")):
         return work()
+    from concurrent.futures import Future
+    from concurrent.futures import TimeoutError as FutureTimeoutError
+
     answer: Future[T] = Future()
 
     def ask() -> None:
@@ -164,6 +165,8 @@ def sha256_of(file: str | os.PathLike[str]) -> str:
         OSError: it cannot be read.
         MissingError: it is a pipe, socket or device.
     """
+    import hashlib
+
     check_ends(file)
     digest = hashlib.sha256()
     with open(file, "rb") as stream:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import subprocess
 
 PROGRAM = (sys.executable, "-m", "scalecli")
 _WATCHES_STDIN = "SCALECLI_PARENT_HOLDS_STDIN"
@@ -19,6 +21,8 @@ def start_child(words: Sequence[str], program: Sequence[str] = PROGRAM, **option
 
     This process holds the other end of its stdin, which the system closes when this process ends, even by SIGKILL.
     """
+    import subprocess
+
     environment = {**os.environ, _WATCHES_STDIN: "1"}
     return subprocess.Popen([*program, *words], stdin=subprocess.PIPE, env=environment, **options)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -39,6 +38,8 @@ def few_shot_name(manifest: Manifest | None) -> str:
     """The images and the shots of a few-shot evaluation, None for the paper's: equal names are of equal content."""
     if manifest is None:
         return f"{_PAPERS_IMAGES}, {_PAPERS_SHOTS} a class"
+    import hashlib
+
     data, shots = manifest.data, (manifest.objective or {}).get("shots")
     name = f"{'/'.join(data.name.split('/')[-2:])} ({hashlib.sha256(data.identity.encode()).hexdigest()[:8]})"
     if data.kind == "image-dataset":

@@ -26,10 +26,9 @@ from scalecli.cli.compare.notes import notes
 from scalecli.cli.compare.plots import check_plots, comparison_figure, draw_plots, plot_option
 from scalecli.cli.compare.report import report_option, write_comparison, write_tables
 from scalecli.cli.compare.runs import list_option, print_runs
-from scalecli.cli.compare.selection import check_architectures, filtered, over_seeds, sorted_rows
+from scalecli.cli.compare.selection import check_architectures, filtered, load_architectures, over_seeds, sorted_rows
 from scalecli.cli.compare.table import Choice, known_columns, model_table, narrowed
 from scalecli.cli.options.groups import Command
-from scalecli.cli.options.model import load_architectures
 from scalecli.cli.output.formats import FOR_PEOPLE, format_option, print_record, print_tables, terminal_width
 from scalecli.cli.output.terminal import say_wrapped
 from scalecli.costs import Convention

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import click
+
 from scalecli.analysis.papers.published import published_models
 from scalecli.analysis.rows.comparison import Row
 from scalecli.analysis.rows.filters import Condition
@@ -19,6 +21,15 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
     if len(averaged) == len(rows):
         say("note: --seeds mean: no runs differ in their seed alone")
     return averaged
+
+
+def load_architectures(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of architectures, those of the user's own after their code was loaded."""
+    if not values:
+        return ()
+    from scalecli.architectures import load
+
+    return tuple(load(text) if "/" in text or "." in text else text for text in values)
 
 
 def check_architectures(architectures: Sequence[str], known: Collection[str]) -> None:

@@ -113,11 +113,6 @@ def _collect(options: dict[str, Any]) -> None:
     options["architecture"] = None if arch is None else load(arch)
 
 
-def load_architectures(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of architectures, those of the user's own after their code was loaded."""
-    return tuple(load(text) if "/" in text or "." in text else text for text in values)
-
-
 def _load(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if value is not None:
         load(value)
