@@ -209,7 +209,7 @@ class Contestant:
 
     def __init__(self, contest: str, name: str, precision: str) -> None:
         command = [sys.executable, "-m", __spec__.name, contest, "--serve", name, "--precision", precision]
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             command,
             env={**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
@@ -229,6 +229,7 @@ class Contestant:
     def close(self) -> None:
         """Ends the process."""
         self._process.communicate()
+        self._errors.close()
 
     def _answer(self) -> str:
         for line in self._process.stdout:

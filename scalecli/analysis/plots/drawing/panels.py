@@ -66,9 +66,8 @@ def draw_panel(axes: Axes, panel: Panel, look: Look, width: float, height: float
 
     for index, (mark, (x, y), radius) in enumerate(zip(panel.marks, points, radii, strict=True)):
         draw_mark(axes, x, y, radius, look.styles[mark.group], mark.is_efficient, f"{prefix}-{index}")
-        ink = look.ink(mark.group)
-        # The frontier has to be named.
-        texts.append(_Text(mark.label, ink, f"{prefix}-{index}", (x, y), radius, mark.is_efficient))
+        ink, is_first = look.ink(mark.group), mark.is_efficient  # the frontier has to be named
+        texts.append(_Text(mark.label, ink, f"{prefix}-{index}", (x, y), radius, is_first))
     circles = [(x, y, radius) for (x, y), radius in zip(points, radii, strict=True)]
     return _write(axes, texts, circles, lines, width, height)
 
@@ -103,7 +102,7 @@ def _write(
     width: float,
     height: float,
 ) -> int:
-    """Writes the texts, the first ones first, as long as there is room; returns for how many there is none."""
+    """Writes the texts that find room; returns how many do not."""
     shown = [shortened(text.text, LABEL, _WIDEST_LABEL) for text in texts]
     labels = [
         Label(*text.at, text.radius, text_width(words, LABEL), LABEL * 1.15, text.is_first)

@@ -90,7 +90,7 @@ def _settings(figure: FigureSpec, salt: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _alone(axes: Axes) -> Iterator[None]:
-    """Hides what else there is on the sheet."""
+    """Hides what else there is on the sheet, until its block ends."""
     others = [part for part in axes.figure.get_children() if part not in (axes, axes.figure.patch)]
     try:
         for part in others:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 import numpy as np
 
@@ -24,12 +24,12 @@ _TOWARDS = np.tile(
 )
 _HANGS = np.clip(_TOWARDS * 1.5, -1, 1) / 2  # the text hangs on the end of the direction by its nearest side or corner
 _LEADER_FROM = 4.5  # labels as close as this stand without one
-_PADDING = 0.8  # that texts keep from each other, and from the frame
+_PADDING = 0.8  # that texts keep from each other, and from the frame; leaders keep half of it from texts
 # What a position costs, in points of distance: each point of a line's length that the text would lie on, a leader that
 # crosses another one, and one that runs over foreign marks.
 _LINE, _CROSSING, _OVER_MARKS = 0.7, 30.0, 25.0
 _STEP = 3.0  # between samples of a line
-_ATTEMPTS, _ATTEMPTS_IN_VAIN = 8, 3
+_ATTEMPTS, _ATTEMPTS_IN_VAIN = 8, 4
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def place_labels(
 ) -> list[Placement | None]:
     """A placement for each label within a panel, None where there is no room for one.
 
-    Those that are to be first choose first, then the others; among them whoever has the fewest candidates. If some find
-    no room, there is another attempt, in which those choose before others of their rank that have failed more often,
-    until several in a row are no better; the best attempt counts.
+    Those that are to be first choose before the others, and in both ranks those with the fewest candidates. If some
+    find no room, there is another attempt, in which those that have failed most often choose first in their rank, until
+    several attempts in a row are no better; the best one counts.
 
     Args:
         labels: what to place.
@@ -117,8 +117,8 @@ class _Candidates:
         gaps: how far the text is from the mark's edge, [candidates].
         boxes: the text with its padding, [candidates, 4].
         leaders: [candidates, 2 ends, 2].
-        lines: samples of lines near all these, [samples, 2].
-        foreign: boxes of other marks near all these, [marks, 4].
+        lines: samples of lines in the box around all candidates and leaders, [samples, 2].
+        foreign: boxes of other marks in that box, [marks, 4].
     """
 
     label: Label
@@ -186,7 +186,7 @@ class _Room:
         self._starts = list(accumulate((len(own.boxes) for own in candidates), initial=0))
         # Boxes are kept by columns, each of which is compared as a whole.
         self._boxes = np.asfortranarray(np.concatenate([own.boxes for own in candidates]))
-        self._texts = np.add(self._boxes, (_PADDING, _PADDING, -_PADDING, -_PADDING), order="F")
+        self._texts = np.add(self._boxes, np.array((0.5, 0.5, -0.5, -0.5)) * _PADDING, order="F")
         self._leaders = np.concatenate([own.leaders for own in candidates])
         self._is_led = np.concatenate([own.is_led for own in candidates])
         self._around = np.asfortranarray(np.concatenate([self._leaders.min(1), self._leaders.max(1)], axis=1))
@@ -277,13 +277,12 @@ def _touch(segments: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def _along(line: Sequence[tuple[float, float]]) -> np.ndarray:
-    """Samples along a line, `_STEP` apart, [n, 2]."""
-    corners = np.array(line, dtype=float)
-    parts = []
-    for start, end in pairwise(corners):
-        steps = np.linspace(0.0, 1.0, max(2, math.ceil(float(np.linalg.norm(end - start)) / _STEP)))
-        parts.append(start + (end - start) * steps[:, None])
-    return np.concatenate([np.empty((0, 2)), *parts])
+    """Samples along a line, at most `_STEP` apart, [n, 2]."""
+    xs, ys = np.array(line, dtype=float).T
+    way = np.concatenate([[0.0], np.hypot(np.diff(xs), np.diff(ys)).cumsum()])
+    count = math.ceil(way[-1] / _STEP)
+    at = (np.arange(count) + 0.5) * way[-1] / max(count, 1)
+    return np.stack([np.interp(at, way, xs), np.interp(at, way, ys)], axis=1)
 
 
 def _cross(segments: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
 import itertools
+import re
 import warnings
 
 import matplotlib
@@ -70,6 +71,20 @@ def test_ids_lead_to_marks_labels_and_lines():
     for name in ("here-0-0", "here-0-1", "here-0-0-label", "here-0-1-back", "here-0-line-0", "here-0-line-0-label"):
         assert f'id="{name}"' in svg
     assert "<dc:date>" not in svg
+
+
+def test_panels_for_a_page_are_alone_and_leave_the_picture_as_it_was(busy):
+    before = render(busy, "svg")
+    panels, _ = render_panels(busy, "here")
+    assert render(busy, "svg") == before and len(panels) == 2
+    sizes = {re.search(rb'viewBox="0 0 ([\d.]+ [\d.]+)"', panel)[1] for panel in panels}
+    assert len(sizes) == 1
+    for index, panel in enumerate(panels):
+        assert {int(number) for number in re.findall(rb'id="here-(\d)-', panel)} == {index}
+        comments = re.findall(rb"<!-- (.*?) -->", panel)
+        titles = [each.title.encode() for each in busy.panels]
+        assert titles[index] in comments and titles[1 - index] not in comments
+        assert busy.title.encode() not in comments and busy.title.encode() in before
 
 
 @pytest.mark.filterwarnings("ignore:Glyph .* missing")

@@ -7,6 +7,7 @@ import pytest
 from scalecli.analysis.plots.drawing.placement import Label, place_labels
 
 WIDTH, HEIGHT = 370.0, 300.0
+STROKE = 0.25  # half the width of a leader
 
 
 def box(label, place):
@@ -57,7 +58,11 @@ def test_no_leader_runs_over_a_text(seed):
     for place, start, end in leaders:
         line = [[a + (b - a) * step / 1000 for a, b in zip(start, end, strict=True)] for step in range(1001)]
         boxes = [box(label, other) for label, other in placed if other is not place]
-        assert not any(left < x < right and bottom < y < top for x, y in line for left, bottom, right, top in boxes)
+        assert not any(
+            left - STROKE < x < right + STROKE and bottom - STROKE < y < top + STROKE
+            for x, y in line
+            for left, bottom, right, top in boxes
+        )
 
 
 def test_a_lone_label_stands_right_of_its_mark_without_a_leader():
